@@ -1,0 +1,39 @@
+# Everything a newcomer or a machine needs; each target does its own set-up.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test check format bench clean
+
+help:            ## this list
+	@grep -E '^[a-z]+: .*##' Makefile | sed 's/:.*##/\t/'
+
+# The environment is made once, and again when pyproject.toml changes. uv where there is one, else venv and pip.
+$(STAMP): pyproject.toml
+	@command -v uv >/dev/null 2>&1 && uv venv -q --allow-existing --python $(PYTHON) $(VENV) || $(PYTHON) -m venv $(VENV)
+	@if command -v uv >/dev/null 2>&1; \
+	  then VIRTUAL_ENV=$(VENV) uv pip install -q -e '.[dev]'; \
+	  else $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'; fi
+	@touch $(STAMP)
+
+demo: $(STAMP)   ## count the words of Python's own standard library
+	@$(BIN)/python -m tests.demo
+
+test: $(STAMP)   ## all tests (some minutes)
+	@$(BIN)/python -m pytest -n auto
+
+check: $(STAMP)  ## style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(STAMP) ## put the style right
+	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
+
+bench: $(STAMP)  ## ratios against the floor, a hand-written pool and GNU sort (REAL_TEXT=folder adds real text)
+	@$(BIN)/python -m tests.bench $(if $(REAL_TEXT),--text $(REAL_TEXT)) $(BENCH_ARGS)
+
+clean:           ## remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist output

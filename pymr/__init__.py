@@ -1,0 +1,24 @@
+"""pymr: MapReduce in Python, on your own machines, from a terminal."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pymr.counters import count
+
+if TYPE_CHECKING:
+    from pymr.engine.disk_list import DiskList
+    from pymr.engine.disk_sort import DiskSort
+
+__version__ = "0.1.0"
+__all__ = ["DiskList", "DiskSort", "__version__", "count"]
+
+# Loaded on first use: a console that only asks for the version pays for nothing else.
+_LAZY = {"DiskList": "pymr.engine.disk_list", "DiskSort": "pymr.engine.disk_sort"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'pymr' has no attribute {name!r}")

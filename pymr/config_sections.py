@@ -1,0 +1,251 @@
+"""The sections of a cluster.toml: the type, kind, default and meaning of every setting stand here only."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from pymr.byte_sizes import KIB, MIB, byte_size
+from pymr.fields import Declared
+from pymr.kinds import (
+    Kind,
+    SecretError,
+    absolute_path,
+    check_text,
+    choice,
+    integer,
+    list_of,
+    number,
+    plain_name,
+    text,
+)
+
+MEMORY_BYTES_PER_WORKER_MIN = 64 * MIB
+
+# Words that `run_on` of a script job gives a meaning of their own.
+_NOT_PEER_NAMES = ("leader", "all")
+
+
+_HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}")
+
+
+def _host() -> Kind:
+    def check(value: object) -> str:
+        kept = check_text(value)
+        if not _HOST.fullmatch(kept):
+            raise ValueError("must be a host name or an IP address, without a port")
+        return kept
+
+    return Kind("host name or IP address", check)
+
+
+def _redis_url() -> Kind:
+    forms = "redis://HOST:PORT/DATABASE, rediss://... for TLS, or unix:///PATH"
+
+    def check(value: object) -> str:
+        kept = check_text(value)
+        try:
+            url = urlsplit(kept)
+            port = url.port or 1
+        except ValueError as error:
+            raise ValueError(f"must be {forms}: {error}") from None
+        if url.password is not None:
+            raise SecretError(
+                "must not hold a password: put that into a file, and the file into redis.password_file"
+            )
+        if url.scheme == "unix":
+            complete = not url.netloc and len(url.path) > 1
+        else:
+            complete = url.scheme in ("redis", "rediss") and bool(url.hostname) and port > 0
+        if not complete:
+            raise ValueError(f"must be {forms}")
+        return kept
+
+    return Kind(forms, check)
+
+
+class RedisConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the Redis of the cluster is."""
+
+    url: Annotated[
+        str,
+        Declared(
+            _redis_url(),
+            "The Redis that all peers share: redis://HOST:PORT/DATABASE, or unix:///PATH for a socket.",
+        ),
+    ] = "redis://127.0.0.1:6379/0"
+    password_file: Annotated[
+        str | None,
+        Declared(
+            text(),
+            "A file of mode 0600 with the password, relative to this file's folder. Left out: no password.",
+            example="redis.password",
+        ),
+    ] = None
+
+
+class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One daemon on one machine."""
+
+    name: Annotated[
+        str,
+        Declared(plain_name(reserved=_NOT_PEER_NAMES), "The peer's name; its workers are NAME/0, NAME/1..."),
+    ]
+    host: Annotated[
+        str,
+        Declared(_host(), "Where the other peers reach it. Without keys only a loopback address will do."),
+    ] = "127.0.0.1"
+    control_port: Annotated[
+        int, Declared(integer(minimum=1, maximum=65535), "TCP port for control messages, and for consoles.")
+    ] = 7700
+    data_port: Annotated[
+        int, Declared(integer(minimum=1, maximum=65535), "TCP port for bulk data: segments, files, panes.")
+    ] = 7701
+    workers: Annotated[
+        int,
+        Declared(
+            integer(minimum=1, maximum=4096),
+            "Number of tasks run at once. About one per core; more share the cores, and have less memory "
+            "each.",
+        ),
+    ]
+    data_dir: Annotated[
+        str,
+        Declared(
+            text(), "The folder of this peer's input, output and state, relative to this file's folder."
+        ),
+    ]
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How a worker uses memory and disk."""
+
+    memory_bytes_per_worker: Annotated[
+        int | None,
+        Declared(
+            byte_size(minimum=MEMORY_BYTES_PER_WORKER_MIN),
+            "Memory bound of one worker, at least 64 MiB. Higher: fewer spills. Lower: more workers fit. "
+            "Left out: the workers of a machine share a quarter of its memory.",
+            example=256 * MIB,
+        ),
+    ] = None
+    split_bytes: Annotated[
+        int,
+        Declared(
+            byte_size(minimum=1),
+            "Size of the pieces that input files are cut into, one map task each. Higher: fewer tasks, less "
+            "overhead. Lower: better balance, and less to do again after a failure.",
+        ),
+    ] = 64 * MIB
+    line_bytes_max: Annotated[
+        int,
+        Declared(
+            byte_size(minimum=1),
+            "Longest line read; a longer one is an error. Higher: a mapper may hold that much more memory.",
+        ),
+    ] = 16 * MIB
+    block_bytes: Annotated[
+        int,
+        Declared(
+            byte_size(minimum=1),
+            "Size of a block on disk and on the wire, before compression. Higher: less overhead. Lower: a "
+            "merge takes less memory, which is a block per segment.",
+        ),
+    ] = 256 * KIB
+    merge_fan_in_max: Annotated[
+        int,
+        Declared(
+            integer(minimum=2),
+            "Number of segments merged at once. Higher: fewer passes over the disk. Lower: less memory, "
+            "fewer open files.",
+        ),
+    ] = 64
+    block_codec: Annotated[
+        Literal["none", "zstd"],
+        Declared(
+            choice("none", "zstd"), "Compression of blocks. zstd saves disk and network, and costs CPU time."
+        ),
+    ] = "none"
+    downsample_seed: Annotated[
+        int,
+        Declared(
+            integer(minimum=0), "Which records a job with downsample keeps: the same ones for the same seed."
+        ),
+    ] = 0
+
+
+class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How the leader runs the queue."""
+
+    cycle_seconds: Annotated[
+        float,
+        Declared(
+            number(above=0),
+            "Least time in seconds from the beginning of one cycle to the next. Higher: recurring jobs run "
+            "less often. Lower: they see new input sooner.",
+        ),
+    ] = 60.0
+    concurrent_runs: Annotated[
+        int,
+        Declared(
+            integer(minimum=1),
+            "Number of jobs run at once. Higher: short jobs need not wait for long ones, and all share the "
+            "workers.",
+        ),
+    ] = 1
+
+
+class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the machines share."""
+
+    shared: Annotated[
+        tuple[str, ...],
+        Declared(
+            list_of(absolute_path()),
+            "Folders that every machine sees alike, such as network mounts. More: what a lost machine read "
+            "there is taken over by others at once, instead of waiting for it.",
+        ),
+    ] = ()
+
+
+class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may connect, and what may be read."""
+
+    keys_dir: Annotated[
+        str | None,
+        Declared(
+            text(),
+            "The folder of the keys, relative to this file's folder. Left out: nothing is encrypted, and "
+            "peers accept connections from their own machine only.",
+            example="keys",
+        ),
+    ] = None
+    local_roots: Annotated[
+        tuple[str, ...],
+        Declared(
+            list_of(absolute_path()),
+            "Folders that absolute paths of jobs may lie in. None: wherever the daemon itself may read.",
+        ),
+    ] = ()
+
+
+class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole cluster.toml. Its relative paths have become absolute ones.
+
+    peers: in the order of the file. source: the path it was read from; None for the defaults.
+    """
+
+    name: Annotated[
+        str,
+        Declared(plain_name(), "The cluster's name: two clusters can share a Redis under different names."),
+    ] = "pymr"
+    redis: RedisConfig = RedisConfig()
+    peers: tuple[PeerConfig, ...] = ()
+    engine: EngineConfig = EngineConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    storage: StorageConfig = StorageConfig()
+    security: SecurityConfig = SecurityConfig()
+    source: str | None = None

@@ -1,0 +1,1 @@
+"""One machine's data path: from an input line to an output file."""

@@ -1,0 +1,243 @@
+"""Blocks: the unit on disk and wire. The shuffler writes runs of them, the merge reads them back.
+
+A block is a header and a msgpack payload of two columns, `(keys, lists of values)`, keys ascending.
+A run is a series of blocks whose keys ascend over all of it. Sequences come back as tuples, whatever they
+were: a key has to be hashable, and a tuple is the cheaper one to make.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from struct import Struct
+from typing import Any, BinaryIO, NamedTuple
+
+import msgpack
+from xxhash import xxh3_64_intdigest
+
+from pymr.engine.keys import Key, check_keys, show
+from pymr.engine.zstd import zstd
+from pymr.errors import CorruptBlockError, RecordError, disk_error
+from pymr.faults import fault_point
+
+MAGIC = b"pymr"
+VERSION = 1
+CODECS = ("none", "zstd")
+
+BLOCK_BYTES = 256 << 10
+"""Default size a block's payload is aimed at. Larger: fewer reads; smaller: less memory in a merge."""
+
+BLOCK_VALUES_MAX = 16_384
+"""Most values in one block: bounds what a block takes once decoded (small ints: 1 byte stored, 8 held)."""
+
+_HEADER = Struct("<4sBBBxIIII")  # magic, version, codec, flags, keys, values, raw bytes, stored bytes
+_CHECKSUM = Struct("<Q")  # xxh3-64 of the header before it and the stored payload after it
+HEADER_BYTES = _HEADER.size + _CHECKSUM.size
+_CONTINUES = 1
+_BYTES_MAX = (1 << 32) - 1
+
+
+class Block(NamedTuple):
+    """Columns of a block: `lists[i]` holds the values of `keys[i]`; never empty.
+
+    continues: the last key goes on as the first of the next block of the run.
+    """
+
+    keys: Sequence[Key]
+    lists: Sequence[Sequence[Any]]
+    continues: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where a sorted run lies: `length` bytes from `offset` in the file `path`. keys, values: counts."""
+
+    path: str
+    partition: int
+    offset: int
+    length: int
+    keys: int
+    values: int
+
+
+def encode_block(block: Block, codec: str, packer: msgpack.Packer) -> bytes:
+    """The bytes of a block. Raises RecordError, naming the key, for a value that msgpack cannot carry."""
+    try:
+        raw = packer.pack((block.keys, block.lists))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _unserialisable(block, error) from error
+    return frame_payload(raw, len(block.keys), sum(map(len, block.lists)), codec, block.continues)
+
+
+def frame_payload(raw: bytes, keys: int, values: int, codec: str, continues: bool) -> bytes:
+    """Header, checksum and payload as one string of bytes."""
+    if len(raw) > _BYTES_MAX:
+        raise RecordError(f"a single item takes {len(raw):,} bytes; the most is {_BYTES_MAX:,}")
+    stored = zstd.compress(raw, 1) if codec == "zstd" else raw
+    header = _HEADER.pack(
+        MAGIC, VERSION, CODECS.index(codec), _CONTINUES * continues, keys, values, len(raw), len(stored)
+    )
+    return b"".join((header, _CHECKSUM.pack(xxh3_64_intdigest(header + stored)), stored))
+
+
+def decode_block(data: bytes, path: str, offset: int) -> Block:
+    """The block whose bytes are `data`, exactly. Raises CorruptBlockError naming `path` and `offset`."""
+    header, stored = data[: _HEADER.size], data[HEADER_BYTES:]
+    _magic, _version, codec, flags, keys_count, _values, raw_bytes, stored_bytes = _HEADER.unpack(header)
+    if len(stored) != stored_bytes:
+        raise _corrupt(path, offset, f"it is cut short ({len(stored):,} of {stored_bytes:,} bytes)")
+    if xxh3_64_intdigest(header + stored) != _CHECKSUM.unpack_from(data, _HEADER.size)[0]:
+        raise _corrupt(path, offset, "its checksum does not match its bytes")
+    raw = zstd.decompress(stored) if CODECS[codec] == "zstd" else stored
+    keys, lists = msgpack.unpackb(raw, use_list=False, strict_map_key=False)
+    if len(raw) != raw_bytes or len(keys) != keys_count or len(lists) != keys_count:
+        raise _corrupt(path, offset, "its counts do not match its contents")
+    return Block(keys, lists, bool(flags & _CONTINUES))
+
+
+def read_blocks(run: Run) -> Iterator[Block]:
+    """The blocks of a run, in order; one read each for header and payload, nothing read ahead.
+
+    Raises CorruptBlockError naming file and offset, DiskError where the disk refuses.
+    """
+    try:
+        with open(run.path, "rb", buffering=0) as file:
+            offset, end = run.offset, run.offset + run.length
+            while offset < end:
+                data = _read_block_bytes(file.fileno(), run.path, offset, end)
+                yield decode_block(data, run.path, offset)
+                offset += len(data)
+    except OSError as error:
+        raise disk_error("reading", run.path, error) from error
+
+
+def _read_block_bytes(descriptor: int, path: str, offset: int, end: int) -> bytes:
+    head = os.pread(descriptor, HEADER_BYTES, offset)
+    if len(head) < HEADER_BYTES or offset + HEADER_BYTES > end:
+        raise _corrupt(path, offset, "its header is cut short")
+    magic, version, codec, _flags, _keys, _values, _raw, stored_bytes = _HEADER.unpack(head[: _HEADER.size])
+    if magic != MAGIC or codec >= len(CODECS):
+        raise _corrupt(path, offset, "there is no block header there")
+    if version != VERSION:
+        raise _corrupt(path, offset, f"it is of version {version}, this pymr reads version {VERSION}")
+    if offset + HEADER_BYTES + stored_bytes > end:
+        raise _corrupt(path, offset, "it says it is longer than its run")
+    return head + os.pread(descriptor, stored_bytes, offset + HEADER_BYTES)
+
+
+class BlockWriter:
+    """Writes runs of blocks one behind another into a file.
+
+    Blocks come out near `block_bytes`, with at most BLOCK_VALUES_MAX values; a key with more values than
+    that goes on over several blocks. `keys_per_block` is how many keys the next one will take at most.
+    Memory: one block. Raises RecordError, DiskError.
+    """
+
+    def __init__(self, path: str, *, codec: str = "none", block_bytes: int = BLOCK_BYTES) -> None:
+        self.path = path
+        self._codec = codec
+        self._block_bytes = block_bytes
+        self._packer = msgpack.Packer(autoreset=True)
+        self.keys_per_block = 64
+        self._offset = self._keys = self._values = 0
+        self._run = Run(path, 0, 0, 0, 0, 0)
+        try:
+            self._file: BinaryIO = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            raise disk_error("creating", path, error) from error
+
+    def begin_run(self, partition: int) -> None:
+        """What is written from here on, up to `end_run`, is one run of `partition`."""
+        self._run = Run(self.path, partition, self._offset, 0, 0, 0)
+
+    def write(self, block: Block) -> None:
+        """Write columns of any size, their keys above those written to this run before."""
+        keys, lists, continues = block
+        start = 0
+        while start < len(keys):
+            end = min(start + self.keys_per_block, len(keys))
+            self._write_block(Block(keys[start:end], lists[start:end], continues and end == len(keys)))
+            start = end
+        self._keys += len(keys) - continues
+
+    def end_run(self) -> Run:
+        """Close the run; returns where it lies."""
+        run = replace(self._run, length=self._offset - self._run.offset, keys=self._keys, values=self._values)
+        self._keys = self._values = 0
+        return run
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write_block(self, block: Block) -> None:
+        """Write one block, or its halves where it holds too much."""
+        values = sum(map(len, block.lists))
+        if values > BLOCK_VALUES_MAX and values > 1:
+            self._write_halves(block)
+            return
+        data = encode_block(block, self._codec, self._packer)
+        if len(data) > 4 * self._block_bytes and values > 1:
+            self._write_halves(block)
+            return
+        self._write(data)
+        self._values += values
+        # Aim the next block at block_bytes, growing at most twofold, as sizes may change.
+        aimed = len(block.keys) * self._block_bytes // len(data)
+        self.keys_per_block = max(1, min(aimed, 2 * self.keys_per_block, BLOCK_VALUES_MAX))
+
+    def _write_halves(self, block: Block) -> None:
+        keys, lists, continues = block
+        if len(keys) > 1:
+            half = len(keys) // 2
+            self._write_block(Block(keys[:half], lists[:half]))
+            self._write_block(Block(keys[half:], lists[half:], continues))
+        else:
+            half = len(lists[0]) // 2
+            self._write_block(Block(keys, [lists[0][:half]], True))
+            self._write_block(Block(keys, [lists[0][half:]], continues))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            fault_point("block.write")
+            view = memoryview(data)
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            raise disk_error("writing", self.path, error) from error
+        self._offset += len(data)
+
+
+def check_item(key: Key, value: object) -> None:
+    """Raise RecordError, naming key or value, where the item cannot be carried."""
+    try:
+        hash(key)
+    except TypeError as error:
+        raise RecordError(
+            f"the key {show(key)} cannot be used: {error} (a tuple can stand for a list)"
+        ) from error
+    check_keys([key])
+    for what, thing in (("key", key), ("value", value)):
+        try:
+            msgpack.packb(thing)
+        except (TypeError, ValueError, OverflowError) as error:
+            of_key = "" if what == "key" else f" of the key {show(key)}"
+            raise RecordError(
+                f"the {what} {show(thing)}{of_key} cannot be carried: {error}. Items hold None, bool, "
+                "int (64 bits), float, str, bytes, and lists, tuples and dicts of these"
+            ) from error
+
+
+def _unserialisable(block: Block, error: Exception) -> RecordError:
+    """The error that names the first key or value of the block which cannot be packed."""
+    try:
+        for key, values in zip(block.keys, block.lists, strict=True):
+            for value in values:
+                check_item(key, value)
+    except RecordError as found:
+        return found
+    return RecordError(f"items cannot be carried: {error}")
+
+
+def _corrupt(path: str, offset: int, reason: str) -> CorruptBlockError:
+    return CorruptBlockError(f"the block at byte {offset:,} of {path} is damaged: {reason}")

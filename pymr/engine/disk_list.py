@@ -1,0 +1,214 @@
+"""DiskList: a list that lives on disk, for groups and results larger than memory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, repeat
+from typing import Any, BinaryIO, overload
+
+import msgpack
+
+from pymr.engine.blocks import Block, decode_block, encode_block
+from pymr.engine.keys import Key
+from pymr.errors import disk_error
+
+_BUFFER_ITEMS_MAX = 4_096
+_BUFFER_ITEMS_FIRST = 64
+_BLOCK_BYTES = 256 << 10
+
+
+class DiskList(Sequence[Any]):
+    """A list to append to, read by index, slice or iteration; all but its last items are on disk.
+
+    items: what to begin with. directory: where its file lies (default: the system's temporary folder).
+    Items are whatever msgpack carries; sequences in them come back as tuples.
+    The file has no name, so that it is gone with the process, however that ends; `close` frees it sooner.
+    Memory: two blocks of about 256 KiB. Cost of an index: one block decoded, unless it is that of the last.
+    Raises RecordError (an item that cannot be carried), DiskError, CorruptBlockError.
+    """
+
+    def __init__(self, items: Iterable[Any] = (), *, directory: str | None = None) -> None:
+        self._directory = directory
+        self._file: BinaryIO | None = None
+        self._packer = msgpack.Packer(autoreset=True)
+        self._buffer: list[Any] = []  # the last items, as they would come back from the disk
+        self._fresh: list[Any] = []  # those after them, as they were given
+        self._buffer_items_max = _BUFFER_ITEMS_FIRST
+        self._starts: list[int] = []  # index of the first item of each block
+        self._offsets = [0]  # where each block begins in the file, and where the last one ends
+        self._stored_items = 0
+        self._cached: tuple[int, Sequence[Any]] = (-1, ())
+        self.extend(items)
+
+    def append(self, item: Any) -> None:
+        """Add an item at the end."""
+        self._fresh.append(item)
+        if self._room() <= 0:
+            self._flush()
+
+    def extend(self, items: Iterable[Any]) -> None:
+        """Add all items of an iterable at the end."""
+        source = iter(items)
+        while taken := list(islice(source, self._room())):
+            self._fresh += taken
+            if self._room() <= 0:
+                self._flush()
+
+    def close(self) -> None:
+        """Drop the items and the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._buffer, self._fresh, self._starts, self._offsets = [], [], [], [0]
+        self._stored_items = 0
+        self._cached = (-1, ())
+
+    def __len__(self) -> int:
+        return self._stored_items + len(self._buffer) + len(self._fresh)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._iterate()
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self._item(at) for at in range(*index.indices(len(self)))]
+        at = index + len(self) if index < 0 else index
+        if not 0 <= at < len(self):
+            raise IndexError(f"index {index} is out of range of a DiskList of {len(self)} items")
+        return self._item(at)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(
+            mine == theirs for mine, theirs in zip(self, other, strict=True)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __enter__(self) -> DiskList:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self):,} items>"
+
+    def _iterate(self) -> Iterator[Any]:
+        """All items, those included that are appended meanwhile, as with a list."""
+        at = 0
+        while at < len(self):
+            if at < self._stored_items:
+                items = self._block(bisect_right(self._starts, at) - 1)
+                at += len(items)
+                yield from items
+            else:
+                yield self._last_item(at)
+                at += 1
+
+    def _item(self, at: int) -> Any:
+        if at >= self._stored_items:
+            return self._last_item(at)
+        number = bisect_right(self._starts, at) - 1
+        return self._block(number)[at - self._starts[number]]
+
+    def _last_item(self, at: int) -> Any:
+        """An item that is in memory: passed through the codec once, so that it reads as one from the disk."""
+        if self._fresh:
+            self._buffer += decode_block(self._encode(self._fresh), self._place(), 0).lists[0]
+            self._fresh = []
+        return self._buffer[at - self._stored_items]
+
+    def _room(self) -> int:
+        return self._buffer_items_max - len(self._buffer) - len(self._fresh)
+
+    def _encode(self, items: list[Any]) -> bytes:
+        return encode_block(Block((None,), (items,)), "none", self._packer)
+
+    def _block(self, number: int) -> Sequence[Any]:
+        if self._cached[0] != number:
+            offset, end = self._offsets[number], self._offsets[number + 1]
+            assert self._file is not None
+            try:
+                data = os.pread(self._file.fileno(), end - offset, offset)
+            except OSError as error:
+                raise disk_error("reading", self._place(), error) from error
+            self._cached = (number, decode_block(data, self._place(), offset).lists[0])
+        return self._cached[1]
+
+    def _flush(self) -> None:
+        items = self._buffer + self._fresh
+        data = self._encode(items)
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115
+            self._file.seek(self._offsets[-1])
+            view = memoryview(data)
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            raise disk_error("writing", self._place(), error) from error
+        self._starts.append(self._stored_items)
+        self._offsets.append(self._offsets[-1] + len(data))
+        self._stored_items += len(items)
+        aimed = len(items) * _BLOCK_BYTES // len(data)
+        self._buffer_items_max = max(1, min(aimed, 2 * self._buffer_items_max, _BUFFER_ITEMS_MAX))
+        self._buffer, self._fresh = [], []
+
+    def _place(self) -> str:
+        return f"a DiskList in {self._directory or tempfile.gettempdir()}"
+
+
+class DiskGroup(DiskList):
+    """A group on disk, for reduce functions with `disk_based_input`: a DiskList of (key, value) items."""
+
+    def __init__(self, key: Key, values: Iterable[Any] = (), directory: str | None = None) -> None:
+        super().__init__(values, directory=directory)
+        self.key = key
+
+    @property
+    def values(self) -> Sequence[Any]:
+        """The values alone, as a sequence on the same file."""
+        return _Values(self)
+
+    def append(self, item: Any) -> None:
+        """Add an item (key, value). The key has to be that of the group."""
+        key, value = item
+        if key != self.key:
+            raise ValueError(f"an item of the key {key!r} does not belong to the group of {self.key!r}")
+        super().append(value)
+
+    def __iter__(self) -> Iterator[tuple[Key, Any]]:
+        return zip(repeat(self.key), self._iterate())
+
+    def _item(self, at: int) -> tuple[Key, Any]:
+        return self.key, super()._item(at)
+
+
+class _Values(Sequence[Any]):
+    """The second column of a DiskGroup."""
+
+    def __init__(self, group: DiskGroup) -> None:
+        self._group = group
+
+    def __len__(self) -> int:
+        return len(self._group)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._group._iterate()
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        found = self._group[index]
+        return [value for _, value in found] if isinstance(index, slice) else found[1]

@@ -1,0 +1,70 @@
+"""Failures of user functions, told so that their author can mend them. Used by the stages that call them."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from pymr.engine.keys import show
+from pymr.errors import RecordError, UserFunctionError
+
+TRACEBACK_CHARACTERS_MAX = 8_000
+"""A traceback in a message is cut in its middle to this: an exception may hold a record of megabytes."""
+
+_PACKAGE_FOLDER = __file__.rpartition("engine")[0]
+
+
+def user_failure(
+    kind: str, function: Callable[..., Any], where: str, error: BaseException, expected: str
+) -> UserFunctionError | RecordError:
+    """The error for what came out of calling a function of the project.
+
+    kind: "map", "combine" or "reduce". where: the record or key. expected: what it has to return, told where
+    the function did not raise by itself but returned something else.
+    """
+    name = f"{kind} function {name_of(function)}"
+    if isinstance(error, SystemExit) or raised_by_user(error):
+        return UserFunctionError(f"{name} raised {describe(error)}\n  at {where}\n{short_traceback(error)}")
+    return RecordError(f"{name}, {where}: {describe(error)}; {expected}")
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The function's name as its author wrote it, quoted."""
+    return repr(getattr(function, "__name__", None) or show(function))
+
+
+def raised_by_user(error: BaseException) -> bool:
+    """Whether the exception comes out of a function that is not pymr's."""
+    return bool(_user_frames(error))
+
+
+def describe(error: BaseException) -> str:
+    """Type and message of an exception, cut to a readable length."""
+    if isinstance(error, SystemExit):
+        return f"SystemExit: it called sys.exit({show(error.code)}), which ends no job; raise an exception"
+    return f"{type(error).__name__}: {show_text(str(error))}" if str(error) else type(error).__name__
+
+
+def short_traceback(error: BaseException) -> str:
+    """The traceback from the user's first frame on, without pymr's own."""
+    frames = traceback.StackSummary.from_list(_user_frames(error))
+    text = "".join(["Traceback (most recent call last):\n", *frames.format(), describe(error)])
+    return show_text(text, TRACEBACK_CHARACTERS_MAX)
+
+
+def show_text(text: str, characters_max: int = 1_000) -> str:
+    """`text`, cut in its middle to `characters_max`."""
+    if len(text) <= characters_max:
+        return text
+    half = characters_max // 2
+    return f"{text[:half]}\n... ({len(text) - 2 * half:,} characters left out) ...\n{text[-half:]}"
+
+
+def _user_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The frames of a traceback from the first on that does not belong to this package."""
+    frames = list(traceback.extract_tb(error.__traceback__))
+    for index, frame in enumerate(frames):
+        if not frame.filename.startswith(_PACKAGE_FOLDER):
+            return frames[index:]
+    return []

@@ -1,0 +1,143 @@
+"""Inputs: folders become files, files become splits, splits become lines. The first stage of a map task."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from pymr.errors import InputError
+
+SPLIT_BYTES = 64 << 20
+"""Default size of a split. Larger: fewer, longer tasks; smaller: more even load, more segments to merge."""
+
+COMPRESSED_SUFFIXES = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
+
+IGNORED_PREFIX = "."
+IGNORED_NAMES = frozenset({"_manifest.json", "_bad_records.jsonl"})
+"""What is no input: hidden files, and what pymr itself writes beside the parts of an output."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file as it was listed. `name` is its path below the input folder; size in bytes; codec by suffix."""
+
+    path: str
+    name: str
+    size: int
+    mtime_ns: int
+    inode: int
+    codec: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The lines of `file` that begin at a byte in [start, end). A compressed file is one split."""
+
+    file: InputFile
+    start: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        """Bytes on disk."""
+        return self.end - self.start
+
+
+def list_input_files(input_dirs: Iterable[str]) -> list[InputFile]:
+    """All files below the folders, deep, in the order of `input_dirs`, then of their paths.
+
+    A file reachable in two ways counts once. An entry may also be a single file. Hidden files (`.name`)
+    and pymr's own side files are passed over. Raises InputError for what is missing, cannot be read or is
+    no regular file (FIFO, device, socket), and for a folder that contains itself through a link.
+    """
+    found: dict[str, InputFile] = {}
+    for input_dir in input_dirs:
+        for path, name in _walk(input_dir):
+            found.setdefault(os.path.realpath(path), _examine(path, name))
+    return list(found.values())
+
+
+def plan_splits(files: Iterable[InputFile], split_bytes: int = SPLIT_BYTES) -> list[Split]:
+    """Cut plain files into ranges of at most `split_bytes`; a reader moves the cuts to line ends.
+
+    An empty file has no split; a compressed one is a single split.
+    """
+    splits = []
+    for file in files:
+        step = split_bytes if file.codec == "none" else max(file.size, 1)
+        splits += [Split(file, at, min(at + step, file.size)) for at in range(0, file.size, step)]
+    return splits
+
+
+def group_splits(splits: Iterable[Split], task_bytes: int = SPLIT_BYTES) -> list[tuple[Split, ...]]:
+    """Neighbouring splits put together up to `task_bytes`, so that many small files make few tasks."""
+    groups: list[tuple[Split, ...]] = []
+    group: list[Split] = []
+    held_bytes = 0
+    for split in splits:
+        if group and held_bytes + split.length > task_bytes:
+            groups.append(tuple(group))
+            group, held_bytes = [], 0
+        group.append(split)
+        held_bytes += split.length
+    if group:
+        groups.append(tuple(group))
+    return groups
+
+
+def _walk(input_dir: str) -> Iterator[tuple[str, str]]:
+    """(path, path below input_dir) of everything in there that is not a folder, sorted."""
+    try:
+        is_folder = stat.S_ISDIR(os.stat(input_dir).st_mode)
+    except OSError as error:
+        raise InputError(
+            f"the input folder {input_dir} cannot be read: {error.strerror}; "
+            "check input_dirs in the job, or give another folder with --input"
+        ) from error
+    if not is_folder:
+        yield input_dir, os.path.basename(input_dir)
+        return
+    yield from _walk_folder(input_dir, "", (os.path.realpath(input_dir),))
+
+
+def _walk_folder(folder: str, below: str, ancestors: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(f"the input folder {folder} cannot be read: {error.strerror}") from error
+    for entry in entries:
+        if entry.name.startswith(IGNORED_PREFIX) or entry.name in IGNORED_NAMES:
+            continue
+        name = f"{below}{entry.name}"
+        if not entry.is_dir():
+            yield entry.path, name
+            continue
+        real = os.path.realpath(entry.path)
+        if real in ancestors:
+            raise InputError(f"the input folder {entry.path} is a link to {real}, which contains it")
+        yield from _walk_folder(entry.path, f"{name}/", (*ancestors, real))
+
+
+def _examine(path: str, name: str) -> InputFile:
+    """The facts of a file, after a look at whether it can be read at all."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            kind = next((kind for test, kind in _KINDS if test(status.st_mode)), "no regular file")
+            raise InputError(f"the input {path} is {kind}; only regular files can be read")
+        if not os.access(path, os.R_OK):
+            raise InputError(f"the input file {path} cannot be read: permission denied")
+    except OSError as error:
+        raise InputError(f"the input file {path} cannot be read: {error.strerror}") from error
+    codec = COMPRESSED_SUFFIXES.get(os.path.splitext(path)[1].lower(), "none")
+    return InputFile(path, name, status.st_size, status.st_mtime_ns, status.st_ino, codec)
+
+
+_KINDS = (
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+)

@@ -1,0 +1,162 @@
+"""The merge: sorted runs become one sorted stream of blocks. Used by DiskSort, between shuffle and reduce."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from operator import eq
+from typing import Any
+
+from pymr.engine.blocks import BLOCK_BYTES, Block, BlockWriter, Run, read_blocks
+from pymr.engine.keys import Key, KeyOrder
+
+FAN_IN_MAX = 128
+"""Default for the most runs merged at once; more of them add a pass over the disk."""
+
+
+def merge_runs(
+    runs: Sequence[Run],
+    scratch_path: str,
+    *,
+    fan_in_max: int = FAN_IN_MAX,
+    block_codec: str = "none",
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[Block]:
+    """One ascending stream of blocks out of sorted runs; equal keys brought together.
+
+    runs: in the order in which the values of equal keys are to stand.
+    scratch_path: beginning of the names of files for the passes that more than `fan_in_max` (>= 2) runs need.
+    Yields blocks whose keys ascend over all of the stream; `continues` marks a key whose values go on in the
+    next block, so that a key with more values than fit into memory passes through in pieces.
+    Memory: one block of each of fan_in_max runs. Cost: O(N log R) comparisons, in C.
+    Raises CorruptBlockError, DiskError. Source: Knuth, TAOCP 3, 5.4.1.
+    """
+    order = KeyOrder()
+    passes = 0
+    while len(runs) > fan_in_max:
+        passes += 1
+        writer = BlockWriter(f"{scratch_path}-{passes}", codec=block_codec, block_bytes=block_bytes)
+        runs = [_merge_into(writer, neighbours, order) for neighbours in _neighbours(runs, fan_in_max)]
+        writer.close()
+    yield from merge_blocks([read_blocks(run) for run in runs], order)
+
+
+def merge_blocks(sources: Sequence[Iterator[Block]], order: KeyOrder | None = None) -> Iterator[Block]:
+    """As `merge_runs`, for at most as many streams of blocks as may be open at once."""
+    order = order or KeyOrder()
+    cursors = [cursor for cursor in map(_Cursor, sources) if cursor.advance()]
+    while len(cursors) > 1:
+        try:
+            bound = min((cursor.keys[-1] for cursor in cursors), key=order.function)
+            is_open = any(cursor.continues and cursor.keys[-1] == bound for cursor in cursors)
+            block = _take_round(cursors, bound, is_open, order)
+        except TypeError:  # keys of mixed kinds
+            if order.function is not None:
+                raise
+            order.generalise()
+            continue
+        if block.keys:
+            yield block
+        if is_open:
+            yield from _stream_key(cursors, bound)
+        cursors = [cursor for cursor in cursors if cursor.position < len(cursor.keys) or cursor.advance()]
+    for cursor in cursors:
+        yield from cursor.rest()
+
+
+class _Cursor:
+    """A run's place in a merge: its head block, and how far that has been taken."""
+
+    __slots__ = ("_blocks", "continues", "keys", "lists", "position")
+
+    def __init__(self, blocks: Iterator[Block]) -> None:
+        self._blocks = blocks
+        self.position = 0
+        self.keys: Sequence[Key] = ()
+        self.lists: Sequence[Sequence[Any]] = ()
+        self.continues = False
+
+    def advance(self) -> bool:
+        """Make the next block the head; False where the run has ended."""
+        block = next(self._blocks, None)
+        if block is None:
+            self.keys, self.lists, self.continues = (), (), False
+        else:
+            self.keys, self.lists, self.continues = block
+        self.position = 0
+        return block is not None
+
+    def rest(self) -> Iterator[Block]:
+        """What is left, when no other run is."""
+        yield Block(self.keys[self.position :], self.lists[self.position :], self.continues)
+        yield from self._blocks
+
+
+def _take_round(cursors: list[_Cursor], bound: Key, is_open: bool, order: KeyOrder) -> Block:
+    """All keys of the head blocks up to `bound`, the smallest of their maxima, sorted and grouped.
+
+    is_open: the bound itself is left out, as its values go on beyond the head blocks.
+    """
+    bisect = bisect_left if is_open else bisect_right
+    rank = order.function
+    target = bound if rank is None else rank(bound)
+    ends = [bisect(cursor.keys, target, cursor.position, key=rank) for cursor in cursors]
+    keys: list[Key] = []
+    lists: list[Sequence[Any]] = []
+    for cursor, end in zip(cursors, ends, strict=True):
+        keys += cursor.keys[cursor.position : end]
+        lists += cursor.lists[cursor.position : end]
+    # The built-in sort finds the presorted runs and merges them; it is stable, so values keep run order.
+    ranks = keys if rank is None else list(map(rank, keys))
+    sequence = sorted(range(len(keys)), key=ranks.__getitem__)
+    for cursor, end in zip(cursors, ends, strict=True):
+        cursor.position = end
+    return _group_neighbours(list(map(keys.__getitem__, sequence)), list(map(lists.__getitem__, sequence)))
+
+
+def _group_neighbours(keys: list[Key], lists: list[Sequence[Any]]) -> Block:
+    """Sorted columns with the lists of equal keys put together."""
+    if not any(map(eq, keys, islice(keys, 1, None))):
+        return Block(keys, lists)
+    grouped_keys = [keys[0]]
+    grouped_lists = [lists[0]]
+    last, extend = keys[0], None
+    for key, values in zip(islice(keys, 1, None), islice(lists, 1, None), strict=True):
+        if key != last:
+            grouped_keys.append(key)
+            grouped_lists.append(values)
+            last, extend = key, None
+        elif extend is None:
+            joined = [*grouped_lists[-1], *values]
+            grouped_lists[-1] = joined
+            extend = joined.extend
+        else:
+            extend(values)
+    return Block(grouped_keys, grouped_lists)
+
+
+def _stream_key(cursors: list[_Cursor], key: Key) -> Iterator[Block]:
+    """All values of one key, run by run, in pieces; an empty piece ends them."""
+    for cursor in cursors:
+        while cursor.position < len(cursor.keys) and cursor.keys[cursor.position] == key:
+            yield Block((key,), (cursor.lists[cursor.position],), True)
+            cursor.position += 1
+            if cursor.position == len(cursor.keys) and not (cursor.continues and cursor.advance()):
+                break
+    yield Block((key,), ((),))
+
+
+def _merge_into(writer: BlockWriter, runs: Sequence[Run], order: KeyOrder) -> Run:
+    if len(runs) == 1:
+        return runs[0]
+    writer.begin_run(runs[0].partition)
+    for block in merge_blocks([read_blocks(run) for run in runs], order):
+        writer.write(block)
+    return writer.end_run()
+
+
+def _neighbours(runs: Sequence[Run], size: int) -> Iterable[Sequence[Run]]:
+    """Runs in groups of at most `size` neighbours, as evenly as can be: values keep their order."""
+    groups = -(-len(runs) // size)
+    return [runs[len(runs) * i // groups : len(runs) * (i + 1) // groups] for i in range(groups)]

@@ -1,0 +1,156 @@
+"""Outputs: items become JSON lines in part files. The last stage of a reduce task."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice, repeat
+from typing import IO, Any, cast
+
+import orjson
+
+from pymr.engine.keys import show
+from pymr.engine.zstd import zstd
+from pymr.errors import OutputError, disk_error
+from pymr.faults import fault_point
+
+MAX_ITEMS = 500_000
+
+SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+GZIP_LEVEL = 6
+ZSTD_LEVEL = 3
+
+_BATCH_ITEMS_FIRST = 16
+_BATCH_ITEMS_MAX = 4_096
+_BATCH_BYTES = 256 << 10
+"""Items are encoded and written in batches near this many bytes."""
+
+_WRITE_BUFFER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A finished output file: its name in the output folder, its items (a count) and its size on disk."""
+
+    name: str
+    items: int
+    length: int
+
+
+class OutputWriter:
+    """Writes items as JSON lines `[key, value]` into `part-PPPPP-NNNN.jsonl[.gz|.zst]`.
+
+    directory: where the files go; whoever made it publishes or drops it as a whole.
+    max_items: a new file begins after this many. compression: "none", "gzip" or "zstd".
+    Each file is flushed to the disk when it is full. Without items there is no file.
+    Raises OutputError for an item that is no pair or has no JSON form, DiskError.
+    """
+
+    def __init__(
+        self, directory: str, partition: int, *, max_items: int = MAX_ITEMS, compression: str = "none"
+    ) -> None:
+        self._directory = directory
+        self._partition = partition
+        self._max_items = max_items
+        self._compression = compression
+        self._batch_items = _BATCH_ITEMS_FIRST
+        self.parts: list[Part] = []
+        self.items_written = 0
+
+    def write(self, items: Iterable[tuple[Any, Any]]) -> None:
+        """Write all items of an iterable. What the iterable raises passes through."""
+        source = iter(items)
+        batch = self._next_batch(source, self._max_items)
+        while batch:
+            name = f"part-{self._partition:05d}-{len(self.parts):04d}.jsonl{SUFFIXES[self._compression]}"
+            path = os.path.join(self._directory, name)
+            file_items = 0
+            with _open_part(path, self._compression) as file:
+                while batch:
+                    data = encode_lines(batch)
+                    self._write(file, data, path)
+                    self._adapt(len(batch), len(data))
+                    file_items += len(batch)
+                    self.items_written += len(batch)
+                    batch = self._next_batch(source, self._max_items - file_items)
+            self.parts.append(Part(name, file_items, os.path.getsize(path)))
+            batch = self._next_batch(source, self._max_items)
+
+    def _next_batch(self, source: Iterator[Any], items_max: int) -> list[Any]:
+        return list(islice(source, min(self._batch_items, items_max)))
+
+    def _write(self, file: IO[bytes], data: bytes, path: str) -> None:
+        try:
+            fault_point("output.write")
+            file.write(data)
+        except OSError as error:
+            raise disk_error("writing", path, error) from error
+
+    def _adapt(self, items: int, written_bytes: int) -> None:
+        aimed = items * _BATCH_BYTES // max(written_bytes, 1)
+        self._batch_items = max(1, min(aimed, 2 * self._batch_items, _BATCH_ITEMS_MAX))
+
+
+def encode_lines(items: list[Any]) -> bytes:
+    """JSON lines `[key, value]`, UTF-8. Numbers without a JSON form (NaN, Infinity) are written as Python's
+    json module writes and reads them. Raises OutputError, showing the item that cannot be written."""
+    if not set(map(type, items)) <= {tuple, list} or set(map(len, items)) != {2}:
+        bad = next(item for item in items if not isinstance(item, tuple | list) or len(item) != 2)
+        raise OutputError(f"a reduce function returned the item {show(bad)}, which is no (key, value) pair")
+    try:
+        lines = list(map(orjson.dumps, items, repeat(None), repeat(orjson.OPT_APPEND_NEWLINE)))
+    except TypeError:
+        lines = list(map(_encode_line, items))
+    data = b"".join(lines)
+    if b"null" in data:  # orjson writes null for NaN and infinities, which would lose them
+        data = b"".join(
+            _encode_line(item) if b"null" in line else line for item, line in zip(items, lines, strict=True)
+        )
+    return data
+
+
+def _encode_line(item: Any) -> bytes:
+    """One line by way of the standard library: slower, and knows big integers, NaN and number keys of dicts."""
+    try:
+        return json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    except (TypeError, ValueError) as error:
+        raise OutputError(
+            f"the output item {show(item)} has no JSON form: {error}; make it of None, bool, int, float, str, "
+            "lists, tuples and dicts"
+        ) from error
+
+
+class _open_part:  # noqa: N801 - a context manager, used as a function
+    """A part file, compressed or not, that is on the disk when the context ends without an error."""
+
+    def __init__(self, path: str, compression: str) -> None:
+        self._path = path
+        try:
+            self._raw = open(path, "wb", buffering=_WRITE_BUFFER_BYTES)  # noqa: SIM115
+        except OSError as error:
+            raise disk_error("creating", path, error) from error
+        self._file: IO[bytes] = self._raw
+        if compression == "gzip":
+            # No name and no time in the header: the same items give the same bytes.
+            self._file = cast("IO[bytes]", gzip.GzipFile("", "wb", GZIP_LEVEL, self._raw, mtime=0))
+        elif compression == "zstd":
+            self._file = cast("IO[bytes]", zstd.ZstdFile(self._raw, "wb", level=ZSTD_LEVEL))
+
+    def __enter__(self) -> IO[bytes]:
+        return self._file
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                if self._file is not self._raw:
+                    self._file.close()
+                self._raw.flush()
+                fault_point("output.fsync")
+                os.fsync(self._raw.fileno())
+        except OSError as error:
+            raise disk_error("writing", self._path, error) from error
+        finally:
+            self._raw.close()

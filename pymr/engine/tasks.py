@@ -1,0 +1,249 @@
+"""Tasks: the stages put together, as what a worker does for a run: one map task, or one reduce task."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from pymr.config import EngineConfig
+from pymr.counters import take_counts
+from pymr.engine.blocks import Run
+from pymr.engine.disk_sort import assemble_columns
+from pymr.engine.failures import TRACEBACK_CHARACTERS_MAX, describe, name_of, show_text
+from pymr.engine.inputs import InputFile, Split, group_splits, plan_splits
+from pymr.engine.mapper import map_failures, map_lines, map_lines_tolerantly
+from pymr.engine.memory import MemoryBudget
+from pymr.engine.merge import merge_runs
+from pymr.engine.outputs import OutputWriter, Part
+from pymr.engine.records import RecordReader
+from pymr.engine.reducer import GroupReader, reduce_failures, reduce_groups, with_disk_output
+from pymr.engine.shuffler import Shuffler
+from pymr.errors import InputError, UserFunctionError, disk_error
+from pymr.jobs import MapReduceJob
+from pymr.projects import ProjectFunctions
+
+COMPRESSIONS = {False: "none", True: "gzip", "gzip": "gzip", "zstd": "zstd"}
+"""What the job field `compress` means."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """All that the tasks of a run have in common. memory_bytes: the bound of one worker's process."""
+
+    job: MapReduceJob
+    functions: ProjectFunctions
+    engine: EngineConfig
+    memory_bytes: int
+    partitions: int
+    auxiliary_mapper: Any = None
+    auxiliary_reducer: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class MapTask:
+    """Splits to be mapped. index: its place among the map tasks, which is that of its input in the whole."""
+
+    index: int
+    splits: tuple[Split, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceTask:
+    """A partition to be reduced. runs: all of its runs, in the order of map tasks and of their writing."""
+
+    partition: int
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MapOutput:
+    """What a map task left in its folder, and what it counted. bad_records: path of their list, if any."""
+
+    runs: tuple[Run, ...]
+    records: int
+    bytes: int
+    counters: dict[str, int]
+    bad_records: int = 0
+    bad_records_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceOutput:
+    """The part files a reduce task left in `directory`, and what it counted. values: items that went in."""
+
+    directory: str
+    parts: tuple[Part, ...]
+    groups: int
+    values: int
+    counters: dict[str, int]
+
+
+@dataclass(slots=True)
+class TaskWatch:
+    """A window on the running task for whoever reports its progress, also from another thread."""
+
+    records: RecordReader | None = field(default=None)
+    groups: GroupReader | None = field(default=None)
+
+    def progress(self) -> tuple[int, int]:
+        """(records read, bytes read) of a map task, (groups reduced, values reduced) of a reduce task."""
+        if self.records is not None:
+            return self.records.records_read, self.records.bytes_read
+        if self.groups is not None:
+            return self.groups.groups_read, self.groups.values_read
+        return 0, 0
+
+
+def run_map_task(context: JobContext, task: MapTask, directory: str, watch: TaskWatch) -> MapOutput:
+    """Map the splits of a task into sorted runs in `directory`, which exists and is the task's own.
+
+    Raises InputError, RecordError, UserFunctionError naming file and byte; DiskError.
+    """
+    job, functions = context.job, context.functions
+    reader = watch.records = RecordReader(
+        task.splits,
+        encoding_errors=job.encoding_errors,
+        line_bytes_max=context.engine.line_bytes_max,
+        downsample=job.downsample,
+        seed=context.engine.downsample_seed,
+    )
+    shuffler = Shuffler(
+        os.path.join(directory, "runs"),
+        context.partitions,
+        MemoryBudget(context.memory_bytes),
+        max_items=job.max_number_dumped_items_shuffler,
+        combine=functions.combine,
+        auxiliary_data=context.auxiliary_reducer,
+        block_codec=context.engine.block_codec,
+        block_bytes=context.engine.block_bytes,
+    )
+    bad_records = BadRecords(os.path.join(directory, "bad-records.jsonl"), reader, context)
+    take_counts()
+    with map_failures(functions.map, reader, context.auxiliary_mapper):
+        lines = reader.lines()
+        if job.max_bad_records:
+            items = map_lines_tolerantly(functions.map, lines, context.auxiliary_mapper, bad_records.add)
+        else:
+            items = map_lines(functions.map, lines, context.auxiliary_mapper)
+        shuffler.extend(items)
+        runs = shuffler.close()
+    return MapOutput(
+        tuple(runs),
+        reader.records_read,
+        reader.bytes_read,
+        take_counts(),
+        bad_records.count,
+        bad_records.path if bad_records.count else None,
+    )
+
+
+def run_reduce_task(context: JobContext, task: ReduceTask, directory: str, watch: TaskWatch) -> ReduceOutput:
+    """Merge the runs of a partition and reduce its groups into part files in `directory`.
+
+    Raises CorruptBlockError, RecordError, UserFunctionError naming the key; OutputError, DiskError.
+    """
+    job, engine = context.job, context.engine
+    memory = MemoryBudget(context.memory_bytes)
+    blocks = merge_runs(
+        task.runs,
+        os.path.join(directory, "merged"),
+        fan_in_max=fan_in_within(context.memory_bytes, engine),
+        block_codec=engine.block_codec,
+        block_bytes=engine.block_bytes,
+    )
+    reader = watch.groups = GroupReader(
+        assemble_columns(blocks, memory, directory),
+        memory,
+        directory,
+        sort_values=job.sort_values,
+        disk_based=job.disk_based_input,
+    )
+    writer = OutputWriter(
+        directory,
+        task.partition,
+        max_items=job.max_number_dumped_items_reducer,
+        compression=COMPRESSIONS[job.compress],
+    )
+    function = context.functions.reduce
+    if job.disk_based_output:
+        function = with_disk_output(function, directory)
+    take_counts()
+    with reduce_failures(function, reader):
+        writer.write(reduce_groups(function, reader.groups(), context.auxiliary_reducer))
+    return ReduceOutput(directory, tuple(writer.parts), reader.groups_read, reader.values_read, take_counts())
+
+
+def fan_in_within(memory_bytes: int, engine: EngineConfig) -> int:
+    """How many runs one merge may hold a block of each in memory: an eighth of the bound is for them.
+
+    A decoded block takes about eight times its encoded size (short strings, measured).
+    """
+    return max(4, min(engine.merge_fan_in_max, memory_bytes // 8 // (8 * engine.block_bytes)))
+
+
+class BadRecords:
+    """Collects the records that `max_bad_records` lets pass, in a file beside the task's runs."""
+
+    def __init__(self, path: str, reader: RecordReader, context: JobContext) -> None:
+        self.path = path
+        self.count = 0
+        self._reader = reader
+        self._context = context
+
+    def add(self, error: Exception) -> None:
+        """Note the record the reader is at. Raises UserFunctionError when it is one too many."""
+        self.count += 1
+        location = self._reader.location()
+        job, function = self._context.job, self._context.functions.map
+        if self.count > job.max_bad_records:
+            raise UserFunctionError(
+                f"map function {name_of(function)} raised on more than max_bad_records = "
+                f"{job.max_bad_records} records; the last one: {describe(error)}\n  at {location}"
+            ) from error
+        text = "".join(traceback.format_exception(error))
+        entry = {
+            "file": location.path,
+            "offset": location.offset,
+            "line": show_text(location.line),
+            "error": describe(error),
+            "traceback": show_text(text, TRACEBACK_CHARACTERS_MAX),
+        }
+        try:
+            with open(self.path, "ab") as file:
+                file.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
+        except OSError as refusal:
+            raise disk_error("writing", self.path, refusal) from refusal
+
+
+def load_auxiliary(data_dir: str, name: str | None) -> Any:
+    """What `auxiliary/NAME.data` (JSON) below `data_dir` holds; None without a name. Raises InputError."""
+    if name is None:
+        return None
+    path = os.path.join(data_dir, "auxiliary", f"{name}.data")
+    try:
+        with open(path, "rb") as file:
+            return orjson.loads(file.read())
+    except OSError as error:
+        raise InputError(f"the auxiliary data {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"the auxiliary data {path} is no JSON: {error}") from error
+
+
+def plan_map_tasks(files: Sequence[InputFile], task_bytes: int) -> list[MapTask]:
+    """Map tasks of about `task_bytes` each, in the order of the files and of the lines in them."""
+    groups = group_splits(plan_splits(files, task_bytes), task_bytes)
+    return [MapTask(index, splits) for index, splits in enumerate(groups)]
+
+
+def plan_reduce_tasks(outputs: Sequence[MapOutput]) -> list[ReduceTask]:
+    """A reduce task for each partition that has items. outputs: in the order of the map tasks."""
+    runs: dict[int, list[Run]] = {}
+    for output in outputs:
+        for run in output.runs:
+            runs.setdefault(run.partition, []).append(run)
+    return [ReduceTask(partition, tuple(runs[partition])) for partition in sorted(runs)]

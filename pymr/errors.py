@@ -1,0 +1,116 @@
+"""The errors of pymr: their type decides whether a task is tried again. Everything raises from here."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+
+class PymrError(Exception):
+    """What happened, where, and what to do: the message says all three."""
+
+
+class RetryableError(PymrError):
+    """The task may succeed when it is run again; costs one attempt."""
+
+
+class FatalError(PymrError):
+    """The same input gives the same error; the job fails at once."""
+
+
+class StaleEpochError(PymrError):
+    """A newer leader exists; whoever got this stops acting as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a definition: which field, the value it has, why that cannot be."""
+
+    field: str
+    value: object
+    reason: str
+
+    def __str__(self) -> str:
+        shown = repr(self.value)
+        return f"{self.field} = {shown if len(shown) <= 120 else shown[:117] + '...'}: {self.reason}"
+
+
+class DefinitionError(FatalError):
+    """A job or a configuration is not valid. All of its problems are listed, not just the first."""
+
+    def __init__(self, source: str, problems: tuple[Problem, ...]) -> None:
+        self.source = source
+        self.problems = problems
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{source}: {count}\n{listed}")
+
+    def __reduce__(self) -> tuple[type[DefinitionError], tuple[str, tuple[Problem, ...]]]:
+        return type(self), (self.source, self.problems)
+
+
+class JobError(DefinitionError):
+    """A job definition that cannot be run as it is written."""
+
+
+class ConfigError(DefinitionError):
+    """A cluster.toml that cannot be used as it is written."""
+
+
+class ProjectError(FatalError):
+    """A project, module or function that does not exist or cannot be loaded."""
+
+
+class InputError(FatalError):
+    """An input file or folder that cannot be read; the message names it, and the byte where it stops."""
+
+
+class InputChangedError(RetryableError):
+    """An input file was written to while it was being read."""
+
+
+class RecordError(FatalError):
+    """An item that cannot be carried: a NaN or unhashable key, a value that msgpack has no form for."""
+
+
+class UserFunctionError(RetryableError):
+    """A function of the project raised, or returned what is not a series of (key, value) items."""
+
+
+class CorruptBlockError(RetryableError):
+    """A block does not have the bytes that were written; whoever wrote it has to write it again."""
+
+
+class DiskError(RetryableError):
+    """The disk refused a read or a write (full, failing, read-only)."""
+
+
+class OutputError(FatalError):
+    """The output folder cannot be replaced, or an output item cannot be written."""
+
+
+class WorkerDiedError(RetryableError):
+    """A worker process ended without saying why: a crash, a kill, or out of memory."""
+
+
+class TaskTimeoutError(RetryableError):
+    """A task made no progress for as long as task_timeout_seconds allows."""
+
+
+class RunFailedError(FatalError):
+    """A run ended without a result; the message is what an operator needs to read."""
+
+
+_DISK_HINTS = {
+    errno.ENOSPC: "free some space (or point the output at another disk) and run it again",
+    errno.EDQUOT: "the disk quota is used up: free some space and run it again",
+    errno.EROFS: "the file system is read-only",
+    errno.EIO: "the disk reports an input/output error: check its health before running it again",
+}
+
+
+def disk_error(action: str, path: str, error: OSError) -> DiskError:
+    """The DiskError for an OSError met while doing `action` (a verb in -ing form) on `path`."""
+    reason = error.strerror or str(error)
+    hint = _DISK_HINTS.get(error.errno or 0)
+    return DiskError(f"{action} {path} failed: {reason}" + (f"; {hint}" if hint else ""))

@@ -1,0 +1,49 @@
+"""The reference of all job fields as Markdown, for docs/jobs.md, made from their declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pymr.fields import Field
+from pymr.job_fields import COMMON_FIELDS, JOB_CLASSES, JOB_TYPES, fields_of
+from pymr.kinds import FILLED_IN
+from pymr.toml_text import toml_value
+
+
+def job_fields_markdown() -> str:
+    """A heading and a table for the fields that all job types share, then for those of each type."""
+    common = [field for field in COMMON_FIELDS if field.kind is not FILLED_IN]
+    lines = ["### All types", "", *_table(common), "", *_system_fields()]
+    shared = {field.name for field in COMMON_FIELDS}
+    for job_type in JOB_TYPES:
+        own = [field for field in fields_of(job_type) if field.name not in shared]
+        lines += ["", f"### {job_type}", "", f"{JOB_CLASSES[job_type].__doc__}", "", *_table(own)]
+    return "\n".join([*lines, ""])
+
+
+def _table(fields: Sequence[Field]) -> Iterator[str]:
+    yield "| field | value | default | meaning |"
+    yield "|---|---|---|---|"
+    for field in fields:
+        yield f"| `{field.name}` | {field.kind.words} | {_default(field)} | {_escaped(field.doc)} |"
+
+
+def _default(field: Field) -> str:
+    if field.required:
+        return "**required**"
+    return "none" if field.default is None else f"`{toml_value(field.default)}`"
+
+
+def _system_fields() -> Iterator[str]:
+    yield "Filled in by the system, and refused in a job that sets one:"
+    yield ""
+    for field in COMMON_FIELDS:
+        if field.kind is FILLED_IN:
+            yield f"- `{field.name}`: {field.doc}"
+
+
+def _escaped(text: str) -> str:
+    """`text` as a table cell: `<`, `>` and `|` have a meaning in Markdown, and `*` and `_` may have one."""
+    for character in "\\|<>*":
+        text = text.replace(character, f"\\{character}")
+    return text

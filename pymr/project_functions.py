@@ -1,0 +1,127 @@
+"""A function of a project by its name, in both forms that a module may have, or an error listing the names.
+
+A class, MapFunctions(name).get_map_function() (ReduceFunctions(name).get_reduce_function()), is asked first;
+otherwise it is the plain function of that name at the top of the module.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pymr.errors import ProjectError
+from pymr.project_modules import LoadedModule
+from pymr.spelling import did_you_mean
+
+_CLASS_NAMES = {"map": "MapFunctions", "reduce": "ReduceFunctions"}
+_METHOD_NAMES = {"map": "get_map_function", "reduce": "get_reduce_function"}
+_FIRST_ARGUMENTS = {"map": "line", "reduce": "group"}
+
+
+def find_function(loaded: LoadedModule, function_name: str) -> Callable[..., Any]:
+    """The function called `function_name`. Raises ProjectError when there is none, or it cannot be used."""
+    function, refusal = _ask_class(loaded, function_name)
+    if function is None:
+        function = vars(loaded.module).get(function_name)
+    if function is None:
+        raise ProjectError(_no_such_function(loaded, function_name, refusal)) from refusal
+    reason = _why_unusable(function, loaded)
+    if reason:
+        raise ProjectError(f"the {loaded.kind} function {function_name!r} of {loaded.path} {reason}")
+    return function  # type: ignore[no-any-return]
+
+
+def has_function(loaded: LoadedModule, function_name: str) -> bool:
+    return _ask_class(loaded, function_name)[0] is not None or function_name in vars(loaded.module)
+
+
+def function_names(loaded: LoadedModule) -> list[str]:
+    """The names that find_function knows, sorted, as far as they can be told from outside."""
+    module = loaded.module
+    plain = [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and callable(value)
+        and not isinstance(value, type)
+        and getattr(value, "__module__", None) == module.__name__
+        and _why_unusable(value, loaded) is None
+    ]
+    # What stands in the class may be no name of a function; the class itself knows.
+    of_class = [name for name in _strings_of_class(loaded) if _ask_class(loaded, name)[0] is not None]
+    return sorted({*plain, *of_class})
+
+
+def _ask_class(loaded: LoadedModule, function_name: str) -> tuple[Any, BaseException | None]:
+    """What the class form gives for a name (None: nothing), and the error with which it refused."""
+    declaring = vars(loaded.module).get(_CLASS_NAMES[loaded.kind])
+    if not isinstance(declaring, type):
+        return None, None
+    try:
+        return getattr(declaring(function_name), _METHOD_NAMES[loaded.kind])(), None
+    except (Exception, SystemExit) as error:  # each class has its own way to say that it knows no such name
+        return None, error
+
+
+def _no_such_function(loaded: LoadedModule, function_name: str, refusal: BaseException | None) -> str:
+    names = function_names(loaded)
+    listed = f"it has {', '.join(names)}" if names else "no function can be found in it"
+    message = (
+        f"project {loaded.project_name!r} has no {loaded.kind} function {function_name!r} in {loaded.path}; "
+        f"{listed}{did_you_mean(function_name, names)}"
+    )
+    if refusal is None:
+        return message
+    class_name = _CLASS_NAMES[loaded.kind]
+    return f"{message} ({class_name}({function_name!r}) raised {type(refusal).__name__}: {refusal})"
+
+
+def _why_unusable(function: object, loaded: LoadedModule) -> str | None:
+    first = _FIRST_ARGUMENTS[loaded.kind]
+    if isinstance(function, type) or not callable(function):
+        is_class = isinstance(function, type)
+        return f"is {'a class' if is_class else f'of type {type(function).__name__}'}, not a function"
+    if getattr(function, "__name__", "") == "<lambda>":
+        return f"is a lambda, which errors cannot name: write it as `def NAME({first}, auxiliary_data)`"
+    if inspect.iscoroutinefunction(function):
+        return "is async: it has to be a plain function"
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError as error:
+        return f"cannot be called as ({first}, auxiliary_data): {error}"
+    except ValueError:
+        return None  # a function written in C that does not tell its arguments
+    return None
+
+
+def _strings_of_class(loaded: LoadedModule) -> set[str]:
+    """The texts that the class form compares with, or looks up in a dict: names of functions, most likely."""
+    tree = ast.parse(loaded.source)
+    class_name = _CLASS_NAMES[loaded.kind]
+    declaring = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name]
+    inside = [node for one in declaring for node in ast.walk(one)]
+    used_names = {node.id for node in inside if isinstance(node, ast.Name)}
+    # A dict of functions often stands beside the class, at the top of the module.
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id in used_names for target in statement.targets
+        ):
+            inside += ast.walk(statement.value)
+    return {text for node in inside for text in _strings_of(node)}
+
+
+def _strings_of(node: ast.AST) -> Iterator[str]:
+    parts: list[ast.expr | None] = []
+    if isinstance(node, ast.Compare):
+        parts = [node.left, *node.comparators]
+    elif isinstance(node, ast.Dict):
+        parts = list(node.keys)
+    elif isinstance(node, ast.MatchValue):
+        parts = [node.value]
+    for part in parts:
+        elements = part.elts if isinstance(part, ast.Tuple | ast.List | ast.Set) else [part]
+        for element in elements:
+            if isinstance(element, ast.Constant) and isinstance(element.value, str):
+                yield element.value

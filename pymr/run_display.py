@@ -1,0 +1,190 @@
+"""What `pymr run` shows: bars on a terminal, plain lines elsewhere, and a summary at the end."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+from pymr.embedded import RunSummary
+from pymr.errors import PymrError
+from pymr.local.phases import Phase
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+_PLAIN_SECONDS = 5.0
+"""Between two plain lines of one phase."""
+
+_BAR_WIDTH = 24
+_SEPARATOR = "│"
+
+
+class PlainDisplay:
+    """One line when a phase begins and ends, and every few seconds between; for pipes, files and logs."""
+
+    def __init__(self, job_name: str, stream: TextIO) -> None:
+        self._job_name = job_name
+        self._stream = stream
+        self._shown_at = 0.0
+        self._phase_name = ""
+
+    def __enter__(self) -> PlainDisplay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.flush()
+
+    def on_phase(self, phase: Phase) -> None:
+        now = time.monotonic()
+        begins = phase.name != self._phase_name
+        if begins or phase.ended_at is not None or now - self._shown_at >= _PLAIN_SECONDS:
+            self._phase_name, self._shown_at = phase.name, now
+            self._line(f"{self._job_name}: {phase.name}: {describe_phase(phase)}")
+
+    def on_output(self, worker: str, line: str) -> None:
+        self._line(f"{worker} {_SEPARATOR} {line}")
+
+    def on_failed_attempt(self, task: str, attempt: int, attempts_max: int, error: PymrError) -> None:
+        self._line(f"{self._job_name}: {_failed_attempt(task, attempt, attempts_max, error)}")
+
+    def _line(self, text: str) -> None:
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+
+class LiveDisplay:
+    """A row per phase that moves in place; what workers print scrolls above it."""
+
+    def __init__(self, job_name: str, stream: TextIO) -> None:
+        self._job_name = job_name
+        self._stream = stream
+        self._phases: dict[str, Phase] = {}
+        self._started_at = time.monotonic()
+        self._live: Live | None = None
+
+    def __enter__(self) -> LiveDisplay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.update(self._render(), refresh=True)
+            self._live.stop()
+
+    def on_phase(self, phase: Phase) -> None:
+        self._phases[phase.name] = phase
+        self._start().update(self._render(), refresh=True)
+
+    def on_output(self, worker: str, line: str) -> None:
+        from rich.text import Text
+
+        self._console().print(Text.assemble((f"{worker} {_SEPARATOR} ", "dim"), Text.from_ansi(line)))
+
+    def on_failed_attempt(self, task: str, attempt: int, attempts_max: int, error: PymrError) -> None:
+        from rich.text import Text
+
+        self._console().print(Text(_failed_attempt(task, attempt, attempts_max, error), "yellow"))
+
+    def _console(self) -> Console:
+        return self._start().console
+
+    def _start(self) -> Live:
+        """The live region, from the first use on: by then the workers are forked, and rich (60 ms to import)
+        is no part of their memory. It starts no thread, as more workers may have to be forked."""
+        if self._live is None:
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=self._stream, highlight=False)
+            self._live = Live(console=console, auto_refresh=False, transient=False)
+            self._live.start()
+        return self._live
+
+    def _render(self) -> RenderableType:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2))
+        table.add_column(width=7)
+        table.add_column(width=_BAR_WIDTH)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        for phase in self._phases.values():
+            done = phase.units[1] if phase.ended_at is None else phase.total_units
+            table.add_row(
+                Text(phase.name, "bold"),
+                ProgressBar(total=max(phase.total_units, 1), completed=done, width=_BAR_WIDTH),
+                f"{phase.done}/{phase.total} tasks",
+                describe_units(phase),
+            )
+        return table
+
+
+def describe_phase(phase: Phase) -> str:
+    """A phase in a line of plain text."""
+    return f"{phase.done} of {phase.total} tasks, {describe_units(phase)}"
+
+
+def describe_units(phase: Phase) -> str:
+    """How much of a phase is done, how fast, and how long it took or what is left of it."""
+    first, second = phase.units
+    rate = f" ({first / phase.seconds:,.0f}/s)" if phase.seconds >= 0.05 and first else ""
+    if phase.name == "map":
+        amounts = f"{first:,} records{rate}, {megabytes(second)} of {megabytes(phase.total_units)}"
+    else:
+        amounts = f"{first:,} groups{rate}, {second:,} of {phase.total_units:,} items"
+    if phase.ended_at is not None:
+        return f"{amounts}, {duration(phase.seconds)}"
+    left = phase.seconds_left
+    return amounts if left is None else f"{amounts}, {duration(left)} left"
+
+
+def summary_lines(summary: RunSummary) -> list[str]:
+    """The closing summary of a run that succeeded."""
+    phases = ", ".join(f"{name} {duration(seconds)}" for name, seconds in summary.phase_seconds.items())
+    size = sum(part.length for part in summary.parts)
+    total = duration(sum(summary.phase_seconds.values()))
+    rows = [
+        ("records in", f"{summary.records:,} ({megabytes(summary.bytes)} in {_files(summary.files)})"),
+        ("items shuffled", f"{summary.values:,}"),
+        ("groups", f"{summary.groups:,}"),
+        ("items out", f"{summary.items_out:,} ({megabytes(size)} in {_files(len(summary.parts))})"),
+        ("time", phases),
+    ]
+    rows += [("bad records", f"{summary.bad_records:,}, listed in _bad_records.jsonl")] * bool(
+        summary.bad_records
+    )
+    rows += [("counter", f"{name} = {number:,}") for name, number in summary.counters.items()]
+    rows.append(("output", summary.output_dir))
+    return [f"{summary.job_name}: success in {total}", *(f"  {name:<15} {text}" for name, text in rows)]
+
+
+def megabytes(count: int) -> str:
+    """Bytes for a reader: decimal units, as disks are sold."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count} B"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a reader: `0.4 s`, `12 s`, `3:05`, `1:02:03`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
+
+
+def _failed_attempt(task: str, attempt: int, attempts_max: int, error: PymrError) -> str:
+    return f"attempt {attempt} of {attempts_max} of {task} failed, trying again: {error}"
