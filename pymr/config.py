@@ -51,6 +51,10 @@ __all__ = [
 _WORKERS_SHARE_OF_MEMORY = 1 / 4
 _CGROUP_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
+_INTRODUCTION = (
+    "# A cluster of pymr. A setting that is commented out has the value shown, unless its comment says",
+    '# what leaving it out means. Sizes are numbers of bytes, or texts such as "64 MiB".',
+)
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "redis": RedisConfig,
     "engine": EngineConfig,
@@ -109,12 +113,7 @@ def is_loopback(host: str) -> bool:
 
 def cluster_toml(cluster_name: str, peers: Sequence[PeerConfig]) -> str:
     """A commented cluster.toml of `peers`, with every other setting commented out at its default."""
-    name_fields = declared_fields(ClusterConfig)
-    lines = [
-        "# A cluster of pymr. A setting that is commented out has the value shown, unless its comment says"
-    ]
-    lines += ['# what leaving it out means. Sizes are numbers of bytes, or texts such as "64 MiB".']
-    lines += field_lines(name_fields, {"name": cluster_name})
+    lines = [*_INTRODUCTION, *field_lines(declared_fields(ClusterConfig), {"name": cluster_name})]
     for section, declaring in _SECTIONS.items():
         lines += ["", heading(section), f"[{section}]"]
         lines += field_lines(declared_fields(declaring), {})

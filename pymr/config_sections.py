@@ -49,7 +49,7 @@ def _redis_url() -> Kind:
         kept = check_text(value)
         try:
             url = urlsplit(kept)
-            port = url.port or 1
+            has_port = url.port is None or url.port > 0
         except ValueError as error:
             raise ValueError(f"must be {forms}: {error}") from None
         if url.password is not None:
@@ -59,7 +59,7 @@ def _redis_url() -> Kind:
         if url.scheme == "unix":
             complete = not url.netloc and len(url.path) > 1
         else:
-            complete = url.scheme in ("redis", "rediss") and bool(url.hostname) and port > 0
+            complete = url.scheme in ("redis", "rediss") and bool(url.hostname) and has_port
         if not complete:
             raise ValueError(f"must be {forms}")
         return kept

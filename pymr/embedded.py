@@ -33,7 +33,7 @@ from pymr.local.phases import Observer
 from pymr.local.run import LocalRun
 from pymr.projects import load_functions
 
-_TASKS_PER_WORKER = 8
+_TASKS_PER_WORKER = 4
 _TASK_BYTES_MIN = 4 << 20
 """Tasks are cut so that each worker gets several, which evens out the load at the end of the map phase."""
 

@@ -102,8 +102,11 @@ def _commented_out_field(item: Item, name: str) -> TOMLDocument | None:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
+    comment = item.as_string().lstrip("# \t")
+    if not comment.startswith(name):
+        return None
     try:
-        field = tomlkit.parse(item.as_string().lstrip("# \t"))
+        field = tomlkit.parse(comment)
     except TOMLKitError:
         return None
     return field if set(field) == {name} else None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pymr.errors import ProjectError
-from pymr.project_modules import LoadedModule
+from pymr.project_modules import LoadedModule, error_in_words
 from pymr.spelling import did_you_mean
 
 _CLASS_NAMES = {"map": "MapFunctions", "reduce": "ReduceFunctions"}
@@ -75,7 +75,7 @@ def _no_such_function(loaded: LoadedModule, function_name: str, refusal: BaseExc
     if refusal is None:
         return message
     class_name = _CLASS_NAMES[loaded.kind]
-    return f"{message} ({class_name}({function_name!r}) raised {type(refusal).__name__}: {refusal})"
+    return f"{message} ({class_name}({function_name!r}) raised {error_in_words(refusal)})"
 
 
 def _why_unusable(function: object, loaded: LoadedModule) -> str | None:

@@ -13,8 +13,6 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +26,8 @@ from pymr.spelling import did_you_mean
 FunctionKind = Literal["map", "reduce"]
 MODULE_FILES: dict[FunctionKind, str] = {"map": "map_functions.py", "reduce": "reduce_functions.py"}
 
+# Modules that anything may yet import. Nothing imports Python's own tests, and many a folder has a test.py.
+_STANDARD_NAMES = sys.stdlib_module_names - {"test"}
 _MODULE_PREFIX = "pymr_project_"
 _TRACEBACK_FRAMES_MAX = 6
 _ERROR_CHARACTERS_MAX = 4000
@@ -75,7 +75,7 @@ def project_folder(projects_dir: Path, project_name: str) -> Path:
 def import_from(folder: Path) -> None:
     """Make what lies in a project's folder importable, read anew, and in no other project's any longer.
 
-    Changes sys.path and sys.modules, where it stays in force: functions may import when they run.
+    Changes sys.path, sys.modules and sys.dont_write_bytecode, for good: functions may import when they run.
     Raises ProjectError for a file that would hide a module of the standard library from the whole process.
     """
     _refuse_standard_names(folder)
@@ -84,6 +84,8 @@ def import_from(folder: Path) -> None:
         if not name.startswith(_MODULE_PREFIX) and _lies_in(module, {*left, str(folder)}):
             del sys.modules[name]
     sys.path[:] = [_ProjectEntry(folder), *(entry for entry in sys.path if entry not in left)]
+    # A cache file would do harm in a project: it cannot tell two versions of one second apart.
+    sys.dont_write_bytecode = True
     importlib.invalidate_caches()
     linecache.checkcache()
 
@@ -114,9 +116,18 @@ class _ProjectEntry(str):
     __slots__ = ()
 
 
+def error_in_words(error: BaseException) -> str:
+    """The type and message of an error that a user's module raised; a long message is cut."""
+    try:
+        return f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS_MAX]
+    except Exception:  # its __str__ is the user's code too
+        return type(error).__name__
+
+
 def _refuse_standard_names(folder: Path) -> None:
     for entry in sorted(folder.iterdir()):
-        if entry.suffix == ".py" and entry.stem in sys.stdlib_module_names:
+        is_module = entry.suffix == ".py" or (entry / "__init__.py").is_file()
+        if is_module and entry.stem in _STANDARD_NAMES:
             raise ProjectError(
                 f"{entry} has the name of a module of Python itself, and would hide it: rename it"
             )
@@ -134,26 +145,14 @@ def _run_module(name: str, path: Path, source: bytes, folder: Path) -> ModuleTyp
     assert spec is not None  # the file's name ends with .py
     module = importlib.util.module_from_spec(spec)
     try:
-        # Compiled here and not by its loader, whose cache takes two versions of one second for the same.
+        # Compiled here and not by its loader, which would look for a cache file.
         code = compile(source, str(path), "exec", dont_inherit=True)
         sys.modules[name] = module
-        with _without_bytecode_files():
-            exec(code, module.__dict__)
+        exec(code, module.__dict__)
     except (Exception, SystemExit) as error:  # whatever a user's module may do; it is told to the user
         sys.modules.pop(name, None)
         raise ProjectError(_why_not_loaded(path, folder, error)) from error
     return module
-
-
-@contextmanager
-def _without_bytecode_files() -> Iterator[None]:
-    """Nothing is written into projects, and so no helper module is ever taken from a stale cache."""
-    before = sys.dont_write_bytecode
-    sys.dont_write_bytecode = True
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = before
 
 
 def _why_not_loaded(path: Path, folder: Path, error: BaseException) -> str:
@@ -164,12 +163,12 @@ def _why_not_loaded(path: Path, folder: Path, error: BaseException) -> str:
     where = f"{own[-1].filename}:{own[-1].lineno}" if own else str(path)
     if isinstance(error, SyntaxError) and error.filename:
         where = f"{error.filename}:{error.lineno}"
-    what = f"{type(error).__name__}: {error}"
+    what = error_in_words(error)
     if isinstance(error, SystemExit):
-        what = f"it ends the process (SystemExit: {error}) when it is imported"
+        what = f"it ends the process when it is imported ({what})"
     lines = [*traceback.format_list(frames[-_TRACEBACK_FRAMES_MAX:]), *traceback.format_exception_only(error)]
     shown = "".join(lines).rstrip()[-_ERROR_CHARACTERS_MAX:]
-    return f"{path} cannot be loaded, {where}: {what[:_ERROR_CHARACTERS_MAX]}\n{shown}"
+    return f"{path} cannot be loaded, {where}: {what}\n{shown}"
 
 
 def _is_in(folder: str | Path, file_name: str) -> bool:

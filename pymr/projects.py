@@ -73,10 +73,11 @@ def load_functions(projects_dir: Path, job: MapReduceJob) -> ProjectFunctions:
     """
     folder = project_folder(projects_dir, job.project_name)
     import_from(folder)
+    map_function = _find_map_function(folder, job.map_function_name)
     reduce_module = load_module(folder, "reduce")
     combine_name = job.combine_function_name
     return ProjectFunctions(
-        map=_find_map_function(folder, job.map_function_name),
+        map=map_function,
         reduce=find_function(reduce_module, job.reduce_function_name),
         combine=find_function(reduce_module, combine_name) if combine_name is not None else None,
     )

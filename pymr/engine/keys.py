@@ -117,15 +117,17 @@ def show(value: object, characters_max: int = _SHOWN_CHARACTERS_MAX) -> str:
 
 
 class KeyOrder:
-    """How one merge compares its keys: natively as long as Python can, then by `order_key` for good.
+    """What a merge has learnt of its keys.
 
-    `function` is None (compare keys as they are) or `order_key`; it suits `sorted`, `min` and `bisect`.
+    function: None (compare them as they are, as long as Python can) or `order_key`; it suits `sorted`, `min`
+        and `bisect`. keys_recur: whether the last round met most keys in several runs.
     """
 
-    __slots__ = ("function",)
+    __slots__ = ("function", "keys_recur")
 
     def __init__(self) -> None:
         self.function: Callable[[Key], OrderKey] | None = None
+        self.keys_recur = False
 
     def generalise(self) -> None:
         """Switch to `order_key`, after a TypeError of a native comparison."""

@@ -101,25 +101,29 @@ def encode_lines(items: list[Any]) -> bytes:
         bad = next(item for item in items if not isinstance(item, tuple | list) or len(item) != 2)
         raise OutputError(f"a reduce function returned the item {show(bad)}, which is no (key, value) pair")
     try:
-        lines = list(map(orjson.dumps, items, repeat(None), repeat(orjson.OPT_APPEND_NEWLINE)))
+        data = b"".join(map(orjson.dumps, items, repeat(None), repeat(orjson.OPT_APPEND_NEWLINE)))
+        if b"null" not in data:
+            return data
     except TypeError:
-        lines = list(map(_encode_line, items))
-    data = b"".join(lines)
-    if b"null" in data:  # orjson writes null for NaN and infinities, which would lose them
-        data = b"".join(
-            _encode_line(item) if b"null" in line else line for item, line in zip(items, lines, strict=True)
-        )
-    return data
+        pass
+    return b"".join(map(_encode_line, items))
 
 
 def _encode_line(item: Any) -> bytes:
-    """One line by way of the standard library: slower, and knows big integers, NaN and number keys of dicts."""
+    """One line, where need be by way of the standard library, which knows big integers, and writes NaN and
+    infinities, for which orjson would put null, and so lose them."""
+    try:
+        line = orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE)
+        if b"null" not in line:
+            return line
+    except TypeError:
+        pass
     try:
         return json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     except (TypeError, ValueError) as error:
         raise OutputError(
-            f"the output item {show(item)} has no JSON form: {error}; make it of None, bool, int, float, str, "
-            "lists, tuples and dicts"
+            f"the output item {show(item)} has no JSON form: {error}; make it of None, bool, int, float, "
+            "str, lists, tuples and dicts"
         ) from error
 
 

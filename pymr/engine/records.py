@@ -144,7 +144,7 @@ class RecordReader:
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{self._path}, byte {offset + error.start:,}: {chunk[error.start : error.end]!r} "
-                f'is no UTF-8 ({error.reason}); set encoding_errors = "replace" to read on with U+FFFD in its place'
+                f'is no UTF-8 ({error.reason}); set encoding_errors = "replace" to read it as U+FFFD'
             ) from error
 
     def _chunks(self, split: Split) -> Iterator[tuple[int, bytes]]:
@@ -175,7 +175,7 @@ class RecordReader:
     def _whole_lines(
         self, file: BinaryIO, offset: int, remaining_bytes: int | None
     ) -> Iterator[tuple[int, bytes]]:
-        """Cut what `file` holds from here on, at most `remaining_bytes`, at the last line end of each read."""
+        """Cut what `file` holds from here on, at most `remaining_bytes`, after the last line of each read."""
         pending: list[bytes] = []  # the beginning of a line whose end was not read yet
         size = min(CHUNK_BYTES, self._line_bytes_max)
         while data := file.read(size if remaining_bytes is None else min(size, remaining_bytes)):

@@ -32,6 +32,7 @@ HEADER = (
     "output",
 )
 NOTHING = "-"
+DISTURBED = " (*)"
 
 
 def main() -> int:
@@ -62,6 +63,8 @@ def main() -> int:
                 comparisons.append(comparison)
     if comparisons:
         _print_table([_row(comparison) for comparison in comparisons], markdown=arguments.markdown)
+    if any(comparison.is_disturbed for comparison in comparisons):
+        print(f"\n{DISTURBED.strip()} The machine was busy with something else; measure these again.")
     return 1 if failed or any(comparison.same_output is False for comparison in comparisons) else 0
 
 
@@ -108,7 +111,8 @@ def _row(comparison: Comparison) -> tuple[str, ...]:
     ratios = [_number(comparison.ratio_to(way)) for way in ("floor", "pool", "gnu")]
     peak_rss = f"{measured['pymr'].peak_rss_bytes / 1_000_000:.0f}"
     output = {True: "same", False: "DIFFERS", None: NOTHING}[comparison.same_output]
-    return (comparison.workload.name, *seconds, *ratios, peak_rss, ", ".join(_verdicts(comparison)), output)
+    name = comparison.workload.name + (DISTURBED if comparison.is_disturbed else "")
+    return (name, *seconds, *ratios, peak_rss, ", ".join(_verdicts(comparison)), output)
 
 
 def _verdicts(comparison: Comparison) -> Iterable[str]:

@@ -34,6 +34,10 @@ class Comparison:
     measurements: dict[str, Measurement]
     same_output: bool | None
 
+    @property
+    def is_disturbed(self) -> bool:
+        return any(measurement.is_disturbed for measurement in self.measurements.values())
+
     def ratio_to(self, way: str) -> float | None:
         """pymr's wall time over that of `way`."""
         if way not in self.measurements:
@@ -61,7 +65,7 @@ def compare(
             output_dir = work_dir / way
             _prepare(way, input_dir, output_dir)
             measurement = run_command(command, work_dir / "log")
-            report(f"{workload.name}: {way} {measurement.wall_s:.2f} s, CPU {measurement.cpu_s:.2f} s")
+            report(_summary(workload, way, measurement))
             if measurement.exit_status != 0:
                 raise BenchmarkError(_failure(workload, way, measurement, work_dir / "log"))
             if turn == 0 and way in ("pymr", "pool"):
@@ -115,6 +119,14 @@ def _prepare(way: str, input_dir: Path, output_dir: Path) -> None:
             while file.read(READ_BYTES):
                 pass
     os.sync()
+
+
+def _summary(workload: Workload, way: str, measurement: Measurement) -> str:
+    """A line for the reader, who has to know when the machine was busy with something else."""
+    summary = f"{workload.name}: {way} {measurement.wall_s:.2f} s, CPU {measurement.cpu_s:.2f} s"
+    if measurement.is_disturbed:
+        return f"{summary}; DISTURBED: others used {measurement.elsewhere_cpu_s:.2f} s of CPU meanwhile"
+    return summary
 
 
 def _failure(workload: Workload, way: str, measurement: Measurement, log_path: Path) -> str:

@@ -119,8 +119,8 @@ def _real_text(size: Size) -> tuple[Callable[[Path], None], str]:
         wanted_bytes = size.megabytes * MEGABYTE
         with (folder / "text.txt").open("wb") as file:
             for content in itertools.cycle(contents):
-                # Whatever is not UTF-8 is replaced here, once, so that no way has to deal with it.
-                file.write(content.decode("utf-8", "replace").encode().rstrip(b"\n") + b"\n")
+                # Byte order marks and what is not UTF-8 go here, once, so that no way has to deal with them.
+                file.write(content.decode("utf-8-sig", "replace").encode().rstrip(b"\n") + b"\n")
                 if file.tell() >= wanted_bytes:
                     break
 

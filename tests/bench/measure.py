@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -19,18 +20,29 @@ import xxhash
 SAMPLE_INTERVAL_S = 0.5
 # ru_maxrss is in KiB, on macOS in bytes.
 MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
+# Of the wall time; and in seconds, below which the kernel's ticks cannot tell.
+DISTURBANCE_SHARE, DISTURBANCE_S = 0.1, 0.1
 DIGEST_BITS = 128
+# Of psutil.cpu_times, where the system has them.
+OTHER_TIMES = ("irq", "softirq", "steal")
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """wall_s: start to exit; cpu_s: user and system, with all children that were waited for;
-    peak_rss_bytes: of the largest single process."""
+    elsewhere_cpu_s: what the rest of the machine used meanwhile, about; peak_rss_bytes: of the largest
+    single process."""
 
     wall_s: float
     cpu_s: float
+    elsewhere_cpu_s: float
     peak_rss_bytes: int
     exit_status: int
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Something else took so much of the machine that the wall time says little."""
+        return self.elsewhere_cpu_s > max(DISTURBANCE_S, DISTURBANCE_SHARE * self.wall_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,7 @@ def run_command(command: Sequence[str], log_path: Path) -> Measurement:
     Cost: a sample of the process tree every half second, a few milliseconds each.
     """
     with log_path.open("wb") as log:
+        busy_before_s = _machine_busy_s()
         start = time.perf_counter()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         sampler = _PeakSampler(process.pid)
@@ -60,9 +73,11 @@ def run_command(command: Sequence[str], log_path: Path) -> Measurement:
             if process.returncode is None:
                 process.terminate()
                 process.wait()
+    cpu_s = usage.ru_utime + usage.ru_stime
     return Measurement(
         wall_s=wall_s,
-        cpu_s=usage.ru_utime + usage.ru_stime,
+        cpu_s=cpu_s,
+        elsewhere_cpu_s=max(0.0, _machine_busy_s() - busy_before_s - cpu_s),
         peak_rss_bytes=max(usage.ru_maxrss * MAXRSS_UNIT_BYTES, sampler.peak_rss_bytes),
         exit_status=process.returncode,
     )
@@ -71,8 +86,14 @@ def run_command(command: Sequence[str], log_path: Path) -> Measurement:
 def digest_of_lines(output_dir: Path) -> Digest:
     """The digest of all `part-*` files: each line is parsed, spelled in one way and hashed; hashes are added.
 
-    Memory: one line. Cost: about 2 seconds per million lines.
+    Cost: about 2 seconds per million lines. In a process of its own: lines can be long (all documents of a
+    word), and this process has to stay small, see run_command.
     """
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(_digest, (output_dir,))
+
+
+def _digest(output_dir: Path) -> Digest:
     lines, total = 0, 0
     for path in sorted(output_dir.glob("part-*.jsonl")):
         with path.open("rb") as file:
@@ -81,6 +102,15 @@ def digest_of_lines(output_dir: Path) -> Digest:
                 total += xxhash.xxh3_128_intdigest(spelled)
                 lines += 1
     return Digest(lines, total % (1 << DIGEST_BITS))
+
+
+def _machine_busy_s() -> float:
+    """CPU seconds of all processors since the start, also those that a host took away from this machine."""
+    times = psutil.cpu_times()
+    # Linux counts the time of guests in user and nice already; idle processors wait for disks, too.
+    return float(
+        times.user + times.system + times.nice + sum(getattr(times, name, 0.0) for name in OTHER_TIMES)
+    )
 
 
 class _PeakSampler:
