@@ -162,7 +162,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
             "Number of segments merged at once. Higher: fewer passes over the disk. Lower: less memory, "
             "fewer open files.",
         ),
-    ] = 64
+    ] = 128
     block_codec: Annotated[
         Literal["none", "zstd"],
         Declared(

@@ -83,6 +83,8 @@ def frame_payload(raw: bytes, keys: int, values: int, codec: str, continues: boo
 
 def decode_block(data: bytes, path: str, offset: int) -> Block:
     """The block whose bytes are `data`, exactly. Raises CorruptBlockError naming `path` and `offset`."""
+    if len(data) < HEADER_BYTES:
+        raise _corrupt(path, offset, "its header is cut short")
     header, stored = data[: _HEADER.size], data[HEADER_BYTES:]
     _magic, _version, codec, flags, keys_count, _values, raw_bytes, stored_bytes = _HEADER.unpack(header)
     if len(stored) != stored_bytes:

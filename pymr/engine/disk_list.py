@@ -107,7 +107,8 @@ class DiskList(Sequence[Any]):
         at = 0
         while at < len(self):
             if at < self._stored_items:
-                items = self._block(bisect_right(self._starts, at) - 1)
+                number = bisect_right(self._starts, at) - 1
+                items = self._block(number)[at - self._starts[number] :]
                 at += len(items)
                 yield from items
             else:

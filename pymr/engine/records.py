@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, compress, repeat
+from itertools import accumulate, chain, compress, islice, repeat
 from operator import lt
 from typing import Any, BinaryIO
 
 from xxhash import xxh3_64_intdigest
 
+from pymr.engine.decompress import DECOMPRESSION_ERRORS, Readable, open_compressed
 from pymr.engine.inputs import InputFile, Split
-from pymr.engine.zstd import zstd
 from pymr.errors import InputChangedError, InputError, disk_error
 
 LINE_BYTES_MAX = 16 << 20
@@ -24,13 +20,6 @@ CHUNK_BYTES = 256 << 10
 """Bytes read, decoded and cut into lines at once: small enough for a core's cache, so lines stay hot."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_OPENERS: dict[str, Callable[[Any], Any]] = {
-    "gz": gzip.open,
-    "bz2": bz2.open,
-    "xz": lzma.open,
-    "zst": zstd.open,
-}
-_DECOMPRESSION_ERRORS = (EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError, gzip.BadGzipFile)
 _LINE_SHOWN_CHARACTERS = 160
 
 
@@ -122,12 +111,15 @@ class RecordReader:
                 self._batch = iter(())
 
     def _take(self, file: InputFile, offset: int, chunk: bytes) -> None:
-        """Make the lines of a chunk of whole lines, without its last line ending, the current ones."""
+        """Make the lines of a chunk of whole lines the current ones."""
         text = self._decode(chunk, offset)
         self._chunk, self._chunk_offset = chunk, offset
         lines = (text.replace("\r\n", "\n") if b"\r\n" in chunk else text).split("\n")
+        if chunk.endswith(b"\n"):
+            lines.pop()  # what follows the last line ending is no line
         if self._downsample < 1.0:
-            starts = list(accumulate((len(line) + 1 for line in chunk.split(b"\n")[:-1]), initial=offset))
+            lengths = (len(line) + 1 for line in islice(chunk.split(b"\n"), len(lines) - 1))
+            starts = list(accumulate(lengths, initial=offset))
             kept = list(self._sample(file, starts))
             lines, self._offsets = list(compress(lines, kept)), list(compress(starts, kept))
         self._lines = lines
@@ -148,7 +140,7 @@ class RecordReader:
             ) from error
 
     def _chunks(self, split: Split) -> Iterator[tuple[int, bytes]]:
-        """(offset, bytes) of whole lines, without the last line ending, that begin in `split`."""
+        """(offset, bytes) of whole lines, for all lines that begin in `split`."""
         file = split.file
         done_bytes = self.bytes_read
         try:
@@ -159,7 +151,7 @@ class RecordReader:
                     raw.seek(begin)
                     chunks = self._whole_lines(raw, begin, end - begin)
                 else:
-                    chunks = self._whole_lines(_OPENERS[file.codec](raw), 0, None)
+                    chunks = self._whole_lines(open_compressed(raw, file.codec), 0, None)
                 for offset, chunk in chunks:
                     self.bytes_read = done_bytes + min(max(raw.tell() - split.start, 0), split.length)
                     yield offset, chunk
@@ -168,12 +160,12 @@ class RecordReader:
             if error.errno is not None:
                 raise disk_error("reading", file.path, error) from error
             raise self._corrupt(file, error) from error  # bz2 and gzip report bad content as a bare OSError
-        except _DECOMPRESSION_ERRORS as error:
+        except DECOMPRESSION_ERRORS as error:
             raise self._corrupt(file, error) from error
         self.bytes_read = done_bytes + split.length
 
     def _whole_lines(
-        self, file: BinaryIO, offset: int, remaining_bytes: int | None
+        self, file: Readable, offset: int, remaining_bytes: int | None
     ) -> Iterator[tuple[int, bytes]]:
         """Cut what `file` holds from here on, at most `remaining_bytes`, after the last line of each read."""
         pending: list[bytes] = []  # the beginning of a line whose end was not read yet
@@ -186,14 +178,14 @@ class RecordReader:
             first_line_bytes = sum(map(len, pending)) + (data.find(b"\n") if b"\n" in data else len(data))
             if first_line_bytes > self._line_bytes_max:
                 raise self._line_too_long(offset)
-            cut = data.rfind(b"\n")
-            if cut < 0:
+            cut = data.rfind(b"\n") + 1
+            if not cut:
                 pending.append(data)
                 continue
             chunk = b"".join((*pending, data[:cut]))
             yield offset, chunk
-            offset += len(chunk) + 1
-            pending = [data[cut + 1 :]] if cut + 1 < len(data) else []
+            offset += len(chunk)
+            pending = [data[cut:]] if cut < len(data) else []
         if rest := b"".join(pending):
             yield offset, rest
 

@@ -67,7 +67,7 @@ def test_no_file_means_the_defaults() -> None:
         split_bytes=64 * MIB,
         line_bytes_max=16 * MIB,
         block_bytes=256 * KIB,
-        merge_fan_in_max=64,
+        merge_fan_in_max=128,
         block_codec="none",
         downsample_seed=0,
     )
