@@ -25,7 +25,7 @@ class Readable(Protocol):
 
 
 def open_compressed(raw: BinaryIO, codec: str) -> Readable:
-    """The content of a compressed file. codec: "gz", "bz2", "xz" or "zst"; several streams may stand in it."""
+    """The content of a compressed file. codec: "gz", "bz2", "xz" or "zst"; of any number of streams."""
     if codec == "gz":
         return gzip.open(raw)
     return _Streams(raw, _DECOMPRESSORS[codec])
