@@ -33,9 +33,8 @@ from pymr.local.phases import Observer
 from pymr.local.run import LocalRun
 from pymr.projects import load_functions
 
-_TASKS_PER_WORKER = 4
-_TASK_BYTES_MIN = 4 << 20
-"""Tasks are cut so that each worker gets several, which evens out the load at the end of the map phase."""
+_TASK_BYTES_MIN = 1 << 20
+"""Input is not cut into smaller tasks than this for the sake of giving every worker one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +140,13 @@ def _executor(request: RunRequest, directory: str, observer: Observer) -> Abstra
 
 
 def _task_bytes(files: Sequence[InputFile], request: RunRequest) -> int:
-    """How much input a map task gets. With a split size below the least, that is taken as it is."""
-    share = sum(file.size for file in files) // (request.workers * _TASKS_PER_WORKER)
+    """How much input a map task gets: at most a split, and the same number of tasks for each worker.
+
+    Larger tasks are better: a key that recurs is sorted and written once in each of them.
+    """
+    total = sum(file.size for file in files)
+    rounds = -(-total // (request.workers * request.engine.split_bytes)) or 1
+    share = -(-total // (request.workers * rounds))
     return min(request.engine.split_bytes, max(share, _TASK_BYTES_MIN))
 
 

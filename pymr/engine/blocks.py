@@ -221,7 +221,7 @@ def check_item(key: Key, value: object) -> None:
     check_keys([key])
     for what, thing in (("key", key), ("value", value)):
         try:
-            msgpack.packb(thing)
+            msgpack.packb([[[thing]]])  # as deep as it stands in a block
         except (TypeError, ValueError, OverflowError) as error:
             of_key = "" if what == "key" else f" of the key {show(key)}"
             raise RecordError(

@@ -9,33 +9,48 @@ from operator import eq
 from typing import Any
 
 from pymr.engine.blocks import Block
-from pymr.engine.keys import Key, KeyOrder, partitions_of
+from pymr.engine.keys import Key, KeyOrder, check_keys, partitions_of
 
 _PARTITIONS_FEW = 8
 """Up to here columns are parted by C-driven passes, one per partition (20 ns a key each), above by a loop."""
 
 
+def part_keys(keys: Sequence[Key], partitions: int) -> Iterator[tuple[int, list[Key]]]:
+    """(partition, its keys in the order they stand) for each partition that has any.
+
+    Raises RecordError for a key that cannot be used.
+    """
+    for partition, (part,) in _part(keys, (keys,), partitions):
+        yield partition, part
+
+
 def part_columns(
     keys: Sequence[Key], lists: Sequence[Sequence[Any]], partitions: int
 ) -> Iterator[tuple[int, list[Key], list[Sequence[Any]]]]:
-    """(partition, its keys, their lists) for each partition that has any; order is kept within each."""
+    """As `part_keys`, with the lists of the keys."""
+    for partition, (part_of_keys, part_of_lists) in _part(keys, (keys, lists), partitions):
+        yield partition, part_of_keys, part_of_lists
+
+
+def _part(
+    keys: Sequence[Key], columns: Sequence[Sequence[Any]], partitions: int
+) -> Iterator[tuple[int, list[list[Any]]]]:
+    kinds = check_keys(keys)
     if partitions == 1:
         if keys:
-            yield 0, list(keys), list(lists)
+            yield 0, [list(column) for column in columns]
     elif partitions <= _PARTITIONS_FEW:
-        numbers = bytes(partitions_of(keys, partitions))
+        numbers = bytes(partitions_of(keys, partitions, kinds))
         for partition in range(partitions):
             if partition in numbers:
                 mask = _mask(numbers, partition)
-                yield partition, list(compress(keys, mask)), list(compress(lists, mask))
+                yield partition, [list(compress(column, mask)) for column in columns]
     else:
-        parts: defaultdict[int, tuple[list[Key], list[Sequence[Any]]]] = defaultdict(lambda: ([], []))
-        for partition, key, values in zip(partitions_of(keys, partitions), keys, lists, strict=True):
-            part = parts[partition]
-            part[0].append(key)
-            part[1].append(values)
+        parts: defaultdict[int, list[int]] = defaultdict(list)
+        for at, partition in enumerate(partitions_of(keys, partitions, kinds)):
+            parts[partition].append(at)
         for partition in sorted(parts):
-            yield partition, *parts[partition]
+            yield partition, [list(map(column.__getitem__, parts[partition])) for column in columns]
 
 
 def sort_columns(keys: Sequence[Key], lists: Sequence[Sequence[Any]], order: KeyOrder) -> Block:

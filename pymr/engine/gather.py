@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from pymr.engine.keys import Key
-
-Columns = tuple[Sequence[Key], Sequence[Sequence[Any]]]
+from pymr.engine.blocks import Block
+from pymr.engine.columns import part_columns, part_keys, sort_any_columns
+from pymr.engine.keys import Key, sort_keys
 
 
 class GroupedItems:
@@ -32,9 +32,14 @@ class GroupedItems:
         """Items held, exactly. Cost: 20 ns per distinct key."""
         return sum(map(len, self.groups.values()))
 
-    def columns(self) -> Columns:
-        """Distinct keys in the order of their first item, and the values of each."""
-        return list(self.groups), list(self.groups.values())
+    def sorted_parts(self, partitions: int) -> Iterator[tuple[int, Block]]:
+        """(partition, its keys in order with their values) for each partition that has any.
+
+        Raises RecordError for a key that cannot be used.
+        """
+        for partition, keys in part_keys(list(self.groups), partitions):
+            keys = sort_keys(keys)
+            yield partition, Block(keys, list(map(self.groups.__getitem__, keys)))
 
 
 class ListedItems:
@@ -60,6 +65,8 @@ class ListedItems:
         """Items held."""
         return len(self._keys)
 
-    def columns(self) -> Columns:
-        """Keys in the order they came, each with its one value; equal keys may stand in several places."""
-        return self._keys, list(zip(self._values))
+    def sorted_parts(self, partitions: int) -> Iterator[tuple[int, Block]]:
+        """As of GroupedItems."""
+        lists = list(zip(self._values))
+        for partition, keys, values in part_columns(self._keys, lists, partitions):
+            yield partition, sort_any_columns(keys, values)

@@ -51,18 +51,18 @@ def sort_keys(keys: Iterable[Key]) -> list[Key]:
         return sorted(keys, key=order_key)
 
 
-def partitions_of(keys: Sequence[Key], partitions: int) -> Iterable[int]:
-    """The partition in [0, partitions) of each key, in the order of `keys`.
+def partitions_of(keys: Sequence[Key], partitions: int, kinds: set[type] | None = None) -> Iterable[int]:
+    """The partition in [0, partitions) of each key, in the order of `keys`. kinds: their types, if known.
 
     The digest is xxh3-64 of a canonical form: equal keys get the same number on every machine, in every
     process and Python. Cost: some 150 ns per str or int key, in C.
     """
-    return map(mod, key_digests(keys), repeat(partitions))
+    return map(mod, key_digests(keys, kinds), repeat(partitions))
 
 
-def key_digests(keys: Sequence[Key]) -> Iterable[int]:
+def key_digests(keys: Sequence[Key], kinds: set[type] | None = None) -> Iterable[int]:
     """The 64-bit digest of each key (see `partitions_of`)."""
-    kinds = set(map(type, keys))
+    kinds = set(map(type, keys)) if kinds is None else kinds
     if kinds <= {str}:
         return map(xxh3_64_intdigest, map(str.encode, keys))
     if kinds <= {int, float, bool}:
@@ -83,15 +83,16 @@ def _canonical_bytes(key: Key) -> bytes:
     return _TUPLE_TAG + b"".join(map(xxh3_64_digest, map(_canonical_bytes, key)))
 
 
-def check_keys(keys: Iterable[Key]) -> None:
-    """Raise RecordError, naming the key, where one of them is not allowed. Cost: 10 ns per str key."""
+def check_keys(keys: Iterable[Key]) -> set[type]:
+    """The types of the keys. Raises RecordError, naming it, where one is not allowed. Cost: 50 ns each."""
     kinds = set(map(type, keys))
     if kinds <= {str, int, bool, bytes}:
-        return
+        return kinds
     for key in keys:
         reason = _objection(key)
         if reason:
             raise RecordError(f"the key {show(key)} cannot be used: {reason}")
+    return kinds
 
 
 def _objection(key: Key) -> str | None:

@@ -7,11 +7,10 @@ from itertools import chain
 from typing import Any
 
 from pymr.engine.blocks import BLOCK_BYTES, BlockWriter, Run
-from pymr.engine.columns import part_columns, sort_any_columns
 from pymr.engine.failures import user_failure
 from pymr.engine.gather import GroupedItems, ListedItems
 from pymr.engine.groups import Group
-from pymr.engine.keys import Key, check_keys, show
+from pymr.engine.keys import Key, show
 from pymr.engine.memory import MemoryBudget
 
 MAX_ITEMS = 500_000
@@ -30,7 +29,7 @@ _RECURRING_SHARE = 0.5
 """Items whose distinct keys are more than the first share are listed from then on; fewer than the second,
 grouped again."""
 
-_UNCOMBINED_FACTOR = 8
+_UNCOMBINED_FACTOR = 32
 """With a combine function, `max_items` bounds what it leaves; before it, this many times as many are gathered
 while the memory budget lets them, as each combine calls the user's function for every key."""
 
@@ -113,6 +112,7 @@ class Shuffler:
         if self._memory.is_full():
             self._combine_groups()
             self._spill()
+            self._memory.give_back()
         elif self._held_items >= self._gathered_items_max:
             self._held_items = self._held.count()
             if self._held_items >= self._gathered_items_max:
@@ -157,23 +157,18 @@ class Shuffler:
 
     def _spill(self) -> None:
         """Write all that is held, sorted, one run per partition, and let go of it."""
-        keys, lists = self._held.columns()
-        if keys:
-            check_keys(keys)
+        distinct = 0
+        for partition, block in self._held.sorted_parts(self._partitions):
             if self._writer is None:
                 self._writer = BlockWriter(self._path, codec=self._block_codec, block_bytes=self._block_bytes)
-            distinct = 0
-            for partition, part_keys, part_lists in part_columns(keys, lists, self._partitions):
-                self._writer.begin_run(partition)
-                self._writer.write(sort_any_columns(part_keys, part_lists))
-                self.runs.append(self._writer.end_run())
-                distinct += self.runs[-1].keys
-            self._choose_way(distinct)
-            del keys, lists, part_keys, part_lists
-        self._memory.give_back()
+            self._writer.begin_run(partition)
+            self._writer.write(block)
+            self.runs.append(self._writer.end_run())
+            distinct += self.runs[-1].keys
+        self._begin_anew(distinct)
 
-    def _choose_way(self, distinct: int) -> None:
-        """Begin anew, with the way of holding items that suits those just spilled."""
+    def _begin_anew(self, distinct: int) -> None:
+        """Let go of what was spilled; hold the next items in the way that suits these."""
         items = self._held.count()
         share = _RECURRING_SHARE if isinstance(self._held, ListedItems) else _DISTINCT_SHARE
         is_listed = self._combine is None and distinct > share * items
