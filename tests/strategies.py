@@ -1,20 +1,28 @@
-"""What property tests of the engine draw from, and what they compare with."""
+"""What tests of the engine draw from, build with, and compare with."""
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from hypothesis import strategies as st
+from valid_jobs import MAPREDUCE
 
-from pymr.engine.blocks import Block, BlockWriter, Run
+from pymr.config import EngineConfig
+from pymr.engine.blocks import Block, BlockWriter, Run, read_blocks
 from pymr.engine.inputs import InputFile, Split, list_input_files, plan_splits
 from pymr.engine.keys import sort_keys
 from pymr.engine.memory import MemoryBudget
 from pymr.engine.records import RecordReader
+from pymr.engine.tasks import JobContext, ReduceOutput
+from pymr.jobs import parse_job
+from pymr.projects import ProjectFunctions
 
 Item = tuple[Any, Any]
 Groups = list[tuple[Any, list[Any]]]
@@ -105,3 +113,65 @@ def lines_by_split(file: InputFile, split_bytes: int, **options: Any) -> list[st
     """The lines of a file, each split read by a reader of its own, as different tasks would."""
     splits: list[Split] = plan_splits([file], split_bytes)
     return [line for split in splits for line in RecordReader([split], **options).lines()]
+
+
+class StillRunningError(Exception):
+    """What should have ended long ago has not."""
+
+
+@contextmanager
+def cpu_seconds_at_most(seconds: float) -> Iterator[None]:
+    """Raises StillRunningError in what would go on without end."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise StillRunningError
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def job_context(
+    map_function: Any = None,
+    reduce_function: Any = None,
+    *,
+    combine: Any = None,
+    partitions: int = 4,
+    auxiliary_data: Any = None,
+    engine: dict[str, Any] | None = None,
+    **fields: Any,
+) -> JobContext:
+    """What the tasks of a run share, for a job whose functions are given as they are. fields: of the job."""
+    return JobContext(
+        job=parse_job({**MAPREDUCE, **fields}),
+        functions=ProjectFunctions(map_function, reduce_function, combine),
+        engine=EngineConfig(**(engine or {})),
+        memory_bytes=1 << 40,
+        partitions=partitions,
+        auxiliary_mapper=auxiliary_data,
+        auxiliary_reducer=auxiliary_data,
+    )
+
+
+def items_of(runs: Iterable[Run]) -> list[Item]:
+    """All items of some runs, in the order in which they lie there."""
+    return [
+        (key, value)
+        for run in runs
+        for block in read_blocks(run)
+        for key, values in zip(block.keys, block.lists, strict=True)
+        for value in values
+    ]
+
+
+def lines_of(output: ReduceOutput) -> list[Any]:
+    """What stands in the uncompressed part files of a reduce task."""
+    lines = []
+    for part in output.parts:
+        with open(os.path.join(output.directory, part.name), encoding="utf-8") as file:
+            lines += [json.loads(line) for line in file]
+    return lines

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 import msgpack
 from xxhash import xxh3_64_intdigest
 
-from pymr.engine.keys import Key, check_keys, show
+from pymr.engine.keys import Key, check_key, show
 from pymr.engine.zstd import zstd
 from pymr.errors import CorruptBlockError, RecordError, disk_error
 from pymr.faults import fault_point
@@ -31,15 +31,18 @@ BLOCK_BYTES = 256 << 10
 BLOCK_VALUES_MAX = 16_384
 """Most values in one block: bounds what a block takes once decoded (small ints: 1 byte stored, 8 held)."""
 
+_OVERSIZE = 4
+"""A block that comes out larger than this many times the size aimed at is written as two."""
+
 _HEADER = Struct("<4sBBBxIIII")  # magic, version, codec, flags, keys, values, raw bytes, stored bytes
 _CHECKSUM = Struct("<Q")  # xxh3-64 of the header before it and the stored payload after it
 HEADER_BYTES = _HEADER.size + _CHECKSUM.size
 _CONTINUES = 1
-_BYTES_MAX = (1 << 32) - 1
+_BYTES_MAX = (1 << 31) - (1 << 16)  # a single read of Linux gives no more
 
 
 class Block(NamedTuple):
-    """Columns of a block: `lists[i]` holds the values of `keys[i]`; never empty.
+    """Columns of a block: `lists[i]` holds the values of `keys[i]`.
 
     continues: the last key goes on as the first of the next block of the run.
     """
@@ -64,7 +67,8 @@ class Run:
 def encode_block(block: Block, codec: str, packer: msgpack.Packer) -> bytes:
     """The bytes of a block. Raises RecordError, naming the key, for a value that msgpack cannot carry."""
     try:
-        raw = packer.pack((block.keys, block.lists))
+        # Packed one level deeper than it is stored, as the unpacker goes one level less deep than the packer.
+        raw = packer.pack(((block.keys, block.lists),))[1:]
     except (TypeError, ValueError, OverflowError) as error:
         raise _unserialisable(block, error) from error
     return frame_payload(raw, len(block.keys), sum(map(len, block.lists)), codec, block.continues)
@@ -92,9 +96,12 @@ def decode_block(data: bytes, path: str, offset: int) -> Block:
     if xxh3_64_intdigest(header + stored) != _CHECKSUM.unpack_from(data, _HEADER.size)[0]:
         raise _corrupt(path, offset, "its checksum does not match its bytes")
     raw = zstd.decompress(stored) if CODECS[codec] == "zstd" else stored
-    keys, lists = msgpack.unpackb(raw, use_list=False, strict_map_key=False)
-    if len(raw) != raw_bytes or len(keys) != keys_count or len(lists) != keys_count:
-        raise _corrupt(path, offset, "its counts do not match its contents")
+    try:
+        keys, lists = msgpack.unpackb(raw, use_list=False, strict_map_key=False)
+        if len(raw) != raw_bytes or len(keys) != keys_count or len(lists) != keys_count:
+            raise _corrupt(path, offset, "its counts do not match its contents")
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise _corrupt(path, offset, f"its payload is no pair of columns ({error!r})") from error
     return Block(keys, lists, bool(flags & _CONTINUES))
 
 
@@ -141,7 +148,7 @@ class BlockWriter:
         self._codec = codec
         self._block_bytes = block_bytes
         self._packer = msgpack.Packer(autoreset=True)
-        self.keys_per_block = 64
+        self.keys_per_block = self._values_per_block = 16
         self._offset = self._keys = self._values = 0
         self._run = Run(path, 0, 0, 0, 0, 0)
         try:
@@ -175,18 +182,21 @@ class BlockWriter:
     def _write_block(self, block: Block) -> None:
         """Write one block, or its halves where it holds too much."""
         values = sum(map(len, block.lists))
-        if values > BLOCK_VALUES_MAX and values > 1:
+        if values > self._values_per_block:
             self._write_halves(block)
             return
         data = encode_block(block, self._codec, self._packer)
-        if len(data) > 4 * self._block_bytes and values > 1:
+        if len(data) > _OVERSIZE * self._block_bytes and values > 1:
             self._write_halves(block)
             return
         self._write(data)
         self._values += values
-        # Aim the next block at block_bytes, growing at most twofold, as sizes may change.
-        aimed = len(block.keys) * self._block_bytes // len(data)
-        self.keys_per_block = max(1, min(aimed, 2 * self.keys_per_block, BLOCK_VALUES_MAX))
+        self.keys_per_block = self._aim(self.keys_per_block, len(block.keys), len(data))
+        self._values_per_block = self._aim(self._values_per_block, values, len(data))
+
+    def _aim(self, now: int, count: int, written_bytes: int) -> int:
+        """How many of what there were `count` of to put into the next block, growing at most twofold."""
+        return max(1, min(count * self._block_bytes // written_bytes, 2 * now, BLOCK_VALUES_MAX))
 
     def _write_halves(self, block: Block) -> None:
         keys, lists, continues = block
@@ -212,22 +222,26 @@ class BlockWriter:
 
 def check_item(key: Key, value: object) -> None:
     """Raise RecordError, naming key or value, where the item cannot be carried."""
+    check_key(key)
+    check_carried(key, "key")
+    check_carried(value, "value", f" of the key {show(key)}")
+
+
+def encode_value(value: object, packer: msgpack.Packer) -> bytes:
+    """The bytes of a single value as it stands in a block, and no deeper nested than it may be there."""
+    data: bytes = packer.pack([[[[value]]]])[4:]
+    return data
+
+
+def check_carried(thing: object, what: str, of_what: str = "") -> None:
+    """Raise RecordError, showing the thing, where msgpack has no form for it at its depth in a block."""
     try:
-        hash(key)
-    except TypeError as error:
+        encode_value(thing, msgpack.Packer())
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise RecordError(
-            f"the key {show(key)} cannot be used: {error} (a tuple can stand for a list)"
+            f"the {what} {show(thing)}{of_what} cannot be carried: {error}. Items hold None, bool, "
+            "int (64 bits), float, str, bytes, and lists, tuples and dicts of these"
         ) from error
-    check_keys([key])
-    for what, thing in (("key", key), ("value", value)):
-        try:
-            msgpack.packb([[[thing]]])  # as deep as it stands in a block
-        except (TypeError, ValueError, OverflowError) as error:
-            of_key = "" if what == "key" else f" of the key {show(key)}"
-            raise RecordError(
-                f"the {what} {show(thing)}{of_key} cannot be carried: {error}. Items hold None, bool, "
-                "int (64 bits), float, str, bytes, and lists, tuples and dicts of these"
-            ) from error
 
 
 def _unserialisable(block: Block, error: Exception) -> RecordError:

@@ -9,7 +9,7 @@ from operator import eq
 from typing import Any
 
 from pymr.engine.blocks import Block
-from pymr.engine.keys import Key, KeyOrder, check_keys, partitions_of
+from pymr.engine.keys import Key, KeyOrder, check_key, check_keys, partitions_of
 
 _PARTITIONS_FEW = 8
 """Up to here columns are parted by C-driven passes, one per partition (20 ns a key each), above by a loop."""
@@ -36,6 +36,17 @@ def _part(
     keys: Sequence[Key], columns: Sequence[Sequence[Any]], partitions: int
 ) -> Iterator[tuple[int, list[list[Any]]]]:
     kinds = check_keys(keys)
+    try:
+        yield from _part_checked(keys, columns, partitions, kinds)
+    except UnicodeEncodeError:
+        for key in keys:
+            check_key(key)
+        raise
+
+
+def _part_checked(
+    keys: Sequence[Key], columns: Sequence[Sequence[Any]], partitions: int, kinds: set[type]
+) -> Iterator[tuple[int, list[list[Any]]]]:
     if partitions == 1:
         if keys:
             yield 0, [list(column) for column in columns]

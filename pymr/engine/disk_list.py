@@ -11,13 +11,13 @@ from typing import Any, BinaryIO, overload
 
 import msgpack
 
-from pymr.engine.blocks import Block, decode_block, encode_block
+from pymr.engine.blocks import check_carried, decode_block, encode_value, frame_payload
 from pymr.engine.keys import Key
-from pymr.errors import disk_error
+from pymr.errors import DiskError, disk_error
 
-_BUFFER_ITEMS_MAX = 4_096
-_BUFFER_ITEMS_FIRST = 64
 _BLOCK_BYTES = 256 << 10
+_COLUMN_OF_NONE = b"\x92\x91\xc0\x91"
+"""msgpack for the beginning of the columns ([None], [items]): an array of two, [None], an array of one."""
 
 
 class DiskList(Sequence[Any]):
@@ -31,43 +31,48 @@ class DiskList(Sequence[Any]):
     """
 
     def __init__(self, items: Iterable[Any] = (), *, directory: str | None = None) -> None:
+        if directory is not None and not os.path.isdir(directory):
+            raise DiskError(f"there is no folder {directory} for a DiskList")
         self._directory = directory
         self._file: BinaryIO | None = None
         self._packer = msgpack.Packer(autoreset=True)
-        self._buffer: list[Any] = []  # the last items, as they would come back from the disk
-        self._fresh: list[Any] = []  # those after them, as they were given
-        self._buffer_items_max = _BUFFER_ITEMS_FIRST
         self._starts: list[int] = []  # index of the first item of each block
         self._offsets = [0]  # where each block begins in the file, and where the last one ends
         self._stored_items = 0
+        self._pending: list[bytes] = []  # the last items, encoded, not yet in a block
+        self._pending_bytes = 0
+        self._decoded: list[Any] = []  # the first of the pending items, as far as they were asked for
         self._cached: tuple[int, Sequence[Any]] = (-1, ())
         self.extend(items)
 
     def append(self, item: Any) -> None:
         """Add an item at the end."""
-        self._fresh.append(item)
-        if self._room() <= 0:
+        try:
+            data = encode_value(item, self._packer)
+        except (TypeError, ValueError, OverflowError):
+            check_carried(item, "item")
+            raise
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        if self._pending_bytes >= _BLOCK_BYTES:
             self._flush()
 
     def extend(self, items: Iterable[Any]) -> None:
-        """Add all items of an iterable at the end."""
-        source = iter(items)
-        while taken := list(islice(source, self._room())):
-            self._fresh += taken
-            if self._room() <= 0:
-                self._flush()
+        """Add all items of an iterable at the end. If it raises, those before remain."""
+        for item in islice(items, len(self)) if items is self else items:
+            DiskList.append(self, item)
 
     def close(self) -> None:
         """Drop the items and the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
-        self._buffer, self._fresh, self._starts, self._offsets = [], [], [], [0]
-        self._stored_items = 0
+        self._starts, self._offsets, self._stored_items = [], [0], 0
+        self._pending, self._pending_bytes, self._decoded = [], 0, []
         self._cached = (-1, ())
 
     def __len__(self) -> int:
-        return self._stored_items + len(self._buffer) + len(self._fresh)
+        return self._stored_items + len(self._pending)
 
     def __iter__(self) -> Iterator[Any]:
         return self._iterate()
@@ -122,17 +127,10 @@ class DiskList(Sequence[Any]):
         return self._block(number)[at - self._starts[number]]
 
     def _last_item(self, at: int) -> Any:
-        """An item that is in memory: passed through the codec once, so that it reads as one from the disk."""
-        if self._fresh:
-            self._buffer += decode_block(self._encode(self._fresh), self._place(), 0).lists[0]
-            self._fresh = []
-        return self._buffer[at - self._stored_items]
-
-    def _room(self) -> int:
-        return self._buffer_items_max - len(self._buffer) - len(self._fresh)
-
-    def _encode(self, items: list[Any]) -> bytes:
-        return encode_block(Block((None,), (items,)), "none", self._packer)
+        """An item that is in no block yet."""
+        fresh = self._pending[len(self._decoded) :]
+        self._decoded += [msgpack.unpackb(data, use_list=False, strict_map_key=False) for data in fresh]
+        return self._decoded[at - self._stored_items]
 
     def _block(self, number: int) -> Sequence[Any]:
         if self._cached[0] != number:
@@ -146,8 +144,10 @@ class DiskList(Sequence[Any]):
         return self._cached[1]
 
     def _flush(self) -> None:
-        items = self._buffer + self._fresh
-        data = self._encode(items)
+        """Write the pending items as a block of one column, under the key None."""
+        count = len(self._pending)
+        raw = b"".join((_COLUMN_OF_NONE, msgpack.Packer().pack_array_header(count), *self._pending))
+        data = frame_payload(raw, 1, count, "none", False)
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115
@@ -159,10 +159,8 @@ class DiskList(Sequence[Any]):
             raise disk_error("writing", self._place(), error) from error
         self._starts.append(self._stored_items)
         self._offsets.append(self._offsets[-1] + len(data))
-        self._stored_items += len(items)
-        aimed = len(items) * _BLOCK_BYTES // len(data)
-        self._buffer_items_max = max(1, min(aimed, 2 * self._buffer_items_max, _BUFFER_ITEMS_MAX))
-        self._buffer, self._fresh = [], []
+        self._stored_items += count
+        self._pending, self._pending_bytes, self._decoded = [], 0, []
 
     def _place(self) -> str:
         return f"a DiskList in {self._directory or tempfile.gettempdir()}"
@@ -172,8 +170,9 @@ class DiskGroup(DiskList):
     """A group on disk, for reduce functions with `disk_based_input`: a DiskList of (key, value) items."""
 
     def __init__(self, key: Key, values: Iterable[Any] = (), directory: str | None = None) -> None:
-        super().__init__(values, directory=directory)
+        super().__init__(directory=directory)
         self.key = key
+        DiskList.extend(self, values)
 
     @property
     def values(self) -> Sequence[Any]:
@@ -186,6 +185,11 @@ class DiskGroup(DiskList):
         if key != self.key:
             raise ValueError(f"an item of the key {key!r} does not belong to the group of {self.key!r}")
         super().append(value)
+
+    def extend(self, items: Iterable[Any]) -> None:
+        """Add items (key, value)."""
+        for item in islice(items, len(self)) if items is self else items:
+            self.append(item)
 
     def __iter__(self) -> Iterator[tuple[Key, Any]]:
         return zip(repeat(self.key), self._iterate())

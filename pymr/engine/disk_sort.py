@@ -13,6 +13,7 @@ from pymr.engine.keys import Key
 from pymr.engine.memory import MemoryBudget
 from pymr.engine.merge import FAN_IN_MAX, merge_runs
 from pymr.engine.shuffler import MAX_ITEMS, Shuffler
+from pymr.errors import disk_error
 
 _MEMORY_BYTES = 1 << 30
 
@@ -37,7 +38,12 @@ class DiskSort:
         fan_in_max: int = FAN_IN_MAX,
         block_bytes: int = BLOCK_BYTES,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="pymr-sort-", dir=directory)
+        if fan_in_max < 2:
+            raise ValueError(f"fan_in_max is {fan_in_max}; a merge takes at least 2 runs at once")
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="pymr-sort-", dir=directory)
+        except OSError as error:
+            raise disk_error("making a folder in", directory or tempfile.gettempdir(), error) from error
         self._memory = MemoryBudget(memory_bytes)
         self._fan_in_max = fan_in_max
         self._block_bytes = block_bytes

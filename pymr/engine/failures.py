@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pymr.engine.keys import show
@@ -24,9 +24,16 @@ def user_failure(
     the function did not raise by itself but returned something else.
     """
     name = f"{kind} function {name_of(function)}"
-    if isinstance(error, SystemExit) or raised_by_user(error):
+    if isinstance(error, SystemExit | StopIteration) or raised_by_user(error):
         return UserFunctionError(f"{name} raised {describe(error)}\n  at {where}\n{short_traceback(error)}")
     return RecordError(f"{name}, {where}: {describe(error)}; {expected}")
+
+
+def check_pairs(items: Iterable[Any]) -> None:
+    """Raise TypeError, showing the item, where one is no (key, value) pair."""
+    for item in items:
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise TypeError(f"the item {show(item)} is no (key, value) pair")
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -43,6 +50,8 @@ def describe(error: BaseException) -> str:
     """Type and message of an exception, cut to a readable length."""
     if isinstance(error, SystemExit):
         return f"SystemExit: it called sys.exit({show(error.code)}), which ends no job; raise an exception"
+    if isinstance(error, StopIteration):
+        return "StopIteration, which only an iterator may raise (a next() without a default, perhaps)"
     return f"{type(error).__name__}: {show_text(str(error))}" if str(error) else type(error).__name__
 
 
@@ -62,9 +71,13 @@ def show_text(text: str, characters_max: int = 1_000) -> str:
 
 
 def _user_frames(error: BaseException) -> list[traceback.FrameSummary]:
-    """The frames of a traceback from the first on that does not belong to this package."""
+    """The frames from the user's function on: behind those of this package, and of whoever called into it."""
     frames = list(traceback.extract_tb(error.__traceback__))
-    for index, frame in enumerate(frames):
-        if not frame.filename.startswith(_PACKAGE_FOLDER):
+    if frames and frames[0].name.endswith("_failures"):  # our own `with`, around a call from anywhere
+        del frames[0]
+    ours = [frame.filename.startswith(_PACKAGE_FOLDER) for frame in frames]
+    first_of_ours = ours.index(True) if True in ours else 0
+    for index in range(first_of_ours + 1, len(frames)):
+        if not ours[index]:
             return frames[index:]
     return []

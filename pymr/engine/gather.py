@@ -9,7 +9,7 @@ from typing import Any
 
 from pymr.engine.blocks import Block
 from pymr.engine.columns import part_columns, part_keys, sort_any_columns
-from pymr.engine.keys import Key, sort_keys
+from pymr.engine.keys import Key, check_key, sort_keys
 
 
 class GroupedItems:
@@ -20,13 +20,22 @@ class GroupedItems:
 
     def add(self, key: Key, value: Any) -> None:
         """Hold one item."""
-        self.groups[key].append(value)
+        try:
+            self.groups[key].append(value)
+        except TypeError:
+            check_key(key)
+            raise
 
     def take(self, source: Iterator[tuple[Key, Any]], items: int) -> None:
         """Hold up to `items` items of `source`: the loop that every item of a map task goes through."""
         groups = self.groups
-        for key, value in islice(source, items):
-            groups[key].append(value)
+        key: Key = None
+        try:
+            for key, value in islice(source, items):
+                groups[key].append(value)
+        except TypeError:
+            check_key(key)  # it is the key if it cannot be hashed, else the source
+            raise
 
     def count(self) -> int:
         """Items held, exactly. Cost: 20 ns per distinct key."""

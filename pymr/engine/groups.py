@@ -36,6 +36,11 @@ class Group(msgspec.Struct, frozen=True, gc=False, eq=False):
             return [(self.key, value) for value in self.values[index]]
         return self.key, self.values[index]
 
+    __contains__ = Sequence.__contains__
+    __reversed__ = Sequence.__reversed__
+    index = Sequence.index
+    count = Sequence.count
+
     def __repr__(self) -> str:
         return f"Group(key={show(self.key)}, values={len(self.values)})"
 

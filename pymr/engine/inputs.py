@@ -111,13 +111,20 @@ def _walk_folder(folder: str, below: str, ancestors: tuple[str, ...]) -> Iterato
         if entry.name.startswith(IGNORED_PREFIX) or entry.name in IGNORED_NAMES:
             continue
         name = f"{below}{entry.name}"
-        if not entry.is_dir():
+        if not _is_folder(entry):
             yield entry.path, name
             continue
         real = os.path.realpath(entry.path)
         if real in ancestors:
             raise InputError(f"the input folder {entry.path} is a link to {real}, which contains it")
         yield from _walk_folder(entry.path, f"{name}/", (*ancestors, real))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:  # a link to itself
+        raise InputError(f"the input {entry.path} cannot be read: {error.strerror}") from error
 
 
 def _examine(path: str, name: str) -> InputFile:

@@ -8,7 +8,7 @@ from itertools import chain, islice, repeat
 from typing import Any
 
 from pymr.engine.blocks import check_item
-from pymr.engine.failures import describe, name_of, raised_by_user, user_failure
+from pymr.engine.failures import check_pairs, describe, name_of, raised_by_user, user_failure
 from pymr.engine.keys import Key, show
 from pymr.engine.records import Location, RecordReader
 from pymr.errors import PymrError, RecordError, UserFunctionError
@@ -16,12 +16,25 @@ from pymr.errors import PymrError, RecordError, UserFunctionError
 Item = tuple[Key, Any]
 MapFunction = Callable[[str, Any], Iterable[Item]]
 
+_ITEMS_LOOKED_AT = 64
+
 _EXPECTED = "it has to return an iterable of (key, value) pairs, such as [(key, value)]"
 
 
 def map_lines(function: MapFunction, lines: Iterable[str], auxiliary_data: Any) -> Iterator[Item]:
     """The items that `function` makes of `lines`: one loop, driven in C."""
     return chain.from_iterable(map(function, lines, repeat(auxiliary_data)))
+
+
+def check_first(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, the first ones looked at: the loop that gathers them only takes items apart, for which a
+    str of two characters would pass for a pair."""
+    return chain(map(_checked, islice(items, _ITEMS_LOOKED_AT)), items)
+
+
+def _checked(item: Item) -> Item:
+    check_pairs((item,))
+    return item
 
 
 def map_lines_tolerantly(
@@ -48,13 +61,15 @@ def map_failures(function: MapFunction, reader: RecordReader, auxiliary_data: An
     """Around the loop that drains `map_lines`: turns what it raises into an error that names the record."""
     try:
         yield
+        if not reader.is_finished:  # map() takes a StopIteration of the function for the end of the lines
+            raise StopIteration
     except RecordError as error:
         raise _bad_item(function, reader, auxiliary_data, error) from error
     except PymrError:
         raise
     except (Exception, SystemExit) as error:
         location = reader.location()
-        if not isinstance(error, SystemExit) and not raised_by_user(error):
+        if not isinstance(error, SystemExit | StopIteration) and not raised_by_user(error):
             raise _wrong_result(function, location, auxiliary_data, error) from error
         raise user_failure("map", function, str(location), error, _EXPECTED) from error
 
@@ -88,7 +103,7 @@ def _bad_item(
             return RecordError(f"map function {name_of(function)}, {again.location()}: {found}")
         except Exception:
             continue  # a record that max_bad_records lets pass
-    return RecordError(f"map function {name_of(function)}, up to {reader.location()}: {error}")
+    return RecordError(f"an item made of the lines up to {reader.location()}: {error}")
 
 
 def check_items(result: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -34,6 +35,8 @@ def merge_runs(
     Memory: one block of each of fan_in_max runs. Cost: O(N log R) comparisons, in C.
     Raises CorruptBlockError, DiskError. Source: Knuth, TAOCP 3, 5.4.1.
     """
+    if fan_in_max < 2:
+        raise ValueError(f"fan_in_max is {fan_in_max}; a merge takes at least 2 runs at once")
     order = KeyOrder()
     passes = 0
     while len(runs) > fan_in_max:
@@ -41,6 +44,8 @@ def merge_runs(
         writer = BlockWriter(f"{scratch_path}-{passes}", codec=block_codec, block_bytes=block_bytes)
         runs = [_merge_into(writer, neighbours, order) for neighbours in _neighbours(runs, fan_in_max)]
         writer.close()
+        if passes > 1:
+            os.unlink(f"{scratch_path}-{passes - 1}")
     yield from merge_blocks([read_blocks(run) for run in runs], order)
 
 
@@ -118,19 +123,20 @@ def _take_round(cursors: list[_Cursor], bound: Key, is_open: bool, order: KeyOrd
 
 
 def _stream_key(cursors: list[_Cursor], key: Key) -> Iterator[Block]:
-    """All values of one key, run by run, in pieces; an empty piece ends them."""
+    """All values of one key, run by run, in pieces; an empty piece ends them. Of equal keys, such as 1 and
+    True, that of the first run stands for all."""
+    heads = (cursor.keys[cursor.position] for cursor in cursors)
+    shown = next(head for head in heads if head == key)
     for cursor in cursors:
         while cursor.position < len(cursor.keys) and cursor.keys[cursor.position] == key:
-            yield Block((key,), (cursor.lists[cursor.position],), True)
+            yield Block((shown,), (cursor.lists[cursor.position],), True)
             cursor.position += 1
             if cursor.position == len(cursor.keys) and not (cursor.continues and cursor.advance()):
                 break
-    yield Block((key,), ((),))
+    yield Block((shown,), ((),))
 
 
 def _merge_into(writer: BlockWriter, runs: Sequence[Run], order: KeyOrder) -> Run:
-    if len(runs) == 1:
-        return runs[0]
     writer.begin_run(runs[0].partition)
     for block in merge_blocks([read_blocks(run) for run in runs], order):
         writer.write(block)

@@ -6,12 +6,16 @@ import gzip
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date, time
 from itertools import islice, repeat
 from typing import IO, Any, cast
+from uuid import UUID
 
 import orjson
 
+from pymr.engine.failures import check_pairs
 from pymr.engine.keys import show
 from pymr.engine.zstd import zstd
 from pymr.errors import OutputError, disk_error
@@ -27,6 +31,8 @@ _BATCH_ITEMS_FIRST = 16
 _BATCH_ITEMS_MAX = 4_096
 _BATCH_BYTES = 256 << 10
 """Items are encoded and written in batches near this many bytes."""
+
+_JSON_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
 
 _WRITE_BUFFER_BYTES = 1 << 20
 
@@ -98,10 +104,12 @@ def encode_lines(items: list[Any]) -> bytes:
     """JSON lines `[key, value]`, UTF-8. Numbers without a JSON form (NaN, Infinity) are written as Python's
     json module writes and reads them. Raises OutputError, showing the item that cannot be written."""
     if not set(map(type, items)) <= {tuple, list} or set(map(len, items)) != {2}:
-        bad = next(item for item in items if not isinstance(item, tuple | list) or len(item) != 2)
-        raise OutputError(f"a reduce function returned the item {show(bad)}, which is no (key, value) pair")
+        try:
+            check_pairs(items)  # which a named tuple is
+        except TypeError as error:
+            raise OutputError(f"a reduce function returned something else than pairs: {error}") from error
     try:
-        data = b"".join(map(orjson.dumps, items, repeat(None), repeat(orjson.OPT_APPEND_NEWLINE)))
+        data = b"".join(map(orjson.dumps, items, repeat(None), repeat(_JSON_OPTIONS)))
         if b"null" not in data:
             return data
     except TypeError:
@@ -113,18 +121,26 @@ def _encode_line(item: Any) -> bytes:
     """One line, where need be by way of the standard library, which knows big integers, and writes NaN and
     infinities, for which orjson would put null, and so lose them."""
     try:
-        line = orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps(item, option=_JSON_OPTIONS)
         if b"null" not in line:
             return line
     except TypeError:
         pass
     try:
-        return json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-    except (TypeError, ValueError) as error:
+        text = json.dumps(item, ensure_ascii=False, separators=(",", ":"), default=_as_orjson)
+        return text.encode() + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:
         raise OutputError(
             f"the output item {show(item)} has no JSON form: {error}; make it of None, bool, int, float, "
             "str, lists, tuples and dicts"
         ) from error
+
+
+def _as_orjson(value: Any) -> Any:
+    """What orjson makes of a value that the json module does not know: dates, times and UUIDs."""
+    if isinstance(value, date | time | UUID):
+        return orjson.loads(orjson.dumps(value))
+    raise TypeError(f"a {type(value).__name__} has no JSON form")
 
 
 class _open_part:  # noqa: N801 - a context manager, used as a function
@@ -157,4 +173,5 @@ class _open_part:  # noqa: N801 - a context manager, used as a function
         except OSError as error:
             raise disk_error("writing", self._path, error) from error
         finally:
-            self._raw.close()
+            with suppress(OSError):  # what close() would write is of an attempt that failed
+                self._raw.close()

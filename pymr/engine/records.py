@@ -69,6 +69,7 @@ class RecordReader:
         self._chunk_offset = 0
         self._path = ""
         self._records_before = 0
+        self.is_finished = False  # whether all lines were handed out
         self.bytes_read = 0
 
     def lines(self) -> Iterator[str]:
@@ -94,7 +95,7 @@ class RecordReader:
     def location(self) -> Location:
         """The line handed out last."""
         index = max(len(self._lines) - self._batch.__length_hint__() - 1, 0)
-        if self._offsets is not None:
+        if self._offsets:
             offset = self._offsets[index]
         else:
             offset = self._chunk_offset + sum(len(line) + 1 for line in self._chunk.split(b"\n")[:index])
@@ -103,12 +104,17 @@ class RecordReader:
     def _batches(self) -> Iterator[Iterator[str]]:
         for split in self._splits:
             self._path = split.file.path
-            for offset, chunk in self._chunks(split):
-                self._take(split.file, offset, chunk)
-                yield self._batch
-                self._records_before += len(self._lines)
-                self._lines = []
-                self._batch = iter(())
+            try:
+                for offset, chunk in self._chunks(split):
+                    self._take(split.file, offset, chunk)
+                    yield self._batch
+                    self._records_before += len(self._lines)
+                    self._lines = []
+                    self._batch = iter(())
+            except InputError:
+                _check_unchanged(os.stat(split.file.path), split.file)  # if that is why, it is worth a retry
+                raise
+        self.is_finished = True
 
     def _take(self, file: InputFile, offset: int, chunk: bytes) -> None:
         """Make the lines of a chunk of whole lines the current ones."""
@@ -155,7 +161,7 @@ class RecordReader:
                 for offset, chunk in chunks:
                     self.bytes_read = done_bytes + min(max(raw.tell() - split.start, 0), split.length)
                     yield offset, chunk
-                self._check_unchanged(raw, file)
+                _check_unchanged(os.fstat(raw.fileno()), file)
         except OSError as error:
             if error.errno is not None:
                 raise disk_error("reading", file.path, error) from error
@@ -219,10 +225,10 @@ class RecordReader:
             f"{self._chunk_offset + len(self._chunk):,} bytes of content ({error})"
         )
 
-    def _check_unchanged(self, raw: BinaryIO, file: InputFile) -> None:
-        status = os.fstat(raw.fileno())
-        if (status.st_size, status.st_mtime_ns, status.st_ino) != (file.size, file.mtime_ns, file.inode):
-            raise InputChangedError(
-                f"{file.path} changed while it was being read ({file.size:,} bytes when listed, "
-                f"{status.st_size:,} now); run the job when nobody writes to its input"
-            )
+
+def _check_unchanged(status: os.stat_result, file: InputFile) -> None:
+    if (status.st_size, status.st_mtime_ns, status.st_ino) != (file.size, file.mtime_ns, file.inode):
+        raise InputChangedError(
+            f"{file.path} changed while it was being read ({file.size:,} bytes when listed, "
+            f"{status.st_size:,} now); run the job when nobody writes to its input"
+        )

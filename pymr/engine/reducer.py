@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from heapq import merge as merge_sorted
-from itertools import chain, islice, repeat
+from itertools import chain, repeat
 from typing import Any
 
 from pymr.engine.disk_list import DiskGroup, DiskList
+from pymr.engine.disk_sort import DiskSort
 from pymr.engine.failures import user_failure
 from pymr.engine.groups import Group
 from pymr.engine.keys import Key, check_keys, order_key, show
@@ -20,9 +20,6 @@ ReduceFunction = Callable[[Any, Any], Iterable[Item]]
 Columns = tuple[Sequence[Key], Sequence[Sequence[Any]]]
 
 _EXPECTED = "it has to return an iterable of (key, value) pairs, such as [(group.key, value)]"
-
-_SORT_CHUNK_VALUES = 100_000
-"""Values of a group on disk are sorted this many at a time, then merged."""
 
 
 class GroupReader:
@@ -49,6 +46,7 @@ class GroupReader:
         self._keys: Sequence[Key] = ()
         self._batch: Any = iter(())  # knows how many of its groups are still to come
         self._groups_before = 0
+        self.is_finished = False  # whether all groups were handed out
         self.values_read = 0
 
     def groups(self) -> Iterator[Group | DiskGroup]:
@@ -68,39 +66,44 @@ class GroupReader:
 
     def _batches(self) -> Iterator[Iterator[Group | DiskGroup]]:
         for keys, lists in self._columns:
-            if self._sort_values:
-                lists = [self._sorted(key, values) for key, values in zip(keys, lists, strict=True)]
             self._keys = keys
-            if self._disk_based:
-                self._batch = iter(
-                    [DiskGroup(key, values, self._directory) for key, values in zip(keys, lists, strict=True)]
-                )
+            self._batch = iter(keys)
+            values = map(self._sorted, keys, lists) if self._sort_values else lists
+            if self._disk_based:  # made one at a time, as each may have a file open
+                yield map(DiskGroup, self._batch, values, repeat(self._directory))
             else:
-                self._batch = iter([*map(Group, keys, lists)])
-            yield self._batch
+                yield map(Group, self._batch, values)
             self.values_read += sum(map(len, lists))
             self._groups_before += len(keys)
             self._keys, self._batch = (), iter(())
             if self._memory.is_full():
                 self._memory.give_back()
+        self.is_finished = True
 
     def _sorted(self, key: Key, values: Sequence[Any]) -> Sequence[Any]:
         try:
-            if not isinstance(values, DiskList):
-                return _sort(values)
-            return self._sort_on_disk(values)
-        except TypeError as error:
+            return self._sort_on_disk(values) if isinstance(values, DiskList) else sort_values(values)
+        except RecordError as error:
             raise RecordError(
-                f"the values of the key {show(key)} cannot be sorted ({error}); sort_values needs values "
-                "that could be keys"
+                f"the values of the key {show(key)} cannot be sorted, as sort_values asks for: {error}"
             ) from error
 
     def _sort_on_disk(self, values: DiskList) -> DiskList:
-        source = iter(values)
-        chunks = []
-        while chunk := list(islice(source, _SORT_CHUNK_VALUES)):
-            chunks.append(DiskList(_sort(chunk), directory=self._directory))
-        return DiskList(merge_sorted(*chunks, key=order_key), directory=self._directory)
+        items = ((value, value) for value in values)  # of equal values, such as 1 and True, both are kept
+        memory_bytes = self._memory.limit_bytes
+        with DiskSort(items, directory=self._directory, memory_bytes=memory_bytes) as disk_sort:
+            return DiskList(
+                chain.from_iterable(group.values for group in disk_sort), directory=self._directory
+            )
+
+
+def sort_values(values: Sequence[Any]) -> list[Any]:
+    """Values in the total order of keys. Raises RecordError where one of them could be no key."""
+    check_keys(values)
+    try:
+        return sorted(values)
+    except TypeError:
+        return sorted(values, key=order_key)
 
 
 def reduce_groups(
@@ -115,11 +118,16 @@ def with_disk_output(function: ReduceFunction, directory: str) -> ReduceFunction
     appends its items to that DiskList and returns it."""
 
     def reduce_to_disk(group: Any, auxiliary_data: Any) -> Iterator[Item]:
-        with DiskList(directory=directory) as disk_list:
-            yield from function(group, (disk_list, auxiliary_data))
+        disk_list = DiskList(directory=directory)
+        return _drain(function(group, (disk_list, auxiliary_data)), disk_list)
 
     reduce_to_disk.__name__ = getattr(function, "__name__", "reduce_to_disk")
     return reduce_to_disk
+
+
+def _drain(items: Iterable[Item], disk_list: DiskList) -> Iterator[Item]:
+    with disk_list:
+        yield from items
 
 
 @contextmanager
@@ -127,20 +135,10 @@ def reduce_failures(function: ReduceFunction, reader: GroupReader) -> Iterator[N
     """Around the loop that drains `reduce_groups`: turns what it raises into an error that names the key."""
     try:
         yield
+        if not reader.is_finished:  # map() takes a StopIteration of the function for the end of the groups
+            raise StopIteration
     except PymrError:
         raise
     except (Exception, SystemExit) as error:
         where = f"the key {show(reader.current_key())}"
         raise user_failure("reduce", function, where, error, _EXPECTED) from error
-
-
-def _sort(values: Sequence[Any]) -> list[Any]:
-    """Values in the total order of keys; TypeError where they could be no keys."""
-    try:
-        return sorted(values)
-    except TypeError as error:
-        try:
-            check_keys(values)
-        except RecordError:
-            raise error from None
-        return sorted(values, key=order_key)

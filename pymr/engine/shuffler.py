@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from pymr.engine.blocks import BLOCK_BYTES, BlockWriter, Run
-from pymr.engine.failures import user_failure
+from pymr.engine.blocks import BLOCK_BYTES, BlockWriter, Run, check_item
+from pymr.engine.failures import check_pairs, user_failure
 from pymr.engine.gather import GroupedItems, ListedItems
 from pymr.engine.groups import Group
 from pymr.engine.keys import Key, show
@@ -30,8 +30,8 @@ _RECURRING_SHARE = 0.5
 grouped again."""
 
 _UNCOMBINED_FACTOR = 32
-"""With a combine function, `max_items` bounds what it leaves; before it, this many times as many are gathered
-while the memory budget lets them, as each combine calls the user's function for every key."""
+"""With a combine function, `max_items` bounds the keys held, and so what it leaves. Of items, this many times
+as many are gathered before it is called, as far as the memory budget lets them: it is called per key."""
 
 _COMBINED_SHARE = 0.5
 """What a combine function leaves stays in memory while it is at most this share of `max_items`."""
@@ -42,7 +42,7 @@ class Shuffler:
 
     path: the file; made when there is something to spill.
     partitions: a key goes to partition `partitions_of(key)`; a spill writes one run per partition.
-    max_items: most items held, with `combine` most that it leaves; the memory budget may be used up sooner.
+    max_items: most items held, with `combine` most keys; the memory budget may be used up sooner.
     combine: a reduce function, applied with `auxiliary_data` to groups that are held before they are spilled:
         to any part of a key's items, any number of times, to a single item not at all.
     A repeated key costs one hash look-up and one list append; only distinct keys are sorted and encoded.
@@ -62,11 +62,12 @@ class Shuffler:
         block_codec: str = "none",
         block_bytes: int = BLOCK_BYTES,
     ) -> None:
+        if partitions < 1 or max_items < 1:
+            raise ValueError(f"partitions = {partitions} and max_items = {max_items} have to be at least 1")
         self._path = path
         self._partitions = partitions
         self._memory = memory
         self._max_items = max_items
-        self._gathered_items_max = max_items * (_UNCOMBINED_FACTOR if combine else 1)
         self._combine = combine
         self._auxiliary_data = auxiliary_data
         self._block_codec = block_codec
@@ -81,7 +82,7 @@ class Shuffler:
         """Take one item. `extend` is several times as fast per item."""
         self._held.add(key, value)
         self._held_items += 1
-        if self._held_items % 64 == 0 or self._held_items >= self._gathered_items_max:
+        if self._held_items % min(64, self._memory.step_items) == 0 or self._room() <= 0:
             self._look()
 
     def extend(self, items: Iterable[tuple[Key, Any]]) -> None:
@@ -89,7 +90,7 @@ class Shuffler:
         source = chain(items, self._mark_exhausted())
         self._exhausted = False
         while not self._exhausted:
-            step = min(self._memory.step_items, self._gathered_items_max - self._held_items)
+            step = min(self._memory.step_items, self._room())
             self._held.take(source, step)
             self._held_items += step  # too many where the source ended; _look counts before it matters
             self._look()
@@ -113,12 +114,19 @@ class Shuffler:
             self._combine_groups()
             self._spill()
             self._memory.give_back()
-        elif self._held_items >= self._gathered_items_max:
+        elif self._room() <= 0:
             self._held_items = self._held.count()
-            if self._held_items >= self._gathered_items_max:
+            if self._room() <= 0:
                 self._relieve()
         elif self._held_items >= _LISTED_ITEMS_MAX and self._is_mostly_distinct():
             self._spill()
+
+    def _room(self) -> int:
+        """How many items may still be taken."""
+        if self._combine is not None and isinstance(self._held, GroupedItems):
+            keys = len(self._held.groups)
+            return min(self._max_items - keys, self._max_items * _UNCOMBINED_FACTOR - self._held_items)
+        return self._max_items - self._held_items
 
     def _relieve(self) -> None:
         """Combine what is held; spill it unless that has made it small."""
@@ -128,7 +136,7 @@ class Shuffler:
 
     def _is_mostly_distinct(self) -> bool:
         if isinstance(self._held, ListedItems):
-            return True
+            return self._held.count() >= _LISTED_ITEMS_MAX
         return self._combine is None and len(self._held.groups) > _DISTINCT_SHARE * self._held_items
 
     def _combine_groups(self) -> None:
@@ -145,11 +153,13 @@ class Shuffler:
         try:
             for key, values in several:
                 items = list(self._combine(Group(key, values), self._auxiliary_data))
+                check_pairs(items)
                 if len(items) == 1 and items[0][0] == key:
                     groups[key] = [items[0][1]]
                 else:  # it has dropped or renamed the key, or kept several values
                     del groups[key]
                     for new_key, value in items:
+                        check_item(new_key, value)
                         groups[new_key].append(value)
         except (Exception, SystemExit) as error:
             raise user_failure("combine", self._combine, f"the key {show(key)}", error, _EXPECTED) from error

@@ -16,7 +16,7 @@ from pymr.engine.blocks import Run
 from pymr.engine.disk_sort import assemble_columns
 from pymr.engine.failures import TRACEBACK_CHARACTERS_MAX, describe, name_of, show_text
 from pymr.engine.inputs import InputFile, Split, group_splits, plan_splits
-from pymr.engine.mapper import map_failures, map_lines, map_lines_tolerantly
+from pymr.engine.mapper import check_first, map_failures, map_lines, map_lines_tolerantly
 from pymr.engine.memory import MemoryBudget
 from pymr.engine.merge import merge_runs
 from pymr.engine.outputs import OutputWriter, Part
@@ -130,7 +130,7 @@ def run_map_task(context: JobContext, task: MapTask, directory: str, watch: Task
             items = map_lines_tolerantly(functions.map, lines, context.auxiliary_mapper, bad_records.add)
         else:
             items = map_lines(functions.map, lines, context.auxiliary_mapper)
-        shuffler.extend(items)
+        shuffler.extend(check_first(items))
         runs = shuffler.close()
     return MapOutput(
         tuple(runs),
@@ -207,17 +207,22 @@ class BadRecords:
             ) from error
         text = "".join(traceback.format_exception(error))
         entry = {
-            "file": location.path,
+            "file": _encodable(location.path),
             "offset": location.offset,
-            "line": show_text(location.line),
-            "error": describe(error),
-            "traceback": show_text(text, TRACEBACK_CHARACTERS_MAX),
+            "line": _encodable(show_text(location.line)),
+            "error": _encodable(describe(error)),
+            "traceback": _encodable(show_text(text, TRACEBACK_CHARACTERS_MAX)),
         }
         try:
             with open(self.path, "ab") as file:
                 file.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
         except OSError as refusal:
             raise disk_error("writing", self.path, refusal) from refusal
+
+
+def _encodable(text: str) -> str:
+    """A text that has a UTF-8 form, for file names and messages that may have none."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def load_auxiliary(data_dir: str, name: str | None) -> Any:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from backports import zstd
 
 import pymr
+from pymr.engine.zstd import zstd
 
 PYMR = Path(sys.executable).with_name("pymr")
 REPOSITORY = Path(__file__).parents[2]
@@ -125,23 +125,31 @@ class Place:
         return [str(PYMR), "run", str(job), *where, *map(str, arguments)]
 
     def start(
-        self, *arguments: object, env: Mapping[str, str] | None = None, **options: Any
+        self,
+        *arguments: object,
+        job: object = "job.toml",
+        env: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> subprocess.Popen[str]:
         """Start a run in a session of its own."""
-        return self.start_command(self.command(*arguments), env, **options)
+        return self.start_command(self.command(*arguments, job=job), env, **options)
 
     def start_command(
         self, command: Sequence[str], env: Mapping[str, str] | None = None, **options: Any
     ) -> subprocess.Popen[str]:
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        defaults = {
+            "cwd": self.folder,
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+        }
         return subprocess.Popen(
             command,
-            cwd=self.folder,
             env=self.environment(env),
             text=True,
             errors="replace",
             start_new_session=True,
-            **{**streams, **options},
+            **{**defaults, **options},
         )
 
     def run(
@@ -176,7 +184,7 @@ class Place:
         assert finished.status == status, (finished.status, finished.err, finished.out)
         assert finished.err.startswith(("pymr: ", "Usage: ")), finished.err
         assert not frames_of_pymr(finished.err + finished.out), finished.err + finished.out
-        assert "unexpected" not in finished.err, finished.err
+        assert "unexpected: " not in finished.err, finished.err
         finished.says(*says)
         self.assert_output_untouched(earlier_output)
         assert self.left_files() == []
@@ -281,7 +289,7 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a part file, compressed or not."""
     opened = {".gz": gzip.open, ".zst": zstd.open}.get(path.suffix, open)
     with opened(path, "rt", encoding="utf-8", newline="\n") as file:
-        return file.read().splitlines()
+        return file.read().split("\n")[:-1]
 
 
 def plain(text: str) -> str:

@@ -1,0 +1,204 @@
+"""`pymr run` on disks that are full or damaged: a clear error, nothing half-written, nothing left."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+import pytest
+from cluster.running import PREVIOUS, PYMR, Place, finish, set_options
+
+POINTS = {"block.write": "map", "output.write": "reduce", "output.fsync": "reduce"}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_full_disk_is_an_error_that_names_file_and_task(place: Place, point: str) -> None:
+    place.feed("a b c")
+    place.fail(
+        "--workers", "2", env={"PYMR_FAULTS": f"{point}:enospc@1"}, says=["No space left", POINTS[point]]
+    )
+    place.fail(
+        "--inline", env={"PYMR_FAULTS": f"{point}:enospc@1"}, says=["No space left"], earlier_output=True
+    )
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_disk_that_was_full_for_a_moment_costs_an_attempt(place: Place, point: str) -> None:
+    place.feed("a b c")
+    finished = place.succeed("--workers", "1", env={"PYMR_FAULTS": f"{point}:enospc@1"})
+
+    assert place.counts() == {"a": 1, "b": 1, "c": 1}
+    assert finished.out.count("trying again") == 1
+
+
+@pytest.mark.parametrize("earlier_output", [False, True])
+def test_disk_error_at_publication_leaves_the_output_as_it_was(place: Place, earlier_output: bool) -> None:
+    place.feed("a b c")
+
+    place.fail(
+        "--workers",
+        "1",
+        env={"PYMR_FAULTS": "publish.before_swap:enospc@1"},
+        says=["No space left", "publishing"],
+        earlier_output=earlier_output,
+    )
+
+
+@pytest.mark.parametrize("point", [*POINTS, "publish.before_swap"])
+def test_kill_at_any_point_is_survived_or_leaves_the_output_as_it_was(place: Place, point: str) -> None:
+    place.feed("a b c")
+    place.earlier_output()
+    finished = place.run("--workers", "1", env={"PYMR_FAULTS": f"{point}:kill@1"}, timeout_s=30.0)
+    if point == "publish.before_swap":
+        assert finished.status == -9
+        place.assert_output_untouched(True)
+        place.succeed()
+    else:
+        assert finished.status == 1
+        finished.says("SIGKILL", "max_attempts")
+        place.assert_output_untouched(True)
+
+    assert place.left_files() == []
+
+
+SMALL_DISK = """
+import os, shutil, subprocess, sys
+
+def content(folder):
+    return {name: open(folder + "/" + name, "rb").read() for name in os.listdir(folder)}
+
+disk, options, command = sys.argv[1], sys.argv[2], sys.argv[3:]
+subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", disk], check=True)
+shutil.copytree("earlier", disk + "/output")
+ended = subprocess.run(command, timeout=60)
+left = [name for name in os.listdir(disk) if name != "output"]
+print("left:", left, "untouched:", content("earlier") == content(disk + "/output"))
+sys.exit(ended.returncode)
+"""
+
+
+def run_on_small_disk(place: Place, options: str, *arguments: str) -> tuple[int, str, str]:
+    """Run with the output on a real, small file system that holds an earlier output."""
+    disk, earlier = place.folder / "disk", place.folder / "earlier"
+    disk.mkdir()
+    earlier.mkdir()
+    for name, content in PREVIOUS.items():
+        (earlier / name).write_bytes(content)
+    inner = [sys.executable, "-c", SMALL_DISK, str(disk), options, str(PYMR), "run", "job.toml"]
+    inner += ["--output", f"{disk}/output", "--set", "max_attempts=1", *arguments]
+    finished = finish(place.start_command(["unshare", "-rm", "sh", "-c", shlex.join(inner)]))
+    return finished.status, finished.out, finished.err
+
+
+FILLINGS: dict[str, tuple[str, str, str]] = {
+    "map": (
+        "def words(line, auxiliary_data):\n    return [((line, n), 'x' * 100) for n in range(40_000)]\n",
+        "def total(group, auxiliary_data):\n    return [(group.key, 1)]\n",
+        "map",
+    ),
+    "reduce": (
+        "def words(line, auxiliary_data):\n    return [(line, 1)]\n",
+        "def total(group, auxiliary_data):\n"
+        "    return (((group.key, n), 'x' * 100) for n in range(100_000))\n",
+        "part-",
+    ),
+}
+
+
+@pytest.mark.parametrize("compress", ["false", "gzip", "zstd"])
+@pytest.mark.parametrize("filling", FILLINGS.values(), ids=FILLINGS)
+@pytest.mark.parametrize("mode", [("--workers", "2"), ("--inline",)], ids=["workers", "inline"])
+def test_really_full_disk_is_a_clear_error(
+    place: Place, mode: tuple[str, ...], filling: tuple[str, str, str], compress: str
+) -> None:
+    place.functions(*filling[:2])
+    place.feed(*"abcd")
+    options = "size=100k" if compress != "false" and filling[2] == "part-" else "size=2m"
+    status, out, err = run_on_small_disk(place, options, *mode, *set_options(compress=compress))
+
+    assert status == 1, (out, err)
+    assert err.startswith("pymr: job: failed: ")
+    assert "No space left on device" in err
+    assert filling[2] in err
+    assert "Traceback" not in err + out, err + out
+    assert "left: [] untouched: True" in out
+
+
+@pytest.mark.parametrize("files", [8, 9, 10, 12])
+def test_disk_without_free_inodes_is_a_clear_error(place: Place, files: int) -> None:
+    place.feed(*"abcd")
+    status, out, err = run_on_small_disk(
+        place, f"size=1m,nr_inodes={files}", "--workers", "2", *set_options(engine__split_bytes=1)
+    )
+
+    assert status == 1, (out, err)
+    assert err.startswith("pymr: job: failed: ")
+    assert "No space left on device" in err
+    assert "Traceback" not in err + out
+    assert "left: [] untouched: True" in out
+
+
+def test_output_on_a_file_system_of_its_own_is_written_or_refused_clearly(place: Place) -> None:
+    """The output folder itself is where a disk is mounted."""
+    place.feed("a")
+    disk = place.folder / "disk"
+    disk.mkdir()
+    inner = f"mount -t tmpfs none {disk} && {PYMR} run job.toml --output {disk} && cat {disk}/part-*"
+    finished = finish(place.start_command(["unshare", "-rm", "sh", "-c", inner]))
+
+    if finished.status == 0:
+        assert '["a",1]\n' in finished.out
+    else:
+        assert "mount" in finished.err
+        finished.says("pymr: job: failed: ", str(disk))
+
+
+@pytest.mark.parametrize("mode", [("--workers", "1"), ("--inline",)], ids=["workers", "inline"])
+def test_flipped_bit_in_a_block_is_an_error_that_names_file_and_byte(
+    place: Place, mode: tuple[str, ...]
+) -> None:
+    """The second map task damages what the first has written."""
+    place.feed("a b c", name="1.txt")
+    place.feed("flip", name="2.txt")
+    place.functions(f"""
+        import glob
+        import os
+
+        def words(line, auxiliary_data):
+            if line == "flip":
+                for path in glob.glob({str(place.output.parent)!r} + "/.pymr-run-*/map-*/runs"):
+                    with open(path, "r+b") as file:
+                        file.seek(-2, os.SEEK_END)
+                        byte = file.read(1)[0]
+                        file.seek(-2, os.SEEK_END)
+                        file.write(bytes([byte ^ 4]))
+            return [(word, 1) for word in line.split()]
+    """)
+    place.fail(
+        *mode,
+        *set_options(engine__split_bytes=5, partitions=1),
+        says=["the block at byte", "map-00000", "checksum"],
+        earlier_output=True,
+    )
+
+
+@pytest.mark.parametrize("cut", [0, 10, 40])
+def test_block_that_is_cut_short_is_an_error_that_names_file_and_byte(place: Place, cut: int) -> None:
+    place.feed("a b c d e f g h i j k", name="1.txt")
+    place.feed("cut", name="2.txt")
+    place.functions(f"""
+        import glob
+        import os
+
+        def words(line, auxiliary_data):
+            if line == "cut":
+                for path in glob.glob({str(place.output.parent)!r} + "/.pymr-run-*/map-*/runs"):
+                    os.truncate(path, {cut} and os.path.getsize(path) - {cut})
+            return [(word, 1) for word in line.split()]
+    """)
+
+    place.fail(
+        *("--workers", "1"),
+        *set_options(engine__split_bytes=23, partitions=1),
+        says=["the block at byte", "map-00000"],
+    )

@@ -1,0 +1,168 @@
+"""Imports go downward only, and the files stay small: read from the source, without running it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LINES_MAX = 450
+
+FACTS = (
+    "byte_sizes", "config", "counters", "errors", "faults", "fields", "job_", "jobs", "kinds", "project_",
+    "projects", "spelling", "toml_text", "transfer_rules",
+)  # fmt: skip
+"""Modules of pymr at its bottom; a name that ends in `_`, and config, stand for all that begin so."""
+
+SOCKETS_ALLOWED = {"pymr/peer/transport.py", "pymr/peer/data_service.py", "pymr/peer/data_sockets.py"}
+STORE_ALLOWED = {"pymr/peer/store.py", "pymr/peer/lease.py"}
+
+
+def source_files() -> list[str]:
+    paths = [path for package in ("pymr", "tui") for path in (ROOT / package).rglob("*.py")]
+    return sorted(str(path.relative_to(ROOT)) for path in paths)
+
+
+def imports_of(path: str) -> Iterator[str]:
+    """Every module a file imports anywhere in it, in full; `from package import name` counts as both."""
+    package = path.removesuffix(".py").split("/")[:-1]
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*above, *filter(None, [node.module])])
+            yield module
+            yield from (
+                f"{module}.{alias.name}" for alias in node.names if is_module(f"{module}.{alias.name}")
+            )
+
+
+def is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def is_fact(module: str) -> bool:
+    name = module.removeprefix("pymr.").partition(".")[0]
+    return any(name == fact or (fact.endswith("_") and name.startswith(fact)) for fact in FACTS) or (
+        name.startswith("config")
+    )
+
+
+def own_imports(path: str) -> set[str]:
+    """What a file imports of pymr, the package itself left out: it holds nothing but names for users."""
+    return {name for name in imports_of(path) if name.startswith("pymr.")}
+
+
+def files_below(*folders: str) -> list[str]:
+    return [path for path in source_files() if path.startswith(folders)]
+
+
+def fact_files() -> list[str]:
+    return [path for path in source_files() if path.count("/") == 1 and is_fact(module_of(path))]
+
+
+def module_of(path: str) -> str:
+    return path.removesuffix(".py").replace("/", ".")
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert {"pymr/errors.py", "pymr/jobs.py", "pymr/config_sections.py"} <= set(fact_files())
+    assert {"pymr/engine/blocks.py", "pymr/engine/tasks.py"} <= set(files_below("pymr/engine/"))
+    assert "pymr.engine.blocks" in set(imports_of("pymr/engine/merge.py"))
+
+
+@pytest.mark.parametrize("path", fact_files())
+def test_facts_import_only_facts(path: str) -> None:
+    assert {name for name in own_imports(path) if not is_fact(name)} == set()
+
+
+@pytest.mark.parametrize("path", files_below("pymr/engine/"))
+def test_the_engine_imports_only_facts_and_itself(path: str) -> None:
+    above = {name for name in own_imports(path) if not is_fact(name) and not within(name, "pymr.engine")}
+
+    assert above == set()
+
+
+def test_control_imports_only_facts_and_itself() -> None:
+    above = {
+        (path, name)
+        for path in files_below("pymr/control/")
+        for name in own_imports(path)
+        if not is_fact(name) and not within(name, "pymr.control")
+    }
+
+    assert above == set()
+
+
+@pytest.mark.parametrize(
+    "library", ["socket", "asyncio", "threading", "subprocess", "multiprocessing", "time"]
+)
+def test_engine_and_control_know_neither_network_nor_clock(library: str) -> None:
+    users = [path for path in files_below("pymr/engine/", "pymr/control/") if uses(path, library)]
+
+    assert users == []
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"), [("zmq", SOCKETS_ALLOWED), ("redis", STORE_ALLOWED), ("textual", set())]
+)
+def test_a_library_is_imported_only_where_it_belongs(library: str, allowed: set[str]) -> None:
+    users = {path for path in files_below("pymr/") if uses(path, library)}
+
+    assert users <= allowed
+
+
+@pytest.mark.parametrize("path", files_below("tui/"))
+def test_the_console_knows_only_the_client_and_the_facts(path: str) -> None:
+    of_pymr = {name for name in own_imports(path) if name != "pymr.client" and not is_fact(name)}
+
+    assert of_pymr == set()
+    assert not uses(path, "zmq")
+    assert not uses(path, "redis")
+
+
+def test_no_part_of_pymr_imports_the_console_or_the_tests() -> None:
+    users = [path for path in files_below("pymr/") if uses(path, "tui") or uses(path, "tests")]
+
+    assert users == []
+
+
+@pytest.mark.parametrize("path", source_files())
+def test_no_file_outgrows_its_bound(path: str) -> None:
+    lines = (ROOT / path).read_text().count("\n")
+
+    assert lines <= LINES_MAX
+
+
+@pytest.mark.parametrize("path", source_files())
+def test_no_file_is_named_after_nothing(path: str) -> None:
+    assert Path(path).stem not in {"utils", "util", "helpers", "misc", "common"}
+
+
+def entry_points() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [target for table in ("scripts", "gui-scripts") for target in project.get(table, {}).values()]
+
+
+@pytest.mark.parametrize("target", entry_points())
+def test_every_entry_point_can_be_called(target: str) -> None:
+    module_name, _, name = target.partition(":")
+    module: ModuleType = importlib.import_module(module_name)
+
+    assert callable(getattr(module, name))
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def uses(path: str, library: str) -> bool:
+    return any(within(name, library) for name in imports_of(path))

@@ -1,0 +1,295 @@
+"""All stages together in one process: what the parts show only when they meet."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from strategies import job_context
+
+import pymr
+from pymr.engine.inputs import list_input_files
+from pymr.engine.pipeline import map_all, reduce_all
+from pymr.engine.tasks import (
+    JobContext,
+    MapOutput,
+    ReduceOutput,
+    TaskWatch,
+    load_auxiliary,
+    plan_map_tasks,
+    plan_reduce_tasks,
+    run_map_task,
+)
+from pymr.engine.zstd import zstd
+from pymr.errors import InputError, PymrError, RecordError, UserFunctionError
+
+TEXT = "".join(f"{number} apple pear {'plum ' * (number % 3)}\n" for number in range(100))
+
+
+def words(line: str, auxiliary_data: Any) -> Any:
+    return [(word, 1) for word in line.split()]
+
+
+def total(group: Any, auxiliary_data: Any) -> Any:
+    return [(group.key, sum(group.values))]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "text.txt").write_text(TEXT)
+    return folder
+
+
+def mapped(context: JobContext, corpus: Path, task_bytes: int = 1 << 20) -> list[MapOutput]:
+    folder = corpus.parent / "work"
+    folder.mkdir(exist_ok=True)
+    return map_all(context, plan_map_tasks(list_input_files([str(corpus)]), task_bytes), str(folder))
+
+
+def reduced(context: JobContext, corpus: Path, task_bytes: int = 1 << 20) -> list[ReduceOutput]:
+    outputs = mapped(context, corpus, task_bytes)
+    return reduce_all(context, plan_reduce_tasks(outputs), str(corpus.parent / "work"))
+
+
+def lines(outputs: list[ReduceOutput]) -> list[bytes]:
+    found: list[bytes] = []
+    for output in outputs:
+        for part in output.parts:
+            data = Path(output.directory, part.name).read_bytes()
+            if part.name.endswith(".gz"):
+                data = gzip.decompress(data)
+            elif part.name.endswith(".zst"):
+                data = zstd.decompress(data)
+            found += data.splitlines()
+    return found
+
+
+def expected_counts() -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for word in TEXT.split():
+        counts[word] = counts.get(word, 0) + 1
+    return counts
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"compress": True},
+        {"compress": "zstd"},
+        {"sort_values": True},
+        {"disk_based_input": True},
+        {"max_number_dumped_items_shuffler": 7, "max_number_dumped_items_reducer": 3},
+        {"max_bad_records": 5},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("combine", [None, total])
+def test_words_are_counted_alike_however_the_job_is_set(
+    corpus: Path, fields: dict[str, Any], combine: Any
+) -> None:
+    context = job_context(words, total, combine=combine, partitions=3, **fields)
+
+    outputs = reduced(context, corpus, task_bytes=300)
+
+    assert dict(map(json.loads, lines(outputs))) == expected_counts()
+    assert len(lines(outputs)) == len(expected_counts())
+    assert sum(part.items for output in outputs for part in output.parts) == len(expected_counts())
+
+
+@pytest.mark.parametrize(
+    "engine", [{"merge_fan_in_max": 2}, {"block_bytes": 1}, {"block_codec": "zstd"}], ids=repr
+)
+def test_words_are_counted_alike_however_the_engine_is_set(corpus: Path, engine: dict[str, Any]) -> None:
+    context = job_context(words, total, engine=engine, max_number_dumped_items_shuffler=10)
+
+    assert dict(map(json.loads, lines(reduced(context, corpus, task_bytes=100)))) == expected_counts()
+
+
+@pytest.mark.parametrize("compress", [False, True, "zstd"])
+def test_two_runs_give_the_same_bytes(corpus: Path, tmp_path: Path, compress: Any) -> None:
+    found = []
+    for name in ("first", "second"):
+        folder = tmp_path / name / "corpus"
+        folder.mkdir(parents=True)
+        (folder / "text.txt").write_text(TEXT)
+        outputs = reduced(job_context(words, total, compress=compress), folder)
+        found.append([Path(o.directory, part.name).read_bytes() for o in outputs for part in o.parts])
+
+    assert found[0] == found[1]
+
+
+def test_a_job_without_any_item_has_no_reduce_task(corpus: Path) -> None:
+    outputs = mapped(job_context(lambda line, auxiliary_data: []), corpus)
+
+    assert plan_reduce_tasks(outputs) == []
+    assert [output.records for output in outputs] == [100]
+
+
+def test_what_was_read_and_counted_is_told(corpus: Path) -> None:
+    def counting(line: str, auxiliary_data: Any) -> Any:
+        pymr.count("lines")
+        pymr.count("words", len(line.split()))
+        return words(line, auxiliary_data)
+
+    outputs = mapped(job_context(counting), corpus, task_bytes=500)
+
+    assert len(outputs) > 2
+    assert sum(output.records for output in outputs) == 100
+    assert sum(output.bytes for output in outputs) == len(TEXT)
+    assert sum(output.counters["lines"] for output in outputs) == 100
+    assert sum(output.counters["words"] for output in outputs) == len(TEXT.split())
+
+
+def test_no_record_is_lost_to_a_function_that_raises_stop_iteration(corpus: Path) -> None:
+    def first_plum(line: str, auxiliary_data: Any) -> Any:
+        return [(next(word for word in line.split() if word == "plum"), 1)]
+
+    with pytest.raises(UserFunctionError, match="StopIteration"):
+        mapped(job_context(first_plum), corpus)
+
+
+def test_no_group_is_lost_to_a_function_that_raises_stop_iteration(corpus: Path) -> None:
+    def even(group: Any, auxiliary_data: Any) -> Any:
+        return [(group.key, next(value for value in group.values if value % 2 == 0))]
+
+    with pytest.raises(UserFunctionError, match="StopIteration"):
+        reduced(job_context(words, even), corpus)
+
+
+@contextmanager
+def failing_readably() -> Iterator[None]:
+    """Around what might raise an error with text that has no UTF-8 form, which a test report cannot hold."""
+    try:
+        yield
+    except PymrError as error:
+        failure = ascii(str(error))
+    else:
+        return
+    raise AssertionError(failure) from None
+
+
+def failing_in_some(message: str) -> Any:
+    def map_function(line: str, auxiliary_data: Any) -> Any:
+        if line.startswith(("7 ", "8 ")):
+            raise ValueError(message)
+        return words(line, auxiliary_data)
+
+    return map_function
+
+
+@pytest.mark.parametrize(
+    "message", ["broken", "\ud800 broken", "x" * 10**6, "\n\0"], ids=lambda text: repr(text[:9])
+)
+def test_bad_records_are_listed_with_file_offset_and_traceback(corpus: Path, message: str) -> None:
+    with failing_readably():
+        (output,) = mapped(job_context(failing_in_some(message), max_bad_records=2), corpus)
+
+    assert output.bad_records == 2
+    assert output.bad_records_path is not None
+    listed = [json.loads(line) for line in Path(output.bad_records_path).read_bytes().splitlines()]
+    assert [entry["file"] for entry in listed] == [str(corpus / "text.txt")] * 2
+    assert [TEXT[entry["offset"] :].partition("\n")[0] for entry in listed] == [
+        entry["line"] for entry in listed
+    ]
+    assert all("ValueError" in entry["error"] and "map_function" in entry["traceback"] for entry in listed)
+    assert os.path.getsize(output.bad_records_path) < 100_000
+
+
+def test_a_bad_record_in_a_file_whose_name_is_no_utf_8_is_listed(corpus: Path) -> None:
+    os.rename(corpus / "text.txt", os.fsencode(corpus) + b"/\xff.txt")
+
+    with failing_readably():
+        (output,) = mapped(job_context(failing_in_some("broken"), max_bad_records=2), corpus)
+
+    assert output.bad_records == 2
+
+
+def test_one_bad_record_too_many_ends_the_task(corpus: Path) -> None:
+    with pytest.raises(
+        UserFunctionError, match=r"max_bad_records = 1 .*broken.*\n.*text\.txt, byte \d+: '8 "
+    ) as caught:
+        mapped(job_context(failing_in_some("broken"), max_bad_records=1), corpus)
+
+    assert "map_function" in str(caught.value)
+
+
+@pytest.mark.parametrize("downsample", [1.0, 0.4])
+def test_a_bad_item_is_found_with_its_line_among_bad_and_left_out_records(
+    corpus: Path, downsample: float
+) -> None:
+    def map_function(line: str, auxiliary_data: Any) -> Any:
+        if line.startswith("1"):
+            raise ValueError(line)
+        return [(float("nan"), 1)] if line.startswith("9") else words(line, auxiliary_data)
+
+    with pytest.raises(RecordError, match=r"map_function.*byte [\d,]+: '9.*nan") as caught:
+        mapped(job_context(map_function, max_bad_records=100, downsample=downsample), corpus)
+
+    assert "text.txt" in str(caught.value)
+
+
+def test_a_sample_is_the_same_however_the_input_is_cut(corpus: Path) -> None:
+    found = []
+    for task_bytes in (50, 700, 1 << 20):
+        context = job_context(words, total, downsample=0.5)
+        found.append(sorted(lines(reduced(context, corpus, task_bytes))))
+        for path in sorted((corpus.parent / "work").rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+
+    assert found[0] == found[1] == found[2]
+    assert 0 < len(found[0]) < len(expected_counts())
+
+
+def test_a_value_that_cannot_be_written_is_named(corpus: Path) -> None:
+    with pytest.raises(PymrError, match="b'bytes'"):
+        reduced(job_context(words, lambda group, auxiliary_data: [(group.key, b"bytes")]), corpus)
+
+
+def test_a_watch_tells_how_far_a_task_is(corpus: Path) -> None:
+    watch = TaskWatch()
+    seen = []
+
+    def watching(line: str, auxiliary_data: Any) -> Any:
+        seen.append(watch.progress()[0])
+        return []
+
+    (task,) = plan_map_tasks(list_input_files([str(corpus)]), 1 << 20)
+    folder = corpus.parent / "task"
+    folder.mkdir()
+    before = watch.progress()
+    run_map_task(job_context(watching), task, str(folder), watch)
+
+    assert before == (0, 0)
+    assert seen == list(range(1, 101))
+    assert watch.progress() == (100, len(TEXT))
+
+
+def test_tasks_are_numbered_in_the_order_of_their_input(corpus: Path) -> None:
+    (corpus / "a.txt").write_text("first\n" * 100)
+    tasks = plan_map_tasks(list_input_files([str(corpus)]), 250)
+
+    assert [task.index for task in tasks] == list(range(len(tasks)))
+    assert tasks[0].splits[0].file.name == "a.txt"
+    assert sum(split.length for task in tasks for split in task.splits) == 600 + len(TEXT)
+
+
+def test_auxiliary_data_is_read_and_what_is_missing_or_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "auxiliary").mkdir()
+    (tmp_path / "auxiliary/good.data").write_text('{"a": [1, null]}')
+    (tmp_path / "auxiliary/bad.data").write_text("{")
+
+    assert load_auxiliary(str(tmp_path), None) is None
+    assert load_auxiliary(str(tmp_path), "good") == {"a": [1, None]}
+    with pytest.raises(InputError, match=r"bad\.data is no JSON"):
+        load_auxiliary(str(tmp_path), "bad")
+    with pytest.raises(InputError, match=r"absent\.data cannot be read"):
+        load_auxiliary(str(tmp_path), "absent")

@@ -1,0 +1,252 @@
+"""Records: what a reader refuses, and that it names the file and the byte."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pymr.engine.inputs import InputFile, list_input_files, plan_splits
+from pymr.engine.records import CHUNK_BYTES, RecordReader
+from pymr.engine.zstd import zstd
+from pymr.errors import InputChangedError, InputError, RetryableError
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda data: zstd.compress(data, options={zstd.CompressionParameter.checksum_flag: 1}),
+}
+every_codec = pytest.mark.parametrize("codec", sorted(COMPRESS))
+
+
+def listed(folder: Path, content: bytes, name: str = "input.txt") -> InputFile:
+    (folder / name).write_bytes(content)
+    (file,) = list_input_files([str(folder / name)])
+    return file
+
+
+def read(file: InputFile, split_bytes: int = 1 << 20, **options: Any) -> list[str]:
+    return list(RecordReader(plan_splits([file], split_bytes), **options).lines())
+
+
+def test_a_line_ends_with_newline_or_both_characters_and_nothing_else(tmp_path: Path) -> None:
+    content = "a\r\nb\rc\nd\u2028e\x85f\vg\fh\x1ci\n\nlast\r".encode()
+
+    assert read(listed(tmp_path, content)) == ["a", "b\rc", "d\u2028e\x85f\vg\fh\x1ci", "", "last\r"]
+
+
+@pytest.mark.parametrize("lines_count", [1, 2, 3, 50_000])
+def test_no_line_of_a_file_with_crlf_keeps_its_carriage_return(tmp_path: Path, lines_count: int) -> None:
+    file = listed(tmp_path, b"line\r\n" * lines_count)
+
+    assert read(file) == ["line"] * lines_count
+    assert read(file, 7001) == ["line"] * lines_count
+
+
+def test_a_line_end_cut_in_two_by_a_read_is_one_line_end(tmp_path: Path) -> None:
+    file = listed(tmp_path, b"a" * (CHUNK_BYTES - 1) + b"\r\nb\r\n")
+
+    assert read(file) == ["a" * (CHUNK_BYTES - 1), "b"]
+
+
+def test_a_byte_order_mark_is_dropped_at_the_start_of_a_file_only(tmp_path: Path) -> None:
+    mark = "\ufeff".encode()
+    file = listed(tmp_path, mark + mark + b"a\n" + mark + b"b\n")
+
+    assert read(file) == ["\ufeffa", "\ufeffb"]
+    assert read(file, 1) == ["\ufeffa", "\ufeffb"]
+
+
+@pytest.mark.parametrize("split_bytes", [1, 4, 7, 100])
+def test_bytes_that_are_no_utf_8_are_named_with_file_and_byte(tmp_path: Path, split_bytes: int) -> None:
+    file = listed(tmp_path, "é1\né2\na\xff\n".encode().replace("\xff".encode(), b"\xff"))
+
+    with pytest.raises(InputError) as caught:
+        read(file, split_bytes)
+    assert f"{file.path}, byte 9: b'\\xff'" in str(caught.value)
+
+
+def test_the_byte_named_is_right_behind_a_byte_order_mark_and_many_chunks(tmp_path: Path) -> None:
+    before = "\ufeff".encode() + b"0123456789\r\n" * 100_000
+    file = listed(tmp_path, before + b"abc\xe9d\n")
+
+    with pytest.raises(InputError, match=f"byte {len(before) + 3:,}: "):
+        read(file)
+
+
+@every_codec
+def test_the_byte_named_in_a_compressed_file_is_that_of_its_content(tmp_path: Path, codec: str) -> None:
+    file = listed(tmp_path, COMPRESS[codec](b"line\n" * 100_000 + b"\xff\n"), f"a.{codec}")
+
+    with pytest.raises(InputError, match=r"byte 500,000: b'\\xff'"):
+        read(file)
+
+
+@pytest.mark.parametrize("split_bytes", [1, 10, 99, 100, 101, 1000])
+def test_a_line_is_refused_by_its_length_whatever_the_splits(tmp_path: Path, split_bytes: int) -> None:
+    longest = listed(tmp_path, b"a\n" + b"b" * 100 + b"\nc\n")
+
+    assert read(longest, split_bytes, line_bytes_max=100) == ["a", "b" * 100, "c"]
+    with pytest.raises(InputError, match=r"input\.txt, byte [\d,]+: a line is longer.*line_bytes_max"):
+        read(longest, split_bytes, line_bytes_max=99)
+
+
+def test_a_long_line_is_refused_without_reading_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "zeros"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)
+    (zeros,) = list_input_files([str(path)])
+
+    with pytest.raises(InputError, match="byte 0: a line is longer"):
+        read(zeros, 1 << 41, line_bytes_max=1 << 20)
+
+
+def test_a_line_too_long_in_a_compressed_file_is_refused(tmp_path: Path) -> None:
+    file = listed(tmp_path, gzip.compress(b"a\n" + b"b" * 3_000_000), "a.gz")
+
+    with pytest.raises(InputError, match=r"a\.gz, byte 2: a line is longer"):
+        read(file, line_bytes_max=1_000_000)
+
+
+@every_codec
+@pytest.mark.parametrize("cut_bytes", [1, 5, 12])
+def test_a_truncated_compressed_file_is_named(tmp_path: Path, codec: str, cut_bytes: int) -> None:
+    file = listed(tmp_path, COMPRESS[codec](os.urandom(1000).hex().encode())[:-cut_bytes], f"a.{codec}")
+
+    with pytest.raises(InputError, match=rf"a\.{codec} is truncated or corrupt"):
+        read(file)
+
+
+@every_codec
+def test_a_file_whose_second_member_is_damaged_is_named(tmp_path: Path, codec: str) -> None:
+    second = bytearray(COMPRESS[codec](b"second\n" * 100))
+    second[1] ^= 0xFF
+    file = listed(tmp_path, COMPRESS[codec](b"first\n" * 100) + second, f"a.{codec}")
+
+    with pytest.raises(InputError, match=rf"a\.{codec} is truncated or corrupt"):
+        read(file)
+
+
+@every_codec
+def test_what_is_not_compressed_at_all_is_named(tmp_path: Path, codec: str) -> None:
+    file = listed(tmp_path, b"plain text\n" * 10, f"a.{codec}")
+
+    with pytest.raises(InputError, match=rf"a\.{codec} is truncated or corrupt"):
+        read(file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.write_bytes(b"other\n"),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes() + b"more\n"),
+        lambda path: os.utime(path, ns=(1, 1)),
+    ],
+    ids=["rewritten", "emptied", "appended to", "touched"],
+)
+def test_a_file_changed_before_it_is_read_is_noticed(
+    tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    file = listed(tmp_path, b"line 1\nline 2\n")
+    change(Path(file.path))
+
+    with pytest.raises(InputChangedError, match=r"input\.txt changed"):
+        read(file, 8)
+
+
+def test_a_file_changed_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+    file = listed(tmp_path, b"line\n" * 200_000)
+    lines = RecordReader(plan_splits([file])).lines()
+    first = next(lines)
+    with open(file.path, "ab") as other:
+        other.write(b"more\n")
+
+    with pytest.raises(InputChangedError, match=r"input\.txt changed"):
+        list(lines)
+    assert first == "line"
+
+
+def test_a_file_replaced_by_another_of_its_size_is_noticed(tmp_path: Path) -> None:
+    file = listed(tmp_path, b"line 1\n")
+    (tmp_path / "new").write_bytes(b"line 2\n")
+    os.utime(tmp_path / "new", ns=(file.mtime_ns, file.mtime_ns))
+    os.replace(tmp_path / "new", file.path)
+
+    with pytest.raises(InputChangedError, match=r"input\.txt changed"):
+        read(file)
+
+
+def test_a_file_listed_in_the_middle_of_a_character_is_changed_and_not_wrong(tmp_path: Path) -> None:
+    file = listed(tmp_path, "é".encode()[:1])
+    (tmp_path / "input.txt").write_bytes("é\n".encode())
+
+    with pytest.raises(InputChangedError, match=r"input\.txt changed"):
+        read(file)
+
+
+@every_codec
+def test_a_compressed_file_that_changed_is_changed_and_not_corrupt(tmp_path: Path, codec: str) -> None:
+    whole = COMPRESS[codec](b"line\n" * 1000)
+    file = listed(tmp_path, whole, f"a.{codec}")
+    (tmp_path / f"a.{codec}").write_bytes(whole[:-10])
+
+    with pytest.raises(InputChangedError, match=rf"a\.{codec} changed"):
+        read(file)
+
+
+def test_a_file_removed_before_it_is_read_is_named(tmp_path: Path) -> None:
+    file = listed(tmp_path, b"line\n")
+    os.remove(file.path)
+
+    with pytest.raises(RetryableError, match=r"input\.txt"):
+        read(file)
+
+
+def test_the_sample_hangs_on_the_name_below_the_input_folder_only(tmp_path: Path) -> None:
+    content = b"line\n" * 1000
+    kept = []
+    for folder, name in (("here", "a"), ("there", "a"), ("there", "b")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        reader = RecordReader(plan_splits([listed(tmp_path / folder, content, name)]), downsample=0.5)
+        kept.append([reader.location().offset for _ in reader.lines()])
+
+    assert kept[0] == kept[1] != kept[2]
+    assert 400 < len(kept[0]) < 600
+
+
+def test_a_reader_that_kept_nothing_still_knows_where_it_is(tmp_path: Path) -> None:
+    reader = RecordReader(plan_splits([listed(tmp_path, b"line\n" * 10)]), downsample=1e-9)
+    lines = list(reader.lines())
+
+    assert lines == []
+    assert reader.records_read == 0
+    assert reader.location().path.endswith("input.txt")
+
+
+def test_the_same_lines_can_be_read_from_the_start(tmp_path: Path) -> None:
+    reader = RecordReader(plan_splits([listed(tmp_path, b"1\n2\n3\n4\n5\n" * 20)]), downsample=0.7, seed=3)
+    lines = reader.lines()
+    first = next(lines)
+    again = list(reader.from_start().lines())
+
+    assert again == [first, *lines]
+
+
+def test_progress_counts_lines_handed_out_and_bytes_read(tmp_path: Path) -> None:
+    first, second = listed(tmp_path, b"1\n2\n", "a"), listed(tmp_path, b"3\n", "b")
+    reader = RecordReader(plan_splits([first, second]))
+    lines = reader.lines()
+    seen = [(reader.records_read, next(lines)) for _ in range(3)]
+    ended = next(lines, None)
+
+    assert seen == [(0, "1"), (1, "2"), (2, "3")]
+    assert ended is None
+    assert (reader.records_read, reader.bytes_read) == (3, 6)
