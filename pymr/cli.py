@@ -164,7 +164,7 @@ def _run(request: RunRequest) -> None:
         with display:
             summary = run_job(request, display)
     except KeyboardInterrupt:
-        _fail(f"{request.job.job_name}: stopped; {_untouched(request)}", EXIT_INTERRUPTED)
+        _fail(f"{request.job.job_name}: stopped\n{_untouched(request)}", EXIT_INTERRUPTED)
     except PymrError as error:
         _fail(f"{request.job.job_name}: failed: {error}\n{_untouched(request)}", EXIT_FAILED)
     click.echo("\n".join(summary_lines(summary)))

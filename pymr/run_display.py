@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PLAIN_SECONDS = 5.0
 """Between two plain lines of one phase."""
 
-_BAR_WIDTH = 24
+_WIDE_COLUMNS = 100
 _SEPARATOR = "│"
 
 
@@ -71,7 +71,6 @@ class LiveDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
-            self._live.update(self._render(), refresh=True)
             self._live.stop()
 
     def on_phase(self, phase: Phase) -> None:
@@ -108,20 +107,38 @@ class LiveDisplay:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table.grid(padding=(0, 2))
-        table.add_column(width=7)
-        table.add_column(width=_BAR_WIDTH)
-        table.add_column(justify="right", no_wrap=True)
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        table = Table.grid(padding=(0, 2), expand=True)
+        table.add_column(width=6)
+        table.add_column(ratio=1, min_width=8)
+        for _ in range(4):
+            table.add_column(justify="right", no_wrap=True)
+        is_wide = self._console().width >= _WIDE_COLUMNS
         for phase in self._phases.values():
-            done = phase.units[1] if phase.ended_at is None else phase.total_units
+            first, second = phase.units
+            done = second if phase.ended_at is None else phase.total_units
+            share = done / phase.total_units if phase.total_units else float(phase.ended_at is not None)
+            what = "records" if phase.name == "map" else "groups"
+            amounts = f"{first:,} {what}" if is_wide else ""
             table.add_row(
                 Text(phase.name, "bold"),
-                ProgressBar(total=max(phase.total_units, 1), completed=done, width=_BAR_WIDTH),
-                f"{phase.done}/{phase.total} tasks",
-                describe_units(phase),
+                ProgressBar(total=1.0, completed=share),
+                f"{share:4.0%}",
+                f"{phase.done}/{phase.total} tasks" + (f"  {amounts}" if amounts else ""),
+                f"{_rate(phase)} {what}/s",
+                _time(phase),
             )
         return table
+
+
+def _rate(phase: Phase) -> str:
+    return f"{phase.units[0] / max(phase.seconds, 0.05):,.0f}"
+
+
+def _time(phase: Phase) -> str:
+    if phase.ended_at is not None:
+        return f"in {duration(phase.seconds)}"
+    left = phase.seconds_left
+    return "" if left is None else f"{duration(left)} left"
 
 
 def describe_phase(phase: Phase) -> str:

@@ -27,8 +27,8 @@ def map_lines(function: MapFunction, lines: Iterable[str], auxiliary_data: Any) 
 
 
 def check_first(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, the first ones looked at: the loop that gathers them only takes items apart, for which a
-    str of two characters would pass for a pair."""
+    """The same items, of which the first are looked at: the loop that gathers them only takes items apart,
+    and a str of two characters would pass for a pair."""
     return chain(map(_checked, islice(items, _ITEMS_LOOKED_AT)), items)
 
 
