@@ -83,13 +83,13 @@ class Terminal:
             os.close(self._master)
             self._is_open = False
 
-    def wait_for(self, text: str, timeout_s: float = DEADLINE_S) -> None:
-        """Read until the text has been shown."""
+    def wait_for(self, pattern: str, timeout_s: float = DEADLINE_S) -> None:
+        """Read until something that the regular expression matches has been shown."""
         deadline = time.monotonic() + timeout_s
-        while text not in self.shown:
+        while not re.search(pattern, self.shown):
             left = deadline - time.monotonic()
             assert left > 0 and self._read(left), (
-                f"{text!r} was not shown within {timeout_s} s:\n{self.shown}"
+                f"{pattern!r} was not shown within {timeout_s} s:\n{self.shown}"
             )
 
     def finish(self, timeout_s: float = DEADLINE_S) -> int:
