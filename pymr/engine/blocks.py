@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from struct import Struct
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, overload
 
 import msgpack
 from xxhash import xxh3_64_intdigest
@@ -37,12 +38,36 @@ _OVERSIZE = 4
 _HEADER = Struct("<4sBBBxIIII")  # magic, version, codec, flags, keys, values, raw bytes, stored bytes
 _CHECKSUM = Struct("<Q")  # xxh3-64 of the header before it and the stored payload after it
 HEADER_BYTES = _HEADER.size + _CHECKSUM.size
-_CONTINUES = 1
+_CONTINUES, _SINGLES = 1, 2  # flags
 _BYTES_MAX = (1 << 31) - (1 << 16)  # a single read of Linux gives no more
 
 
+class Singles(Sequence[Any]):
+    """Lists of values of which each has exactly one, held without the lists around them."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[tuple[Any]]:
+        return zip(self.values)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Singles: ...
+    def __getitem__(self, index: int | slice) -> tuple[Any] | Singles:
+        if isinstance(index, slice):
+            return Singles(self.values[index])
+        return (self.values[index],)
+
+
 class Block(NamedTuple):
-    """Columns of a block: `lists[i]` holds the values of `keys[i]`.
+    """Columns of a block: `lists[i]` holds the values of `keys[i]`; `Singles` where every key has one.
 
     continues: the last key goes on as the first of the next block of the run.
     """
@@ -64,24 +89,36 @@ class Run:
     values: int
 
 
+def _with_singles(block: Block) -> Block:
+    """A block with as many values as keys, which, unless a list is empty, are single ones."""
+    if isinstance(block.lists, Singles) or not all(block.lists):
+        return block
+    return block._replace(lists=Singles(list(chain.from_iterable(block.lists))))
+
+
 def encode_block(block: Block, codec: str, packer: msgpack.Packer) -> bytes:
     """The bytes of a block. Raises RecordError, naming the key, for a value that msgpack cannot carry."""
     try:
         # Packed one level deeper than it is stored, as the unpacker goes one level less deep than the packer.
-        raw = packer.pack(((block.keys, block.lists),))[1:]
+        column = block.lists.values if isinstance(block.lists, Singles) else block.lists
+        raw = packer.pack(((block.keys, column),))[1:]
     except (TypeError, ValueError, OverflowError) as error:
         raise _unserialisable(block, error) from error
-    return frame_payload(raw, len(block.keys), sum(map(len, block.lists)), codec, block.continues)
+    flags = _CONTINUES * block.continues | _SINGLES * isinstance(block.lists, Singles)
+    return frame_payload(raw, len(block.keys), count_values(block.lists), codec, flags)
 
 
-def frame_payload(raw: bytes, keys: int, values: int, codec: str, continues: bool) -> bytes:
+def count_values(lists: Sequence[Sequence[Any]]) -> int:
+    """How many values there are in all of the lists."""
+    return len(lists) if isinstance(lists, Singles) else sum(map(len, lists))
+
+
+def frame_payload(raw: bytes, keys: int, values: int, codec: str, flags: int = 0) -> bytes:
     """Header, checksum and payload as one string of bytes."""
     if len(raw) > _BYTES_MAX:
         raise RecordError(f"a single item takes {len(raw):,} bytes; the most is {_BYTES_MAX:,}")
     stored = zstd.compress(raw, 1) if codec == "zstd" else raw
-    header = _HEADER.pack(
-        MAGIC, VERSION, CODECS.index(codec), _CONTINUES * continues, keys, values, len(raw), len(stored)
-    )
+    header = _HEADER.pack(MAGIC, VERSION, CODECS.index(codec), flags, keys, values, len(raw), len(stored))
     return b"".join((header, _CHECKSUM.pack(xxh3_64_intdigest(header + stored)), stored))
 
 
@@ -102,7 +139,7 @@ def decode_block(data: bytes, path: str, offset: int) -> Block:
             raise _corrupt(path, offset, "its counts do not match its contents")
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise _corrupt(path, offset, f"its payload is no pair of columns ({error!r})") from error
-    return Block(keys, lists, bool(flags & _CONTINUES))
+    return Block(keys, Singles(lists) if flags & _SINGLES else lists, bool(flags & _CONTINUES))
 
 
 def read_blocks(run: Run) -> Iterator[Block]:
@@ -181,10 +218,12 @@ class BlockWriter:
 
     def _write_block(self, block: Block) -> None:
         """Write one block, or its halves where it holds too much."""
-        values = sum(map(len, block.lists))
+        values = count_values(block.lists)
         if values > self._values_per_block:
             self._write_halves(block)
             return
+        if values == len(block.keys) and not block.continues:
+            block = _with_singles(block)
         data = encode_block(block, self._codec, self._packer)
         if len(data) > _OVERSIZE * self._block_bytes and values > 1:
             self._write_halves(block)

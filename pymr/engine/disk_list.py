@@ -147,7 +147,7 @@ class DiskList(Sequence[Any]):
         """Write the pending items as a block of one column, under the key None."""
         count = len(self._pending)
         raw = b"".join((_COLUMN_OF_NONE, msgpack.Packer().pack_array_header(count), *self._pending))
-        data = frame_payload(raw, 1, count, "none", False)
+        data = frame_payload(raw, 1, count, "none")
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from pymr.engine.blocks import Block
-from pymr.engine.columns import part_columns, part_keys, sort_any_columns
+from pymr.engine.columns import part_column, sort_any_items
+from pymr.engine.failures import check_pairs
 from pymr.engine.keys import Key, check_key, sort_keys
 
 
@@ -41,41 +43,41 @@ class GroupedItems:
         """Items held, exactly. Cost: 20 ns per distinct key."""
         return sum(map(len, self.groups.values()))
 
-    def sorted_parts(self, partitions: int) -> Iterator[tuple[int, Block]]:
-        """(partition, its keys in order with their values) for each partition that has any.
+    def sorted_parts(self, partitions: int) -> Iterator[tuple[int, list[Block]]]:
+        """(partition, blocks of its keys in order, of any size) for each partition that has any.
 
         Raises RecordError for a key that cannot be used.
         """
-        for partition, keys in part_keys(list(self.groups), partitions):
+        distinct = list(self.groups)
+        for partition, keys in part_column(distinct, distinct, partitions):
             keys = sort_keys(keys)
-            yield partition, Block(keys, list(map(self.groups.__getitem__, keys)))
+            yield partition, [Block(keys, list(map(self.groups.__getitem__, keys)))]
 
 
 class ListedItems:
-    """Items held as they come: half the time and memory of a group per item, where nearly all keys differ."""
+    """Items held as they come: a third of the time of a group per item, where nearly all keys differ."""
 
     def __init__(self) -> None:
-        self._keys: list[Key] = []
-        self._values: list[Any] = []
+        self._items: list[tuple[Key, Any]] = []
 
     def add(self, key: Key, value: Any) -> None:
         """Hold one item."""
-        self._keys.append(key)
-        self._values.append(value)
+        self._items.append((key, value))
 
     def take(self, source: Iterator[tuple[Key, Any]], items: int) -> None:
         """Hold up to `items` items of `source`."""
-        add_key, add_value = self._keys.append, self._values.append
-        for key, value in islice(source, items):
-            add_key(key)
-            add_value(value)
+        before = len(self._items)
+        self._items.extend(islice(source, items))
+        new = self._items[before:]
+        if not set(map(type, new)) <= {tuple} or not set(map(len, new)) <= {2}:
+            check_pairs(new)
 
     def count(self) -> int:
         """Items held."""
-        return len(self._keys)
+        return len(self._items)
 
-    def sorted_parts(self, partitions: int) -> Iterator[tuple[int, Block]]:
+    def sorted_parts(self, partitions: int) -> Iterator[tuple[int, list[Block]]]:
         """As of GroupedItems."""
-        lists = list(zip(self._values))
-        for partition, keys, values in part_columns(self._keys, lists, partitions):
-            yield partition, sort_any_columns(keys, values)
+        keys = list(map(itemgetter(0), self._items))
+        for partition, items in part_column(self._items, keys, partitions):
+            yield partition, sort_any_items(items)

@@ -46,3 +46,20 @@ class Group(msgspec.Struct, frozen=True, gc=False, eq=False):
 
 
 Sequence.register(Group)
+
+
+class SingleGroup(tuple[tuple[Key, Any]]):
+    """A group of one item, which most groups of distinct keys are: the tuple `((key, value),)`.
+
+    It behaves as a Group and costs less than half of one to make and to go through, all in C.
+    """
+
+    __slots__ = ()
+
+    @property
+    def key(self) -> Key:
+        return self[0][0]
+
+    @property
+    def values(self) -> tuple[Any]:
+        return (self[0][1],)

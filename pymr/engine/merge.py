@@ -7,9 +7,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from pymr.engine.blocks import BLOCK_BYTES, Block, BlockWriter, Run, read_blocks
-from pymr.engine.columns import group_columns, sort_columns
+from pymr.engine.blocks import BLOCK_BYTES, Block, BlockWriter, Run, Singles, count_values, read_blocks
+from pymr.engine.columns import group_columns, sort_columns, sort_items
 from pymr.engine.keys import Key, KeyOrder
+
+_SINGLES_MAX = 1.25
+"""Where keys have fewer values than this on average, a round sorts items instead of lists of values."""
 
 _RECURRENCE_MIN = 1.5
 """Where a round brings together this many entries per key, the next one groups before it sorts."""
@@ -57,14 +60,13 @@ def merge_blocks(sources: Sequence[Iterator[Block]], order: KeyOrder | None = No
         try:
             bound = min((cursor.keys[-1] for cursor in cursors), key=order.function)
             is_open = any(cursor.continues and cursor.keys[-1] == bound for cursor in cursors)
-            block = _take_round(cursors, bound, is_open, order)
+            blocks = _take_round(cursors, bound, is_open, order)
         except TypeError:  # keys of mixed kinds
             if order.function is not None:
                 raise
             order.generalise()
             continue
-        if block.keys:
-            yield block
+        yield from filter(_has_keys, blocks)
         if is_open:
             yield from _stream_key(cursors, bound)
         cursors = [cursor for cursor in cursors if cursor.position < len(cursor.keys) or cursor.advance()]
@@ -100,7 +102,7 @@ class _Cursor:
         yield from self._blocks
 
 
-def _take_round(cursors: list[_Cursor], bound: Key, is_open: bool, order: KeyOrder) -> Block:
+def _take_round(cursors: list[_Cursor], bound: Key, is_open: bool, order: KeyOrder) -> list[Block]:
     """All keys of the head blocks up to `bound`, the smallest of their maxima, sorted and grouped.
 
     is_open: the bound itself is left out, as its values go on beyond the head blocks.
@@ -109,17 +111,35 @@ def _take_round(cursors: list[_Cursor], bound: Key, is_open: bool, order: KeyOrd
     rank = order.function
     target = bound if rank is None else rank(bound)
     ends = [bisect(cursor.keys, target, cursor.position, key=rank) for cursor in cursors]
-    keys: list[Key] = []
-    lists: list[Sequence[Any]] = []
-    for cursor, end in zip(cursors, ends, strict=True):
-        keys += cursor.keys[cursor.position : end]
-        lists += cursor.lists[cursor.position : end]
-    put_together = group_columns if order.keys_recur else sort_columns
-    block = put_together(keys, lists, order)
+    heads = [
+        (cursor.keys[cursor.position : end], cursor.lists[cursor.position : end])
+        for cursor, end in zip(cursors, ends, strict=True)
+    ]
+    blocks = _put_together(heads, order)
     for cursor, end in zip(cursors, ends, strict=True):
         cursor.position = end
-    order.keys_recur = len(keys) > _RECURRENCE_MIN * len(block.keys)
-    return block
+    entries = sum(len(keys) for keys, _ in heads)
+    order.keys_recur = entries > _RECURRENCE_MIN * sum(len(block.keys) for block in blocks)
+    return blocks
+
+
+def _put_together(heads: list[tuple[Sequence[Key], Sequence[Sequence[Any]]]], order: KeyOrder) -> list[Block]:
+    keys_count = sum(len(keys) for keys, _ in heads)
+    if not order.keys_recur and sum(count_values(lists) for _, lists in heads) < _SINGLES_MAX * keys_count:
+        items: list[tuple[Key, Any]] = []
+        for keys, lists in heads:
+            if isinstance(lists, Singles):
+                items += zip(keys, lists.values, strict=True)
+            else:
+                items += [(key, value) for key, values in zip(keys, lists, strict=True) for value in values]
+        return sort_items(items, order)
+    all_keys = [key for keys, _ in heads for key in keys]
+    all_lists = [values for _, lists in heads for values in lists]
+    return (group_columns if order.keys_recur else sort_columns)(all_keys, all_lists, order)
+
+
+def _has_keys(block: Block) -> bool:
+    return bool(block.keys)
 
 
 def _stream_key(cursors: list[_Cursor], key: Key) -> Iterator[Block]:

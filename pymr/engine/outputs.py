@@ -29,7 +29,7 @@ ZSTD_LEVEL = 3
 
 _BATCH_ITEMS_FIRST = 16
 _BATCH_ITEMS_MAX = 4_096
-_BATCH_BYTES = 256 << 10
+_BATCH_BYTES = 64 << 10
 """Items are encoded and written in batches near this many bytes."""
 
 _JSON_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -109,9 +109,12 @@ def encode_lines(items: list[Any]) -> bytes:
         except TypeError as error:
             raise OutputError(f"a reduce function returned something else than pairs: {error}") from error
     try:
-        data = b"".join(map(orjson.dumps, items, repeat(None), repeat(_JSON_OPTIONS)))
+        data = orjson.dumps(items, option=orjson.OPT_PASSTHROUGH_DATACLASS)
         if b"null" not in data:
-            return data
+            # As one array, in half the time of one by one, if what parts its items stands nowhere in them.
+            if data.count(b"],[") == len(items) - 1:
+                return data[1:-1].replace(b"],[", b"]\n[") + b"\n"
+            return b"".join(map(orjson.dumps, items, repeat(None), repeat(_JSON_OPTIONS)))
     except TypeError:
         pass
     return b"".join(map(_encode_line, items))

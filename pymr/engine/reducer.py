@@ -7,16 +7,18 @@ from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import Any
 
+from pymr.engine.blocks import Singles, count_values
 from pymr.engine.disk_list import DiskGroup, DiskList
 from pymr.engine.disk_sort import DiskSort
 from pymr.engine.failures import user_failure
-from pymr.engine.groups import Group
+from pymr.engine.groups import Group, SingleGroup
 from pymr.engine.keys import Key, check_keys, order_key, show
 from pymr.engine.memory import MemoryBudget
 from pymr.errors import PymrError, RecordError
 
 Item = tuple[Key, Any]
 ReduceFunction = Callable[[Any, Any], Iterable[Item]]
+AnyGroup = Group | SingleGroup | DiskGroup
 Columns = tuple[Sequence[Key], Sequence[Sequence[Any]]]
 
 _EXPECTED = "it has to return an iterable of (key, value) pairs, such as [(group.key, value)]"
@@ -49,7 +51,7 @@ class GroupReader:
         self.is_finished = False  # whether all groups were handed out
         self.values_read = 0
 
-    def groups(self) -> Iterator[Group | DiskGroup]:
+    def groups(self) -> Iterator[AnyGroup]:
         """Every group, in order; driven in C but for one step of ours per batch of columns."""
         return chain.from_iterable(self._batches())
 
@@ -64,16 +66,18 @@ class GroupReader:
         index = len(self._keys) - self._batch.__length_hint__() - 1
         return self._keys[max(index, 0)] if self._keys else None
 
-    def _batches(self) -> Iterator[Iterator[Group | DiskGroup]]:
+    def _batches(self) -> Iterator[Iterator[AnyGroup]]:
         for keys, lists in self._columns:
             self._keys = keys
             self._batch = iter(keys)
             values = map(self._sorted, keys, lists) if self._sort_values else lists
-            if self._disk_based:  # made one at a time, as each may have a file open
+            if isinstance(values, Singles) and not self._disk_based:
+                yield map(SingleGroup, zip(zip(self._batch, values.values)))  # noqa: B905 - in step, as read
+            elif self._disk_based:  # made one at a time, as each may have a file open
                 yield map(DiskGroup, self._batch, values, repeat(self._directory))
             else:
                 yield map(Group, self._batch, values)
-            self.values_read += sum(map(len, lists))
+            self.values_read += count_values(lists)
             self._groups_before += len(keys)
             self._keys, self._batch = (), iter(())
             if self._memory.is_full():
@@ -107,7 +111,7 @@ def sort_values(values: Sequence[Any]) -> list[Any]:
 
 
 def reduce_groups(
-    function: ReduceFunction, groups: Iterable[Group | DiskGroup], auxiliary_data: Any
+    function: ReduceFunction, groups: Iterable[AnyGroup], auxiliary_data: Any
 ) -> Iterator[Item]:
     """The items that `function` makes of `groups`: one loop, driven in C."""
     return chain.from_iterable(map(function, groups, repeat(auxiliary_data)))

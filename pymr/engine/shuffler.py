@@ -153,10 +153,11 @@ class Shuffler:
         try:
             for key, values in several:
                 items = list(self._combine(Group(key, values), self._auxiliary_data))
-                check_pairs(items)
-                if len(items) == 1 and items[0][0] == key:
-                    groups[key] = [items[0][1]]
+                item = items[0] if len(items) == 1 else None
+                if type(item) is tuple and len(item) == 2 and item[0] == key:
+                    groups[key] = [item[1]]
                 else:  # it has dropped or renamed the key, or kept several values
+                    check_pairs(items)
                     del groups[key]
                     for new_key, value in items:
                         check_item(new_key, value)
@@ -168,11 +169,12 @@ class Shuffler:
     def _spill(self) -> None:
         """Write all that is held, sorted, one run per partition, and let go of it."""
         distinct = 0
-        for partition, block in self._held.sorted_parts(self._partitions):
+        for partition, blocks in self._held.sorted_parts(self._partitions):
             if self._writer is None:
                 self._writer = BlockWriter(self._path, codec=self._block_codec, block_bytes=self._block_bytes)
             self._writer.begin_run(partition)
-            self._writer.write(block)
+            for block in blocks:
+                self._writer.write(block)
             self.runs.append(self._writer.end_run())
             distinct += self.runs[-1].keys
         self._begin_anew(distinct)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
+from pymr.engine.memory import keep_freed_memory
 from pymr.engine.tasks import (
     JobContext,
     MapOutput,
@@ -123,6 +124,7 @@ def _serve(connection: Connection, load_context: Callable[[], JobContext]) -> No
     # collects at every spill instead, which is also where the user's own cycles go.
     gc.freeze()
     gc.disable()
+    keep_freed_memory(context.memory_bytes)
     lock = threading.Lock()
     watch = TaskWatch()
     with lock:
