@@ -36,4 +36,4 @@ bench: $(STAMP)  ## ratios against the floor, a hand-written pool and GNU sort (
 	@$(BIN)/python -m tests.bench $(if $(REAL_TEXT),--text $(REAL_TEXT)) $(BENCH_ARGS)
 
 clean:           ## remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist output
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
 from pymr import __version__
-from pymr.errors import DefinitionError, PymrError
+from pymr.errors import DefinitionError, Interrupted, PymrError
 
 if TYPE_CHECKING:
     from pymr.embedded import RunRequest
@@ -31,11 +31,25 @@ _FOLDER = click.Path(exists=True, file_okay=False)
     epilog="Exit status: 0 success, 1 the job failed, 2 a wrong command or job definition, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="pymr")
-def main() -> None:
+def commands() -> None:
     """MapReduce in Python, on your own machines, from a terminal."""
 
 
-@main.command()
+def main() -> NoReturn:
+    """The entry point: the commands, with the documented exit status also when they are interrupted."""
+    _take_signals()
+    _mend_streams()
+    try:
+        status = commands.main(prog_name="pymr", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped", EXIT_INTERRUPTED)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+@commands.command()
 @click.argument("job_toml", metavar="JOB.toml", type=click.Path(dir_okay=False))
 @click.option(
     "--projects", type=_FOLDER, help="Folder of projects. [default: found from JOB.toml, or ./projects]"
@@ -82,7 +96,7 @@ def run(
     _run(request)
 
 
-@main.command()
+@commands.command()
 @click.argument("job_type", type=click.Choice(["mapreduce", "script", "file_transfer"]))
 def template(job_type: str) -> None:
     """Print a commented job template of a type."""
@@ -125,7 +139,7 @@ def _run_request(
         projects_dir=projects or _find_projects(Path(job_toml), job),
         data_dir=data_dir,
         output_dir=os.path.abspath(output or os.path.join("output", job.job_name)),
-        workers=workers or len(os.sched_getaffinity(0)),
+        workers=workers or _cores(),
         engine=engine,
         inline=inline,
     )
@@ -138,14 +152,20 @@ def _split_setting(setting: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _find_projects(job_toml: Path, job: MapReduceJob) -> str:
-    """The folder of projects when none is named: that of the job file, or `projects` beside it or
-    in the current folder."""
+    """The folder of projects when none is named: `projects` beside the job file, the folder that the project
+    with the job file in it lies in, the job file's own, or `projects` in the current folder."""
     folder = job_toml.absolute().parent
+    candidates = [folder / "projects", folder, Path("projects").absolute()]
     if folder.name == job.project_name:
-        return str(folder.parent)
-    for candidate in (folder / "projects", folder, Path("projects").absolute()):
-        if (candidate / job.project_name).is_dir():
+        candidates.insert(1, folder.parent)
+    for candidate in candidates:
+        if (candidate / job.project_name / "reduce_functions.py").is_file():
             return str(candidate)
     return str(folder / "projects")
 
@@ -155,33 +175,59 @@ def _run(request: RunRequest) -> None:
     from pymr.embedded import run_job
     from pymr.run_display import LiveDisplay, PlainDisplay, summary_lines
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
     # A debugger and a live region cannot share a terminal.
     is_live = sys.stdout.isatty() and not request.inline
-    display = (LiveDisplay if is_live else PlainDisplay)(request.job.job_name, sys.stdout)
+    display: LiveDisplay | PlainDisplay = (LiveDisplay if is_live else PlainDisplay)(
+        request.job.job_name, sys.stdout
+    )
     try:
         with display:
             summary = run_job(request, display)
     except KeyboardInterrupt:
-        _fail(f"{request.job.job_name}: stopped\n{_untouched(request)}", EXIT_INTERRUPTED)
+        _fail(f"{request.job.job_name}: stopped\n{_state_of_output(request)}", EXIT_INTERRUPTED)
     except PymrError as error:
-        _fail(f"{request.job.job_name}: failed: {error}\n{_untouched(request)}", EXIT_FAILED)
-    click.echo("\n".join(summary_lines(summary)))
+        _fail(f"{request.job.job_name}: failed: {error}\n{_state_of_output(request)}", EXIT_FAILED)
+    _say("\n".join(summary_lines(summary)), sys.stdout)
 
 
-def _untouched(request: RunRequest) -> str:
+def _state_of_output(request: RunRequest) -> str:
     state = "is as it was before" if os.path.exists(request.output_dir) else "was not made"
     return f"the output folder {request.output_dir} {state}"
 
 
+def _take_signals() -> None:
+    """Let the first SIGINT, SIGTERM or SIGHUP end the command in order. One that this process was told to
+    ignore, as a shell does with SIGINT for a job in the background, stays ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    """The first interruption ends the run in order; while that goes on, further ones change nothing."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # further ones change nothing while the first is followed
+    raise Interrupted
+
+
+def _mend_streams() -> None:
+    """Have somewhere to write to, and no character that cannot be written, whatever stdout and stderr are."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _say(text: str, stream: TextIO) -> None:
+    """Write, if anybody still reads."""
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or the exit would try once more
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    click.echo(f"pymr: {message}", err=True)
+    _say(f"pymr: {message}", sys.stderr)
     sys.exit(status)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-_current: Counter[str] = Counter()
+_current: dict[str, float] = {}
 
 
-def count(name: str, number: int = 1) -> None:
+def count(name: str, number: float = 1) -> None:
     """Add `number` to the counter `name` of the task that is running.
 
     Counts of an attempt that fails are dropped with it, so a retried task counts once.
+    Raises TypeError where `name` is no str or `number` no int or float.
     """
-    _current[name] += number
+    if not isinstance(name, str) or not isinstance(number, int | float):
+        raise TypeError(f"pymr.count takes a str and a number, not {name!r:.80} and {number!r:.80}")
+    _current[name] = _current.get(name, 0) + number
 
 
-def take_counts() -> dict[str, int]:
+def take_counts() -> dict[str, float]:
     """The counts since the last call; starts again from nothing. The engine calls it at a task's ends."""
     counts = dict(_current)
     _current.clear()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
+
+import orjson
 
 from pymr.config import EngineConfig, memory_bytes_per_worker
 from pymr.engine.inputs import InputFile, list_input_files
@@ -74,9 +75,10 @@ class RunSummary:
     groups: int
     items_out: int
     bad_records: int
-    counters: dict[str, int]
+    counters: dict[str, float]
     parts: tuple[Part, ...] = ()
     phase_seconds: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Executor(Protocol):
@@ -162,11 +164,15 @@ def _refuse_output_in_input(request: RunRequest) -> None:
 
 
 def _check_bad_records(job: MapReduceJob, mapped: Iterable[MapOutput]) -> None:
-    bad_records = sum(output.bad_records for output in mapped)
+    listed = [output for output in mapped if output.bad_records]
+    bad_records = sum(output.bad_records for output in listed)
     if bad_records > job.max_bad_records:
+        with open(str(listed[0].bad_records_path), "rb") as file:
+            first = orjson.loads(file.readline())
         raise UserFunctionError(
             f"the map function {job.map_function_name!r} raised on {bad_records:,} records, "
-            f"max_bad_records = {job.max_bad_records:,}"
+            f"max_bad_records = {job.max_bad_records:,}; the first one: {first['error']}\n"
+            f"  at {first['file']}, byte {first['offset']:,}: {first['line']!r}"
         )
 
 
@@ -176,9 +182,10 @@ def _summarise(
     mapped: Sequence[MapOutput],
     reduced: Sequence[ReduceOutput],
 ) -> RunSummary:
-    counters: Counter[str] = Counter()
+    counters: dict[str, float] = {}
     for counts in [output.counters for output in mapped] + [output.counters for output in reduced]:
-        counters.update(counts)
+        for name, number in counts.items():
+            counters[name] = counters.get(name, 0) + number
     return RunSummary(
         job_name=request.job.job_name,
         output_dir=os.path.abspath(request.output_dir),
@@ -190,7 +197,15 @@ def _summarise(
         items_out=sum(part.items for output in reduced for part in output.parts),
         bad_records=sum(output.bad_records for output in mapped),
         counters=dict(sorted(counters.items())),
+        notes=_notes(request.job),
     )
+
+
+def _notes(job: MapReduceJob) -> tuple[str, ...]:
+    """What its user should know of fields that need a cluster."""
+    if not job.hold_state:
+        return ()
+    return ("hold_state has no effect in `pymr run`: all input was read, and will be again",)
 
 
 def _manifest(request: RunRequest, summary: RunSummary) -> dict[str, Any]:

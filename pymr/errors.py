@@ -97,8 +97,13 @@ class TaskTimeoutError(RetryableError):
     """A task made no progress for as long as task_timeout_seconds allows."""
 
 
-class RunFailedError(FatalError):
-    """A run ended without a result; the message is what an operator needs to read."""
+class StartError(FatalError):
+    """A worker process cannot be started."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user wants the command to stop: SIGINT, SIGTERM or SIGHUP. A KeyboardInterrupt that a function of
+    the project raises by itself is an error of that function."""
 
 
 _DISK_HINTS = {

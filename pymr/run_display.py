@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _PLAIN_SECONDS = 5.0
 """Between two plain lines of one phase."""
 
-_WIDE_COLUMNS = 100
+_WIDE_COLUMNS, _NARROW_COLUMNS = 100, 76
 _SEPARATOR = "│"
 
 
@@ -34,7 +35,8 @@ class PlainDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.flush()
+        with suppress(OSError):
+            self._stream.flush()
 
     def on_phase(self, phase: Phase) -> None:
         now = time.monotonic()
@@ -43,15 +45,16 @@ class PlainDisplay:
             self._phase_name, self._shown_at = phase.name, now
             self._line(f"{self._job_name}: {phase.name}: {describe_phase(phase)}")
 
-    def on_output(self, worker: str, line: str) -> None:
-        self._line(f"{worker} {_SEPARATOR} {line}")
+    def on_output(self, worker: str, lines: list[str]) -> None:
+        self._line("\n".join(f"{worker} {_SEPARATOR} {line}" for line in lines))
 
     def on_failed_attempt(self, task: str, attempt: int, attempts_max: int, error: PymrError) -> None:
         self._line(f"{self._job_name}: {_failed_attempt(task, attempt, attempts_max, error)}")
 
     def _line(self, text: str) -> None:
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        with suppress(OSError):  # nobody reads any more: no reason to fail a run
+            self._stream.write(text + "\n")
+            self._stream.flush()
 
 
 class LiveDisplay:
@@ -77,10 +80,11 @@ class LiveDisplay:
         self._phases[phase.name] = phase
         self._start().update(self._render(), refresh=True)
 
-    def on_output(self, worker: str, line: str) -> None:
+    def on_output(self, worker: str, lines: list[str]) -> None:
         from rich.text import Text
 
-        self._console().print(Text.assemble((f"{worker} {_SEPARATOR} ", "dim"), Text.from_ansi(line)))
+        told = [Text.assemble((f"{worker} {_SEPARATOR} ", "dim"), Text.from_ansi(line)) for line in lines]
+        self._console().print(Text("\n").join(told))
 
     def on_failed_attempt(self, task: str, attempt: int, attempts_max: int, error: PymrError) -> None:
         from rich.text import Text
@@ -107,27 +111,33 @@ class LiveDisplay:
         from rich.table import Table
         from rich.text import Text
 
+        width = self._console().width
+        is_narrow, is_wide = width < _NARROW_COLUMNS, width >= _WIDE_COLUMNS
         table = Table.grid(padding=(0, 2), expand=True)
         table.add_column(width=6)
-        table.add_column(ratio=1, min_width=8)
-        for _ in range(4):
+        table.add_column(ratio=1, min_width=4)
+        for _ in range(1 if is_narrow else 4):
             table.add_column(justify="right", no_wrap=True)
-        is_wide = self._console().width >= _WIDE_COLUMNS
         for phase in self._phases.values():
             first, second = phase.units
             done = second if phase.ended_at is None else phase.total_units
             share = done / phase.total_units if phase.total_units else float(phase.ended_at is not None)
             what = "records" if phase.name == "map" else "groups"
-            amounts = f"{first:,} {what}" if is_wide else ""
-            table.add_row(
-                Text(phase.name, "bold"),
-                ProgressBar(total=1.0, completed=share),
-                f"{share:4.0%}",
-                f"{phase.done}/{phase.total} tasks" + (f"  {amounts}" if amounts else ""),
-                f"{_rate(phase)} {what}/s",
-                _time(phase),
-            )
+            row: list[RenderableType] = [Text(phase.name, "bold"), ProgressBar(total=1.0, completed=share)]
+            if is_narrow:
+                row.append(Text(f"{share:.0%}"))
+            else:
+                amounts = f" tasks  {first:,} {what}" if is_wide else ""
+                texts = (_amount(phase, share), f"{phase.done}/{phase.total}{amounts}")
+                row += map(Text, (*texts, f"{_rate(phase)} {what}/s", _time(phase)))
+            table.add_row(*row)
         return table
+
+
+def _amount(phase: Phase, share: float) -> str:
+    if phase.name != "map":
+        return f"{share:.0%}"
+    return f"{megabytes(phase.units[1])} of {megabytes(phase.total_units)}"
 
 
 def _rate(phase: Phase) -> str:
@@ -169,13 +179,14 @@ def summary_lines(summary: RunSummary) -> list[str]:
         ("records in", f"{summary.records:,} ({megabytes(summary.bytes)} in {_files(summary.files)})"),
         ("items shuffled", f"{summary.values:,}"),
         ("groups", f"{summary.groups:,}"),
-        ("items out", f"{summary.items_out:,} ({megabytes(size)} in {_files(len(summary.parts))})"),
+        ("items out", f"{summary.items_out:,} ({_files(len(summary.parts))} there, {megabytes(size)})"),
         ("time", phases),
     ]
     rows += [("bad records", f"{summary.bad_records:,}, listed in _bad_records.jsonl")] * bool(
         summary.bad_records
     )
     rows += [("counter", f"{name} = {number:,}") for name, number in summary.counters.items()]
+    rows += [("note", note) for note in summary.notes]
     rows.append(("output", summary.output_dir))
     return [f"{summary.job_name}: success in {total}", *(f"  {name:<15} {text}" for name, text in rows)]
 

@@ -65,6 +65,11 @@ class Singles(Sequence[Any]):
             return Singles(self.values[index])
         return (self.values[index],)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
 
 class Block(NamedTuple):
     """Columns of a block: `lists[i]` holds the values of `keys[i]`; `Singles` where every key has one.

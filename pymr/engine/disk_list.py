@@ -16,6 +16,7 @@ from pymr.engine.keys import Key
 from pymr.errors import DiskError, disk_error
 
 _BLOCK_BYTES = 256 << 10
+_BLOCK_ITEMS_MAX = 8_192  # small ints are one byte each in a block, and forty before they are in one
 _COLUMN_OF_NONE = b"\x92\x91\xc0\x91"
 """msgpack for the beginning of the columns ([None], [items]): an array of two, [None], an array of one."""
 
@@ -54,7 +55,7 @@ class DiskList(Sequence[Any]):
             raise
         self._pending.append(data)
         self._pending_bytes += len(data)
-        if self._pending_bytes >= _BLOCK_BYTES:
+        if self._pending_bytes >= _BLOCK_BYTES or len(self._pending) >= _BLOCK_ITEMS_MAX:
             self._flush()
 
     def extend(self, items: Iterable[Any]) -> None:

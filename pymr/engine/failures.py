@@ -29,6 +29,10 @@ def user_failure(
     return RecordError(f"{name}, {where}: {describe(error)}; {expected}")
 
 
+class CombineError(RecordError):
+    """What a combine function made cannot be carried."""
+
+
 def check_pairs(items: Iterable[Any]) -> None:
     """Raise TypeError, showing the item, where one is no (key, value) pair."""
     for item in items:
@@ -52,7 +56,11 @@ def describe(error: BaseException) -> str:
         return f"SystemExit: it called sys.exit({show(error.code)}), which ends no job; raise an exception"
     if isinstance(error, StopIteration):
         return "StopIteration, which only an iterator may raise (a next() without a default, perhaps)"
-    return f"{type(error).__name__}: {show_text(str(error))}" if str(error) else type(error).__name__
+    try:
+        text = str(error)
+    except Exception as another:
+        text = f"(its str() raises {type(another).__name__})"
+    return f"{type(error).__name__}: {show_text(text)}" if text else type(error).__name__
 
 
 def short_traceback(error: BaseException) -> str:
@@ -79,5 +87,6 @@ def _user_frames(error: BaseException) -> list[traceback.FrameSummary]:
     first_of_ours = ours.index(True) if True in ours else 0
     for index in range(first_of_ours + 1, len(frames)):
         if not ours[index]:
-            return frames[index:]
+            end = len(frames) - ours[::-1].index(False)  # a call into pymr ends with the user's line
+            return frames[index:end]
     return []

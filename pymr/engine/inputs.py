@@ -15,7 +15,9 @@ SPLIT_BYTES = 64 << 20
 COMPRESSED_SUFFIXES = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
 
 IGNORED_PREFIX = "."
-IGNORED_NAMES = frozenset({"_manifest.json", "_bad_records.jsonl"})
+MANIFEST_NAME = "_manifest.json"
+BAD_RECORDS_NAME = "_bad_records.jsonl"
+IGNORED_NAMES = frozenset({MANIFEST_NAME, BAD_RECORDS_NAME})
 """What is no input: hidden files, and what pymr itself writes beside the parts of an output."""
 
 
@@ -139,6 +141,10 @@ def _examine(path: str, name: str) -> InputFile:
     except OSError as error:
         raise InputError(f"the input file {path} cannot be read: {error.strerror}") from error
     codec = COMPRESSED_SUFFIXES.get(os.path.splitext(path)[1].lower(), "none")
+    if codec != "none" and status.st_size == 0:
+        raise InputError(
+            f"the input file {path} is truncated: it has no byte, and a compressed file of nothing has some"
+        )
     return InputFile(path, name, status.st_size, status.st_mtime_ns, status.st_ino, codec)
 
 

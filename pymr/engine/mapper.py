@@ -8,10 +8,10 @@ from itertools import chain, islice, repeat
 from typing import Any
 
 from pymr.engine.blocks import check_item
-from pymr.engine.failures import check_pairs, describe, name_of, raised_by_user, user_failure
+from pymr.engine.failures import CombineError, check_pairs, describe, name_of, raised_by_user, user_failure
 from pymr.engine.keys import Key, show
 from pymr.engine.records import Location, RecordReader
-from pymr.errors import PymrError, RecordError, UserFunctionError
+from pymr.errors import Interrupted, PymrError, RecordError, UserFunctionError
 
 Item = tuple[Key, Any]
 MapFunction = Callable[[str, Any], Iterable[Item]]
@@ -49,7 +49,8 @@ def map_lines_tolerantly(
     """
     for line in lines:
         try:
-            items = [(key, value) for key, value in function(line, auxiliary_data)]
+            items = list(function(line, auxiliary_data))
+            check_pairs(items)
         except Exception as error:
             on_bad_record(error)
         else:
@@ -63,11 +64,13 @@ def map_failures(function: MapFunction, reader: RecordReader, auxiliary_data: An
         yield
         if not reader.is_finished:  # map() takes a StopIteration of the function for the end of the lines
             raise StopIteration
-    except RecordError as error:
-        raise _bad_item(function, reader, auxiliary_data, error) from error
-    except PymrError:
+    except (Interrupted, CombineError):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if isinstance(error, PymrError) and not raised_by_user(error):
+            if isinstance(error, RecordError):
+                raise _bad_item(function, reader, auxiliary_data, error) from error
+            raise
         location = reader.location()
         if not isinstance(error, SystemExit | StopIteration) and not raised_by_user(error):
             raise _wrong_result(function, location, auxiliary_data, error) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from pymr.engine.blocks import BLOCK_BYTES, Block, BlockWriter, Run, Singles, count_values, read_blocks
@@ -28,11 +28,13 @@ def merge_runs(
     fan_in_max: int = FAN_IN_MAX,
     block_codec: str = "none",
     block_bytes: int = BLOCK_BYTES,
+    on_block: Callable[[], None] = lambda: None,
 ) -> Iterator[Block]:
     """One ascending stream of blocks out of sorted runs; equal keys brought together.
 
     runs: in the order in which the values of equal keys are to stand.
     scratch_path: beginning of the names of files for the passes that more than `fan_in_max` (>= 2) runs need.
+    on_block: called for every block read, in all passes; tells who waits that the merge moves.
     Yields blocks whose keys ascend over all of the stream; `continues` marks a key whose values go on in the
     next block, so that a key with more values than fit into memory passes through in pieces.
     Memory: one block of each of fan_in_max runs. Cost: O(N log R) comparisons, in C.
@@ -45,11 +47,14 @@ def merge_runs(
     while len(runs) > fan_in_max:
         passes += 1
         writer = BlockWriter(f"{scratch_path}-{passes}", codec=block_codec, block_bytes=block_bytes)
-        runs = [_merge_into(writer, neighbours, order) for neighbours in _neighbours(runs, fan_in_max)]
+        runs = [
+            _merge_into(writer, _open(neighbours, on_block), neighbours[0].partition, order)
+            for neighbours in _neighbours(runs, fan_in_max)
+        ]
         writer.close()
         if passes > 1:
             os.unlink(f"{scratch_path}-{passes - 1}")
-    yield from merge_blocks([read_blocks(run) for run in runs], order)
+    yield from merge_blocks(_open(runs, on_block), order)
 
 
 def merge_blocks(sources: Sequence[Iterator[Block]], order: KeyOrder | None = None) -> Iterator[Block]:
@@ -156,9 +161,21 @@ def _stream_key(cursors: list[_Cursor], key: Key) -> Iterator[Block]:
     yield Block((shown,), ((),))
 
 
-def _merge_into(writer: BlockWriter, runs: Sequence[Run], order: KeyOrder) -> Run:
-    writer.begin_run(runs[0].partition)
-    for block in merge_blocks([read_blocks(run) for run in runs], order):
+def _open(runs: Sequence[Run], on_block: Callable[[], None]) -> list[Iterator[Block]]:
+    return [_counted(read_blocks(run), on_block) for run in runs]
+
+
+def _counted(blocks: Iterator[Block], on_block: Callable[[], None]) -> Iterator[Block]:
+    for block in blocks:
+        on_block()
+        yield block
+
+
+def _merge_into(
+    writer: BlockWriter, sources: Sequence[Iterator[Block]], partition: int, order: KeyOrder
+) -> Run:
+    writer.begin_run(partition)
+    for block in merge_blocks(sources, order):
         writer.write(block)
     return writer.end_run()
 

@@ -107,7 +107,7 @@ def encode_lines(items: list[Any]) -> bytes:
         try:
             check_pairs(items)  # which a named tuple is
         except TypeError as error:
-            raise OutputError(f"a reduce function returned something else than pairs: {error}") from error
+            raise OutputError(f"it returned something else than pairs: {error}") from error
     try:
         data = orjson.dumps(items, option=orjson.OPT_PASSTHROUGH_DATACLASS)
         if b"null" not in data:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, chain, compress, islice, repeat
 from operator import lt
@@ -112,7 +113,8 @@ class RecordReader:
                     self._lines = []
                     self._batch = iter(())
             except InputError:
-                _check_unchanged(os.stat(split.file.path), split.file)  # if that is why, it is worth a retry
+                with suppress(OSError):
+                    _check_unchanged(os.stat(split.file.path), split.file)  # if that is why, try again
                 raise
         self.is_finished = True
 

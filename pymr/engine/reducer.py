@@ -10,11 +10,11 @@ from typing import Any
 from pymr.engine.blocks import Singles, count_values
 from pymr.engine.disk_list import DiskGroup, DiskList
 from pymr.engine.disk_sort import DiskSort
-from pymr.engine.failures import user_failure
+from pymr.engine.failures import raised_by_user, user_failure
 from pymr.engine.groups import Group, SingleGroup
 from pymr.engine.keys import Key, check_keys, order_key, show
 from pymr.engine.memory import MemoryBudget
-from pymr.errors import PymrError, RecordError
+from pymr.errors import Interrupted, PymrError, RecordError
 
 Item = tuple[Key, Any]
 ReduceFunction = Callable[[Any, Any], Iterable[Item]]
@@ -141,8 +141,10 @@ def reduce_failures(function: ReduceFunction, reader: GroupReader) -> Iterator[N
         yield
         if not reader.is_finished:  # map() takes a StopIteration of the function for the end of the groups
             raise StopIteration
-    except PymrError:
+    except Interrupted:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         where = f"the key {show(reader.current_key())}"
+        if isinstance(error, PymrError) and not raised_by_user(error):
+            raise
         raise user_failure("reduce", function, where, error, _EXPECTED) from error

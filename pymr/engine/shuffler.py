@@ -7,11 +7,12 @@ from itertools import chain
 from typing import Any
 
 from pymr.engine.blocks import BLOCK_BYTES, BlockWriter, Run, check_item
-from pymr.engine.failures import check_pairs, user_failure
+from pymr.engine.failures import CombineError, check_pairs, name_of, user_failure
 from pymr.engine.gather import GroupedItems, ListedItems
 from pymr.engine.groups import Group
 from pymr.engine.keys import Key, show
 from pymr.engine.memory import MemoryBudget
+from pymr.errors import Interrupted, RecordError
 
 MAX_ITEMS = 500_000
 
@@ -162,12 +163,23 @@ class Shuffler:
                     for new_key, value in items:
                         check_item(new_key, value)
                         groups[new_key].append(value)
-        except (Exception, SystemExit) as error:
-            raise user_failure("combine", self._combine, f"the key {show(key)}", error, _EXPECTED) from error
+        except Interrupted:
+            raise
+        except BaseException as error:
+            failure = user_failure("combine", self._combine, f"the key {show(key)}", error, _EXPECTED)
+            raise (CombineError(str(failure)) if isinstance(failure, RecordError) else failure) from error
         self._held_items = self._held.count()
 
     def _spill(self) -> None:
         """Write all that is held, sorted, one run per partition, and let go of it."""
+        try:
+            self._write_runs()
+        except RecordError as error:
+            if self._combine is None:
+                raise
+            raise CombineError(f"an item of combine function {name_of(self._combine)}: {error}") from error
+
+    def _write_runs(self) -> None:
         distinct = 0
         for partition, blocks in self._held.sorted_parts(self._partitions):
             if self._writer is None:

@@ -16,14 +16,21 @@ from pymr.engine.blocks import Run
 from pymr.engine.disk_sort import assemble_columns
 from pymr.engine.failures import TRACEBACK_CHARACTERS_MAX, describe, name_of, show_text
 from pymr.engine.inputs import InputFile, Split, group_splits, plan_splits
+from pymr.engine.keys import show
 from pymr.engine.mapper import check_first, map_failures, map_lines, map_lines_tolerantly
 from pymr.engine.memory import MemoryBudget
 from pymr.engine.merge import merge_runs
-from pymr.engine.outputs import OutputWriter, Part
+from pymr.engine.outputs import OutputWriter, Part, encode_lines
 from pymr.engine.records import RecordReader
-from pymr.engine.reducer import GroupReader, reduce_failures, reduce_groups, with_disk_output
+from pymr.engine.reducer import (
+    GroupReader,
+    ReduceFunction,
+    reduce_failures,
+    reduce_groups,
+    with_disk_output,
+)
 from pymr.engine.shuffler import Shuffler
-from pymr.errors import InputError, UserFunctionError, disk_error
+from pymr.errors import InputError, OutputError, UserFunctionError, disk_error
 from pymr.jobs import MapReduceJob
 from pymr.projects import ProjectFunctions
 
@@ -67,7 +74,7 @@ class MapOutput:
     runs: tuple[Run, ...]
     records: int
     bytes: int
-    counters: dict[str, int]
+    counters: dict[str, float]
     bad_records: int = 0
     bad_records_path: str | None = None
 
@@ -80,7 +87,7 @@ class ReduceOutput:
     parts: tuple[Part, ...]
     groups: int
     values: int
-    counters: dict[str, int]
+    counters: dict[str, float]
 
 
 @dataclass(slots=True)
@@ -89,6 +96,11 @@ class TaskWatch:
 
     records: RecordReader | None = field(default=None)
     groups: GroupReader | None = field(default=None)
+    ticks: int = 0  # blocks merged, which moves also where no group is complete yet
+
+    def tick(self) -> None:
+        """Note that something was done that is no record or group."""
+        self.ticks += 1
 
     def progress(self) -> tuple[int, int]:
         """(records read, bytes read) of a map task, (groups reduced, values reduced) of a reduce task."""
@@ -147,22 +159,7 @@ def run_reduce_task(context: JobContext, task: ReduceTask, directory: str, watch
 
     Raises CorruptBlockError, RecordError, UserFunctionError naming the key; OutputError, DiskError.
     """
-    job, engine = context.job, context.engine
-    memory = MemoryBudget(context.memory_bytes)
-    blocks = merge_runs(
-        task.runs,
-        os.path.join(directory, "merged"),
-        fan_in_max=fan_in_within(context.memory_bytes, engine),
-        block_codec=engine.block_codec,
-        block_bytes=engine.block_bytes,
-    )
-    reader = watch.groups = GroupReader(
-        assemble_columns(blocks, memory, directory),
-        memory,
-        directory,
-        sort_values=job.sort_values,
-        disk_based=job.disk_based_input,
-    )
+    job = context.job
     writer = OutputWriter(
         directory,
         task.partition,
@@ -172,10 +169,50 @@ def run_reduce_task(context: JobContext, task: ReduceTask, directory: str, watch
     function = context.functions.reduce
     if job.disk_based_output:
         function = with_disk_output(function, directory)
+    reader = watch.groups = _read_groups(context, task, directory, watch)
     take_counts()
-    with reduce_failures(function, reader):
-        writer.write(reduce_groups(function, reader.groups(), context.auxiliary_reducer))
+    try:
+        with reduce_failures(function, reader):
+            writer.write(reduce_groups(function, reader.groups(), context.auxiliary_reducer))
+    except OutputError as error:
+        again = _read_groups(context, task, directory, TaskWatch())
+        raise _bad_output(function, again, context.auxiliary_reducer, error) from error
     return ReduceOutput(directory, tuple(writer.parts), reader.groups_read, reader.values_read, take_counts())
+
+
+def _read_groups(context: JobContext, task: ReduceTask, directory: str, watch: TaskWatch) -> GroupReader:
+    job, engine = context.job, context.engine
+    memory = MemoryBudget(context.memory_bytes)
+    blocks = merge_runs(
+        task.runs,
+        os.path.join(directory, "merged"),
+        fan_in_max=fan_in_within(context.memory_bytes, engine),
+        block_codec=engine.block_codec,
+        block_bytes=engine.block_bytes,
+        on_block=watch.tick,
+    )
+    return GroupReader(
+        assemble_columns(blocks, memory, directory),
+        memory,
+        directory,
+        sort_values=job.sort_values,
+        disk_based=job.disk_based_input,
+    )
+
+
+def _bad_output(
+    function: ReduceFunction, reader: GroupReader, auxiliary_data: Any, error: OutputError
+) -> OutputError:
+    """The key whose result cannot be written, which was found in a batch of many: by reducing once more."""
+    name = f"reduce function {name_of(function)}"
+    for group in reader.groups():
+        try:
+            encode_lines(list(function(group, auxiliary_data)))
+        except OutputError as found:
+            return OutputError(f"{name}, the key {show(group.key)}: {found}")
+        except Exception:
+            break
+    return OutputError(f"{name}: {error}")
 
 
 def fan_in_within(memory_bytes: int, engine: EngineConfig) -> int:

@@ -5,26 +5,28 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import json
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any
 
 import orjson
 
+from pymr.engine.inputs import BAD_RECORDS_NAME, MANIFEST_NAME
 from pymr.engine.outputs import Part
 from pymr.engine.tasks import ReduceOutput
 from pymr.errors import OutputError, disk_error
 from pymr.faults import fault_point
 
-MANIFEST_NAME = "_manifest.json"
-BAD_RECORDS_NAME = "_bad_records.jsonl"
-
 _SCRATCH_PREFIX = ".pymr-run-"
+_PREVIOUS_SUFFIX = "-previous"
 _PART_NAME = re.compile(r"part-(\d{5})-(\d{4,})(\.jsonl(?:\.gz|\.zst)?)")
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
@@ -39,19 +41,22 @@ class OutputFolder:
     """
 
     def __init__(self, path: str) -> None:
-        self.path = os.path.abspath(path)
+        self.path = os.path.realpath(path)  # what a link leads to is replaced, not the link
         self._parent = os.path.dirname(self.path)
         self._lock: int | None = None
+        self._made_parent = False
         self.scratch = ""
+        self.is_published = False
 
     def __enter__(self) -> OutputFolder:
+        self._refuse_unfit_place()
         self._refuse_foreign_files()
+        self._listed_parts()
         try:
+            self._made_parent = not os.path.isdir(self._parent)
             os.makedirs(self._parent, exist_ok=True)
             self._clear_abandoned()
-            self.scratch = tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=self._parent)
-            self._lock = os.open(self.scratch, os.O_RDONLY | os.O_CLOEXEC)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._make_scratch()
         except OSError as error:
             raise disk_error("preparing", self._parent, error) from error
         return self
@@ -62,6 +67,9 @@ class OutputFolder:
         shutil.rmtree(self.scratch, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)
+        if self._made_parent and not self.is_published:
+            with suppress(OSError):  # it is not empty: somebody else uses it by now
+                os.rmdir(self._parent)
 
     def publish(
         self,
@@ -78,17 +86,45 @@ class OutputFolder:
         staged = os.path.join(self.scratch, "output")
         try:
             os.mkdir(staged)
-            parts = self._keep_parts(staged) if add else []
-            parts += self._move_parts(staged, outputs, parts)
-            _concatenate(bad_records_paths, os.path.join(staged, BAD_RECORDS_NAME))
-            _write_durably(os.path.join(staged, MANIFEST_NAME), manifest | {"parts": parts})
-            _sync_folder(staged)
-            fault_point("publish.before_swap")
-            self._swap(staged)
+            with _locked(self._parent):  # two runs that add at the same time must not drop each other's parts
+                parts = self._keep_parts(staged) if add else []
+                parts += self._move_parts(staged, outputs, parts)
+                kept = [os.path.join(self.path, BAD_RECORDS_NAME)] * add
+                _concatenate([*kept, *bad_records_paths], os.path.join(staged, BAD_RECORDS_NAME))
+                _write_durably(os.path.join(staged, MANIFEST_NAME), manifest | {"parts": parts})
+                _sync_folder(staged)
+                fault_point("publish.before_swap")
+                self._swap(staged)
+            self.is_published = True
             _sync_folder(self._parent)
         except OSError as error:
             raise disk_error("publishing", self.path, error) from error
         return parts
+
+    def _make_scratch(self) -> None:
+        """Make the scratch folder and lock it; again if another run took it for abandoned in between."""
+        while True:
+            self.scratch = tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=self._parent)
+            try:
+                lock = os.open(self.scratch, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.path.exists(self.scratch):
+                self._lock = lock
+                return
+            os.close(lock)
+
+    def _refuse_unfit_place(self) -> None:
+        reason = None
+        if os.path.ismount(self.path):
+            reason = "is a mount point, which cannot be replaced by another folder"
+        elif os.path.commonpath([self.path, os.path.realpath(os.getcwd())]) == self.path:
+            reason = "is the current folder, or one above it"
+        elif os.path.exists(self.path) and not os.path.isdir(self.path):
+            reason = "is no folder"
+        if reason:
+            raise OutputError(f"the output folder {self.path} {reason}; name another with --output")
 
     def _refuse_foreign_files(self) -> None:
         try:
@@ -107,7 +143,7 @@ class OutputFolder:
     def _clear_abandoned(self) -> None:
         """Remove scratch folders that no living run has locked."""
         for name in os.listdir(self._parent):
-            if not name.startswith(_SCRATCH_PREFIX):
+            if not name.startswith(_SCRATCH_PREFIX) or name.endswith(_PREVIOUS_SUFFIX):
                 continue
             folder = os.path.join(self._parent, name)
             try:
@@ -122,18 +158,31 @@ class OutputFolder:
             finally:
                 os.close(descriptor)
 
-    def _keep_parts(self, staged: str) -> list[Part]:
-        """Link the parts of the present output into the staged one."""
+    def _listed_parts(self) -> list[Part]:
+        """The parts of the present output, by its manifest. Raises OutputError where it is not whole."""
+        manifest = os.path.join(self.path, MANIFEST_NAME)
         try:
-            with open(os.path.join(self.path, MANIFEST_NAME), "rb") as file:
-                listed = orjson.loads(file.read())["parts"]
-        except FileNotFoundError:
+            with open(manifest, "rb") as file:
+                parts = [Part(**entry) for entry in orjson.loads(file.read())["parts"]]
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except (ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{self.path}/{MANIFEST_NAME} is damaged: {error}") from error
-        parts = [Part(**entry) for entry in listed]
+            raise OutputError(
+                f"{manifest} is damaged ({error!r}); move that output away, or name another with --output"
+            ) from error
+        return parts
+
+    def _keep_parts(self, staged: str) -> list[Part]:
+        """Put the parts of the present output into the staged one as well."""
+        parts = self._listed_parts()
         for part in parts:
-            os.link(os.path.join(self.path, part.name), os.path.join(staged, part.name))
+            source, target = os.path.join(self.path, part.name), os.path.join(staged, part.name)
+            try:
+                os.link(source, target)
+            except FileNotFoundError as error:
+                raise OutputError(f"{source} is gone, which {MANIFEST_NAME} lists as a part") from error
+            except OSError:  # a file system without links
+                shutil.copyfile(source, target)
         return parts
 
     def _move_parts(self, staged: str, outputs: Iterable[ReduceOutput], kept: Sequence[Part]) -> list[Part]:
@@ -156,8 +205,14 @@ class OutputFolder:
         if not os.path.exists(self.path):
             os.rename(staged, self.path)
         elif not _exchange(staged, self.path):
-            os.rename(self.path, os.path.join(self.scratch, "previous"))
-            os.rename(staged, self.path)
+            previous = self.scratch + _PREVIOUS_SUFFIX  # outside of what is cleared away
+            os.rename(self.path, previous)
+            try:
+                os.rename(staged, self.path)
+            except OSError:
+                os.rename(previous, self.path)
+                raise
+            shutil.rmtree(previous, ignore_errors=True)
 
 
 def _is_ours(name: str) -> bool:
@@ -172,6 +227,7 @@ def _split_name(name: str) -> tuple[str, str, str]:
 
 
 def _concatenate(paths: Sequence[str], target: str) -> None:
+    paths = [path for path in paths if os.path.exists(path)]
     if paths:
         with open(target, "wb") as file:
             for path in paths:
@@ -183,9 +239,22 @@ def _concatenate(paths: Sequence[str], target: str) -> None:
 
 def _write_durably(path: str, content: dict[str, Any]) -> None:
     with open(path, "wb") as file:
-        file.write(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        # By the json module, as counters may be larger than orjson takes.
+        text = json.dumps(content, indent=2, ensure_ascii=False, default=asdict)
+        file.write(text.encode("utf-8", "backslashreplace") + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """Hold the folder's lock, which other runs ask for when they publish there; only for moments."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(path: str) -> None:

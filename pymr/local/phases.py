@@ -51,8 +51,8 @@ class Observer(Protocol):
     def on_phase(self, phase: Phase) -> None:
         """A phase has begun, moved or ended; called some ten times a second."""
 
-    def on_output(self, worker: str, line: str) -> None:
-        """A worker has printed a line."""
+    def on_output(self, worker: str, lines: list[str]) -> None:
+        """A worker has printed lines."""
 
     def on_failed_attempt(self, task: str, attempt: int, attempts_max: int, error: PymrError) -> None:
         """An attempt has failed, and the task will be tried again."""

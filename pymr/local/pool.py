@@ -7,13 +7,23 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 
 from pymr.engine.tasks import JobContext
-from pymr.errors import WorkerDiedError
-from pymr.local.process import Assignment, Done, Progress, Ready, worker_main
+from pymr.errors import StartError, WorkerDiedError
+from pymr.local.guard import Guard
+from pymr.local.process import (
+    INTERRUPTING_SIGNALS,
+    PIPE_CLOSED_STATUS,
+    Assignment,
+    Done,
+    Progress,
+    Ready,
+    worker_main,
+)
 
 OUTPUT_BYTES_MAX = 64 << 10
 """Most of a worker's output taken at once; a line longer than this is shown in pieces."""
@@ -42,6 +52,7 @@ class Worker:
     assignment: Assignment | None = None
     progress: tuple[int, int] = (0, 0)
     progress_at: float = field(default_factory=time.monotonic)
+    pidfd: int | None = None  # readable once the process has ended, whoever else holds its pipes
     pending_output: bytes = b""
     has_closed_output: bool = False
     has_ended: bool = False
@@ -56,8 +67,9 @@ class Event:
 
 
 class Pool:
-    """Up to `size` workers. on_output: called with (worker name, a line that it printed).
+    """Up to `size` workers.
 
+    on_output: called with a worker's name and lines that it printed.
     Single-threaded, as it forks: all happens in `wait`. `close` ends every process, with its children.
     """
 
@@ -65,17 +77,19 @@ class Pool:
         self,
         size: int,
         load_context: Callable[[], JobContext],
-        on_output: Callable[[str, str], None],
+        on_output: Callable[[str, list[str]], None],
     ) -> None:
         self._load_context = load_context
         self._on_output = on_output
         self.workers: list[Worker] = []
-        try:
-            for number in range(size):
-                self.workers.append(self._fork(f"worker/{number}"))
-        except BaseException:
-            self.close()
-            raise
+        with _uninterrupted():
+            self._guard = Guard()
+            try:
+                for number in range(size):
+                    self.workers.append(self._fork(f"worker/{number}"))
+            except BaseException:
+                self.close()
+                raise
 
     def idle(self) -> Worker | None:
         """A worker that is ready and has nothing to do."""
@@ -93,43 +107,56 @@ class Pool:
         """What happened until the first news, or until `timeout_s` have passed without any."""
         by_handle: dict[Connection | int, Worker] = {}
         for worker in self.workers:
-            by_handle[worker.connection] = worker
-            if not worker.has_closed_output:
-                by_handle[worker.output] = worker
+            handles = (worker.connection, worker.pidfd, None if worker.has_closed_output else worker.output)
+            by_handle.update((handle, worker) for handle in handles if handle is not None)
         events: list[Event] = []
         for handle in wait(list(by_handle), timeout_s):
             worker = by_handle[handle]  # type: ignore[index]
-            if isinstance(handle, int):
+            if handle == worker.output:
                 self._read_output(worker)
-            elif worker in self.workers:
+            elif handle == worker.connection:
                 events += self._receive(worker)
+            elif not worker.has_ended and not worker.connection.poll():
+                events.append(Event(worker, Done(None, self._death_of(worker))))
         return events
 
     def kill(self, worker: Worker) -> None:
         """End a worker's process, with all that it started. `replace` puts another in its place."""
-        self._end_process(worker, patience_s=0.0)
+        with _uninterrupted():
+            self._end_process(worker, patience_s=0.0)
 
     def replace(self, worker: Worker) -> None:
         """Fork another worker in the place of one, which is ended if it has not."""
-        self._end(worker)
-        self.workers[self.workers.index(worker)] = self._fork(worker.name)
+        with _uninterrupted():
+            place = self.workers.index(worker)
+            del self.workers[place]
+            self._end(worker)
+            self.workers.insert(place, self._fork(worker.name))
 
     def close(self) -> None:
         """End every worker. What they printed last is still passed on."""
-        for worker in self.workers:
-            self._end(worker)
-        self.workers = []
+        with _uninterrupted():
+            while self.workers:
+                self._end(self.workers.pop())
+            self._guard.close()
 
     def _fork(self, name: str) -> Worker:
-        ours, theirs = Pipe()
-        read_end, write_end = os.pipe()
-        pid = os.fork()
+        try:
+            ours, theirs = Pipe()
+            read_end, write_end = os.pipe()
+            pid = os.fork()
+        except OSError as error:
+            raise StartError(
+                f"{name} cannot be started: {error.strerror}; use fewer --workers, or raise ulimit"
+            ) from error
         if pid == 0:
-            worker_main(theirs, write_end, self._load_context)
+            worker_main(theirs, write_end, self._guard.token, self._load_context)
         theirs.close()
         os.close(write_end)
         os.set_blocking(read_end, False)
-        return Worker(name, pid, ours, read_end)
+        self._guard.watch(pid)
+        pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+        return Worker(name, pid, ours, read_end, pidfd=pidfd)
 
     def _receive(self, worker: Worker) -> Iterator[Event]:
         try:
@@ -148,13 +175,14 @@ class Pool:
     def _death_of(self, worker: Worker) -> WorkerDiedError:
         """How a worker whose pipe has closed came to its end."""
         ended = self._end_process(worker, patience_s=_OWN_END_SECONDS_MAX)
-        if ended is None:
+        if ended is None or (ended.si_code, ended.si_status) == (os.CLD_EXITED, PIPE_CLOSED_STATUS):
             return WorkerDiedError(
                 f"{worker.name} closed its pipe to pymr (a function that closes all files?)"
             )
         if ended.si_code == os.CLD_EXITED:
             return WorkerDiedError(
-                f"{worker.name} exited with status {ended.si_status} in the middle of its work (os._exit?)"
+                f"{worker.name} exited with status {ended.si_status} in the middle of its work "
+                "(a function that calls os._exit, or C code that does)"
             )
         name = signal.Signals(ended.si_status).name
         hint = _SIGNAL_HINTS.get(ended.si_status, "see what it printed last")
@@ -164,9 +192,11 @@ class Pool:
         self._end_process(worker, patience_s=0.0)
         self._read_output(worker)
         if worker.pending_output:
-            self._show(worker, worker.pending_output)
+            self._on_output(worker.name, [_text(worker.pending_output)])
         worker.connection.close()
         os.close(worker.output)
+        if worker.pidfd is not None:
+            os.close(worker.pidfd)
 
     def _end_process(self, worker: Worker, patience_s: float) -> os.waitid_result | None:
         """Kill a worker and all of its session. Returns how it ended if it did so by itself in time.
@@ -182,6 +212,7 @@ class Pool:
         _wait_for_end(worker.pid, _KILLED_SECONDS_MAX)
         os.waitpid(worker.pid, os.WNOHANG)
         worker.has_ended = True
+        self._guard.forget(worker.pid)
         return ended
 
     def _read_output(self, worker: Worker) -> None:
@@ -192,15 +223,28 @@ class Pool:
             return
         worker.has_closed_output = not data
         *lines, rest = (worker.pending_output + data).split(b"\n")
-        for line in lines:
-            self._show(worker, line)
         if len(rest) > OUTPUT_BYTES_MAX:
-            self._show(worker, rest)
+            lines.append(rest)
             rest = b""
         worker.pending_output = rest
+        if lines:
+            self._on_output(worker.name, list(map(_text, lines)))
 
-    def _show(self, worker: Worker, line: bytes) -> None:
-        self._on_output(worker.name, line.decode("utf-8", "replace"))
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace")
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold signals back: between a fork and the note of it, or a close and its, an interruption would lose
+    a process or close what has become another's. Nothing in here waits longer than a process takes to die.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTING_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait_for_end(pid: int, seconds_max: float) -> os.waitid_result | None:

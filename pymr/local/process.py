@@ -26,10 +26,16 @@ from pymr.engine.tasks import (
     run_map_task,
     run_reduce_task,
 )
-from pymr.errors import PymrError, RetryableError
+from pymr.errors import DefinitionError, PymrError, RetryableError
+from pymr.local.guard import RUN_VARIABLE
 
 REPORT_SECONDS = 0.1
 """How often a worker tells its progress. Lower: a livelier display; each report costs some 20 us."""
+
+INTERRUPTING_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+
+PIPE_CLOSED_STATUS = 74
+"""With which a worker ends whose pipe to the parent is no longer open on its own side."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -63,21 +69,24 @@ class Done:
 
 
 def worker_main(
-    connection: Connection, output_descriptor: int, load_context: Callable[[], JobContext]
+    connection: Connection, output_descriptor: int, token: str, load_context: Callable[[], JobContext]
 ) -> NoReturn:
     """The life of a worker, from the fork on; never returns into the parent's code.
 
-    output_descriptor: where what it prints goes. load_context: imports the project and reads auxiliary data,
-    here and not in the parent, as that runs code of the user's.
+    output_descriptor: where what it prints goes. token: see `local.guard`. load_context: imports the project
+    and reads auxiliary data, here and not in the parent, as that runs code of the user's.
     """
     status = 1
     try:
         _leave_parent(connection, output_descriptor)
+        os.environ[RUN_VARIABLE] = token
         _serve(connection, load_context)
         status = 0
     except (EOFError, BrokenPipeError, ConnectionError):
         pass  # the parent has gone, and so does its worker
-    except BaseException:
+    except OSError:
+        status = PIPE_CLOSED_STATUS
+    except BaseException:  # the last boundary of a process: told, and its status says the rest
         traceback.print_exc()
     finally:
         with contextlib.suppress(Exception):
@@ -91,15 +100,17 @@ def _leave_parent(connection: Connection, output_descriptor: int) -> None:
     os.setsid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in INTERRUPTING_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTING_SIGNALS)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (output_descriptor, 1), (output_descriptor, 2)):
         os.dup2(source, target)
     _close_other_descriptors(keep=connection.fileno())
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", buffering=1, closefd=False, errors="backslashreplace")  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, closefd=False, errors="backslashreplace")  # noqa: SIM115
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = open(descriptor, "w", buffering=1, closefd=False, errors="backslashreplace")  # noqa: SIM115
+        setattr(sys, name, stream)
     sys.breakpointhook = _refuse_breakpoint
 
 
@@ -117,7 +128,7 @@ def _refuse_breakpoint(*_: object, **__: object) -> NoReturn:
 def _serve(connection: Connection, load_context: Callable[[], JobContext]) -> None:
     try:
         context = load_context()
-    except Exception as error:
+    except BaseException as error:
         connection.send(Done(None, _as_pymr_error(error)))
         return
     # Items are many and form no cycles; the collector would walk them again and again. The memory budget
@@ -125,6 +136,7 @@ def _serve(connection: Connection, load_context: Callable[[], JobContext]) -> No
     gc.freeze()
     gc.disable()
     keep_freed_memory(context.memory_bytes)
+    pid = os.getpid()
     lock = threading.Lock()
     watch = TaskWatch()
     with lock:
@@ -134,6 +146,8 @@ def _serve(connection: Connection, load_context: Callable[[], JobContext]) -> No
     while True:
         assignment: Assignment = connection.recv()
         outcome = _do(context, assignment, watch)
+        if os.getpid() != pid:  # a fork() of the user's that was not ended by its own code
+            os._exit(0)
         with lock:
             watch.records = watch.groups = None
             connection.send(outcome)
@@ -148,26 +162,33 @@ def _do(context: JobContext, assignment: Assignment, watch: TaskWatch) -> Done:
         if isinstance(task, MapTask):
             return Done(run_map_task(context, task, assignment.directory, watch))
         return Done(run_reduce_task(context, task, assignment.directory, watch))
-    except Exception as error:  # the boundary of a task: whatever it was, the parent decides
+    except BaseException as error:  # the boundary of a task: whatever it was, the parent decides
         return Done(None, _as_pymr_error(error))
+    finally:
+        with contextlib.suppress(Exception):  # what was printed without a line end
+            sys.stdout.flush()
+            sys.stderr.flush()
 
 
-def _as_pymr_error(error: Exception) -> PymrError:
-    """The error in a form that survives a pipe: of our own types, without its cause."""
-    if isinstance(error, PymrError):
+def _as_pymr_error(error: BaseException) -> PymrError:
+    """The error in a form that survives a pipe: of one of our own types, without its cause."""
+    if isinstance(error, DefinitionError):
         return error
+    for kind in type(error).__mro__:
+        if kind.__module__ == PymrError.__module__ and issubclass(kind, PymrError):
+            return kind(str(error))
     return RetryableError("unexpected: " + "".join(traceback.format_exception(error)))
 
 
 def _report(connection: Connection, lock: Any, watch: TaskWatch, stop: threading.Event) -> None:
     """Send the progress of the running task whenever it has moved."""
-    last = (0, 0)
+    last: tuple[tuple[int, int], int] = ((0, 0), 0)
     while not stop.wait(REPORT_SECONDS):
         with lock:
-            now = watch.progress()
+            now = watch.progress(), watch.ticks
             if now != last:
                 try:
-                    connection.send(Progress(now))
+                    connection.send(Progress(now[0]))
                 except OSError:
                     return
                 last = now

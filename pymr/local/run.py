@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pymr.engine.tasks import JobContext, MapOutput, MapTask, ReduceOutput, ReduceTask
-from pymr.errors import PymrError, RetryableError, TaskTimeoutError
+from pymr.errors import PymrError, RetryableError, TaskTimeoutError, disk_error
 from pymr.local.phases import Observer, Phase, map_phase, reduce_phase, units_of
 from pymr.local.pool import Event, Pool, Worker
 from pymr.local.process import Assignment, Done
@@ -29,6 +30,7 @@ class _Attempts:
     task: MapTask | ReduceTask
     name: str
     count: int = 0
+    folder: str = ""
 
 
 class LocalRun:
@@ -97,10 +99,13 @@ class LocalRun:
 
     def _start(self, worker: Worker, attempts: _Attempts) -> None:
         attempts.count += 1
-        folder = os.path.join(self._directory, f"{attempts.name}-{attempts.count}")
-        os.mkdir(folder)
+        attempts.folder = os.path.join(self._directory, f"{attempts.name}-{attempts.count}")
+        try:
+            os.mkdir(attempts.folder)
+        except OSError as error:
+            raise disk_error("making", attempts.folder, error) from error
         self._running[worker] = attempts
-        self._pool.assign(worker, Assignment(attempts.task, folder))
+        self._pool.assign(worker, Assignment(attempts.task, attempts.folder))
 
     def _handle(
         self,
@@ -140,6 +145,7 @@ class LocalRun:
             raise _final(error, attempts)
         else:
             phase.failed_attempts += 1
+            shutil.rmtree(attempts.folder, ignore_errors=True)  # the next attempt may need its space
             self._observer.on_failed_attempt(attempts.name, attempts.count, self._max_attempts, error)
             waiting.appendleft(attempts)
         if worker.has_ended:
@@ -148,6 +154,12 @@ class LocalRun:
     def _check_timeouts(self, phase: Phase, waiting: deque[_Attempts]) -> None:
         """End the workers whose task has not moved for too long, each at the cost of an attempt."""
         now = time.monotonic()
+        for worker in self._pool.workers:
+            if not worker.is_ready and now - worker.progress_at > self._task_timeout_s:
+                raise TaskTimeoutError(
+                    f"{worker.name} did not get ready within {self._task_timeout_s:g} s "
+                    "(task_timeout_seconds): the modules of the project take that long to import, or for ever"
+                )
         for worker, attempts in list(self._running.items()):
             if now - worker.progress_at > self._task_timeout_s:
                 error = TaskTimeoutError(
