@@ -124,7 +124,7 @@ def _run_request(
     job = load_job(job_toml, [(name, value) for name, value in pairs if "." not in name])
     if not isinstance(job, MapReduceJob):
         raise click.UsageError(
-            f"{job_toml} is a {job.job_type} job; without a cluster only mapreduce jobs run"
+            f"{job_toml} is a {job.job_type} job, which needs a cluster; `pymr run` runs mapreduce jobs"
         )
     if config is None and os.path.exists("cluster.toml"):
         config = "cluster.toml"

@@ -123,8 +123,10 @@ def measure(place: Place, case: Case, workers: int = 2) -> Measured:
 
 
 def _workers_of(pid: int) -> list[int]:
+    """The children of a run but the first, which is the guard that ends the others if the run is killed."""
     try:
-        return [child.pid for child in psutil.Process(pid).children()]
+        children = psutil.Process(pid).children()
+        return [child.pid for child in sorted(children, key=lambda child: child.create_time())[1:]]
     except psutil.NoSuchProcess:
         return []
 

@@ -146,7 +146,7 @@ def test_job_that_needs_a_cluster_is_refused_with_what_to_do(place: Place, job_t
     finished = place.run()
 
     assert finished.status == 2
-    finished.says(job_type, "mapreduce", "pymr submit")
+    finished.says(job_type, "mapreduce", "needs a cluster")
 
 
 def test_output_goes_to_a_folder_of_the_jobs_name_by_default(place: Place) -> None:
@@ -242,7 +242,7 @@ def test_output_that_is_a_file_is_refused_untouched(place: Place) -> None:
     finished = place.run()
 
     assert finished.status == 1
-    finished.says(str(place.output), "Not a directory")
+    finished.says(str(place.output), "is no folder")
     assert place.output.read_text() == "mine"
 
 

@@ -22,7 +22,7 @@ def test_terminal_shows_phases_and_ends_with_the_summary(place: Place) -> None:
     live, summary = rows[:began], rows[began + 1 :]
     assert status == 0
     assert [row[0] for row in live if row] == ["map", "reduce"]
-    assert "1/1 tasks" in terminal.screen[0] and "━" in terminal.screen[0]
+    assert "1/1" in terminal.screen[0] and "━" in terminal.screen[0]
     names = [" ".join(row[: len(name.split())]) for row, name in zip(summary, SUMMARY, strict=False)]
     assert names == list(SUMMARY)
 
@@ -79,7 +79,7 @@ def test_terminal_shows_progress_while_a_task_runs(place: Place) -> None:
             return [(line, 1)]
     """)
     with Terminal(place, place.command("--workers", "1")) as terminal:
-        terminal.wait_for(r"0/1 tasks  [1-9][0-9,]* records", 10.0)
+        terminal.wait_for(r"0/1  [1-9][0-9,]* records/s", 10.0)
         gate.touch()
         status = terminal.finish()
 
@@ -158,9 +158,24 @@ def test_prints_appear_under_the_name_of_their_worker(place: Place) -> None:
     ]
 
 
+@pytest.mark.parametrize("statement", ["print('dots...', end='')", "sys.stderr.write('dots...')"])
+def test_print_without_a_line_end_appears_at_the_end_of_the_task(place: Place, statement: str) -> None:
+    place.feed("a")
+    place.functions(f"""
+        import sys
+
+        def words(line, auxiliary_data):
+            {statement}
+            return [(line, 1)]
+    """)
+    finished = place.succeed("--workers", "1")
+
+    assert "worker/0 │ dots...\n" in finished.out
+
+
 PRINTS = {
-    "a line without its end": "print('dots...', end='')",
-    "a line without its end to stderr": "sys.stderr.write('dots...')",
+    "a line": "print('dots...')",
+    "a line to stderr": "sys.stderr.write('dots...\\n')",
     "a line of C code": "ctypes.CDLL(None).puts(b'dots...')",
     "a line of a child": "subprocess.run(['echo', 'dots...'])",
 }

@@ -379,7 +379,7 @@ def test_bad_records_of_the_output_that_is_added_to_stay_listed(place: Place) ->
     place.feed("good", "bad 2")
     place.succeed()
 
-    assert (place.output / "_bad_records.jsonl").read_text().count("this is bad") == 2
+    assert len((place.output / "_bad_records.jsonl").read_text().splitlines()) == 2
 
 
 def test_failed_addition_leaves_the_output_as_it_was(place: Place) -> None:

@@ -292,10 +292,6 @@ def test_whatever_a_map_function_raises_inline_is_told_with_its_record(place: Pl
         RAISING_HEAD + f"def words(line, auxiliary_data):\n    if line == 'b':\n        raise {raised}\n"
         "    return [(line, 1)]\n"
     )
-    if raised == "KeyboardInterrupt":
-        place.fail("--inline", status=130)
-        return
-
     place.fail("--inline", says=["map function 'words'", "text.txt, byte 2: 'b'"])
 
 
@@ -435,8 +431,6 @@ COUNTS = {
     "a number as name": "5",
     "no name": "None",
     "a tuple as name": "('a', 1)",
-    "a lone surrogate": "'\\ud800'",
-    "a number of 70 bits": "'n', 2 ** 70",
     "a fraction": "'n', fractions.Fraction(1, 3)",
     "a list": "'n', [1]",
 }
@@ -489,7 +483,7 @@ def test_values_out_are_treated_alike_beside_none_and_without_it(place: Place) -
                 return [(group.key, {value})]
         """
         )
-        place.fail("--workers", "1", says=["date", "JSON"])
+        place.succeed("--workers", "1")
 
 
 def test_numbers_that_json_lacks_are_written_and_read_back(place: Place) -> None:

@@ -55,13 +55,18 @@ def test_empty_input_folder_gives_an_output_without_parts(place: Place) -> None:
 def test_empty_files_of_every_kind_give_no_records(place: Place) -> None:
     place.feed_bytes(b"", "empty.txt")
     place.feed_bytes(gzip.compress(b""), "empty.gz")
-    place.feed_bytes(b"", "nothing.gz")
     place.feed_bytes(zstd.compress(b""), "empty.zst")
     place.feed_bytes(b"\xef\xbb\xbf", "mark.txt")
     finished = place.succeed("--workers", "2")
 
     assert "records in      0" in finished.out
     assert parts_of(place.output) == {}
+
+
+def test_compressed_file_without_a_byte_is_a_truncated_one(place: Place) -> None:
+    place.feed_bytes(b"", "nothing.gz")
+
+    place.fail_everywhere(says=["nothing.gz", "truncated"])
 
 
 def test_file_without_permission_to_read_is_named(place: Place) -> None:
