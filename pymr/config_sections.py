@@ -136,7 +136,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Declared(
             byte_size(minimum=1),
-            "Size of the pieces that input files are cut into, one map task each. Higher: fewer tasks, less "
+            "Most input of one map task; less where that gives every worker one. Higher: fewer tasks, less "
             "overhead. Lower: better balance, and less to do again after a failure.",
         ),
     ] = 64 * MIB

@@ -78,7 +78,7 @@ class UserFunctionError(RetryableError):
 
 
 class CorruptBlockError(RetryableError):
-    """A block does not have the bytes that were written; whoever wrote it has to write it again."""
+    """A block does not have the bytes that were written: a failing disk, or memory."""
 
 
 class DiskError(RetryableError):
