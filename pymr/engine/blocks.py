@@ -208,7 +208,9 @@ class BlockWriter:
         start = 0
         while start < len(keys):
             end = min(start + self.keys_per_block, len(keys))
+            written = self._offset
             self._write_block(Block(keys[start:end], lists[start:end], continues and end == len(keys)))
+            self.keys_per_block = self._aim(self.keys_per_block, end - start, self._offset - written)
             start = end
         self._keys += len(keys) - continues
 
@@ -235,7 +237,6 @@ class BlockWriter:
             return
         self._write(data)
         self._values += values
-        self.keys_per_block = self._aim(self.keys_per_block, len(block.keys), len(data))
         self._values_per_block = self._aim(self._values_per_block, values, len(data))
 
     def _aim(self, now: int, count: int, written_bytes: int) -> int:

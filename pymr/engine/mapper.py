@@ -26,10 +26,10 @@ def map_lines(function: MapFunction, lines: Iterable[str], auxiliary_data: Any) 
     return chain.from_iterable(map(function, lines, repeat(auxiliary_data)))
 
 
-def check_first(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, of which the first are looked at: the loop that gathers them only takes items apart,
-    and a str of two characters would pass for a pair."""
-    return chain(map(_checked, islice(items, _ITEMS_LOOKED_AT)), items)
+def first_checked(items: Iterator[Item]) -> Iterator[Item]:
+    """The first of `items`, which is left behind them, with a look at each: the loop that gathers items only
+    takes them apart, for which a str of two characters would pass for a pair."""
+    return map(_checked, islice(items, _ITEMS_LOOKED_AT))
 
 
 def _checked(item: Item) -> Item:

@@ -138,8 +138,11 @@ def _put_together(heads: list[tuple[Sequence[Key], Sequence[Sequence[Any]]]], or
             else:
                 items += [(key, value) for key, values in zip(keys, lists, strict=True) for value in values]
         return sort_items(items, order)
-    all_keys = [key for keys, _ in heads for key in keys]
-    all_lists = [values for _, lists in heads for values in lists]
+    all_keys: list[Key] = []
+    all_lists: list[Sequence[Any]] = []
+    for keys, lists in heads:
+        all_keys += keys
+        all_lists += lists
     return (group_columns if order.keys_recur else sort_columns)(all_keys, all_lists, order)
 
 

@@ -17,7 +17,7 @@ from pymr.engine.disk_sort import assemble_columns
 from pymr.engine.failures import TRACEBACK_CHARACTERS_MAX, describe, name_of, show_text
 from pymr.engine.inputs import InputFile, Split, group_splits, plan_splits
 from pymr.engine.keys import show
-from pymr.engine.mapper import check_first, map_failures, map_lines, map_lines_tolerantly
+from pymr.engine.mapper import first_checked, map_failures, map_lines, map_lines_tolerantly
 from pymr.engine.memory import MemoryBudget
 from pymr.engine.merge import merge_runs
 from pymr.engine.outputs import OutputWriter, Part, encode_lines
@@ -142,7 +142,8 @@ def run_map_task(context: JobContext, task: MapTask, directory: str, watch: Task
             items = map_lines_tolerantly(functions.map, lines, context.auxiliary_mapper, bad_records.add)
         else:
             items = map_lines(functions.map, lines, context.auxiliary_mapper)
-        shuffler.extend(check_first(items))
+        shuffler.extend(first_checked(items))
+        shuffler.extend(items)
         runs = shuffler.close()
     return MapOutput(
         tuple(runs),
