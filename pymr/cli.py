@@ -14,6 +14,7 @@ import click
 
 from pymr import __version__
 from pymr.errors import DefinitionError, Interrupted, PymrError
+from pymr.local.interruption import INTERRUPTING_SIGNALS
 
 if TYPE_CHECKING:
     from pymr.embedded import RunRequest
@@ -46,6 +47,8 @@ def main() -> NoReturn:
         status = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped", EXIT_INTERRUPTED)
+    for number in INTERRUPTING_SIGNALS:  # what was to be done is done; only the interpreter ends
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -198,13 +201,13 @@ def _state_of_output(request: RunRequest) -> str:
 def _take_signals() -> None:
     """Let the first SIGINT, SIGTERM or SIGHUP end the command in order. One that this process was told to
     ignore, as a shell does with SIGINT for a job in the background, stays ignored."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in INTERRUPTING_SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in INTERRUPTING_SIGNALS:
         signal.signal(number, lambda *_: None)  # further ones change nothing while the first is followed
     raise Interrupted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from pymr.engine.tasks import (
 from pymr.errors import OutputError, UserFunctionError
 from pymr.jobs import MapReduceJob
 from pymr.local.inline import InlineRun
+from pymr.local.interruption import uninterrupted
 from pymr.local.output_folder import OutputFolder
 from pymr.local.phases import Observer
 from pymr.local.run import LocalRun
@@ -97,7 +98,11 @@ def run_job(request: RunRequest, observer: Observer) -> RunSummary:
     """
     _refuse_output_in_input(request)
     clock = _Stopwatch()
-    with OutputFolder(request.output_dir) as folder, _executor(request, folder.scratch, observer) as executor:
+    with (
+        ExitStack() as at_the_end,
+        OutputFolder(request.output_dir) as folder,
+        _executor(request, folder.scratch, observer) as executor,
+    ):
         files = list_input_files(request.input_dirs)
         tasks = plan_map_tasks(files, _task_bytes(files, request))
         clock.lap("plan")
@@ -109,6 +114,8 @@ def run_job(request: RunRequest, observer: Observer) -> RunSummary:
         summary = _summarise(request, files, mapped, reduced)
         bad_records = [output.bad_records_path for output in mapped if output.bad_records_path]
         manifest = _manifest(request, summary)
+        # From here on it takes moments, and an interruption would tell of a success as if there were none.
+        at_the_end.enter_context(uninterrupted(discard=True))
         parts = folder.publish(reduced, bad_records, manifest, add=not request.job.delete_job_data)
         clock.lap("publish")
     return replace(summary, parts=tuple(parts), phase_seconds=clock.seconds)

@@ -8,6 +8,8 @@ import signal
 from pathlib import Path
 from secrets import token_hex
 
+from pymr.local.interruption import INTERRUPTING_SIGNALS
+
 RUN_VARIABLE = "PYMR_RUN"
 """In the environment of workers, and so of what functions start: a token of the run."""
 
@@ -55,7 +57,7 @@ def _guard(read_end: int, write_end: int, token: str) -> None:
     """The life of the guard; never returns."""
     try:
         os.setsid()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in INTERRUPTING_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         nothing = os.open(os.devnull, os.O_RDWR)
         for target in (0, 1, 2):

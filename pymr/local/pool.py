@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -15,8 +14,8 @@ from multiprocessing.connection import Connection, wait
 from pymr.engine.tasks import JobContext
 from pymr.errors import StartError, WorkerDiedError
 from pymr.local.guard import Guard
+from pymr.local.interruption import uninterrupted
 from pymr.local.process import (
-    INTERRUPTING_SIGNALS,
     PIPE_CLOSED_STATUS,
     Assignment,
     Done,
@@ -82,7 +81,7 @@ class Pool:
         self._load_context = load_context
         self._on_output = on_output
         self.workers: list[Worker] = []
-        with _uninterrupted():
+        with uninterrupted():
             self._guard = Guard()
             try:
                 for number in range(size):
@@ -122,12 +121,12 @@ class Pool:
 
     def kill(self, worker: Worker) -> None:
         """End a worker's process, with all that it started. `replace` puts another in its place."""
-        with _uninterrupted():
+        with uninterrupted():
             self._end_process(worker, patience_s=0.0)
 
     def replace(self, worker: Worker) -> None:
         """Fork another worker in the place of one, which is ended if it has not."""
-        with _uninterrupted():
+        with uninterrupted():
             place = self.workers.index(worker)
             del self.workers[place]
             self._end(worker)
@@ -135,7 +134,7 @@ class Pool:
 
     def close(self) -> None:
         """End every worker. What they printed last is still passed on."""
-        with _uninterrupted():
+        with uninterrupted():
             while self.workers:
                 self._end(self.workers.pop())
             self._guard.close()
@@ -233,18 +232,6 @@ class Pool:
 
 def _text(line: bytes) -> str:
     return line.decode("utf-8", "replace")
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold signals back: between a fork and the note of it, or a close and its, an interruption would lose
-    a process or close what has become another's. Nothing in here waits longer than a process takes to die.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTING_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait_for_end(pid: int, seconds_max: float) -> os.waitid_result | None:

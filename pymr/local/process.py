@@ -28,16 +28,16 @@ from pymr.engine.tasks import (
 )
 from pymr.errors import DefinitionError, PymrError, RetryableError
 from pymr.local.guard import RUN_VARIABLE
+from pymr.local.interruption import INTERRUPTING_SIGNALS
 
 REPORT_SECONDS = 0.1
 """How often a worker tells its progress. Lower: a livelier display; each report costs some 20 us."""
-
-INTERRUPTING_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 PIPE_CLOSED_STATUS = 74
 """With which a worker ends whose pipe to the parent is no longer open on its own side."""
 
 _PR_SET_PDEATHSIG = 1
+_IOLBF = 1  # of stdio.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,15 @@ def _leave_parent(connection: Connection, output_descriptor: int) -> None:
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         stream = open(descriptor, "w", buffering=1, closefd=False, errors="backslashreplace")  # noqa: SIM115
         setattr(sys, name, stream)
+    _buffer_lines_in_c()
     sys.breakpointhook = _refuse_breakpoint
+
+
+def _buffer_lines_in_c() -> None:
+    """Let C code print line by line as well, which the C library does on its own only on a terminal."""
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        library.setvbuf(ctypes.c_void_p.in_dll(library, "stdout"), None, _IOLBF, ctypes.c_size_t(0))
 
 
 def _close_other_descriptors(keep: int) -> None:
