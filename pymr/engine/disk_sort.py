@@ -11,7 +11,7 @@ from pymr.engine.disk_list import DiskList
 from pymr.engine.groups import Group
 from pymr.engine.keys import Key
 from pymr.engine.memory import MemoryBudget
-from pymr.engine.merge import FAN_IN_MAX, merge_runs
+from pymr.engine.merge import FAN_IN_MAX, fan_in_within, merge_runs
 from pymr.engine.shuffler import MAX_ITEMS, Shuffler
 from pymr.errors import disk_error
 
@@ -45,7 +45,7 @@ class DiskSort:
         except OSError as error:
             raise disk_error("making a folder in", directory or tempfile.gettempdir(), error) from error
         self._memory = MemoryBudget(memory_bytes)
-        self._fan_in_max = fan_in_max
+        self._fan_in_max = fan_in_within(memory_bytes, block_bytes, fan_in_max)
         self._block_bytes = block_bytes
         self._shuffler = Shuffler(
             f"{self._folder.name}/runs", 1, self._memory, max_items=max_items, block_bytes=block_bytes

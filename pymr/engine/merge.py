@@ -21,6 +21,14 @@ FAN_IN_MAX = 128
 """Default for the most runs merged at once; more of them add a pass over the disk."""
 
 
+def fan_in_within(memory_bytes: int, block_bytes: int, fan_in_max: int = FAN_IN_MAX) -> int:
+    """How many runs one merge may hold a block of each in memory: an eighth of the bound is for them.
+
+    A decoded block takes about eight times its encoded size (short strings, measured).
+    """
+    return min(fan_in_max, max(4, memory_bytes // 8 // (8 * block_bytes)))
+
+
 def merge_runs(
     runs: Sequence[Run],
     scratch_path: str,

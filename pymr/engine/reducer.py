@@ -21,6 +21,9 @@ ReduceFunction = Callable[[Any, Any], Iterable[Item]]
 AnyGroup = Group | SingleGroup | DiskGroup
 Columns = tuple[Sequence[Key], Sequence[Sequence[Any]]]
 
+_SORT_BLOCK_BYTES = 32 << 10
+"""Small blocks let more runs be merged at once within a small bound."""
+
 _EXPECTED = "it has to return an iterable of (key, value) pairs, such as [(group.key, value)]"
 
 
@@ -95,7 +98,9 @@ class GroupReader:
     def _sort_on_disk(self, values: DiskList) -> DiskList:
         items = ((value, value) for value in values)  # of equal values, such as 1 and True, both are kept
         memory_bytes = self._memory.limit_bytes
-        with DiskSort(items, directory=self._directory, memory_bytes=memory_bytes) as disk_sort:
+        with DiskSort(
+            items, directory=self._directory, memory_bytes=memory_bytes, block_bytes=_SORT_BLOCK_BYTES
+        ) as disk_sort:
             return DiskList(
                 chain.from_iterable(group.values for group in disk_sort), directory=self._directory
             )

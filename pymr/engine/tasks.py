@@ -19,7 +19,7 @@ from pymr.engine.inputs import InputFile, Split, group_splits, plan_splits
 from pymr.engine.keys import show
 from pymr.engine.mapper import first_checked, map_failures, map_lines, map_lines_tolerantly
 from pymr.engine.memory import MemoryBudget
-from pymr.engine.merge import merge_runs
+from pymr.engine.merge import fan_in_within, merge_runs
 from pymr.engine.outputs import OutputWriter, Part, encode_lines
 from pymr.engine.records import RecordReader
 from pymr.engine.reducer import (
@@ -187,7 +187,7 @@ def _read_groups(context: JobContext, task: ReduceTask, directory: str, watch: T
     blocks = merge_runs(
         task.runs,
         os.path.join(directory, "merged"),
-        fan_in_max=fan_in_within(context.memory_bytes, engine),
+        fan_in_max=fan_in_within(context.memory_bytes, engine.block_bytes, engine.merge_fan_in_max),
         block_codec=engine.block_codec,
         block_bytes=engine.block_bytes,
         on_block=watch.tick,
@@ -214,14 +214,6 @@ def _bad_output(
         except Exception:
             break
     return OutputError(f"{name}: {error}")
-
-
-def fan_in_within(memory_bytes: int, engine: EngineConfig) -> int:
-    """How many runs one merge may hold a block of each in memory: an eighth of the bound is for them.
-
-    A decoded block takes about eight times its encoded size (short strings, measured).
-    """
-    return max(4, min(engine.merge_fan_in_max, memory_bytes // 8 // (8 * engine.block_bytes)))
 
 
 class BadRecords:
