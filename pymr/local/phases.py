@@ -22,7 +22,6 @@ class Phase:
     done: int = 0
     done_units: tuple[int, int] = (0, 0)
     running_units: tuple[int, int] = (0, 0)
-    failed_attempts: int = 0
     started_at: float = field(default_factory=time.monotonic)
     ended_at: float | None = None
 

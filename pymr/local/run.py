@@ -83,7 +83,7 @@ class LocalRun:
                 self._start(worker, waiting.popleft())
             for event in self._pool.wait(TICK_SECONDS):
                 self._handle(event, phase, waiting, outputs)
-            self._check_timeouts(phase, waiting)
+            self._check_timeouts(waiting)
             if time.monotonic() - shown_at >= TICK_SECONDS:
                 phase.running_units = self._running_units()
                 self._observer.on_phase(phase)
@@ -120,7 +120,7 @@ class LocalRun:
         attempts = self._running.pop(worker, None)
         worker.assignment = None
         if outcome.error is not None:
-            self._handle_failure(worker, attempts, outcome, phase, waiting)
+            self._handle_failure(worker, attempts, outcome, waiting)
         elif attempts is not None and outcome.output is not None:
             outputs[attempts.name] = outcome.output
             phase.done += 1
@@ -132,7 +132,6 @@ class LocalRun:
         worker: Worker,
         attempts: _Attempts | None,
         outcome: Done,
-        phase: Phase,
         waiting: deque[_Attempts],
     ) -> None:
         error = outcome.error
@@ -144,14 +143,13 @@ class LocalRun:
         elif not isinstance(error, RetryableError) or attempts.count >= self._max_attempts:
             raise _final(error, attempts)
         else:
-            phase.failed_attempts += 1
             shutil.rmtree(attempts.folder, ignore_errors=True)  # the next attempt may need its space
             self._observer.on_failed_attempt(attempts.name, attempts.count, self._max_attempts, error)
             waiting.appendleft(attempts)
         if worker.has_ended:
             self._pool.replace(worker)
 
-    def _check_timeouts(self, phase: Phase, waiting: deque[_Attempts]) -> None:
+    def _check_timeouts(self, waiting: deque[_Attempts]) -> None:
         """End the workers whose task has not moved for too long, each at the cost of an attempt."""
         now = time.monotonic()
         for worker in self._pool.workers:
@@ -168,7 +166,7 @@ class LocalRun:
                 )
                 del self._running[worker]
                 self._pool.kill(worker)
-                self._handle_failure(worker, attempts, Done(None, error), phase, waiting)
+                self._handle_failure(worker, attempts, Done(None, error), waiting)
 
     def _running_units(self) -> tuple[int, int]:
         first = sum(worker.progress[0] for worker in self._running)
