@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -18,6 +19,7 @@ from pymr.config_sections import (
     MEMORY_BYTES_PER_WORKER_MIN,
     ClusterConfig,
     EngineConfig,
+    LaunchConfig,
     PeerConfig,
     RedisConfig,
     SchedulerConfig,
@@ -33,6 +35,7 @@ __all__ = [
     "MEMORY_BYTES_PER_WORKER_MIN",
     "ClusterConfig",
     "EngineConfig",
+    "LaunchConfig",
     "PeerConfig",
     "RedisConfig",
     "SchedulerConfig",
@@ -43,6 +46,7 @@ __all__ = [
     "is_loopback",
     "load_config",
     "machine_memory_bytes",
+    "managed_redis_socket",
     "memory_bytes_per_worker",
     "parse_bytes",
 ]
@@ -50,6 +54,8 @@ __all__ = [
 # The part of a machine's memory that its workers have together, unless the configuration says otherwise.
 _WORKERS_SHARE_OF_MEMORY = 1 / 4
 _CGROUP_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+_SOCKET_PATH_BYTES_MAX = 100
 
 _INTRODUCTION = (
     "# A cluster of pymr. A setting that is commented out has the value shown, unless its comment says",
@@ -61,6 +67,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "scheduler": SchedulerConfig,
     "storage": StorageConfig,
     "security": SecurityConfig,
+    "launch": LaunchConfig,
 }
 
 
@@ -77,6 +84,7 @@ def load_config(path: str | None = None, overrides: Mapping[str, str] | None = N
     values, found = _check(given)
     problems += found
     problems += _peer_problems(values["peers"], folder, has_keys=bool(values["security"].get("keys_dir")))
+    problems += _managed_redis_problems(values, given)
     if problems:
         raise ConfigError(path or "configuration", tuple(problems))
     return _build(values, folder, path)
@@ -111,12 +119,30 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def cluster_toml(cluster_name: str, peers: Sequence[PeerConfig]) -> str:
-    """A commented cluster.toml of `peers`, with every other setting commented out at its default."""
+def managed_redis_socket(directory: str) -> str:
+    """The socket of a managed Redis: in its folder; where that makes it too long, in a folder for temporary
+    files. As `pymr.private_redis` has it."""
+    path = os.path.join(directory, "redis.sock")
+    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX:
+        return path
+    import tempfile
+    from hashlib import sha256
+
+    name = sha256(os.fsencode(directory)).hexdigest()[:16]
+    return os.path.join(tempfile.gettempdir(), f"pymr-{os.getuid()}-{name}", "redis.sock")
+
+
+def cluster_toml(
+    cluster_name: str, peers: Sequence[PeerConfig], settings: Mapping[str, Mapping[str, Any]] | None = None
+) -> str:
+    """A commented cluster.toml of `peers`, with every other setting commented out at its default.
+
+    settings: those that are set, by section, such as {"redis": {"managed": True}}.
+    """
     lines = [*_INTRODUCTION, *field_lines(declared_fields(ClusterConfig), {"name": cluster_name})]
     for section, declaring in _SECTIONS.items():
         lines += ["", heading(section), f"[{section}]"]
-        lines += field_lines(declared_fields(declaring), {})
+        lines += field_lines(declared_fields(declaring), (settings or {}).get(section, {}))
     lines += ["", heading("peers")]
     fields = declared_fields(PeerConfig)
     lines += [comment for field in fields for comment in comment_lines(f"{field.name}: {field.doc}")]
@@ -220,6 +246,23 @@ def _peer_problems(peers: Sequence[Mapping[str, Any]], folder: Path, *, has_keys
     return problems
 
 
+def _managed_redis_problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[Problem]:
+    """What cannot stand beside a managed Redis, which listens on a socket in a folder of this machine."""
+    if not values["redis"].get("managed"):
+        return []
+    problems = [
+        Problem(f"redis.{name}", given["redis"][name], "must be left out with redis.managed")
+        for name in ("url", "password_file")
+        if given["redis"].get(name) is not None
+    ]
+    hosts = [peer["host"] for peer in values["peers"] if peer.get("host")]
+    machines = {"here" if is_loopback(host) else host for host in hosts}
+    if len(machines) > 1:
+        reason = "serves the peers of one machine only; set redis.url to a Redis that all can reach"
+        problems.append(Problem("redis.managed", True, reason))
+    return problems
+
+
 def _owned_alone(peer: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, tuple[object, ...]]]:
     """(setting, what it claims) for each thing that no other peer may claim as well."""
     host = peer.get("host")
@@ -239,9 +282,16 @@ def _build(values: dict[str, Any], folder: Path, source: str | None) -> ClusterC
     for table, setting in [*tables, *((peer, "data_dir") for peer in values["peers"])]:
         if table[setting] is not None:
             table[setting] = _absolute(table[setting], folder)
+    _locate_managed_redis(values["redis"], folder)
     sections = {section: declaring(**values[section]) for section, declaring in _SECTIONS.items()}
     peers = tuple(PeerConfig(**peer) for peer in values["peers"])
     return ClusterConfig(**{**values, **sections, "peers": peers, "source": source})
+
+
+def _locate_managed_redis(redis: dict[str, Any], folder: Path) -> None:
+    if redis["managed"]:
+        redis["directory"] = _absolute(redis["directory"], folder)
+        redis["url"] = f"unix://{quote(managed_redis_socket(redis['directory']))}"
 
 
 def _absolute(path: str, folder: Path) -> str:

@@ -14,8 +14,10 @@ from pymr.kinds import (
     Kind,
     SecretError,
     absolute_path,
+    boolean,
     check_text,
     choice,
+    command_line,
     integer,
     list_of,
     number,
@@ -85,6 +87,18 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True):
             example="redis.password",
         ),
     ] = None
+    managed: Annotated[
+        bool,
+        Declared(
+            boolean(),
+            "true: `pymr cluster start` starts a Redis of this cluster's own, and `pymr cluster stop` stops "
+            "it; url is left out then. All peers are on this machine.",
+        ),
+    ] = False
+    directory: Annotated[
+        str,
+        Declared(text(), "The folder of a managed Redis, relative to this file's folder."),
+    ] = "redis"
 
 
 class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,6 +210,14 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
             "workers.",
         ),
     ] = 1
+    machine_grace_seconds: Annotated[
+        float,
+        Declared(
+            number(above=0),
+            "How long a run waits for a machine that is gone and has what nobody else has; then it fails, "
+            "naming it. Higher: more time to mend the machine. Lower: the queue goes on sooner.",
+        ),
+    ] = 1800.0
 
 
 class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,6 +254,29 @@ class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
 
 
+class LaunchConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How `pymr cluster start` reaches the other machines; pymr and this file are there already."""
+
+    ssh_command: Annotated[
+        str,
+        Declared(
+            command_line(must_hold="{host}"),
+            "The command that runs another on a peer's host; {host} becomes that. No shell reads it here.",
+        ),
+    ] = "ssh -o BatchMode=yes {host}"
+    remote_config: Annotated[
+        str | None,
+        Declared(
+            absolute_path(),
+            "Where the cluster.toml is on the other machines. Left out: at the same path as here.",
+            example="/etc/pymr/cluster.toml",
+        ),
+    ] = None
+    remote_command: Annotated[
+        str, Declared(command_line(), "What starts a peer on the other machines; its options follow it.")
+    ] = "pymr-peer"
+
+
 class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A whole cluster.toml. Its relative paths have become absolute ones.
 
@@ -248,4 +293,5 @@ class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: SchedulerConfig = SchedulerConfig()
     storage: StorageConfig = StorageConfig()
     security: SecurityConfig = SecurityConfig()
+    launch: LaunchConfig = LaunchConfig()
     source: str | None = None

@@ -78,11 +78,42 @@ class UserFunctionError(RetryableError):
 
 
 class CorruptBlockError(RetryableError):
-    """A block does not have the bytes that were written: a failing disk, or memory."""
+    """A block does not have the bytes that were written: a failing disk, or memory. path: of its file."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class DamagedFileError(RetryableError):
+    """A file in which pymr keeps its own affairs (a plan, an index) does not have the bytes it wrote."""
 
 
 class DiskError(RetryableError):
-    """The disk refused a read or a write (full, failing, read-only)."""
+    """The disk refused a read or a write (full, failing, read-only). path: of what, where that is one."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class MissingSegmentError(RetryableError):
+    """A map output that a reduce task needs is gone or damaged: its map task has to be done again.
+
+    task, attempt: whose output. path: the file at fault, which may be a copy of it. missing: both, as the
+    AttemptId that is reported. It does not count against the task that needed it.
+    """
+
+    is_counted = False
+
+    def __init__(
+        self, message: str, task: str = "", attempt: str = "", path: str = "", missing: object = None
+    ) -> None:
+        super().__init__(message)
+        self.task = task
+        self.attempt = attempt
+        self.path = path
+        self.missing = missing
 
 
 class OutputError(FatalError):
@@ -118,4 +149,4 @@ def disk_error(action: str, path: str, error: OSError) -> DiskError:
     """The DiskError for an OSError met while doing `action` (a verb in -ing form) on `path`."""
     reason = error.strerror or str(error)
     hint = _DISK_HINTS.get(error.errno or 0)
-    return DiskError(f"{action} {path} failed: {reason}" + (f"; {hint}" if hint else ""))
+    return DiskError(f"{action} {path} failed: {reason}" + (f"; {hint}" if hint else ""), path)

@@ -139,6 +139,24 @@ def absolute_path() -> Kind:
     return Kind("absolute path", check)
 
 
+def command_line(*, must_hold: str = "") -> Kind:
+    """A command and its arguments, as a shell would split them. must_hold: what has to stand in one."""
+
+    def check(value: object) -> str:
+        import shlex  # few files hold one
+
+        kept = check_text(value)
+        try:
+            words = shlex.split(kept)
+        except ValueError as error:
+            raise ValueError(f"must be a command that can be split into words: {error}") from None
+        if not words or not any(must_hold in word for word in words):
+            raise ValueError(f"must hold {must_hold}" if words else "must not be empty")
+        return kept
+
+    return Kind("command line", check)
+
+
 def choice(*choices: str) -> Kind:
     listed = ", ".join(choices)
 

@@ -14,6 +14,7 @@ from pymr.config import (
     MEMORY_BYTES_PER_WORKER_MIN,
     ClusterConfig,
     EngineConfig,
+    LaunchConfig,
     PeerConfig,
     RedisConfig,
     SchedulerConfig,
@@ -29,6 +30,7 @@ from pymr.config import (
 )
 from pymr.errors import ConfigError
 from pymr.fields import declared_fields
+from pymr.private_redis import PrivateRedis
 
 REPOSITORY = Path(__file__).parents[2]
 SECTION_CLASSES: list[type[msgspec.Struct]] = [
@@ -38,6 +40,7 @@ SECTION_CLASSES: list[type[msgspec.Struct]] = [
     SchedulerConfig,
     StorageConfig,
     SecurityConfig,
+    LaunchConfig,
 ]
 PEER = '[[peers]]\nname = "a"\nworkers = 1\ndata_dir = "data/a"\n'
 
@@ -267,6 +270,53 @@ def test_which_hosts_are_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
 
 
+# ---- a managed Redis, and how peers are launched
+
+
+def test_a_managed_redis_listens_in_its_folder_beside_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "a b"
+    folder.mkdir()
+    redis = load_text(folder, "[redis]\nmanaged = true\n" + PEER).redis
+
+    assert redis.directory == str(folder / "redis")
+    assert redis.url == f"unix://{tmp_path}/a%20b/redis/redis.sock"
+
+
+@pytest.mark.parametrize("name", ["short", "long" * 40])
+def test_a_managed_redis_is_where_it_is_looked_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    redis = load_text(tmp_path / name, "[redis]\nmanaged = true\n" + PEER).redis
+
+    assert redis.url == PrivateRedis(redis.directory).url
+
+
+def test_a_managed_redis_has_no_address_or_password_of_its_own(tmp_path: Path) -> None:
+    text = '[redis]\nmanaged = true\nurl = "redis://localhost:6379/0"\npassword_file = "p"\n'
+
+    assert set(problems_of(tmp_path, text)) == {"redis.url", "redis.password_file"}
+
+
+def test_a_managed_redis_serves_one_machine(tmp_path: Path) -> None:
+    def text(*hosts: str) -> str:
+        peers = [
+            f'[[peers]]\nname = "p{number}"\nhost = "{host}"\nworkers = 1\ndata_dir = "data/{number}"\n'
+            f"control_port = {7000 + 2 * number}\ndata_port = {7001 + 2 * number}\n"
+            for number, host in enumerate(hosts)
+        ]
+        return "\n".join(["[redis]\nmanaged = true\n[security]\nkeys_dir = 'keys'", *peers])
+
+    assert problems_of(tmp_path, text("127.0.0.1", "127.0.0.2", "localhost")) == {}
+    assert problems_of(tmp_path, text("ant", "ant")) == {}
+    assert set(problems_of(tmp_path, text("ant", "bee"))) == {"redis.managed"}
+
+
+@pytest.mark.parametrize("command", ["ssh", "ssh '{host}", ""])
+def test_a_launch_command_that_cannot_be_used_is_refused(tmp_path: Path, command: str) -> None:
+    problems = problems_of(tmp_path, f'[launch]\nssh_command = "{command}"\n')
+
+    assert set(problems) == {"launch.ssh_command"}
+
+
 # ---- the file in the repository, and written files
 
 
@@ -298,6 +348,15 @@ def test_a_written_file_shows_every_setting_and_loads_as_the_defaults(tmp_path: 
     assert load_text(tmp_path, text).peers == (PeerConfig(name="a", workers=3, data_dir="/data"),)
     assert load_text(tmp_path, text).engine == EngineConfig()
     assert load_text(tmp_path, commented_in).engine.memory_bytes_per_worker == 256 * MIB
+
+
+def test_a_written_file_has_the_settings_that_were_asked_for(tmp_path: Path) -> None:
+    peers = [PeerConfig(name="a", workers=3, data_dir="data/a")]
+    text = cluster_toml("mine", peers, {"redis": {"managed": True}, "security": {"keys_dir": "keys"}})
+    config = load_text(tmp_path, text)
+
+    assert config.redis.managed
+    assert config.security.keys_dir == str(tmp_path / "keys")
 
 
 def test_every_setting_is_declared_and_its_default_passes_its_own_check() -> None:

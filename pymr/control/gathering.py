@@ -1,0 +1,113 @@
+"""Gathering: which segments a peer has to pull for its partitions, and when a partition is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from pymr.protocol import AttemptId, ShuffleReport, Source
+
+
+class Gathering:
+    """The segments of one run for the partitions that are reduced on one peer.
+
+    is_near: whether the data folder of a peer can be read directly, being on this host.
+    """
+
+    def __init__(self, run_id: str, is_near: Callable[[str], bool]) -> None:
+        self._run_id = run_id
+        self._is_near = is_near
+        self._homes: frozenset[int] = frozenset()
+        self._sources: dict[int, Source] = {}
+        self._total: int | None = None
+        self._missing: dict[int, set[Source]] = {}
+        self._lost: dict[Source, AttemptId] = {}
+        self._known = 0
+        self._fetched = self._fetched_bytes = 0
+
+    def begin_epoch(self) -> None:
+        """Another leader announces the sources anew, in an order of its own."""
+        self._known = 0
+
+    def announce(self, start: int, sources: Iterable[Source], total: int) -> list[tuple[int, list[Source]]]:
+        """Learn of map outputs; returns what to fetch, by partition. A gap in the announcements is passed over
+        until what lies in it has come."""
+        self._total = total
+        if start > self._known:
+            return []
+        news = []
+        for source in list(sources)[self._known - start :]:
+            self._known += 1
+            before = self._sources.get(source.task)
+            if before == source:
+                continue
+            if before is not None:
+                self._drop(before)
+            self._sources[source.task] = source
+            if not self._is_near(source.peer):
+                news.append(source)
+        return self._want(self._homes, news)
+
+    def settle(self, homes: Iterable[int]) -> list[tuple[int, list[Source]]]:
+        """Learn which partitions are reduced here; returns what to fetch for new ones."""
+        before, self._homes = self._homes, frozenset(homes)
+        for partition in before - self._homes:
+            self._missing.pop(partition, None)
+        distant = [source for source in self._sources.values() if not self._is_near(source.peer)]
+        return self._want(self._homes - before, distant)
+
+    def _want(self, homes: Iterable[int], sources: list[Source]) -> list[tuple[int, list[Source]]]:
+        if not sources:
+            return []
+        for partition in homes:
+            self._missing.setdefault(partition, set()).update(sources)
+        return [(partition, sources) for partition in sorted(homes)]
+
+    def _drop(self, source: Source) -> None:
+        self._lost.pop(source, None)
+        for missing in self._missing.values():
+            missing.discard(source)
+
+    def fetched(self, source: Source, partition: int, size_bytes: int) -> None:
+        """A segment has come."""
+        missing = self._missing.get(partition)
+        if missing is not None and source in missing:
+            missing.discard(source)
+            self._fetched += 1
+            self._fetched_bytes += size_bytes
+
+    def lose(self, source: Source) -> None:
+        """The owner of an output does not have it: the leader is told until another takes its place."""
+        if self._sources.get(source.task) == source:
+            task = f"map-{source.task:05d}"
+            self._lost[source] = AttemptId(self._run_id, task, source.attempt)
+
+    def is_complete(self, partition: int) -> bool:
+        """Whether all map outputs are known, and those of other hosts are here, for a partition."""
+        return (
+            partition in self._homes
+            and self._total is not None
+            and len(self._sources) == self._total
+            and not self._missing.get(partition)
+            and not self._lost
+        )
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether an output of every map task has been announced in this epoch."""
+        return self._total is not None and self._known >= self._total
+
+    def in_order(self) -> tuple[Source, ...]:
+        """All sources, in the order of their map tasks."""
+        return tuple(self._sources[task] for task in sorted(self._sources))
+
+    def report(self) -> ShuffleReport:
+        """How far it is."""
+        left = sum(map(len, self._missing.values()))
+        return ShuffleReport(
+            self._run_id,
+            self._known,
+            self._fetched,
+            self._fetched + left,
+            self._fetched_bytes,
+            tuple(self._lost.values()),
+        )

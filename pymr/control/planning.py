@@ -1,0 +1,100 @@
+"""Planning: what a run consists of, from what the peers of each host find as its input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymr.control.liveness import Peer
+from pymr.control.phases import Run
+from pymr.control.placement import place_partitions
+from pymr.control.records import HostPlan, RunPlan, SavePlan
+from pymr.control.running import end, wait_for_machines
+from pymr.protocol import PlanOrder, PlanReport
+
+if TYPE_CHECKING:
+    from pymr.control.leadership import Leader
+
+ANY_HOST = ""
+"""Stands for whichever host plans the folders that all of them share."""
+
+
+def advance(leader: Leader, run: Run) -> None:
+    """When every host has planned its part, put the plan together and have it saved."""
+    wanted = _wanted(leader, run)
+    missing = [host for host, shared in wanted if (host, shared) not in run.plans]
+    if missing:
+        gone = [host for host in missing if host != ANY_HOST and leader.is_gone(host)]
+        wait_for_machines(leader, run, gone, "its input cannot be listed")
+        return
+    wait_for_machines(leader, run, [], "")
+    homes = [peer.facts for peer in leader.peers.values() if peer.takes_work]
+    if not homes:
+        return
+    hosts, first = [], 0
+    for host, shared in wanted:
+        peer, report = run.plans[host, shared]
+        hosts.append(HostPlan(host, peer, first, report.tasks, report.bytes, report.files, shared))
+        first += report.tasks
+    partitions = run.record.fields.get("partitions")
+    if not isinstance(partitions, int):
+        partitions = sum(peer.facts.workers for peer in leader.peers.values())
+    run.begin_tasks(RunPlan(tuple(hosts), partitions, place_partitions(partitions, homes)))
+    run.stage = "saving"
+    assert run.plan is not None
+    leader.write(SavePlan(run.run_id, run.plan))
+
+
+def saved(leader: Leader, run: Run) -> None:
+    """The plan is in Redis: its tasks may be given out."""
+    run.stage = "tasks"
+    run.enter_phase("map" if run.maps_left else "shuffle", leader.now)
+    leader.owe_everybody()
+
+
+def orders(leader: Leader, peer: Peer) -> tuple[PlanOrder, ...]:
+    """The plans that a peer has to make: the first one alive of a host does it for all of them."""
+    return tuple(
+        PlanOrder(
+            run.run_id,
+            sum(one.facts.workers for one in leader.alive(None if shared else host)),
+            shared,
+        )
+        for run in leader.runs.values()
+        if run.stage == "planning"
+        for host, shared in _wanted(leader, run)
+        if (host, shared) not in run.plans and _planner(leader, host) is peer
+    )
+
+
+def take(leader: Leader, peer: Peer, report: PlanReport) -> None:
+    """A peer has planned its host's part of a run."""
+    run = leader.runs.get(report.run_id)
+    if run is None or run.stage != "planning":
+        return
+    key = (ANY_HOST if report.shared else peer.host, report.shared)
+    if key in run.plans or key not in _wanted(leader, run):
+        return
+    if report.error:
+        end(leader, run, "failed", report.error)
+    else:
+        run.plans[key] = (peer.name, report)
+
+
+def _planner(leader: Leader, host: str) -> Peer | None:
+    peers = (one for one in leader.alive(host or None) if one.has_inventory)
+    return next(peers, None)
+
+
+def _wanted(leader: Leader, run: Run) -> list[tuple[str, bool]]:
+    """(host, shared) of every plan that a run consists of, in the order of its map tasks."""
+    folders = run.record.fields.get("input_dirs")
+    names = [str(name) for name in folders] if isinstance(folders, list | tuple) else []
+    shared = [name for name in names if _is_shared(leader, name)]
+    hosts = dict.fromkeys(peer.host for peer in leader.peers.values())
+    own = [(host, False) for host in hosts] if len(shared) < len(names) else []
+    return own + [(ANY_HOST, True)] * bool(shared)
+
+
+def _is_shared(leader: Leader, folder: str) -> bool:
+    roots = leader.settings.shared
+    return any(folder == root or folder.startswith(root.rstrip("/") + "/") for root in roots)

@@ -1,0 +1,54 @@
+"""Reporting: the parts of a peer's report that tell of its attempts and workers. Part of `following`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pymr.control.slots import Attempt, Slots
+from pymr.protocol import AttemptId, HeldRun, RunningAttempt, WorkerReport, WorkerState
+
+
+def running_attempts(slots: Slots) -> tuple[RunningAttempt, ...]:
+    """Every attempt that was given and has not ended."""
+    return tuple(
+        RunningAttempt(id, one.assignment.slot, _state(slots, id, one), one.done)
+        for id, one in slots.attempts.items()
+    )
+
+
+def worker_reports(slots: Slots) -> tuple[WorkerReport, ...]:
+    """Every slot that has a process, in their order."""
+    return tuple(_worker_report(slots, number) for number in sorted(slots.workers))
+
+
+def inventory(held: Mapping[AttemptId, str]) -> tuple[HeldRun, ...]:
+    """The finished attempts on the disk, by run."""
+    by_run: dict[str, list[tuple[str, str, str]]] = {}
+    for attempt, digest in held.items():
+        by_run.setdefault(attempt.run_id, []).append((attempt.task, attempt.attempt, digest))
+    return tuple(HeldRun(run_id, tuple(attempts)) for run_id, attempts in by_run.items())
+
+
+def _worker_report(slots: Slots, number: int) -> WorkerReport:
+    slot = slots.workers[number]
+    attempt = slots.attempt_in(number)
+    if attempt is None:
+        waiting = next((one for one in slots.attempts.values() if one.assignment.slot == number), None)
+        state: WorkerState = "idle" if slot.is_ready else "starting"
+        if waiting is not None and slot.is_ready:
+            state = "shuffle"
+        task = waiting.assignment.id.task if waiting else ""
+        return WorkerReport(number, slot.pid, state, slot.run_id, task, (0, 0))
+    id = attempt.assignment.id
+    return WorkerReport(number, slot.pid, _state(slots, id, attempt), slot.run_id, id.task, attempt.done)
+
+
+def _state(slots: Slots, id: AttemptId, one: Attempt) -> WorkerState:
+    if one.is_halted:
+        return "breakpoint"
+    if id.task.startswith("map-"):
+        return "map" if one.is_given else "starting"
+    if one.is_given:
+        return "reduce" if one.done[0] else "sort"
+    slot = slots.workers.get(one.assignment.slot)
+    return "shuffle" if slot is not None and slot.is_ready else "starting"

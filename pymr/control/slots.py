@@ -1,0 +1,261 @@
+"""Slots: the attempts that a peer was given, the workers that do them, and what came of them. Part of
+`following`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pymr.control.duties import (
+    EndWorker,
+    GiveMap,
+    GiveReduce,
+    Held,
+    PeerCommand,
+    PeerEvent,
+    RemoveAttempt,
+    StartWorker,
+    TaskEnded,
+    WorkerEnded,
+    WorkerHalted,
+    WorkerMoved,
+    WorkerReady,
+    WorkerStarted,
+)
+from pymr.control.gathering import Gathering
+from pymr.protocol import (
+    Acknowledged,
+    Assignment,
+    AttemptId,
+    AttemptResult,
+    Failure,
+    MapOutcome,
+    Outcome,
+    PlanReport,
+    RunOrder,
+)
+
+_TASK_TIMEOUT_S = 600.0
+
+
+@dataclass(slots=True)
+class Attempt:
+    """An attempt that this peer was given and has not ended. progress_at: when it last moved."""
+
+    assignment: Assignment
+    progress_at: float
+    is_given: bool = False  # to its worker
+    is_halted: bool = False
+    done: tuple[int, int] = (0, 0)
+
+
+@dataclass(slots=True)
+class Slot:
+    """A worker slot with a process. attempt: what its process is doing."""
+
+    run_id: str
+    pid: int = 0
+    is_ready: bool = False
+    attempt: AttemptId | None = None
+
+
+@dataclass(slots=True)
+class KnownRun:
+    """A run as this peer knows it. plans: by `shared`; None while one is being made."""
+
+    order: RunOrder
+    gathering: Gathering
+    is_prepared: bool = False
+    failure: Failure | None = None
+    plans: dict[bool, PlanReport | None] = field(default_factory=dict)
+
+    @property
+    def task_timeout_s(self) -> float:
+        value = self.order.fields.get("task_timeout_seconds")
+        return float(value) if isinstance(value, int | float) else _TASK_TIMEOUT_S
+
+
+class Slots:
+    """The worker slots of a peer.
+
+    runs: those the peer knows now; kept up to date by the caller. held: finished attempts found on the disk.
+    emit: takes commands, in the order in which to carry them out.
+    is_news: something has happened that the leader is to hear of at once; the caller puts it back.
+    """
+
+    def __init__(
+        self,
+        peer: str,
+        runs: Mapping[str, KnownRun],
+        held: Sequence[Held],
+        emit: Callable[[PeerCommand], None],
+    ) -> None:
+        self.attempts: dict[AttemptId, Attempt] = {}
+        self.workers: dict[int, Slot] = {}
+        self.results = {one.result.id: one.result for one in held}
+        self.held = {one.result.id: one.digest for one in held}
+        self.running_version = 0
+        self.is_news = False
+        self._peer = peer
+        self._runs = runs
+        self._emit = emit
+
+    # -- what the leader wants
+
+    def take(self, assignment: Assignment, now: float) -> None:
+        """Begin an attempt, unless it is known, or another has its slot."""
+        attempt, slot = assignment.id, assignment.slot
+        if attempt in self.attempts or attempt in self.results or attempt in self.held:
+            return
+        if any(one.assignment.slot == slot for one in self.attempts.values()):
+            return  # a slot does one thing at a time; the leader sees that this is not among what runs
+        self.attempts[attempt] = Attempt(assignment, now)
+        self.running_version += 1
+        self.is_news = True
+
+    def cancel(self, attempt: AttemptId) -> None:
+        """End an attempt that is no longer wanted; nothing is left of it."""
+        if attempt in self.attempts:
+            self._drop(attempt)
+            self._emit(RemoveAttempt(attempt))
+            self.is_news = True
+
+    def acknowledge(self, acknowledged: Acknowledged) -> None:
+        """The leader has dealt with a result: it need not be told again."""
+        if self.results.pop(acknowledged.id, None) is not None and not acknowledged.keep:
+            self.held.pop(acknowledged.id, None)
+            self._emit(RemoveAttempt(acknowledged.id))
+
+    def end_run(self, run_id: str) -> None:
+        """Forget all there is of a run, and end its workers. Its files are for the caller to remove."""
+        for attempt in [one for one in self.attempts if one.run_id == run_id]:
+            self._drop(attempt)
+        for number in [number for number, one in self.workers.items() if one.run_id == run_id]:
+            self._end_worker(number)
+        for attempt in [one for one in self.results if one.run_id == run_id]:
+            del self.results[attempt]
+        for attempt in [one for one in self.held if one.run_id == run_id]:
+            del self.held[attempt]
+
+    def run_ids(self) -> set[str]:
+        """Runs of which there is anything here."""
+        return {attempt.run_id for attempt in self.held} | {attempt.run_id for attempt in self.attempts}
+
+    def _drop(self, attempt: AttemptId) -> None:
+        """Forget an attempt, and end the worker that is at it."""
+        one = self.attempts.pop(attempt)
+        self.running_version += 1
+        slot = self.workers.get(one.assignment.slot)
+        if slot is not None and slot.attempt == attempt:
+            self._end_worker(one.assignment.slot)
+
+    def _end_worker(self, number: int) -> None:
+        del self.workers[number]
+        self._emit(EndWorker(number))
+
+    # -- starting
+
+    def start(self, now: float) -> None:
+        """Start what can be started: workers for attempts, and tasks in workers that are ready."""
+        for attempt, one in list(self.attempts.items()):
+            if not one.is_given:
+                self._start(attempt, one, now)
+
+    def _start(self, attempt: AttemptId, one: Attempt, now: float) -> None:
+        run = self._runs[attempt.run_id]
+        if not run.is_prepared:
+            one.progress_at = now
+            return
+        if run.failure is not None:
+            self._finish(attempt, run.failure)
+            return
+        number = one.assignment.slot
+        slot = self.workers.get(number)
+        if slot is not None and slot.run_id != attempt.run_id:
+            self._end_worker(number)
+            slot = None
+        if slot is None:
+            self.workers[number] = Slot(attempt.run_id)
+            self._emit(StartWorker(number, run.order))
+            one.progress_at = now
+        elif slot.is_ready and slot.attempt is None and self._give(run, number, attempt, one):
+            slot.attempt, one.is_given, one.progress_at = attempt, True, now
+            self.is_news = True
+
+    def _give(self, run: KnownRun, number: int, attempt: AttemptId, one: Attempt) -> bool:
+        if attempt.task.startswith("map-"):
+            self._emit(GiveMap(number, one.assignment))
+            return True
+        partition = int(attempt.task.removeprefix("reduce-"))
+        if not run.gathering.is_complete(partition):
+            return False
+        self._emit(GiveReduce(number, attempt, partition, run.gathering.in_order()))
+        return True
+
+    # -- what workers do
+
+    def take_event(self, event: PeerEvent, now: float) -> None:
+        """Something has happened to a worker. What comes of a worker that was ended does nothing."""
+        match event:
+            case WorkerStarted(number, pid):
+                if number in self.workers:
+                    self.workers[number].pid = pid
+            case WorkerReady(number):
+                if number in self.workers:
+                    self.workers[number].is_ready = True
+            case WorkerMoved(number, done):
+                attempt = self.attempt_in(number)
+                if attempt is not None:
+                    attempt.done, attempt.progress_at = done, now
+            case WorkerHalted(number, is_halted):
+                attempt = self.attempt_in(number)
+                if attempt is not None:
+                    attempt.is_halted, attempt.progress_at = is_halted, now
+                    self.is_news = True
+            case TaskEnded(number, id, outcome):
+                slot = self.workers.get(number)
+                if slot is not None and slot.attempt == id:
+                    slot.attempt = None
+                if id in self.attempts:
+                    self._finish(id, outcome)
+            case WorkerEnded(number, failure):
+                self.workers.pop(number, None)
+                for id, attempt in list(self.attempts.items()):
+                    if attempt.assignment.slot == number:
+                        self._finish(id, failure)
+
+    def _finish(self, attempt: AttemptId, outcome: Outcome) -> None:
+        one = self.attempts.pop(attempt)
+        self.running_version += 1
+        self.results[attempt] = AttemptResult(attempt, outcome, one.assignment.slot)
+        if not isinstance(outcome, Failure):
+            self.held[attempt] = outcome.digest if isinstance(outcome, MapOutcome) else ""
+        self.is_news = True
+
+    def attempt_in(self, number: int) -> Attempt | None:
+        """What the worker of a slot is doing."""
+        slot = self.workers.get(number)
+        return self.attempts.get(slot.attempt) if slot is not None and slot.attempt is not None else None
+
+    def check_timeouts(self, now: float) -> None:
+        """End workers whose task has not moved for too long, each at the cost of an attempt."""
+        for id, attempt in list(self.attempts.items()):
+            slot = self.workers.get(attempt.assignment.slot)
+            if slot is None or attempt.is_halted or (slot.is_ready and slot.attempt != id):
+                continue
+            timeout_s = self._runs[id.run_id].task_timeout_s
+            if now - attempt.progress_at > timeout_s:
+                name = f"{self._peer}/{attempt.assignment.slot}"
+                self._end_worker(attempt.assignment.slot)
+                self._finish(id, _timeout(id, name, timeout_s, is_ready=slot.is_ready))
+
+
+def _timeout(id: AttemptId, worker: str, timeout_s: float, *, is_ready: bool) -> Failure:
+    if is_ready:
+        what = f"made no progress on {id.task}"
+        why = "an endless loop in a function, or one record that takes so long"
+    else:
+        what = "did not get ready"
+        why = "the modules of the project take that long to import, or for ever"
+    text = f"{worker} {what} for {timeout_s:g} s (task_timeout_seconds): {why}"
+    return Failure("TaskTimeoutError", text)

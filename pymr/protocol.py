@@ -1,0 +1,352 @@
+"""What peers say to each other: a Report from a peer to its leader, Orders from the leader to a peer.
+
+Both are whole pictures, numbered and repeated: one that is lost, doubled or late changes nothing. See
+docs/architecture.md. Consoles speak `pymr.requests`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+
+REPORT_SECONDS = 0.5
+"""A peer reports this often, and at once when something has changed. Lower: more load on the leader."""
+
+SUSPECT_SECONDS = 2.0
+"""A peer not heard for this long gets no new work."""
+
+DEAD_SECONDS = 5.0
+"""A peer not heard for this long counts as gone: what it was doing is given to others."""
+
+ERROR_CHARACTERS_MAX = 16_384
+"""Longest text of an error that travels; what is longer is cut in its middle."""
+
+RESULTS_MAX = 64
+"""Most results in one report. The others follow as soon as these are acknowledged."""
+
+SOURCES_MAX = 2_000
+"""Most map outputs announced in one message. The others follow as soon as these were seen."""
+
+WorkerState = Literal["idle", "starting", "map", "shuffle", "sort", "reduce", "breakpoint"]
+
+
+class AttemptId(msgspec.Struct, frozen=True, array_like=True):
+    """One attempt at one task. task: `map-00012` or `reduce-00003`. attempt: `EPOCH.N`, unique in its task."""
+
+    run_id: str
+    task: str
+    attempt: str
+
+    @property
+    def folder(self) -> str:
+        """The name of the attempt's folder below that of its run."""
+        return f"{self.task}-{self.attempt}"
+
+
+class MachineFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """How a machine stands. Percent of all its cores; bytes; bytes per second; load over one minute."""
+
+    cpu_percent: float = 0.0
+    memory_bytes: int = 0
+    memory_used_bytes: int = 0
+    disk_bytes: int = 0
+    disk_free_bytes: int = 0
+    network_received_per_second: float = 0.0
+    network_sent_per_second: float = 0.0
+    load: float = 0.0
+
+
+class MapOutcome(msgspec.Struct, frozen=True, tag="map"):
+    """A map task done. digest: of the content of all its runs, equal for equal items. bytes: of input."""
+
+    digest: str
+    records: int
+    bytes: int
+    values: int
+    stored_bytes: int
+    counters: dict[str, float] = {}
+    bad_records: int = 0
+
+
+class ReduceOutcome(msgspec.Struct, frozen=True, tag="reduce"):
+    """A reduce task done. values: items that went in. parts: number of files."""
+
+    groups: int
+    values: int
+    items: int
+    parts: int
+    stored_bytes: int
+    counters: dict[str, float] = {}
+
+
+class Failure(msgspec.Struct, frozen=True, tag="failure"):
+    """An attempt that failed. kind: the name of the error's class.
+
+    is_final: trying again is of no use. is_counted: it counts against max_attempts; false where the machine
+    failed and not the task. missing: the map task whose output could not be had, where that is why.
+    """
+
+    kind: str
+    error: str
+    is_final: bool = False
+    is_counted: bool = True
+    missing: AttemptId | None = None
+
+
+Outcome = MapOutcome | ReduceOutcome | Failure
+
+
+class RunningAttempt(msgspec.Struct, frozen=True, array_like=True):
+    """An attempt that a peer has. done: (records, bytes) in map, (groups, values) in reduce."""
+
+    id: AttemptId
+    slot: int
+    state: WorkerState
+    done: tuple[int, int]
+
+
+class WorkerReport(msgspec.Struct, frozen=True, array_like=True):
+    """A worker slot. pid: 0 where it has no process. run_id: of its process or its pane; "" for none."""
+
+    slot: int
+    pid: int
+    state: WorkerState
+    run_id: str
+    task: str
+    done: tuple[int, int]
+
+
+class AttemptResult(msgspec.Struct, frozen=True):
+    """How an attempt ended; repeated until the leader has acknowledged it."""
+
+    id: AttemptId
+    outcome: Outcome
+    slot: int = 0
+
+
+class PlanReport(msgspec.Struct, frozen=True):
+    """What a peer found as the input of a run on its host. error: why it could not be read; "" if it could.
+
+    shared: which of the two kinds of plan it is, see PlanOrder.
+    """
+
+    run_id: str
+    tasks: int
+    bytes: int
+    files: int
+    error: str = ""
+    is_final: bool = True
+    shared: bool = False
+
+
+class ShuffleReport(msgspec.Struct, frozen=True):
+    """How far the fetching of a run's segments is. sources: how many announced map outputs the peer knows.
+
+    total: segments known to be fetched from other hosts. lost: outputs their owner no longer has.
+    """
+
+    run_id: str
+    sources: int
+    fetched: int
+    total: int
+    fetched_bytes: int
+    lost: tuple[AttemptId, ...] = ()
+
+
+class PublishReport(msgspec.Struct, frozen=True):
+    """The data folder of `peer` (the reporting one, or one of its host that is dead) shows a run's output."""
+
+    run_id: str
+    peer: str
+    error: str = ""
+    is_final: bool = False
+
+
+class HeldRun(msgspec.Struct, frozen=True):
+    """Finished attempts that lie on the disk of a peer, with the digest of their content."""
+
+    run_id: str
+    attempts: tuple[tuple[str, str, str], ...]  # (task, attempt, digest)
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
+    """A peer's whole picture of itself.
+
+    boot: rises with every start of this peer. sequence: rises with every report of a boot.
+    epoch: the highest the peer has seen. running: every attempt it was given and has not yet ended;
+    running_version changes whenever the set of them does. inventory: None unless orders asked for it.
+    orders: the sequence of the last orders it has followed.
+    """
+
+    incarnation: str
+    epoch: int
+    peer: str
+    boot: int
+    sequence: int
+    version: str
+    pid: int
+    slots: int
+    orders: int = 0
+    is_draining: bool = False
+    machine: MachineFigures = MachineFigures()
+    running_version: int = 0
+    running: tuple[RunningAttempt, ...] = ()
+    workers: tuple[WorkerReport, ...] = ()
+    results: tuple[AttemptResult, ...] = ()
+    plans: tuple[PlanReport, ...] = ()
+    shuffles: tuple[ShuffleReport, ...] = ()
+    published: tuple[PublishReport, ...] = ()
+    inventory: tuple[HeldRun, ...] | None = None
+
+
+class RunOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is alive, as every peer knows it.
+
+    fields: the job, as `pymr.jobs.parse_job` takes it. project_hash: its package in Redis.
+    partitions: their number. homes: the partitions that are reduced on this peer.
+    """
+
+    run_id: str
+    job_name: str
+    fields: dict[str, object]
+    project_hash: str
+    partitions: int
+    homes: tuple[int, ...] = ()
+
+
+class PlanOrder(msgspec.Struct, frozen=True):
+    """List the input of a run on this host, and cut it into map tasks.
+
+    workers: those that will read it. shared: the folders that all hosts share, and only these; false: all
+    others. A peer may get both.
+    """
+
+    run_id: str
+    workers: int
+    shared: bool
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """Do this task in this worker slot.
+
+    plan_peer, plan_index: for a map task, whose plan it is in and where there (from 0). plan_shared: which of
+    that peer's plans.
+    """
+
+    id: AttemptId
+    slot: int
+    plan_peer: str = ""
+    plan_index: int = 0
+    plan_shared: bool = False
+
+
+class Source(msgspec.Struct, frozen=True, array_like=True):
+    """A committed map output: which map task, which attempt, in whose data folder it lies."""
+
+    task: int
+    attempt: str
+    peer: str
+
+
+class SourcesOrder(msgspec.Struct, frozen=True):
+    """Map outputs committed in a run, from the `start`-th announcement on. total: of map tasks.
+
+    A task announced again replaces what was announced of it before.
+    """
+
+    run_id: str
+    start: int
+    sources: tuple[Source, ...]
+    total: int
+
+
+class PublishOrder(msgspec.Struct, frozen=True):
+    """Make a run's output visible in the data folder of `peer`.
+
+    attempts: folders of the reduce attempts that lie there, in the order of their partitions.
+    maps: folders of the map attempts there, whose lists of bad records belong to the output.
+    summary: of the run, for the manifest.
+    """
+
+    run_id: str
+    job_name: str
+    peer: str
+    add: bool
+    attempts: tuple[str, ...]
+    maps: tuple[str, ...]
+    summary: dict[str, object]
+
+
+class Acknowledged(msgspec.Struct, frozen=True, array_like=True):
+    """The leader has dealt with a result. keep: the attempt was committed; otherwise its files may go."""
+
+    id: AttemptId
+    keep: bool
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True, tag="orders"):
+    """All that a leader wants of a peer now.
+
+    sequence: rises with all orders of an epoch. boot: whom they are for; another boot of the peer ignores them.
+    runs: every run that is alive; what a peer has of any other run ends and goes from its disk, except where
+    its id is in `kept` (committed output waiting for publication elsewhere, or not yet looked at).
+    jobs_change: the last change of the job table; a peer that is behind reads on from Redis.
+    """
+
+    incarnation: str
+    epoch: int
+    leader: str
+    peer: str
+    boot: int
+    sequence: int
+    jobs_change: int = 0
+    wants_inventory: bool = False
+    runs: tuple[RunOrder, ...] = ()
+    plans: tuple[PlanOrder, ...] = ()
+    assignments: tuple[Assignment, ...] = ()
+    cancelled: tuple[AttemptId, ...] = ()
+    sources: tuple[SourcesOrder, ...] = ()
+    publish: tuple[PublishOrder, ...] = ()
+    acknowledged: tuple[Acknowledged, ...] = ()
+
+
+class Fenced(msgspec.Struct, frozen=True, tag="fenced"):
+    """The answer to orders of an epoch that has passed; whoever gets it stops leading."""
+
+    peer: str
+    epoch: int
+
+
+class Wake(msgspec.Struct, frozen=True, tag="wake"):
+    """The job table has changed: the leader reads it now rather than at its next look."""
+
+    change: int
+
+
+class Relay(msgspec.Struct, frozen=True, kw_only=True, tag="relay"):
+    """A question of a console that a peer passes on to the leader. body: its frame. Answered by Relayed."""
+
+    id: str
+    peer: str
+    body: bytes
+
+
+class Relayed(msgspec.Struct, frozen=True, kw_only=True, tag="relayed"):
+    """The leader's answer. body: the frame of the reply."""
+
+    id: str
+    body: bytes
+
+
+PeerMessage = Report | Orders | Fenced | Wake | Relay | Relayed
+
+
+def cut_text(text: str, characters_max: int = ERROR_CHARACTERS_MAX) -> str:
+    """The text, or its beginning and its end where it is too long to travel."""
+    if len(text) <= characters_max:
+        return text
+    half = characters_max // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"

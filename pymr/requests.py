@@ -1,0 +1,390 @@
+"""What a console asks any peer, and what it is answered. Every request has an id: a peer that gets it twice
+does it once. Peers speak `pymr.protocol` among themselves."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from pymr.protocol import MachineFigures, WorkerState
+
+PACKAGE_CHUNK_BYTES = 512 << 10
+"""A project package travels in pieces of this size."""
+
+TYPED_BYTES_MAX = 64 << 10
+"""Most bytes typed into a worker with one request."""
+
+JOBS_PER_PAGE = 1_000
+
+Role = Literal["peer", "operator", "viewer"]
+JobStatus = Literal["queued", "running", "succeeded", "failed", "skipped"]
+RunStatus = Literal["running", "publishing", "succeeded", "failed", "deleted", "replaced", "skipped"]
+
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask"):
+    """id: unique to the request, not to its repetition."""
+
+    id: str
+
+
+class GetCluster(_Request, frozen=True, kw_only=True, tag="cluster"):
+    """Answered by ClusterView."""
+
+
+class GetJobs(_Request, frozen=True, kw_only=True, tag="jobs"):
+    """Answered by JobsView: a page of jobs in the order of the queue, from the `start`-th on."""
+
+    start: int = 0
+
+
+class GetJob(_Request, frozen=True, kw_only=True, tag="job"):
+    """Answered by JobView."""
+
+    job_name: str
+
+
+class GetHistory(_Request, frozen=True, kw_only=True, tag="history"):
+    """Answered by HistoryView: the latest runs first. job_name: "" for those of all jobs."""
+
+    job_name: str = ""
+    limit: int = 100
+
+
+class GetPeers(_Request, frozen=True, kw_only=True, tag="peers"):
+    """Answered by PeersView."""
+
+
+class GetWorkers(_Request, frozen=True, kw_only=True, tag="workers"):
+    """Answered by WorkersView."""
+
+
+class GetEvents(_Request, frozen=True, kw_only=True, tag="events"):
+    """Answered by EventsView: what happened after the event `after`; "" for the latest ones."""
+
+    after: str = ""
+    limit: int = 200
+
+
+class PutPackage(_Request, frozen=True, kw_only=True, tag="package"):
+    """A piece of a project package. Answered by Done, whose detail is "known" when it is there already."""
+
+    content_hash: str
+    index: int
+    count: int
+    data: bytes
+
+
+class SubmitJob(_Request, frozen=True, kw_only=True, tag="submit"):
+    """Put a job into the queue, or in the place of the one of its name. Answered by Submitted.
+
+    project_hash: of a package put before; "" for a job without a project.
+    """
+
+    fields: dict[str, Any]
+    project_hash: str = ""
+
+
+class DeleteJob(_Request, frozen=True, kw_only=True, tag="delete"):
+    """Take a job off the queue; a run of it ends. Answered by Done."""
+
+    job_name: str
+
+
+class RetryJob(_Request, frozen=True, kw_only=True, tag="retry"):
+    """Queue a failed job once more. Answered by Done."""
+
+    job_name: str
+
+
+class PauseQueue(_Request, frozen=True, kw_only=True, tag="pause"):
+    """Start no more runs (paused), or go on starting them. Those that are running go on. Answered by Done."""
+
+    paused: bool
+
+
+class GetOutput(_Request, frozen=True, kw_only=True, tag="output"):
+    """What lies of a job's output on the host that is asked. Answered by OutputView."""
+
+    job_name: str
+
+
+class AttachWorker(_Request, frozen=True, kw_only=True, tag="attach"):
+    """Hold the keyboard of a worker of the peer that is asked, for ATTACH_SECONDS; again to go on holding it.
+
+    columns, rows: size of the console's terminal; 0 to leave that of the worker as it is.
+    Answered by Done; refused with code "held" while another holds it.
+    """
+
+    worker: str
+    holder: str
+    columns: int = 0
+    rows: int = 0
+
+
+class TypeIntoWorker(_Request, frozen=True, kw_only=True, tag="type"):
+    """Bytes for the terminal of a worker, from whoever holds its keyboard. Answered by Done."""
+
+    worker: str
+    holder: str
+    data: bytes
+
+
+class DetachWorker(_Request, frozen=True, kw_only=True, tag="detach"):
+    """Let go of the keyboard of a worker. Answered by Done."""
+
+    worker: str
+    holder: str
+
+
+class StopPeer(_Request, frozen=True, kw_only=True, tag="stop"):
+    """End the peer that is asked: at once, or when what it is doing has ended (`drain`). Answered by Done."""
+
+    drain: bool = True
+
+
+class GetMemory(_Request, frozen=True, kw_only=True, tag="memory"):
+    """What the peer that is asked remembers of the cluster, without Redis. Answered by MemoryView."""
+
+
+class RecoverCluster(_Request, frozen=True, kw_only=True, tag="recover"):
+    """Give a Redis that has forgotten the cluster its jobs back, as the peer that is asked remembers them.
+
+    incarnation: the one that most peers remember. epoch: the highest that any of them does.
+    Answered by Done; refused with code "invalid" where Redis has not forgotten anything.
+    """
+
+    incarnation: str
+    epoch: int
+
+
+Request = (
+    GetCluster | GetJobs | GetJob | GetHistory | GetPeers | GetWorkers | GetEvents | PutPackage | SubmitJob
+    | DeleteJob | RetryJob | PauseQueue | GetOutput | GetMemory | AttachWorker | TypeIntoWorker | DetachWorker | StopPeer
+    | RecoverCluster
+)  # fmt: skip
+
+READING = (GetCluster, GetJobs, GetJob, GetHistory, GetPeers, GetWorkers, GetEvents, GetOutput, GetMemory)
+"""What a viewer may ask. Everything else needs the role of an operator."""
+
+ATTACH_SECONDS = 10.0
+
+
+class JobRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as it stands. fields: its definition. progress: 0 to 1 of the running run. Times: Unix seconds.
+
+    first_run_id: the first run begun after the last submission; None while there is none.
+    waiting_for: what a run cannot go on without, for a person; "" if nothing.
+    """
+
+    fields: dict[str, Any]
+    status: JobStatus
+    version: int
+    submitted_at: float
+    current_phase: str | None = None
+    progress: float = 0.0
+    seconds_left: float | None = None
+    run_id: str | None = None
+    first_run_id: str | None = None
+    first_run_status: RunStatus | None = None
+    start_time: float | None = None
+    end_time: float | None = None
+    exception: str | None = None
+    waiting_for: str = ""
+
+
+class PhaseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A phase of a run. done, total: tasks (segments in shuffle). units: (records, bytes) in map, (segments,
+    bytes) in shuffle, (groups, values) in sort and reduce; total_units: what the second is to reach."""
+
+    name: str
+    done: int = 0
+    total: int = 0
+    running: int = 0
+    units: tuple[int, int] = (0, 0)
+    total_units: int = 0
+    seconds: float = 0.0
+
+
+class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution of a job. Times: Unix seconds. attempts_failed: over all tasks."""
+
+    run_id: str
+    job_name: str
+    job_version: int
+    status: RunStatus
+    start_time: float
+    end_time: float | None = None
+    exception: str | None = None
+    counters: dict[str, float] = {}
+    records: int = 0
+    bytes: int = 0
+    files: int = 0
+    values: int = 0
+    groups: int = 0
+    items: int = 0
+    bad_records: int = 0
+    attempts_failed: int = 0
+    phase_seconds: dict[str, float] = {}
+
+
+class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that failed in the running run."""
+
+    task: str
+    attempt: str
+    worker: str
+    error: str
+
+
+class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A peer. address: host:port of its control endpoint. heard: seconds since its last report."""
+
+    name: str
+    address: str
+    data_address: str
+    pid: int = 0
+    leader: bool = False
+    epoch: int = 0
+    workers: int = 0
+    busy: int = 0
+    alive: bool = False
+    state: str = "unknown"
+    heard: float | None = None
+    version: str = ""
+    machine: MachineFigures = MachineFigures()
+
+
+class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker slot. phase: what it is doing, of its job's phases; None when idle."""
+
+    name: str
+    peer: str
+    pid: int
+    state: WorkerState
+    job_name: str | None = None
+    run_id: str | None = None
+    task: str | None = None
+    phase: str | None = None
+    done: tuple[int, int] = (0, 0)
+
+
+class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened. id: its place in the stream. time: Unix seconds."""
+
+    id: str
+    time: float
+    kind: str
+    text: str
+    job_name: str = ""
+    run_id: str = ""
+    peer: str = ""
+
+
+class OutputPart(msgspec.Struct, frozen=True):
+    """A part file. resource: what to ask the data service of that peer for."""
+
+    peer: str
+    name: str
+    items: int
+    length: int
+
+
+class _Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):
+    """id: of the request."""
+
+    id: str
+
+
+class ClusterView(_Reply, frozen=True, kw_only=True, tag="cluster"):
+    """problem: why nothing is scheduled, and what to do; "" if all is well."""
+
+    name: str
+    peer: str
+    incarnation: str
+    leader: str
+    epoch: int
+    paused: bool
+    peers_alive: int
+    peers: int
+    workers: int
+    workers_busy: int
+    jobs: int
+    version: str
+    role: Role
+    problem: str = ""
+
+
+class JobsView(_Reply, frozen=True, kw_only=True, tag="jobs"):
+    """total: of all pages."""
+
+    rows: tuple[JobRow, ...]
+    total: int
+    paused: bool = False
+
+
+class JobView(_Reply, frozen=True, kw_only=True, tag="job"):
+    """row: None when there is no such job. runs: the latest first."""
+
+    row: JobRow | None
+    phases: tuple[PhaseRow, ...] = ()
+    counters: dict[str, float] = {}
+    failed_attempts: tuple[FailedAttempt, ...] = ()
+    runs: tuple[RunRow, ...] = ()
+
+
+class HistoryView(_Reply, frozen=True, kw_only=True, tag="history"):
+    rows: tuple[RunRow, ...]
+
+
+class PeersView(_Reply, frozen=True, kw_only=True, tag="peers"):
+    rows: tuple[PeerRow, ...]
+
+
+class WorkersView(_Reply, frozen=True, kw_only=True, tag="workers"):
+    rows: tuple[WorkerRow, ...]
+
+
+class EventsView(_Reply, frozen=True, kw_only=True, tag="events"):
+    rows: tuple[EventRow, ...]
+
+
+class OutputView(_Reply, frozen=True, kw_only=True, tag="output"):
+    """run_id: of the newest run in that output; "" where there is none. parts: of every peer of the host."""
+
+    run_id: str
+    parts: tuple[OutputPart, ...]
+
+
+class MemoryView(_Reply, frozen=True, kw_only=True, tag="memory"):
+    """change: of the job table that the peer remembers. jobs: how many there are in it."""
+
+    incarnation: str
+    epoch: int
+    change: int
+    jobs: int
+
+
+class Submitted(_Reply, frozen=True, kw_only=True, tag="submitted"):
+    """replaced: whether a job of that name was there."""
+
+    job_name: str
+    version: int
+    replaced: bool
+
+
+class Done(_Reply, frozen=True, kw_only=True, tag="done"):
+    detail: str = ""
+
+
+class Refused(_Reply, frozen=True, kw_only=True, tag="refused"):
+    """Not done. code: `denied`, `invalid`, `unknown`, `held`, `unavailable`, `forgotten` or `version`."""
+
+    code: str
+    reason: str
+
+
+Reply = (
+    ClusterView | JobsView | JobView | HistoryView | PeersView | WorkersView | EventsView | OutputView
+    | MemoryView | Submitted | Done | Refused
+)  # fmt: skip
