@@ -15,7 +15,7 @@ from struct import Struct
 from typing import Any, BinaryIO, NamedTuple, overload
 
 import msgpack
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64, xxh3_64_intdigest
 
 from pymr.engine.keys import Key, check_key, show
 from pymr.engine.zstd import zstd
@@ -182,11 +182,13 @@ class BlockWriter:
 
     Blocks come out near `block_bytes`, with at most BLOCK_VALUES_MAX values; a key with more values than
     that goes on over several blocks. `keys_per_block` is how many keys the next one will take at most.
+    content: a running hash over the checksums of the blocks, and so over all that they hold.
     Memory: one block. Raises RecordError, DiskError.
     """
 
     def __init__(self, path: str, *, codec: str = "none", block_bytes: int = BLOCK_BYTES) -> None:
         self.path = path
+        self.content = xxh3_64()
         self._codec = codec
         self._block_bytes = block_bytes
         self._packer = msgpack.Packer(autoreset=True)
@@ -262,6 +264,7 @@ class BlockWriter:
                 view = view[self._file.write(view) :]
         except OSError as error:
             raise disk_error("writing", self.path, error) from error
+        self.content.update(data[_HEADER.size : HEADER_BYTES])
         self._offset += len(data)
 
 
@@ -301,4 +304,4 @@ def _unserialisable(block: Block, error: Exception) -> RecordError:
 
 
 def _corrupt(path: str, offset: int, reason: str) -> CorruptBlockError:
-    return CorruptBlockError(f"the block at byte {offset:,} of {path} is damaged: {reason}")
+    return CorruptBlockError(f"the block at byte {offset:,} of {path} is damaged: {reason}", path)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from struct import Struct
 from typing import Any
+
+from xxhash import xxh3_64
 
 from pymr.engine.blocks import BLOCK_BYTES, BlockWriter, Run, check_item
 from pymr.engine.failures import CombineError, check_pairs, name_of, user_failure
@@ -36,6 +39,10 @@ as many are gathered before it is called, as far as the memory budget lets them:
 
 _COMBINED_SHARE = 0.5
 """What a combine function leaves stays in memory while it is at most this share of `max_items`."""
+
+CUT_BY_MEMORY = "~"
+
+_RUN = Struct("<QQ")  # of a digest: partition, length
 
 
 class Shuffler:
@@ -75,7 +82,9 @@ class Shuffler:
         self._block_bytes = block_bytes
         self._held: GroupedItems | ListedItems = GroupedItems()
         self._held_items = 0  # at least as many as are held, see extend
+        self._distinct_look_at = _LISTED_ITEMS_MAX
         self._exhausted = False
+        self._is_cut_by_memory = False
         self._writer: BlockWriter | None = None
         self.runs: list[Run] = []
 
@@ -91,7 +100,8 @@ class Shuffler:
         source = chain(items, self._mark_exhausted())
         self._exhausted = False
         while not self._exhausted:
-            step = min(self._memory.step_items, self._room())
+            until_look = max(self._distinct_look_at - self._held_items, 1)  # single items may have passed it
+            step = min(self._memory.step_items, self._room(), until_look)
             self._held.take(source, step)
             self._held_items += step  # too many where the source ended; _look counts before it matters
             self._look()
@@ -104,6 +114,19 @@ class Shuffler:
             self._writer.close()
         return self.runs
 
+    @property
+    def digest(self) -> str:
+        """A hash, in hex, of all that `close` has left: its blocks, and to which partitions they belong.
+
+        The same items give the same digest in any process, unless the memory budget asked for a spill: where
+        that cuts runs hangs on the process. Such a digest begins with CUT_BY_MEMORY; that it differs from
+        another says nothing.
+        """
+        content = self._writer.content.copy() if self._writer is not None else xxh3_64()
+        for run in self.runs:
+            content.update(_RUN.pack(run.partition, run.length))
+        return CUT_BY_MEMORY * self._is_cut_by_memory + content.hexdigest()
+
     def _mark_exhausted(self) -> Iterator[Any]:
         """Stands last in the chain of items, yields none, and so tells that they are used up."""
         self._exhausted = True
@@ -112,6 +135,7 @@ class Shuffler:
     def _look(self) -> None:
         """Spill where a bound is reached, or where it makes no sense to gather more."""
         if self._memory.is_full():
+            self._is_cut_by_memory = True
             self._combine_groups()
             self._spill()
             self._memory.give_back()
@@ -119,8 +143,11 @@ class Shuffler:
             self._held_items = self._held.count()
             if self._room() <= 0:
                 self._relieve()
-        elif self._held_items >= _LISTED_ITEMS_MAX and self._is_mostly_distinct():
-            self._spill()
+        elif self._held_items >= self._distinct_look_at:
+            # After a number of items that hangs on nothing else: equal items are to give equal blocks.
+            self._distinct_look_at = self._held_items + _LISTED_ITEMS_MAX
+            if self._is_mostly_distinct():
+                self._spill()
 
     def _room(self) -> int:
         """How many items may still be taken."""
@@ -198,3 +225,4 @@ class Shuffler:
         is_listed = self._combine is None and distinct > share * items
         self._held = ListedItems() if is_listed else GroupedItems()
         self._held_items = 0
+        self._distinct_look_at = _LISTED_ITEMS_MAX

@@ -6,6 +6,7 @@ import os
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -69,7 +70,10 @@ class ReduceTask:
 
 @dataclass(frozen=True, slots=True)
 class MapOutput:
-    """What a map task left in its folder, and what it counted. bad_records: path of their list, if any."""
+    """What a map task left in its folder, and what it counted.
+
+    bad_records_path: of their list, if any. digest: of the content of the runs, see `Shuffler.digest`.
+    """
 
     runs: tuple[Run, ...]
     records: int
@@ -77,6 +81,7 @@ class MapOutput:
     counters: dict[str, float]
     bad_records: int = 0
     bad_records_path: str | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +147,7 @@ def run_map_task(context: JobContext, task: MapTask, directory: str, watch: Task
             items = map_lines_tolerantly(functions.map, lines, context.auxiliary_mapper, bad_records.add)
         else:
             items = map_lines(functions.map, lines, context.auxiliary_mapper)
-        shuffler.extend(first_checked(items))
-        shuffler.extend(items)
+        shuffler.extend(chain(first_checked(items), items))
         runs = shuffler.close()
     return MapOutput(
         tuple(runs),
@@ -152,6 +156,7 @@ def run_map_task(context: JobContext, task: MapTask, directory: str, watch: Task
         take_counts(),
         bad_records.count,
         bad_records.path if bad_records.count else None,
+        shuffler.digest,
     )
 
 

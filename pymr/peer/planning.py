@@ -1,0 +1,193 @@
+"""Planning: what a run reads on this host becomes its map tasks, in a file beside their future outputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgpack
+
+from pymr.config import ClusterConfig, PeerConfig, memory_bytes_per_worker
+from pymr.engine.durable import make_folders, replace_file
+from pymr.engine.inputs import InputFile, list_input_files
+from pymr.engine.plans import write_plan
+from pymr.engine.tasks import plan_map_tasks
+from pymr.errors import DiskError, FatalError, InputError, OutputError, PymrError, disk_error
+from pymr.jobs import MapReduceJob, parse_job
+from pymr.peer.places import Places, is_below, resolve_input, roots_of
+from pymr.protocol import PlanOrder, PlanReport, RunOrder, cut_text
+from pymr.publishing import read_manifest, refuse_foreign_files
+
+TASK_BYTES_MIN = 1 << 20
+"""Input is not cut into smaller tasks than this for the sake of giving every worker one."""
+
+_WHAT_TO_DO = "make it there (an empty folder will do), or take it out of input_dirs"
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """An entry of input_dirs as one peer has it.
+
+    roots: real folders that its files have to lie in; none: any. foreign: real folders that they must not.
+    """
+
+    path: str
+    peer: PeerConfig
+    roots: tuple[str, ...]
+    foreign: tuple[str, ...]
+
+
+def plan_host(order: RunOrder, plan: PlanOrder, config: ClusterConfig, peer_name: str) -> PlanReport:
+    """List the input of a run on the host of `peer_name`, and write the plan of it below that peer's folder.
+
+    plan.shared: of the absolute entries of input_dirs that lie in a folder of `storage.shared`; otherwise of
+    all others: relative ones in the data folder of every peer of the host, absolute ones once.
+    What fails stands in the report.
+    """
+    try:
+        return _plan(order, plan, config, peer_name)
+    except PymrError as error:
+        return _failed(plan, str(error), is_final=not isinstance(error, DiskError))
+    except OSError as error:
+        return _failed(plan, str(disk_error("planning", order.run_id, error)), is_final=False)
+
+
+def task_bytes(files: Sequence[InputFile], workers: int, split_bytes: int) -> int:
+    """How much input a map task gets: at most a split, and the same number of tasks for each worker.
+
+    Larger tasks are better: a key that recurs is sorted and written once in each of them.
+    """
+    total = sum(file.size for file in files)
+    workers = max(workers, 1)
+    rounds = -(-total // (workers * split_bytes)) or 1
+    share = -(-total // (workers * rounds))
+    return min(split_bytes, max(share, TASK_BYTES_MIN))
+
+
+def workers_memory_bytes(config: ClusterConfig, host: str) -> int:
+    """The memory bound of each worker on a host, whose peers share its memory."""
+    return memory_bytes_per_worker(config.engine, sum(peer.workers for peer in peers_of(config, host)) or 1)
+
+
+def peers_of(config: ClusterConfig, host: str) -> list[PeerConfig]:
+    """The peers of a host, in the order of the configuration."""
+    return [peer for peer in config.peers if peer.host == host]
+
+
+def _plan(order: RunOrder, plan: PlanOrder, config: ClusterConfig, peer_name: str) -> PlanReport:
+    job = parse_job(order.fields, f"job {order.job_name}")
+    if not isinstance(job, MapReduceJob):
+        raise InputError(f"the job {order.job_name} is no mapreduce job: there is nothing to plan")
+    own = next((peer for peer in config.peers if peer.name == peer_name), None)
+    if own is None:
+        raise FatalError(f"there is no peer {peer_name} in cluster.toml: give all machines the same one")
+    peers = peers_of(config, own.host)
+    sources = list(_sources(job, plan, config, own, peers))
+    _refuse_unfit_output(job, sources, peers)
+    files = _list_files(sources)
+    tasks = plan_map_tasks(files, task_bytes(files, plan.workers, config.engine.split_bytes))
+    places = Places(own.data_dir)
+    _write_inputs(places.inputs(order.run_id, shared=plan.shared), files)
+    write_plan(places.plan(order.run_id, shared=plan.shared), tasks)
+    total_bytes = sum(file.size for file in files)
+    return PlanReport(order.run_id, len(tasks), total_bytes, len(files), shared=plan.shared)
+
+
+def _sources(
+    job: MapReduceJob, plan: PlanOrder, config: ClusterConfig, own: PeerConfig, peers: Sequence[PeerConfig]
+) -> Iterator[_Source]:
+    """What is to be listed, in order, each after a look at whether it is there."""
+    for name in job.input_dirs:
+        # By the words alone, as the leader tells which plans there are.
+        if is_below(name, config.storage.shared) != plan.shared:
+            continue
+        for peer in [own] if os.path.isabs(name) else peers:
+            path = resolve_input(peer.data_dir, name, config)
+            _check_readable(path, peer)
+            foreign = _shared_by_all(config) if os.path.isabs(name) and not plan.shared else ()
+            yield _Source(path, peer, roots_of(peer.data_dir, name, config), foreign)
+
+
+def _shared_by_all(config: ClusterConfig) -> tuple[str, ...]:
+    return tuple(map(os.path.realpath, config.storage.shared))
+
+
+def _check_readable(path: str, peer: PeerConfig) -> None:
+    try:
+        if os.path.isdir(path):
+            os.scandir(path).close()
+        else:
+            os.stat(path)
+    except OSError as error:
+        raise InputError(
+            f"input_dirs: {path} on peer {peer.name} (host {peer.host}) cannot be read: {error.strerror}; "
+            f"{_WHAT_TO_DO}"
+        ) from error
+
+
+def _refuse_unfit_output(job: MapReduceJob, sources: Sequence[_Source], peers: Sequence[PeerConfig]) -> None:
+    """Refuse now what could not be published at the end, or would be read by the next run."""
+    absolute = [name for name in job.input_dirs if os.path.isabs(name)]  # also those that others list
+    inputs = [*dict.fromkeys([*(source.path for source in sources), *absolute])]
+    for peer in peers:
+        output = Places(peer.data_dir).output(job.job_name)
+        for path in inputs:
+            if is_below(os.path.realpath(output), [os.path.realpath(path)]):
+                raise OutputError(
+                    f"input_dirs: the output folder {output} of the job lies in its input {path}, where the "
+                    "next run would read it; name another input, or give the job another name"
+                )
+        refuse_foreign_files(output, f"move them away on peer {peer.name} (host {peer.host})")
+        read_manifest(output)
+
+
+def _list_files(sources: Sequence[_Source]) -> list[InputFile]:
+    """The files of all sources in order; the same real file counts once."""
+    found: dict[str, InputFile] = {}
+    real_folders: dict[str, str] = {}
+    for source in sources:
+        where = f"peer {source.peer.name} (host {source.peer.host})"
+        try:
+            files = list_input_files([source.path])
+        except InputError as error:
+            raise InputError(f"input_dirs, on {where}: {error}") from error
+        for file in files:
+            real = _real_path(file.path, real_folders)
+            if source.roots and not is_below(real, source.roots):
+                raise InputError(
+                    f"input_dirs, on {where}: {file.path} is a link to {real}, which is not below "
+                    f"{' or '.join(source.roots)}; name its folder by its absolute path instead"
+                )
+            if is_below(real, source.foreign):
+                raise InputError(
+                    f"input_dirs, on {where}: {source.path} leads to {real}, which all machines share, and "
+                    "would be read by each of them; name it by its path in storage.shared"
+                )
+            found.setdefault(real, file)
+    return list(found.values())
+
+
+def _real_path(path: str, real_folders: dict[str, str]) -> str:
+    """As os.path.realpath, which for thousands of files in a folder would look at that each time."""
+    if os.path.islink(path):
+        return os.path.realpath(path)
+    folder, name = os.path.split(path)
+    if folder not in real_folders:
+        real_folders[folder] = os.path.realpath(folder)
+    return os.path.join(real_folders[folder], name)
+
+
+def _write_inputs(path: str, files: Sequence[InputFile]) -> None:
+    """Write down which files were found, as they were then; paths as bytes, which need not be UTF-8."""
+    facts = [(os.fsencode(file.path), file.size, file.mtime_ns, file.inode) for file in files]
+    try:
+        make_folders(os.path.dirname(path))
+        replace_file(path, msgpack.packb(facts))
+    except OSError as error:
+        raise disk_error("writing", path, error) from error
+
+
+def _failed(plan: PlanOrder, error: str, *, is_final: bool) -> PlanReport:
+    shown = error.encode("utf-8", "backslashreplace").decode()
+    return PlanReport(plan.run_id, 0, 0, 0, cut_text(shown), is_final, plan.shared)

@@ -1,0 +1,218 @@
+"""Publication: a run's part of the output becomes what its job shows, on one peer; and what runs leave there.
+
+May be ended at any instant and be asked for again: before the exchange of folders nothing has changed, after
+it all has.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from pymr.engine.durable import link_or_copy, make_folders, sync_folder
+from pymr.engine.inputs import BAD_RECORDS_NAME
+from pymr.engine.outputs import Part
+from pymr.engine.segments import BAD_RECORDS_FILE, read_index, read_reduce_index
+from pymr.errors import DamagedFileError, OutputError, disk_error
+from pymr.peer.places import HIDDEN_PREFIX, Places, attempt_of
+from pymr.protocol import AttemptId, HeldRun, PublishOrder
+from pymr.publishing import (
+    complete,
+    keep_parts,
+    locked,
+    number_parts,
+    read_manifest,
+    refuse_foreign_files,
+    swap,
+    undo_half_swap,
+)
+
+_MOVE_AWAY = "move them away; the run's output is kept until then"
+
+
+def publish(places: Places, order: PublishOrder) -> None:
+    """Make the parts of a run visible as its job's output below `places`, instead of the present ones.
+
+    order.add: beside them. Done at most once for a run; again it does nothing.
+    Raises OutputError (what is there is not ours or not whole, or parts of the run are gone), DiskError.
+    """
+    output = places.output(order.job_name)
+    with _disk_errors("publishing", output):
+        make_folders(places.job(order.job_name))
+        with locked(places.job(order.job_name)):  # a peer that stands in for another, and that one
+            undo_half_swap(output, places.previous_output(order.job_name))
+            present = read_manifest(output)
+            staged = places.staged_output(order.job_name, order.run_id)
+            if order.run_id not in _run_ids(present):
+                refuse_foreign_files(output, _MOVE_AWAY)
+                shutil.rmtree(staged, ignore_errors=True)
+                try:
+                    os.mkdir(staged)
+                    _stage(places, order, staged, _run_ids(present))
+                    swap(staged, output, places.previous_output(order.job_name))
+                finally:
+                    shutil.rmtree(staged, ignore_errors=True)
+            sync_folder(places.job(order.job_name))  # also for one who was killed before it
+
+
+def list_output(places: Places, job_name: str) -> tuple[str, list[Part]]:
+    """The newest run in a job's output, and the parts of it; "" and none where nothing was published.
+
+    Raises OutputError where it is not whole, DiskError.
+    """
+    output = places.output(job_name)
+    with _disk_errors("reading", output):
+        manifest = read_manifest(output)
+    if manifest is None:
+        return "", []
+    return str(manifest.get("run_id", "")), manifest["parts"]
+
+
+def forget_run(places: Places, run_id: str) -> None:
+    """Remove all that a run has left below `runs`. Raises DiskError."""
+    folder, abandoned = places.run(run_id), places.abandoned(run_id)
+    with _disk_errors("removing", folder):
+        shutil.rmtree(abandoned, ignore_errors=True)
+        try:
+            os.rename(folder, abandoned)  # at once, so that nobody finds half of an attempt
+        except FileNotFoundError:
+            return
+        shutil.rmtree(abandoned)
+
+
+def forget_attempt(places: Places, id: AttemptId) -> None:
+    """Remove a finished attempt that was not committed, or what a worker that died left of one."""
+    for folder in (places.attempt(id), places.unfinished(id)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def finished_attempts(places: Places) -> list[HeldRun]:
+    """Every finished attempt that is whole, by run. Cost: one small file read for each."""
+    held = []
+    for run_id in runs_on_disk(places):
+        found = []
+        for folder in _visible_names(places.run(run_id)):
+            id = attempt_of(run_id, folder)
+            digest = _digest(places.attempt(id), id) if id is not None else None
+            if id is not None and digest is not None:
+                found.append((id.task, id.attempt, digest))
+        if found:
+            held.append(HeldRun(run_id, tuple(found)))
+    return held
+
+
+def runs_on_disk(places: Places) -> list[str]:
+    """The runs that have left anything below `runs`, finished or not."""
+    return _visible_names(places.runs)
+
+
+def clear_unfinished(places: Places) -> None:
+    """Remove what an earlier life of the daemon has begun and not finished. Before any worker is started."""
+    for name in _hidden_names(places.runs):
+        _remove(os.path.join(places.runs, name))
+    for run_id in runs_on_disk(places):
+        for name in _hidden_names(places.run(run_id)):
+            _remove(os.path.join(places.run(run_id), name))
+    for job_name in _visible_names(places.jobs):
+        _clear_job(places, job_name)
+
+
+def _stage(places: Places, order: PublishOrder, staged: str, present: list[str]) -> None:
+    """Put together what the output is going to be."""
+    output = places.output(order.job_name)
+    parts = keep_parts(output, staged) if order.add else []
+    for source, part in number_parts(_parts_of_run(places, order), list(parts)):
+        link_or_copy(source, os.path.join(staged, part.name))
+        parts.append(part)
+    manifest: dict[str, Any] = {
+        "run_id": order.run_id,
+        "job_name": order.job_name,
+        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "runs": [*(present if order.add else []), order.run_id],
+        "summary": order.summary,
+        "parts": parts,
+    }
+    kept = [os.path.join(output, BAD_RECORDS_NAME)] if order.add else []
+    complete(staged, manifest, [*kept, *_bad_records(places, order)])
+
+
+def _parts_of_run(places: Places, order: PublishOrder) -> Iterator[tuple[str, tuple[Part, ...]]]:
+    for name in order.attempts:
+        folder = places.attempt_folder(order.run_id, name)
+        try:
+            yield folder, read_reduce_index(folder).parts
+        except (FileNotFoundError, DamagedFileError) as error:
+            raise OutputError(
+                f"the output of {name} of run {order.run_id} is not whole any more: {error}; the run has to "
+                "be done again"
+            ) from error
+
+
+def _bad_records(places: Places, order: PublishOrder) -> Iterator[str]:
+    for name in order.maps:
+        folder = places.attempt_folder(order.run_id, name)
+        if not os.path.isdir(folder):
+            raise OutputError(
+                f"the list of bad records of {name} of run {order.run_id} is gone with its folder {folder}; "
+                "the run has to be done again"
+            )
+        yield os.path.join(folder, BAD_RECORDS_FILE)
+
+
+def _run_ids(manifest: dict[str, Any] | None) -> list[str]:
+    """The runs whose parts are in an output."""
+    return [] if manifest is None else list(manifest.get("runs", ()))
+
+
+def _digest(folder: str, id: AttemptId) -> str | None:
+    """The digest of a finished attempt; None where it is not whole."""
+    try:
+        if id.task.startswith("map-"):
+            return read_index(folder).facts.digest
+        return read_reduce_index(folder).facts.digest
+    except (OSError, DamagedFileError):
+        return None
+
+
+def _clear_job(places: Places, job_name: str) -> None:
+    try:
+        with locked(places.job(job_name), wait=False):
+            undo_half_swap(places.output(job_name), places.previous_output(job_name))
+            for name in _hidden_names(places.job(job_name)):
+                _remove(os.path.join(places.job(job_name), name))
+    except OSError:  # one who stands in for this peer is publishing; or it is no folder
+        return
+
+
+def _visible_names(folder: str) -> list[str]:
+    return [name for name in _names(folder) if not name.startswith(HIDDEN_PREFIX)]
+
+
+def _hidden_names(folder: str) -> list[str]:
+    return [name for name in _names(folder) if name.startswith(HIDDEN_PREFIX)]
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+@contextmanager
+def _disk_errors(action: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(action, path, error) from error

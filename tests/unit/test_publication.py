@@ -1,0 +1,320 @@
+"""Publication: the old output or the new one, never a mixture; once, however often it is asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pymr import faults, publishing
+from pymr.engine.outputs import Part
+from pymr.engine.segments import write_index, write_reduce_index
+from pymr.engine.tasks import MapOutput, ReduceOutput
+from pymr.errors import DiskError, OutputError
+from pymr.peer.places import Places
+from pymr.peer.publication import (
+    clear_unfinished,
+    finished_attempts,
+    forget_attempt,
+    forget_run,
+    list_output,
+    publish,
+    runs_on_disk,
+)
+from pymr.protocol import AttemptId, PublishOrder
+
+JOB = "count"
+SWAPS = ["publish.before_swap", "publish.after_swap"]
+
+
+class Peer:
+    """A data folder in which runs leave reduce attempts of one part each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.places = Places(str(folder))
+
+    def reduce(self, run_id: str, partition: int, content: str) -> str:
+        id = AttemptId(run_id, f"reduce-{partition:05d}", "1.1")
+        folder = self.places.attempt(id)
+        os.makedirs(folder)
+        name = f"part-{partition:05d}-0000.jsonl"
+        Path(folder, name).write_text(content)
+        write_reduce_index(folder, ReduceOutput(folder, (Part(name, 1, len(content)),), 1, 1, {}))
+        return id.folder
+
+    def map(self, run_id: str, task: int, bad_records: str = "") -> str:
+        id = AttemptId(run_id, f"map-{task:05d}", "1.1")
+        folder = self.places.attempt(id)
+        os.makedirs(folder)
+        Path(folder, "runs").write_bytes(b"")
+        if bad_records:
+            Path(folder, "bad-records.jsonl").write_text(bad_records)
+        write_index(folder, MapOutput((), 0, 0, {}, digest="0123"))
+        return id.folder
+
+    def order(
+        self, run_id: str, *contents: str, add: bool = False, maps: tuple[str, ...] = ()
+    ) -> PublishOrder:
+        attempts = tuple(self.reduce(run_id, partition, one) for partition, one in enumerate(contents))
+        return PublishOrder(run_id, JOB, "a", add, attempts, maps, {"records": 3})
+
+    def shown(self) -> dict[str, str]:
+        """The contents of the parts that the manifest lists."""
+        _, parts = list_output(self.places, JOB)
+        return {part.name: Path(self.places.output(JOB), part.name).read_text() for part in parts}
+
+    def files(self) -> list[str]:
+        return sorted(os.listdir(self.places.job(JOB)))
+
+    def manifest(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(Path(self.places.output(JOB), "_manifest.json").read_bytes())
+        return content
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Peer:
+    return Peer(tmp_path / "data")
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, point: str, what: str = "enospc") -> None:
+    monkeypatch.setattr(faults, "_faults", {point: [(what, 1)]})
+    monkeypatch.setattr(faults, "_passes", {})
+
+
+def killed_in(monkeypatch: pytest.MonkeyPatch, point: str, work: Callable[[], object]) -> None:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            fail_at(monkeypatch, point, "kill")
+            work()
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+def test_output_shows_the_parts_of_the_run(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-1", "one\n", "two\n"))
+
+    assert peer.shown() == {"part-00000-0000.jsonl": "one\n", "part-00001-0000.jsonl": "two\n"}
+    assert list_output(peer.places, JOB)[0] == "run-1"
+    assert peer.files() == ["reduce"]
+    manifest = peer.manifest()
+    assert manifest["runs"] == ["run-1"] and manifest["summary"] == {"records": 3}
+    assert manifest["job_name"] == JOB and manifest["written_at"]
+
+
+def test_new_output_replaces_the_old_one(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-1", "one\n", "two\n"))
+    publish(peer.places, peer.order("run-2", "three\n"))
+
+    assert peer.shown() == {"part-00000-0000.jsonl": "three\n"}
+    assert sorted(os.listdir(peer.places.output(JOB))) == ["_manifest.json", "part-00000-0000.jsonl"]
+    assert peer.files() == ["reduce"]
+
+
+def test_added_output_is_numbered_behind_what_is_there(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-1", "one\n", "two\n"))
+    publish(peer.places, peer.order("run-2", "three\n", add=True))
+    publish(peer.places, peer.order("run-3", add=True))
+
+    assert peer.shown() == {
+        "part-00000-0000.jsonl": "one\n",
+        "part-00001-0000.jsonl": "two\n",
+        "part-00000-0001.jsonl": "three\n",
+    }
+    assert peer.manifest()["runs"] == ["run-1", "run-2", "run-3"]
+
+
+def test_publishing_again_changes_nothing_also_when_the_run_is_gone(peer: Peer) -> None:
+    orders = [peer.order("run-1", "one\n"), peer.order("run-2", "two\n", add=True)]
+    for order in orders:
+        publish(peer.places, order)
+        forget_run(peer.places, order.run_id)
+    before, manifest = peer.shown(), peer.manifest()
+    for order in orders:  # an older one too, whose parts are among them
+        publish(peer.places, order)
+
+    assert peer.shown() == before and peer.manifest() == manifest
+
+
+def test_peer_without_parts_shows_an_empty_output(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-1", "one\n"))
+    publish(peer.places, peer.order("run-2"))
+
+    assert list_output(peer.places, JOB) == ("run-2", [])
+    assert os.listdir(peer.places.output(JOB)) == ["_manifest.json"]
+
+
+def test_nothing_published_is_nothing_shown(peer: Peer) -> None:
+    assert list_output(peer.places, JOB) == ("", [])
+
+
+def test_bad_records_are_put_together(peer: Peer) -> None:
+    maps = (peer.map("run-1", 0, "bad 0\n"), peer.map("run-1", 1), peer.map("run-1", 2, "bad 2\n"))
+    publish(peer.places, peer.order("run-1", "one\n", maps=maps))
+    listed = Path(peer.places.output(JOB), "_bad_records.jsonl")
+    assert listed.read_text() == "bad 0\nbad 2\n"
+
+    more = (peer.map("run-2", 0, "bad 3\n"),)
+    publish(peer.places, peer.order("run-2", "two\n", maps=more, add=True))
+    assert listed.read_text() == "bad 0\nbad 2\nbad 3\n"
+
+    publish(peer.places, peer.order("run-3", "three\n"))
+    assert not listed.exists()
+
+
+@pytest.mark.parametrize("add", [False, True])
+@pytest.mark.parametrize("point", SWAPS)
+def test_kill_around_the_swap_leaves_the_old_or_the_new_output(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch, point: str, add: bool
+) -> None:
+    publish(peer.places, peer.order("run-1", "one\n"))
+    old = peer.shown()
+    order = peer.order("run-2", "two\n", add=add)
+    new = {"part-00000-0001.jsonl": "two\n", **old} if add else {"part-00000-0000.jsonl": "two\n"}
+    killed_in(monkeypatch, point, lambda: publish(peer.places, order))
+
+    assert peer.shown() == (old if point == "publish.before_swap" else new)
+    publish(peer.places, order)
+    assert peer.shown() == new
+    clear_unfinished(peer.places)
+    assert peer.files() == ["reduce"]
+
+
+@pytest.mark.parametrize("point", ["publish.before_swap"])
+def test_disk_error_leaves_the_old_output_and_nothing_else(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    publish(peer.places, peer.order("run-1", "one\n"))
+    order = peer.order("run-2", "two\n")
+    fail_at(monkeypatch, point)
+
+    with pytest.raises(DiskError, match=r"publishing .* No space left"):
+        publish(peer.places, order)
+    assert peer.shown() == {"part-00000-0000.jsonl": "one\n"}
+    assert peer.files() == ["reduce"]
+    publish(peer.places, order)
+    assert peer.shown() == {"part-00000-0000.jsonl": "two\n"}
+
+
+def test_where_folders_cannot_be_exchanged_the_swap_takes_two_steps(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "exchange_folders", lambda one, other: False)
+    publish(peer.places, peer.order("run-1", "one\n"))
+    publish(peer.places, peer.order("run-2", "two\n", add=True))
+    os.rename(peer.places.output(JOB), peer.places.previous_output(JOB))  # killed between the two
+    publish(peer.places, peer.order("run-3", "three\n", add=True))
+
+    assert list(peer.shown().values()) == ["one\n", "two\n", "three\n"]
+    os.rename(peer.places.output(JOB), peer.places.previous_output(JOB))
+    clear_unfinished(peer.places)
+    assert len(peer.shown()) == 3
+    assert peer.files() == ["reduce"]
+
+
+def test_part_that_is_gone_is_an_error_and_no_partial_output(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-1", "one\n"))
+    order = peer.order("run-2", "two\n", "three\n")
+    os.unlink(os.path.join(peer.places.run("run-2"), order.attempts[1], "part-00001-0000.jsonl"))
+
+    with pytest.raises(OutputError, match=r"reduce-00001-1.1 of run run-2 is not whole"):
+        publish(peer.places, order)
+    assert peer.shown() == {"part-00000-0000.jsonl": "one\n"}
+
+
+def test_map_that_is_gone_is_an_error(peer: Peer) -> None:
+    with pytest.raises(OutputError, match=r"list of bad records of map-00004-1\.1"):
+        publish(peer.places, peer.order("run-1", "one\n", maps=("map-00004-1.1",)))
+    assert list_output(peer.places, JOB) == ("", [])
+
+
+def test_foreign_files_are_never_replaced(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-1", "one\n"))
+    mine = Path(peer.places.output(JOB), "thesis.txt")
+    mine.write_text("years of work")
+
+    with pytest.raises(OutputError, match=r"thesis\.txt.*move them away"):
+        publish(peer.places, peer.order("run-2", "two\n"))
+    assert mine.read_text() == "years of work"
+
+
+def test_damaged_manifest_is_named(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-1", "one\n"))
+    Path(peer.places.output(JOB), "_manifest.json").write_text("{")
+
+    with pytest.raises(OutputError, match=r"_manifest\.json is damaged"):
+        list_output(peer.places, JOB)
+
+
+def test_finished_attempts_are_those_that_are_whole(peer: Peer) -> None:
+    peer.map("run-1", 0)
+    peer.map("run-1", 1)
+    peer.reduce("run-1", 0, "one\n")
+    peer.reduce("run-1", 1, "two\n")
+    peer.map("run-2", 0)
+    os.unlink(os.path.join(peer.places.run("run-1"), "map-00001-1.1", "index"))
+    os.truncate(os.path.join(peer.places.run("run-1"), "reduce-00001-1.1", "part-00001-0000.jsonl"), 1)
+    os.makedirs(peer.places.fetched("run-1"))
+    os.makedirs(peer.places.run("run-3"))
+    found = {held.run_id: held.attempts for held in finished_attempts(peer.places)}
+
+    assert [(task, attempt) for task, attempt, _ in found["run-1"]] == [
+        ("map-00000", "1.1"),
+        ("reduce-00000", "1.1"),
+    ]
+    assert found["run-2"] == (("map-00000", "1.1", "0123"),)
+    assert sorted(found) == ["run-1", "run-2"]
+    assert runs_on_disk(peer.places) == ["run-1", "run-2", "run-3"]
+
+
+def test_what_was_not_finished_is_cleared_away(peer: Peer) -> None:
+    peer.map("run-1", 0)
+    publish(peer.places, peer.order("run-2", "one\n"))
+    unfinished = AttemptId("run-1", "map-00001", "1.1")
+    for path in (
+        peer.places.unfinished(unfinished),
+        peer.places.staged_output(JOB, "run-9"),
+        peer.places.abandoned("run-8"),
+    ):
+        os.makedirs(os.path.join(path, "deep"))
+    Path(peer.places.sources(unfinished)).write_bytes(b"x")
+    clear_unfinished(peer.places)
+
+    assert os.listdir(peer.places.run("run-1")) == ["map-00000-1.1"]
+    assert sorted(os.listdir(peer.places.runs)) == ["run-1", "run-2"]
+    assert peer.files() == ["reduce"]
+
+
+def test_nothing_is_cleared_where_another_is_publishing(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-1", "one\n"))
+    staged = peer.places.staged_output(JOB, "run-2")
+    os.makedirs(staged)
+    with publishing.locked(peer.places.job(JOB)):
+        clear_unfinished(peer.places)
+
+    assert os.path.isdir(staged)
+
+
+def test_forgotten_runs_and_attempts_are_gone_and_output_stays(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-1", "one\n"))
+    peer.map("run-1", 0)
+    forget_attempt(peer.places, AttemptId("run-1", "map-00000", "1.1"))
+    assert os.listdir(peer.places.run("run-1")) == ["reduce-00000-1.1"]
+
+    for _ in range(2):
+        forget_run(peer.places, "run-1")
+    assert os.listdir(peer.places.runs) == []
+    assert peer.shown() == {"part-00000-0000.jsonl": "one\n"}
+
+
+def test_fresh_data_folder_has_nothing_to_find_or_clear(peer: Peer) -> None:
+    clear_unfinished(peer.places)
+
+    assert finished_attempts(peer.places) == [] and runs_on_disk(peer.places) == []
