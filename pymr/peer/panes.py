@@ -1,0 +1,238 @@
+"""Panes: what workers print, as files of 1 MiB named by their offset, for each slot and run.
+
+The daemon appends; the data service reads, in a process of its own, knowing nothing but the folder. Of a long
+pane the beginning and the end are kept, and offsets stay what they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+SEGMENT_BYTES = 1 << 20
+
+HEAD_BYTES_MAX = 2 << 20
+"""Of the beginning of a pane so much is kept. Both: multiples of SEGMENT_BYTES."""
+
+TAIL_BYTES_MAX = 8 << 20
+"""Of the end of a pane at least so much is kept, and less than a segment more."""
+
+RUNS_PER_SLOT_MAX = 20
+"""A slot keeps the panes of its newest runs."""
+
+_OPENED_FILE = "opened"  # its time of change tells which run is the newest
+_SUFFIX = ".out"
+_OFFSET_DIGITS = 20
+_READ_ATTEMPTS_MAX = 4
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+
+
+class PaneChunk(msgspec.Struct, frozen=True):
+    """A piece of a pane. offset: of `data`. skipped: bytes before it that were asked for and are not kept.
+
+    end: of the pane, now.
+    """
+
+    offset: int
+    data: bytes
+    end: int
+    skipped: int
+
+
+class PaneStore:
+    """The panes that a daemon writes, each by one worker at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._open: set[Path] = set()
+
+    def open(self, slot: int, run_id: str) -> Pane:
+        """The pane of a run in a slot, at its end; the newest of the slot from now on.
+
+        Never raises for what the disk does: see Pane.append. Raises ValueError for no id of a run.
+        """
+        folder = _folder(self._directory, slot, run_id)
+        with contextlib.suppress(OSError):
+            _mark_newest(folder)
+        self._open.add(folder)
+        self._drop_old_runs(folder.parent)
+        return Pane(folder, lambda: self._open.discard(folder))
+
+    def newest(self, slot: int) -> str | None:
+        """The run whose pane is the newest of a slot."""
+        return latest_run(self._directory, slot)
+
+    def _drop_old_runs(self, slot_folder: Path) -> None:
+        for run_id in _runs(slot_folder)[:-RUNS_PER_SLOT_MAX]:
+            if slot_folder / run_id not in self._open:
+                shutil.rmtree(slot_folder / run_id, ignore_errors=True)
+
+
+class Pane:
+    """One pane, open for appending. Made by PaneStore.open."""
+
+    def __init__(self, folder: Path, on_close: Callable[[], None]) -> None:
+        self._folder = folder
+        self._on_close = on_close
+        self._descriptor: int | None = None
+        self._starts: list[int] = []
+        self._end = 0
+        self._lost_bytes = 0
+        self._lost_why = ""
+
+    def append(self, data: bytes) -> None:
+        """Add to the end. What the disk refuses is lost, and noted in the pane once it takes something again.
+
+        Not forced to the disk: the cost is that of a write into the page cache.
+        """
+        note = b""
+        if self._lost_bytes:
+            text = f"\r\n[pymr: {self._lost_bytes:,} bytes of output are lost here: {self._lost_why}]\r\n"
+            note = text.encode()
+        rest = memoryview(note + data)
+        try:
+            while rest:
+                if self._descriptor is None or self._end >= self._starts[-1] + SEGMENT_BYTES:
+                    self._open_segment()
+                    continue
+                room = self._starts[-1] + SEGMENT_BYTES - self._end
+                written = os.write(self._descriptor, rest[:room])
+                self._end += written
+                rest = rest[written:]
+            self._lost_bytes = 0
+        except OSError as error:
+            is_noted = len(rest) <= len(data)
+            self._lost_bytes = len(rest) if is_noted else self._lost_bytes + len(data)
+            self._lost_why = error.strerror or str(error)
+
+    def close(self) -> None:
+        """To be called once."""
+        self._close_segment()
+        self._on_close()
+
+    def _open_segment(self) -> None:
+        """The last segment, where a pane is gone on with; a new one where that is full or there is none."""
+        if self._descriptor is None:
+            segments = _segments(self._folder)
+            self._starts = [start for start, _ in segments]
+            self._end = sum(segments[-1]) if segments else 0
+        self._close_segment()
+        start = self._starts[-1] if self._starts else 0
+        if self._end >= start + SEGMENT_BYTES:
+            start = self._end
+        self._folder.mkdir(parents=True, exist_ok=True)
+        flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = os.open(_segment_path(self._folder, start), flags, 0o600)
+        if start not in self._starts:
+            self._starts.append(start)
+            self._drop_middle()
+
+    def _close_segment(self) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = None
+
+    def _drop_middle(self) -> None:
+        for start in self._starts[:-1]:
+            if start >= HEAD_BYTES_MAX and start + SEGMENT_BYTES <= self._end - TAIL_BYTES_MAX:
+                with contextlib.suppress(OSError):
+                    os.unlink(_segment_path(self._folder, start))
+                self._starts.remove(start)
+
+
+def read_pane(directory: Path, slot: int, run_id: str, offset: int, length: int) -> PaneChunk:
+    """Up to `length` bytes at `offset`, or where those are not kept, at the next offset that is.
+
+    offset: negative counts from the end; beyond the end is the end. A pane that is not there is empty.
+    Never waits. Raises ValueError for no id of a run, OSError when the disk fails.
+    """
+    folder = _folder(directory, slot, run_id)
+    for _ in range(_READ_ATTEMPTS_MAX):
+        segments = _segments(folder)
+        end = sum(segments[-1]) if segments else 0
+        at = max(0, end + offset) if offset < 0 else min(offset, end)
+        with contextlib.suppress(FileNotFoundError):  # dropped since it was listed
+            return _read_from(folder, segments, at, length)
+    return PaneChunk(at, b"", end, 0)
+
+
+def latest_run(directory: Path, slot: int) -> str | None:
+    """The run whose pane was the last to be opened in a slot; None where there is none."""
+    runs = _runs(directory / str(slot))
+    return runs[-1] if runs else None
+
+
+def _read_from(folder: Path, segments: list[tuple[int, int]], at: int, length: int) -> PaneChunk:
+    """segments: (start, size), ascending."""
+    end = sum(segments[-1]) if segments else 0
+    position, data = at, b""
+    for start, size in segments:
+        if start + size <= position:
+            continue
+        if start > position:
+            if data:
+                break  # the gap begins here: for the next read
+            position = start
+        wanted = length - len(data)
+        if wanted <= 0:
+            break
+        with open(_segment_path(folder, start), "rb", buffering=0) as file:
+            piece = os.pread(file.fileno(), min(wanted, SEGMENT_BYTES), position - start)
+        data += piece
+        position += len(piece)
+    offset = position - len(data)
+    return PaneChunk(offset, data, max(end, position), offset - at)
+
+
+def _folder(directory: Path, slot: int, run_id: str) -> Path:
+    if not _RUN_ID.fullmatch(run_id):
+        raise ValueError(f"{run_id[:200]!r} cannot be the id of a run")
+    return directory / str(slot) / run_id
+
+
+def _segment_path(folder: Path, start: int) -> str:
+    return os.path.join(folder, f"{start:0{_OFFSET_DIGITS}d}{_SUFFIX}")
+
+
+def _segments(folder: Path) -> list[tuple[int, int]]:
+    """(start, size) of every segment of a pane, ascending."""
+    segments = []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name.removesuffix(_SUFFIX)
+            if name != entry.name and name.isdecimal():
+                with contextlib.suppress(FileNotFoundError):
+                    segments.append((int(name), entry.stat().st_size))
+    return sorted(segments)
+
+
+def _runs(slot_folder: Path) -> list[str]:
+    """The runs that a slot has panes of, in the order in which these were last opened."""
+    with contextlib.suppress(OSError):
+        names = [name for name in os.listdir(slot_folder) if _RUN_ID.fullmatch(name)]
+        return sorted(names, key=lambda name: (_opened_at(slot_folder / name), name))
+    return []
+
+
+def _opened_at(folder: Path) -> int:
+    try:
+        return (folder / _OPENED_FILE).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _mark_newest(folder: Path) -> None:
+    """Later than all others of the slot, whatever the clock says."""
+    others = [_opened_at(folder.parent / name) for name in _runs(folder.parent) if name != folder.name]
+    now = max(time.time_ns(), max(others, default=0) + 1)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _OPENED_FILE).touch()
+    os.utime(folder / _OPENED_FILE, ns=(now, now))

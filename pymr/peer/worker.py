@@ -1,0 +1,338 @@
+"""A worker process: does the tasks of one run in one slot, until its pipe closes. `peer.workers` is at the
+other end of the pipe and of the terminal; `peer.nursery_process` has forked it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import gc
+import math
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import msgspec
+
+from pymr.config_sections import EngineConfig
+from pymr.engine.memory import keep_freed_memory
+from pymr.engine.tasks import JobContext, TaskWatch, load_auxiliary
+from pymr.errors import FatalError, PymrError, RetryableError
+from pymr.jobs import MapReduceJob, parse_job, template
+from pymr.peer.breakpoints import break_on_terminal
+from pymr.peer.worker_protocol import (
+    PIPE_CLOSED_STATUS,
+    READ_BYTES_MAX,
+    TO_WORKER,
+    BadMessage,
+    Failed,
+    FromWorker,
+    MapOrder,
+    MessageReader,
+    Paused,
+    Progress,
+    Ready,
+    Resumed,
+    TaskDone,
+    TaskOrder,
+    ToWorker,
+    WorkerSetup,
+    frame,
+)
+from pymr.projects import load_functions
+from pymr.protocol import AttemptId, Failure, MapOutcome, Outcome, ReduceOutcome, cut_text
+
+REPORT_SECONDS = 0.1
+"""How often a worker tells its progress. Lower: a livelier display; each report costs some 20 us."""
+
+RUN_VARIABLE, ATTEMPT_VARIABLE = "PYMR_RUN", "PYMR_ATTEMPT"
+"""In the environment of functions: the run, and the attempt (`map-00012-7.1`) that is being made."""
+
+_INTEGER_MAX = (1 << 63) - 1
+_IOLBF = 1  # of stdio.h
+
+MapFunction = Callable[[JobContext, AttemptId, str, int, str, TaskWatch], MapOutcome | Failure]
+ReduceFunction = Callable[[JobContext, AttemptId, int, str, str, TaskWatch], ReduceOutcome | Failure]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFunctions:
+    """What does the tasks; see `peer.attempts`, whose functions they are outside of tests."""
+
+    do_map: MapFunction
+    do_reduce: ReduceFunction
+
+
+def worker_main(pipe: int, tasks: TaskFunctions | None = None) -> NoReturn:
+    """The life of a worker, once it is a session with a terminal on 0, 1 and 2. Never returns."""
+    status = 1
+    try:
+        _open_streams()
+        _Worker(_Pipe(pipe), tasks).serve()
+        status = 0
+    except (EOFError, BrokenPipeError, ConnectionError):
+        pass  # the daemon has gone, and so does its worker
+    except (OSError, BadMessage):
+        status = PIPE_CLOSED_STATUS
+    except BaseException:  # the last boundary of a process: told, and its status says the rest
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(status)
+
+
+def warm_up() -> None:
+    """Do once, in the process that forks workers, what each would do: 13 ms to a ready one become 8."""
+    with contextlib.suppress(ImportError):
+        _tasks_of_pymr()
+    template("mapreduce")  # reads what is declared of its fields, once
+    msgspec.convert({}, EngineConfig)
+
+
+def _open_streams() -> None:
+    """Python's and C's streams on the terminal, line by line, of a plain kind: panes are read as text."""
+    os.environ["TERM"] = "dumb"
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="replace", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = open(  # noqa: SIM115
+            descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        library.setvbuf(ctypes.c_void_p.in_dll(library, "stdout"), None, _IOLBF, ctypes.c_size_t(0))
+    # Where the daemon's program has imported readline, input() would draw with escape sequences.
+    ctypes.c_void_p.in_dll(ctypes.pythonapi, "PyOS_ReadlineFunctionPointer").value = None
+    faulthandler.enable(all_threads=False)  # a crash in C code shows the Python line that called it
+
+
+class _Pipe:
+    """The worker's end of the pipe. Its descriptor is user code's to close or to write to: see BadMessage."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._reader: MessageReader[ToWorker] = MessageReader(TO_WORKER)
+        self._received: list[ToWorker] = []
+
+    def send(self, message: FromWorker) -> None:
+        data = memoryview(frame(message))
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def receive(self) -> ToWorker:
+        """The next message. Raises EOFError when the daemon has closed its end."""
+        while not self._received:
+            data = os.read(self._descriptor, READ_BYTES_MAX)
+            if not data:
+                raise EOFError
+            self._received += self._reader.feed(data)
+        return self._received.pop(0)
+
+
+class _Worker:
+    """lock: held by whoever sends, the main thread or that of the reports."""
+
+    def __init__(self, pipe: _Pipe, tasks: TaskFunctions | None) -> None:
+        self._pipe = pipe
+        self._tasks = tasks
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._watch = TaskWatch()
+        self._may_interrupt = False
+        # Ctrl-C of whoever is attached interrupts a function, never what stands around it.
+        signal.signal(signal.SIGINT, self._interrupt)
+        break_on_terminal(self._pause, self._resume)
+
+    def serve(self) -> None:
+        setup = self._pipe.receive()
+        if not isinstance(setup, WorkerSetup):
+            raise BadMessage(f"{type(setup).__name__} before the setup")
+        os.environ[RUN_VARIABLE] = setup.run_id
+        context = self._load(setup)
+        if context is None:
+            return
+        # Items are many and form no cycles; the collector would walk them again and again. The memory budget
+        # collects at every spill instead, which is also where the user's own cycles go.
+        gc.freeze()
+        gc.disable()
+        keep_freed_memory(context.memory_bytes)
+        self._pipe.send(Ready())
+        threading.Thread(target=self._report, daemon=True).start()
+        run_dir = os.path.join(setup.runs_dir, setup.run_id)
+        while True:
+            order = self._pipe.receive()
+            if isinstance(order, WorkerSetup):
+                raise BadMessage("a second setup")
+            outcome = self._do(context, order, run_dir)
+            if os.getpid() != self._pid:  # a fork() of the user's that was not ended by its own code
+                os._exit(0)
+            self._finish(order.id, outcome)
+
+    def _load(self, setup: WorkerSetup) -> JobContext | None:
+        """The job's functions and data. None where that fails, which the daemon has been told then."""
+        try:
+            self._may_interrupt = True
+            try:
+                return _load_context(setup)
+            finally:
+                self._may_interrupt = False
+        except BaseException as error:
+            failure = _failure_of(error, f"{setup.worker} cannot load the job's functions")
+            self._pipe.send(Failed(failure))
+            return None
+        finally:
+            _flush()
+
+    def _do(self, context: JobContext, order: TaskOrder, run_dir: str) -> Outcome:
+        os.environ[ATTEMPT_VARIABLE] = order.id.folder
+        try:
+            tasks = self._tasks or _tasks_of_pymr()
+            self._may_interrupt = True
+            try:
+                if isinstance(order, MapOrder):
+                    return tasks.do_map(
+                        context, order.id, order.plan_path, order.plan_index, run_dir, self._watch
+                    )
+                return tasks.do_reduce(
+                    context, order.id, order.partition, order.sources_path, run_dir, self._watch
+                )
+            finally:
+                self._may_interrupt = False
+        except BaseException as error:  # the boundary of a task: whatever it was, the leader decides
+            return _failure_of(error, f"{order.id.task}, attempt {order.id.attempt}, has failed")
+        finally:
+            _flush()
+
+    def _finish(self, id: AttemptId, outcome: Outcome) -> None:
+        with self._lock:
+            self._watch.records = self._watch.groups = None
+            self._watch.ticks = 0
+            try:
+                self._pipe.send(TaskDone(id, _encodable(outcome)))
+            except BadMessage as error:  # millions of counters
+                failure = Failure("UserFunctionError", cut_text(f"the outcome of {id.task}: {error}"), True)
+                self._pipe.send(TaskDone(id, failure))
+        if isinstance(outcome, Failure):
+            gc.collect()  # what the failed attempt gathered hung on its traceback
+
+    def _report(self) -> None:
+        """Send the progress of the running task whenever it has moved. A thread's whole life."""
+        last = Progress((0, 0), 0)
+        pause = threading.Event()
+        while not pause.wait(REPORT_SECONDS):
+            with self._lock:
+                now = Progress(self._watch.progress(), self._watch.ticks)
+                if now != last:
+                    try:
+                        self._pipe.send(now)
+                    except OSError:
+                        return
+                    last = now
+
+    def _pause(self, where: str) -> None:
+        self._tell(Paused(cut_text(where)))
+
+    def _resume(self) -> None:
+        self._tell(Resumed())
+
+    def _tell(self, message: FromWorker) -> None:
+        """Send while a function runs; an interruption in the midst of that would leave half a message."""
+        if os.getpid() != self._pid:
+            return
+        before, self._may_interrupt = self._may_interrupt, False
+        try:
+            with self._lock:
+                self._pipe.send(message)
+        finally:
+            self._may_interrupt = before
+
+    def _interrupt(self, number: int, stack: FrameType | None) -> None:
+        if self._may_interrupt:
+            raise KeyboardInterrupt
+
+
+def _load_context(setup: WorkerSetup) -> JobContext:
+    """Runs the project's modules. Raises JobError, ProjectError, InputError."""
+    job = parse_job(setup.fields, f"job of run {setup.run_id}")
+    if not isinstance(job, MapReduceJob):
+        raise FatalError(f"{job.job_name} is a {job.job_type} job, which has no tasks for workers")
+    return JobContext(
+        job,
+        load_functions(Path(setup.projects_dir), job),
+        msgspec.convert(setup.engine, EngineConfig),
+        setup.memory_bytes,
+        setup.partitions,
+        load_auxiliary(setup.data_dir, job.auxiliary_data_name_mapper),
+        load_auxiliary(setup.data_dir, job.auxiliary_data_name_reducer),
+    )
+
+
+def _tasks_of_pymr() -> TaskFunctions:
+    from pymr.peer.attempts import do_map, do_reduce
+
+    return TaskFunctions(do_map, do_reduce)
+
+
+def _failure_of(error: BaseException, heading: str) -> Failure:
+    """The error in a form that travels; its whole traceback goes to the pane."""
+    with contextlib.suppress(Exception):  # the user's streams, and the str() of the user's errors
+        print(f"{heading}:", file=sys.stderr)
+        traceback.print_exception(error)
+    kind, text = _kind_and_text(error)
+    missing = getattr(error, "missing", None)
+    return Failure(
+        kind.__name__,
+        cut_text(_utf8(text)),
+        is_final=not issubclass(kind, RetryableError),
+        is_counted=getattr(error, "is_counted", True) is not False,
+        missing=missing if isinstance(missing, AttemptId) else None,
+    )
+
+
+def _kind_and_text(error: BaseException) -> tuple[type[PymrError], str]:
+    """The nearest of our own types, as a user may have derived one from it; any other error may pass."""
+    for kind in type(error).__mro__:
+        if issubclass(kind, PymrError) and kind.__module__.startswith("pymr."):
+            return kind, str(error)
+    return RetryableError, "unexpected: " + "".join(traceback.format_exception(error))
+
+
+def _encodable(outcome: Outcome) -> Outcome:
+    if isinstance(outcome, Failure):
+        return outcome
+    counters = {_utf8(name): _finite(name, number) for name, number in outcome.counters.items()}
+    return msgspec.structs.replace(outcome, counters=counters)
+
+
+def _finite(name: str, number: float) -> float:
+    """A counter as a number of 64 bits. What is none (NaN) counts as 0, which the pane is told."""
+    if isinstance(number, int) and abs(number) <= _INTEGER_MAX:
+        return int(number)
+    try:
+        as_float = float(number)
+    except OverflowError:
+        as_float = math.inf if number > 0 else -math.inf
+    if math.isnan(as_float):
+        with contextlib.suppress(Exception):
+            print(f"the counter {name!r} is not a number (NaN); it counts as 0", file=sys.stderr)
+        return 0
+    return max(-sys.float_info.max, min(as_float, sys.float_info.max))
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _flush() -> None:
+    """Show what was printed without a line end."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()

@@ -1,0 +1,83 @@
+"""What `peer.workers` tells the daemon of its workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pymr.protocol import AttemptId, Failure, Outcome, WorkerState
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """The worker of a slot has loaded its job's functions."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerMoved:
+    """done: (records, bytes) in map, (groups, values) in reduce. ticks: moves while segments are merged."""
+
+    slot: int
+    done: tuple[int, int]
+    ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPaused:
+    """A function waits at a breakpoint. where: file, line and function."""
+
+    slot: int
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerResumed:
+    """It goes on."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFinished:
+    """A task has ended; the worker waits for the next."""
+
+    slot: int
+    id: AttemptId
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """The slot has no worker any more. id: of the attempt that it was making, if any.
+
+    failure: of the attempt, or of the loading of the job's functions, which may be final.
+    """
+
+    slot: int
+    id: AttemptId | None
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class NurseryDied:
+    """The nursery has ended: every worker is dead, which is told of each, and none can be started."""
+
+
+WorkerEvent = (
+    WorkerReady | WorkerMoved | WorkerPaused | WorkerResumed | WorkerFinished | WorkerDied | NurseryDied
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker as it is now. id: the attempt that it is making. moved_at: when that last moved, or the worker
+    last changed its state (monotonic seconds); it stands still at a breakpoint."""
+
+    slot: int
+    run_id: str
+    pid: int
+    state: WorkerState
+    id: AttemptId | None
+    done: tuple[int, int]
+    moved_at: float

@@ -1,0 +1,146 @@
+"""What a daemon and a worker process say to each other on their pipe: length-prefixed msgpack, bounded.
+
+User code runs at the other end and may write anything into it; what is no message raises BadMessage here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import msgpack
+
+from pymr.protocol import AttemptId, Failure, Outcome
+
+MESSAGE_BYTES_MAX = 1 << 20
+"""Longest message. A longer one is not sent, and whoever claims to send one is not listened to any more."""
+
+READ_BYTES_MAX = 64 << 10
+"""Most that is taken from a worker at once: one that floods its pipe or terminal holds up no other."""
+
+PIPE_CLOSED_STATUS = 74
+"""With which a worker ends whose pipe to the daemon is no longer what it was on its own side."""
+
+_LENGTH_BYTES = 4
+
+Message = TypeVar("Message")
+
+
+class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True, tag="setup"):
+    """The run that a worker is for, once, as its first message.
+
+    worker: its name, `alpha/0`. fields: the job, as `parse_job` takes it. projects_dir: the folder in which
+    that of the job's project lies. data_dir: of the peer, for auxiliary data. engine: of EngineConfig.
+    runs_dir: the folder in which that of the run lies.
+    """
+
+    run_id: str
+    worker: str
+    fields: dict[str, Any]
+    projects_dir: str
+    data_dir: str
+    engine: dict[str, Any]
+    memory_bytes: int
+    partitions: int
+    runs_dir: str
+
+
+class MapOrder(msgspec.Struct, frozen=True, tag="map"):
+    """Do the `plan_index`-th map task of the plan at `plan_path`."""
+
+    id: AttemptId
+    plan_path: str
+    plan_index: int
+
+
+class ReduceOrder(msgspec.Struct, frozen=True, tag="reduce"):
+    """Reduce a partition, whose segments the file at `sources_path` lists."""
+
+    id: AttemptId
+    partition: int
+    sources_path: str
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The worker has loaded the job's functions."""
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The worker could not load the job's functions, and ends."""
+
+    failure: Failure
+
+
+class Progress(msgspec.Struct, frozen=True, tag="progress"):
+    """How far the task is. done: (records, bytes) or (groups, values). ticks: moves while neither does."""
+
+    done: tuple[int, int]
+    ticks: int
+
+
+class TaskDone(msgspec.Struct, frozen=True, tag="done"):
+    """A task has ended, well or not."""
+
+    id: AttemptId
+    outcome: Outcome
+
+
+class Paused(msgspec.Struct, frozen=True, tag="paused"):
+    """A function waits at a breakpoint for whoever types. where: file, line and function."""
+
+    where: str
+
+
+class Resumed(msgspec.Struct, frozen=True, tag="resumed"):
+    """It goes on."""
+
+
+TaskOrder = MapOrder | ReduceOrder
+ToWorker = WorkerSetup | MapOrder | ReduceOrder
+FromWorker = Ready | Failed | Progress | TaskDone | Paused | Resumed
+
+
+class BadMessage(Exception):  # noqa: N818  (what it is, not what went wrong with it)
+    """What came or should go over a pipe is no message."""
+
+
+def frame(message: ToWorker | FromWorker) -> bytes:
+    """A message as it goes over the pipe. Raises BadMessage where it has no such form or is too long."""
+    try:
+        body = msgpack.encode(message)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise BadMessage(f"{type(message).__name__} cannot be sent: {error}") from error
+    if len(body) > MESSAGE_BYTES_MAX:
+        raise BadMessage(f"{type(message).__name__} of {len(body):,} bytes is too long to be sent")
+    return len(body).to_bytes(_LENGTH_BYTES, "big") + body
+
+
+class MessageReader(Generic[Message]):
+    """Puts messages together from what arrives of them. Holds at most one message and what came with it."""
+
+    def __init__(self, kind: Any) -> None:
+        self._decoder: msgpack.Decoder[Message] = msgpack.Decoder(kind)
+        self._pending = bytearray()
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that are complete now. Raises BadMessage for bytes that are none."""
+        pending = self._pending
+        pending += data
+        messages: list[Message] = []
+        while len(pending) >= _LENGTH_BYTES:
+            length = int.from_bytes(pending[:_LENGTH_BYTES], "big")
+            if length > MESSAGE_BYTES_MAX:
+                raise BadMessage(f"a message of {length:,} bytes is announced")
+            end = _LENGTH_BYTES + length
+            if len(pending) < end:
+                break
+            try:
+                messages.append(self._decoder.decode(pending[_LENGTH_BYTES:end]))
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                raise BadMessage(f"no message of the protocol: {error}") from error
+            del pending[:end]
+        return messages
+
+
+FROM_WORKER: Any = FromWorker
+TO_WORKER: Any = ToWorker

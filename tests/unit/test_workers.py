@@ -1,0 +1,666 @@
+"""Workers: real processes that crash, flood, hide, hang and wait for a word, and a daemon that copes."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from valid_jobs import MAPREDUCE
+from written_projects import PLAIN, REDUCE, write_project
+
+from pymr.counters import count, take_counts
+from pymr.engine.tasks import JobContext, TaskWatch
+from pymr.peer.nursery import Nursery
+from pymr.peer.panes import PaneStore, read_pane
+from pymr.peer.worker import TaskFunctions
+from pymr.peer.worker_events import (
+    NurseryDied,
+    WorkerDied,
+    WorkerEvent,
+    WorkerFinished,
+    WorkerMoved,
+    WorkerPaused,
+    WorkerReady,
+    WorkerResumed,
+)
+from pymr.peer.worker_protocol import MapOrder, ReduceOrder, WorkerSetup
+from pymr.peer.workers import Workers
+from pymr.protocol import ERROR_CHARACTERS_MAX, AttemptId, MapOutcome, ReduceOutcome
+
+DEADLINE_S = 20.0
+RUN = "run-1"
+
+
+def do_map(
+    context: JobContext, id: AttemptId, plan_path: str, plan_index: int, run_dir: str, watch: TaskWatch
+) -> MapOutcome:
+    """The task of these tests: what stands for a path is Python, to be run."""
+    exec(compile(textwrap.dedent(plan_path), "<task>", "exec"), {"watch": watch, "count": count})
+    return MapOutcome(
+        digest=run_dir, records=plan_index, bytes=0, values=0, stored_bytes=0, counters=take_counts()
+    )
+
+
+def do_reduce(
+    context: JobContext, id: AttemptId, partition: int, sources_path: str, run_dir: str, watch: TaskWatch
+) -> ReduceOutcome:
+    return ReduceOutcome(groups=partition, values=0, items=0, parts=context.partitions, stored_bytes=0)
+
+
+TASKS = TaskFunctions(do_map, do_reduce)
+
+
+class Bench:
+    """A small daemon: workers, what they told, and a loop to wait in."""
+
+    def __init__(self, folder: Path, slots: int = 3) -> None:
+        self.folder = folder
+        self.panes = folder / "panes"
+        write_project(folder / "projects", map_functions=PLAIN, reduce_functions=REDUCE)
+        self.nursery = Nursery.start(TASKS)
+        self.events: list[WorkerEvent] = []
+        self.workers = Workers("alpha", slots, self.nursery, PaneStore(self.panes), self.events.append)
+
+    def setup(self, run_id: str = RUN, **fields: Any) -> WorkerSetup:
+        job = {**MAPREDUCE, "project_name": "demo", "map_function_name": "words", **fields}
+        return WorkerSetup(
+            run_id=run_id,
+            worker="alpha/0",
+            fields=job,
+            projects_dir=str(self.folder / "projects"),
+            data_dir=str(self.folder),
+            engine={},
+            memory_bytes=256 << 20,
+            partitions=7,
+            runs_dir=str(self.folder / "runs"),
+        )
+
+    def do(self, source: str, slot: int = 0, task: int = 0) -> AttemptId:
+        """Let a slot run some Python as a map task; its worker is started if there is none."""
+        if self.workers.view(slot) is None:
+            self.workers.start(slot, self.setup())
+        id = AttemptId(RUN, f"map-{task:05d}", "1.1")
+        assert self.workers.assign(slot, MapOrder(id, source, task))
+        return id
+
+    def turn(self) -> None:
+        """One turn of the loop."""
+        handlers = dict(self.workers.descriptors())
+        for descriptor in select.select(list(handlers), [], [], 0.02)[0]:
+            if descriptor in dict(self.workers.descriptors()):
+                handlers[descriptor]()
+        self.workers.tick(time.monotonic())
+
+    def until(self, condition: Callable[[], Any], what: str = "", seconds: float = DEADLINE_S) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < deadline, (
+                f"{what or condition} not in time; {self.events[-5:]}\n" + (self.pane()[-2000:])
+            )
+            self.turn()
+        return found
+
+    def event(self, kind: type[Any], slot: int | None = None) -> Any:
+        """The first event of a kind not taken yet, waited for."""
+
+        def take() -> Any:
+            for event in self.events:
+                if isinstance(event, kind) and (slot is None or getattr(event, "slot", None) == slot):
+                    self.events.remove(event)
+                    return event
+            return None
+
+        return self.until(take, kind.__name__)
+
+    def pane(self, slot: int = 0) -> str:
+        text = b""
+        while (chunk := read_pane(self.panes, slot, RUN, len(text), 1 << 30)).data:
+            text += chunk.data
+        return text.decode("utf-8", "replace")
+
+    def prints(self, text: str, slot: int = 0) -> None:
+        self.until(lambda: text in self.pane(slot), f"the output {text!r}")
+
+    def pid(self, slot: int = 0) -> int:
+        def started() -> int:
+            view = self.workers.view(slot)
+            return view.pid if view else 0
+
+        return int(self.until(started))
+
+    def number_in(self, name: str) -> int:
+        """A number that a process has written into a file."""
+        path = self.folder / name
+        return int(self.until(lambda: path.exists() and path.read_text().strip()))
+
+    def is_gone(self, *pids: int, seconds: float = 2.0) -> None:
+        self.until(lambda: all(map(has_ended, pids)), f"the end of {pids}", seconds)
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    files = len(os.listdir("/proc/self/fd"))
+    bench = Bench(tmp_path)
+    yield bench
+    below = psutil.Process(bench.nursery.pid).children(recursive=True) if not bench.workers._is_lost else []
+    bench.workers.close()
+
+    assert has_ended(bench.nursery.pid)
+    assert [process for process in below if process.is_running()] == []
+    assert list(bench.workers.descriptors()) == []
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_worker_does_map_and_reduce_tasks_and_tells_what_it_does(bench: Bench) -> None:
+    begun = time.monotonic()
+    bench.workers.start(0, bench.setup())
+    assert bench.workers.view(0).state == "starting"  # type: ignore[union-attr]
+    bench.event(WorkerReady)
+    print(f"first worker ready after {1_000 * (time.monotonic() - begun):.1f} ms")
+    mapped = bench.do("print('in map')", task=5)
+    assert bench.workers.view(0).state == "map"  # type: ignore[union-attr]
+    assert not bench.workers.assign(0, MapOrder(mapped, "", 0))
+    first = bench.event(WorkerFinished)
+    reduced = AttemptId(RUN, "reduce-00003", "1.2")
+    bench.workers.assign(0, ReduceOrder(reduced, 3, "sources"))
+    assert bench.workers.view(0).state == "sort"  # type: ignore[union-attr]
+    second = bench.event(WorkerFinished)
+
+    assert first.id == mapped
+    assert first.outcome.records == 5
+    assert first.outcome.digest == str(bench.folder / "runs" / RUN)
+    assert second.id == reduced
+    assert (second.outcome.groups, second.outcome.parts) == (3, 7)
+    assert bench.workers.view(0).state == "idle"  # type: ignore[union-attr]
+    assert bench.pane() == "in map\r\n"
+
+
+def test_worker_starts_quickly(bench: Bench) -> None:
+    bench.workers.start(0, bench.setup())
+    bench.event(WorkerReady)
+    times = []
+    for _ in range(10):
+        begun = time.perf_counter()
+        bench.workers.start(1, bench.setup())
+        bench.event(WorkerReady, 1)
+        times.append(time.perf_counter() - begun)
+    print("ms from start to ready:", *(f"{1_000 * one:.1f}" for one in sorted(times)))
+
+
+def test_environment_names_run_and_attempt(bench: Bench) -> None:
+    bench.do("import os; print(os.environ['PYMR_RUN'], os.environ['PYMR_ATTEMPT'], os.get_terminal_size())")
+    bench.event(WorkerFinished)
+
+    bench.prints(f"{RUN} map-00000-1.1 os.terminal_size(columns=120, lines=40)")
+
+
+def test_progress_is_told_while_it_moves(bench: Bench) -> None:
+    bench.do("import time\nfor _ in range(5):\n    watch.tick(); time.sleep(0.15)")
+    bench.event(WorkerFinished)
+
+    assert len([event for event in bench.events if isinstance(event, WorkerMoved)]) >= 3
+
+
+def test_functions_that_cannot_be_loaded_are_a_final_failure(bench: Bench) -> None:
+    bench.workers.start(0, bench.setup(map_function_name="wordz"))
+    died = bench.event(WorkerDied)
+
+    assert (died.id, died.failure.kind, died.failure.is_final) == (None, "ProjectError", True)
+    assert "wordz" in died.failure.error
+    assert "cannot load the job's functions:\r\nTraceback" in bench.pane()
+    assert bench.workers.view(0) is None
+
+
+ERRORS = {
+    "an exception": ("1 / 0", "RetryableError", False, "ZeroDivisionError: division by zero"),
+    "one of pymr, final": (
+        "from pymr.errors import RecordError; raise RecordError('a NaN')",
+        "RecordError",
+        True,
+        "a NaN",
+    ),
+    "one of pymr, not final": (
+        "from pymr.errors import DiskError\nclass Mine(DiskError): pass\nraise Mine('full')",
+        "DiskError",
+        False,
+        "full",
+    ),
+    "SystemExit": ("raise SystemExit(0)", "RetryableError", False, "SystemExit"),
+    "KeyboardInterrupt": ("raise KeyboardInterrupt", "RetryableError", False, "KeyboardInterrupt"),
+    "a huge one": ("raise ValueError('x' * 50_000_000)", "RetryableError", False, "left out"),
+    "one that has no text": (
+        "class Odd(Exception):\n    def __str__(self): raise ValueError\nraise Odd",
+        "RetryableError",
+        False,
+        "Odd",
+    ),
+    "half a character": ("raise ValueError('\\ud800')", "RetryableError", False, "ud800"),
+    "too much for a message": (
+        "for n in range(100_000): count(f'counter number {n}')",
+        "UserFunctionError",
+        True,
+        "too long",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "kind", "is_final", "said"), ERRORS.values(), ids=ERRORS)
+def test_error_is_a_failure_and_the_worker_goes_on(
+    bench: Bench, source: str, kind: str, is_final: bool, said: str
+) -> None:
+    id = bench.do(source)
+    finished = bench.event(WorkerFinished)
+    bench.do("print('goes on')")
+    bench.event(WorkerFinished)
+
+    assert finished.id == id
+    assert (finished.outcome.kind, finished.outcome.is_final) == (kind, is_final)
+    assert said in finished.outcome.error
+    assert len(finished.outcome.error) < ERROR_CHARACTERS_MAX + 100
+    bench.prints("goes on")
+    if kind != "UserFunctionError":
+        assert "map-00000, attempt 1.1, has failed:\r\nTraceback (most recent call last):" in bench.pane()
+
+
+def test_counters_of_any_size_travel(bench: Bench) -> None:
+    bench.do("""
+        count("small", 3); count("big", 1 << 64); count("huge", 10 ** 400); count("nan", float("nan"))
+        count("infinite", float("-inf")); count("yes", True); count("\\ud800", 2)
+    """)
+    counters = bench.event(WorkerFinished).outcome.counters
+
+    most = sys.float_info.max
+    assert counters == {
+        "small": 3, "big": 2.0**64, "huge": most, "nan": 0, "infinite": -most, "yes": 1, "\\ud800": 2,
+    }  # fmt: skip
+
+
+CRASHES = {
+    "a segmentation fault": ("import ctypes; ctypes.string_at(0)", "was ended by SIGSEGV: a crash in C code"),
+    "an abort": ("import os; os.abort()", "was ended by SIGABRT"),
+    "a kill from outside": (
+        "import os; os.kill(os.getpid(), 9)",
+        "was ended by SIGKILL: killed from outside",
+    ),
+    "the end of its group": ("import os; os.killpg(0, 15)", "was ended by SIGTERM"),
+    "a real-time signal": ("import os; os.kill(os.getpid(), 40)", "was ended by signal 40"),
+    "an exit": ("import os; os._exit(3)", "exited with status 3 in the middle of its work"),
+    "an exit with status 0": ("import os; os._exit(0)", "exited with status 0"),
+    "all files closed": ("import os; os.closerange(0, 4096)", "closed its pipe to pymr"),
+    "all files closed for long": (
+        "import os, time; os.closerange(0, 4096); time.sleep(1_000)",
+        "closed its pipe to pymr",
+    ),
+    "text into any file": (
+        "import os\nfor n in range(3, 50):\n    try: os.write(n, b'my own text')\n    except OSError: pass",
+        "wrote into its pipe to pymr what is no message",
+    ),
+    "zeros into any file": (
+        "import os\nfor n in range(3, 50):\n    try: os.write(n, bytes(1_000))\n    except OSError: pass",
+        "wrote into its pipe to pymr what is no message",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "said"), CRASHES.values(), ids=CRASHES)
+def test_crash_costs_an_attempt_and_says_how(bench: Bench, source: str, said: str) -> None:
+    id = bench.do(f"print('about to crash', end='', flush=True)\n{source}")
+    died = bench.event(WorkerDied)
+    pid = bench.workers.view(0)
+    bench.do("pass")
+    again = bench.event(WorkerFinished)
+
+    assert (died.slot, died.id, pid) == (0, id, None)
+    assert died.failure.kind == "WorkerDiedError"
+    assert not died.failure.is_final
+    assert f"alpha/0 {said}" in died.failure.error
+    assert bench.pane().startswith("about to crash")
+    assert f"[pymr: {died.failure.error}]" in bench.pane()
+    assert again.outcome.digest
+
+
+def test_crash_in_c_code_shows_the_python_line(bench: Bench) -> None:
+    bench.do("import ctypes\nctypes.string_at(0)")
+    bench.event(WorkerDied)
+
+    assert "Fatal Python error: Segmentation fault" in bench.pane()
+    assert 'File "<task>", line 2' in bench.pane()
+
+
+def test_of_much_output_beginning_and_end_are_kept_and_others_are_not_held_up(bench: Bench) -> None:
+    bench.workers.start(1, bench.setup())
+    bench.event(WorkerReady, 1)
+    bench.do("""
+        line = "x" * 1_000
+        print("the first line")
+        for _ in range(64_000): print(line)
+        print("the last line")
+    """)
+    begun = time.monotonic()
+    slowest = 0.0
+    rounds = 0
+    while not any(isinstance(event, WorkerFinished) and event.slot == 0 for event in bench.events):
+        assert time.monotonic() - begun < 60
+        asked = time.monotonic()
+        bench.do("pass", slot=1, task=1)
+        bench.event(WorkerFinished, 1)
+        slowest = max(slowest, time.monotonic() - asked)
+        rounds += 1
+    print(f"64 MB in {time.monotonic() - begun:.1f} s; another's {rounds} tasks took {slowest:.3f} s at most")
+    bench.until(lambda: b"the last line" in read_pane(bench.panes, 0, RUN, -50, 50).data)
+    head = read_pane(bench.panes, 0, RUN, 0, 20)
+
+    assert head.data.startswith(b"the first line\r\n")
+    assert head.end > 64_000_000
+    assert sum(path.stat().st_size for path in bench.panes.rglob("*.out")) < 12 << 20
+
+
+CHILDREN = {
+    "a fork": "pid = os.fork()\nif pid == 0: note(); time.sleep(1_000)",
+    "a program": "subprocess.Popen(['sh', '-c', 'echo $$ > child; exec sleep 1000'])",
+    "an orphan of its session": "subprocess.run('(echo $BASHPID > child; exec sleep 1000) &', shell=True, "
+    "executable='/bin/bash')",
+    "a daemon by exec": "subprocess.run(['setsid', 'bash', '-c', "
+    "'(echo $BASHPID > child; exec sleep 1000) &'])",
+    "a daemon by fork": """
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0: note(); time.sleep(1_000)
+    os._exit(0)
+os.wait()
+""",
+    "a daemon that hides": """
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.closerange(0, 1_000)
+        note()
+        os.execve('/bin/sleep', ['sleep', '1000'], {})
+    os._exit(0)
+os.wait()
+""",
+    "a stopped one": "pid = os.fork()\nif pid == 0: note(); os.kill(os.getpid(), 19)",
+}
+
+
+def start_child(bench: Bench, source: str, slot: int = 0, then: str = "time.sleep(1_000)") -> int:
+    """The process id of what the source leaves behind in a worker."""
+    for file in bench.folder.glob("child"):
+        file.unlink()
+    bench.do(
+        f"import os, subprocess, time\nos.chdir({str(bench.folder)!r})\n"
+        "def note():\n    open('new', 'w').write(str(os.getpid())); os.rename('new', 'child')\n"
+        f"{source}\nwhile not os.path.exists('child') or not open('child').read().strip():\n"
+        f"    time.sleep(0.01)\n{then}",
+        slot,
+    )
+    return bench.number_in("child")
+
+
+@pytest.mark.parametrize("source", CHILDREN.values(), ids=CHILDREN)
+def test_what_a_worker_has_started_ends_with_it(bench: Bench, source: str) -> None:
+    child = start_child(bench, source)
+    pid = bench.pid()
+    assert not has_ended(child)
+    bench.workers.end(0)
+
+    bench.is_gone(pid, child)
+    assert [event for event in bench.events if isinstance(event, WorkerDied)] == []
+
+
+@pytest.mark.parametrize("source", [CHILDREN["a daemon by exec"], CHILDREN["a daemon by fork"]])
+def test_what_a_worker_has_started_ends_with_its_crash_though_others_live(bench: Bench, source: str) -> None:
+    bench.do("import time; time.sleep(1_000)", slot=1)
+    child = start_child(bench, source, then="os._exit(1)")
+    bench.event(WorkerDied, 0)
+
+    bench.is_gone(child)
+    assert not has_ended(bench.pid(1))
+
+
+def test_an_orphan_lives_as_long_as_its_worker(bench: Bench) -> None:
+    child = start_child(bench, CHILDREN["a daemon by exec"], then="pass")
+    bench.event(WorkerFinished)
+    bench.do("pass", slot=1)
+    bench.event(WorkerFinished)
+    bench.workers.end(1)
+    bench.do("pass", slot=2)
+    bench.event(WorkerFinished)
+
+    assert not has_ended(child)
+    bench.workers.end(0)
+    bench.is_gone(child)
+
+
+def test_an_orphan_that_cannot_be_told_apart_ends_with_the_last_that_may_own_it(bench: Bench) -> None:
+    bench.do("pass", slot=1)
+    bench.event(WorkerFinished)
+    child = start_child(bench, CHILDREN["a daemon that hides"], then="os._exit(1)")
+    bench.event(WorkerDied, 0)
+    bench.workers.end(1)
+
+    bench.is_gone(child)
+
+
+def test_processes_that_fork_without_end_are_ended(bench: Bench) -> None:
+    bench.do("""
+        import os, time
+        def spread():
+            os.setsid()
+            while True:
+                if os.fork() != 0: time.sleep(0.05); os._exit(0)
+                os.setsid()
+        if os.fork() == 0: spread()
+        print("begun", flush=True)
+        time.sleep(1_000)
+    """)
+    bench.prints("begun")
+    bench.workers.end(0)
+    nursery = psutil.Process(bench.nursery.pid)
+
+    bench.until(lambda: not nursery.children(recursive=True), "the end of all", 3.0)
+
+
+def test_stopped_worker_can_be_ended(bench: Bench) -> None:
+    bench.do("import os; os.kill(os.getpid(), 19)")
+    pid = bench.pid()
+    bench.until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    bench.workers.end(0)
+    bench.workers.end(0)
+
+    bench.is_gone(pid)
+
+
+def test_another_worker_takes_the_slot_at_once(bench: Bench) -> None:
+    bench.do("import time; print('one'); time.sleep(1_000)")
+    bench.prints("one")
+    first = bench.pid()
+    bench.workers.end(0)
+    bench.do("print('two')")
+    bench.event(WorkerFinished)
+    bench.prints("two")
+
+    bench.is_gone(first)
+    assert bench.pane() == "one\r\ntwo\r\n"
+
+
+def test_worker_ended_before_it_has_begun_leaves_nothing(bench: Bench) -> None:
+    for _ in range(20):
+        bench.workers.start(0, bench.setup())
+        bench.workers.end(0)
+    bench.do("pass")
+    bench.event(WorkerFinished)
+    nursery = psutil.Process(bench.nursery.pid)
+
+    bench.until(lambda: len(nursery.children()) == 1)
+
+
+def test_breakpoint_is_answered_by_typing(bench: Bench) -> None:
+    bench.do("number = 41\nbreakpoint()\nnumber += 1\nprint('then', number)")
+    paused = bench.event(WorkerPaused)
+    assert "<task>:3" in paused.where
+    assert bench.workers.view(0).state == "breakpoint"  # type: ignore[union-attr]
+    bench.prints("(Pdb) ")
+    bench.workers.type_into(0, b"p number * 1000\n")
+    bench.prints("\r\n41000\r\n")
+    bench.workers.type_into(0, b"n\n")
+    bench.event(WorkerResumed)
+    assert "<task>:4" in bench.event(WorkerPaused).where
+    bench.workers.type_into(0, b"number = 6\nc\n")
+    bench.event(WorkerResumed)
+    bench.event(WorkerFinished)
+
+    bench.prints("then 6")
+    assert "(Pdb) p number * 1000\r\n" in bench.pane()
+    assert "\x1b" not in bench.pane()
+
+
+def test_quitting_the_debugger_fails_the_attempt(bench: Bench) -> None:
+    bench.do("breakpoint()\npass")
+    bench.event(WorkerPaused)
+    bench.workers.type_into(0, b"q\n")
+    finished = bench.event(WorkerFinished)
+    bench.do("breakpoint()\npass")
+    bench.event(WorkerPaused)
+    bench.workers.type_into(0, b"c\n")
+
+    assert "BdbQuit" in finished.outcome.error
+    assert bench.event(WorkerFinished).outcome.digest
+
+
+def test_breakpoint_while_the_functions_are_loaded(bench: Bench) -> None:
+    write_project(bench.folder / "projects", map_functions=f"breakpoint()\n{PLAIN}", reduce_functions=REDUCE)
+    bench.workers.start(0, bench.setup())
+    bench.event(WorkerPaused)
+    bench.workers.type_into(0, b"c\n")
+
+    bench.event(WorkerReady)
+
+
+def test_input_reads_what_is_typed_and_the_terminal_has_the_size_given(bench: Bench) -> None:
+    bench.do("""
+        import os
+        name = input("name? ")
+        print("hello", name, os.get_terminal_size().columns)
+    """)
+    bench.prints("name? ")
+    bench.workers.resize(0, 99, 20)
+    bench.workers.type_into(0, "Zoë\n".encode())
+    bench.event(WorkerFinished)
+
+    bench.prints("hello Zoë 99")
+
+
+def test_control_c_interrupts_a_function_and_nothing_else(bench: Bench) -> None:
+    bench.do("print('sleeping')\nimport time; time.sleep(1_000)")
+    bench.prints("sleeping")
+    bench.workers.type_into(0, b"\x03")
+    finished = bench.event(WorkerFinished)
+    for _ in range(5):
+        bench.workers.type_into(0, b"\x03")
+        bench.turn()
+    bench.do("print('alive')")
+    again = bench.event(WorkerFinished)
+
+    assert "KeyboardInterrupt" in finished.outcome.error
+    assert again.outcome.digest
+    bench.prints("alive")
+
+
+def test_typing_that_nobody_reads_is_bounded(bench: Bench) -> None:
+    bench.do("import time; time.sleep(1_000)")
+    bench.pid()
+    taken = 0
+    while bench.workers.type_into(0, b"x" * 1_000 + b"\n"):
+        taken += 1
+        assert taken < 10_000
+
+    assert not bench.workers.type_into(2, b"x")
+
+
+def test_typing_control_s_does_not_stop_the_output(bench: Bench) -> None:
+    bench.do("print(input()); print('goes on')")
+    bench.pid()
+    bench.workers.type_into(0, b"\x13\x13word\n")
+    bench.event(WorkerFinished)
+
+    bench.prints("goes on")
+
+
+def test_worker_that_a_function_forks_is_not_mistaken_for_it(bench: Bench) -> None:
+    bench.do("import os; os.fork()")
+    bench.event(WorkerFinished)
+    bench.do("print('once')")
+    bench.event(WorkerFinished)
+
+    bench.prints("once")
+    assert [event for event in bench.events if isinstance(event, WorkerFinished | WorkerDied)] == []
+
+
+def test_death_of_the_nursery_is_the_death_of_its_workers(bench: Bench) -> None:
+    bench.do("import time; time.sleep(1_000)")
+    pid = bench.pid()
+    os.kill(bench.nursery.pid, signal.SIGKILL)
+    bench.event(WorkerDied)
+    bench.event(NurseryDied)
+    bench.is_gone(pid)
+    bench.workers.start(0, bench.setup())
+    died = bench.event(WorkerDied)
+
+    assert (died.failure.kind, died.failure.is_counted) == ("StartError", False)
+
+
+DAEMON = """
+import os, sys, time
+from pathlib import Path
+sys.path[:0] = [{tests!r}, {unit!r}]
+from test_workers import Bench, CHILDREN, start_child
+bench = Bench(Path({folder!r}))
+pids = [bench.nursery.pid]
+for slot, name in enumerate(["a fork", "a daemon by fork", "a daemon that hides"]):
+    pids += [start_child(bench, CHILDREN[name], slot), bench.pid(slot)]
+if os.fork() == 0:  # holds the daemon's end of all sockets open
+    print(os.getpid(), *pids, flush=True)
+    time.sleep(20)
+    os._exit(0)
+while True:
+    bench.turn()
+"""
+
+
+def test_killed_daemon_takes_everything_along_within_a_second(tmp_path: Path) -> None:
+    unit = Path(__file__).parent
+    source = DAEMON.format(tests=str(unit.parent), unit=str(unit), folder=str(tmp_path))
+    daemon = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
+    assert daemon.stdout is not None
+    try:
+        holder, *pids = map(int, daemon.stdout.readline().split())
+        assert len(pids) == 7
+        assert not any(map(has_ended, pids))
+    finally:
+        daemon.kill()
+    killed_at = time.monotonic()
+    while not all(map(has_ended, pids)):
+        assert time.monotonic() - killed_at < 1.0, [pid for pid in pids if not has_ended(pid)]
+        time.sleep(0.005)
+    print(f"all gone {1_000 * (time.monotonic() - killed_at):.0f} ms after the daemon")
+    os.kill(holder, signal.SIGKILL)
+    daemon.stdout.close()
+    daemon.wait()
