@@ -1,0 +1,264 @@
+"""Who leads: a thread with a Redis connection of its own that holds the lease, or tries to get it.
+
+Nothing relies on there being one leader: what a leader does is refused where its epoch has passed (store.py).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from secrets import token_hex
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from pymr.peer.lease_scripts import LOOK, PRESENCE, RELEASE, RENEW
+from pymr.peer.store import RedisConnection, StoreUnavailable, forgotten_problem
+
+TTL_SECONDS = 1.5
+"""How long a lease lasts after its last renewal. Higher: a dead leader is replaced later."""
+
+RENEW_SECONDS = 0.4
+"""A leader renews its lease this often."""
+
+STEP_DOWN_SECONDS = 1.0
+"""A leader stops leading this long after it sent the last renewal that succeeded: before the lease ends."""
+
+CALL_TIMEOUT_SECONDS = 0.3
+
+LOOK_SECONDS = (0.05, 0.15)
+"""Bounds of the time between two looks at a lease that is another's."""
+
+PRESENCE_SECONDS = 1.0
+PRESENCE_TTL_SECONDS = 3.0
+
+STATE_ERROR_SECONDS = 5.0
+"""How long a peer that could not write down its epoch waits before it tries to lead again."""
+
+State = Literal["leader", "follower", "candidate", "unreachable", "forgotten"]
+
+
+def boot_time() -> float:
+    """Seconds since the machine started, those in which it slept included (Linux)."""
+    return time.clock_gettime(_BOOT_CLOCK)
+
+
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class LeaseMemory(Protocol):
+    """What the peer remembers on its own disk; used by the thread of the lease as well."""
+
+    @property
+    def incarnation(self) -> str | None: ...
+
+    @property
+    def epoch(self) -> int: ...
+
+    def remember(self, incarnation: str, epoch: int) -> None:
+        """Write down the incarnation, and the epoch where it is higher; returns when it is on disk."""
+
+
+class LeaseView(msgspec.Struct, frozen=True):
+    """How it stands. leader: name of the peer that leads; "" if unknown. epoch: the highest known.
+
+    problem: for `unreachable` and `forgotten`, what is wrong and what to do; "" otherwise.
+    """
+
+    state: State
+    incarnation: str | None = None
+    epoch: int = 0
+    leader: str = ""
+    problem: str = ""
+
+
+class Lease:
+    """A peer's part in the election; `start` it once, and `stop` it.
+
+    on_change: called from the thread of the lease whenever its view changes.
+    compete: whether to try to lead; False for a peer that drains.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        password: str | None,
+        cluster: str,
+        *,
+        peer: str,
+        boot: int,
+        state: LeaseMemory,
+        on_change: Callable[[LeaseView], None],
+        clock: Callable[[], float] = boot_time,
+    ) -> None:
+        self.compete = True
+        self.view = LeaseView("candidate")
+        self._redis = RedisConnection(url, password, CALL_TIMEOUT_SECONDS)
+        self._prefix = f"pymr:{cluster}:"
+        self._peer = peer
+        self._boot = boot
+        self._memory = state
+        self._on_change = on_change
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._held = b""  # the value of the lease that is this peer's
+        self._deadline = 0.0  # until when this peer leads; changed under the guard
+        self._given_up: list[bytes] = []  # values of leases to be taken out of Redis
+        self._no_contest_until = 0.0
+        self._answered_at = float("-inf")
+        self._present_at = float("-inf")
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def is_leader(self, now: float | None = None) -> bool:
+        """Whether this peer leads at that time of its clock, or now; safe to ask from any thread.
+
+        Computed, not reported: true of a process that was stopped for a while, or whose thread hangs.
+        """
+        return (self._clock() if now is None else now) < self._deadline
+
+    def release(self) -> None:
+        """Stop leading, at once. Without `compete = False` it may lead again in moments."""
+        with self._guard:
+            self._give_up()
+        self._wake.set()
+
+    def cool_down(self, seconds: float) -> None:
+        """Stop leading, and do not try again for so long."""
+        self._no_contest_until = self._clock() + seconds
+        self.release()
+
+    def stop(self) -> None:
+        """Release the lease and end the thread."""
+        self._stopping.set()
+        self.release()
+        if self._thread.is_alive():
+            self._thread.join(4 * CALL_TIMEOUT_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            sent = self._clock()
+            self._step(sent)
+            if not self._stopping.is_set():
+                self._wake.wait(self._pause(sent))
+        try:
+            self._take_out_leases()
+            self._call(PRESENCE, self._peer, self._boot, 0)
+        except StoreUnavailable:
+            pass  # they end by themselves
+        self._redis.close()
+
+    def _pause(self, sent: float) -> float:
+        """Seconds until the next step: a renewal that failed is tried again soon, while there is time."""
+        now = self._clock()
+        if self._held and self._answered_at == sent:
+            return max(min(sent + RENEW_SECONDS, self._deadline) - now, 0.0)
+        return random.uniform(*LOOK_SECONDS)
+
+    def _step(self, sent: float) -> None:
+        if self._held and sent >= self._deadline:
+            self.release()
+        try:
+            self._take_out_leases()
+            view = self._renew(sent) if self._held else self._look(sent)
+            self._answered_at = sent
+            if sent - self._present_at >= PRESENCE_SECONDS:
+                self._call(PRESENCE, self._peer, self._boot, _milliseconds(PRESENCE_TTL_SECONDS))
+                self._present_at = sent
+        except StoreUnavailable as error:
+            view = self._view_without_answer(str(error))
+        except OSError as error:  # of the memory
+            self.cool_down(STATE_ERROR_SECONDS)
+            view = LeaseView(
+                "unreachable",
+                self._memory.incarnation,
+                self._memory.epoch,
+                problem=f"the peer {self._peer} cannot write down its state, so it cannot lead: {error}; see "
+                "that its data_dir can be written to",
+            )
+        self._show(view)
+
+    def _show(self, view: LeaseView) -> None:
+        if view.state == "leader" and not self.is_leader():
+            view = msgspec.structs.replace(view, state="candidate", leader="")
+        if view != self.view:
+            self.view = view
+            self._on_change(view)
+
+    def _look(self, sent: float) -> LeaseView:
+        """See who leads; take the lease where nobody does."""
+        compete = self.compete and sent >= self._no_contest_until and not self._stopping.is_set()
+        known, epoch_known = self._memory.incarnation, self._memory.epoch
+        outcome, incarnation, epoch_text, value = self._call(
+            LOOK,
+            known or "",
+            epoch_known,
+            int(compete),
+            f"{self._boot} {self._peer}",
+            _milliseconds(TTL_SECONDS),
+            token_hex(8),
+        )
+        incarnation, epoch = incarnation.decode(), int(epoch_text)
+        if outcome == b"forgot":
+            problem = forgotten_problem(incarnation, epoch, known or "", epoch_known)
+            return LeaseView("forgotten", known, epoch_known, problem=problem)
+        if outcome == b"acquired":
+            self._given_up.append(value)  # until it is known that this peer may use it
+        if incarnation and (incarnation != known or epoch > epoch_known):
+            self._memory.remember(incarnation, epoch)
+        if outcome == b"acquired":
+            with self._guard:
+                self._given_up.remove(value)
+                self._held = value
+                self._deadline = sent + STEP_DOWN_SECONDS
+                if not self.compete or self._stopping.is_set() or self._clock() < self._no_contest_until:
+                    self._give_up()
+            return LeaseView("leader", incarnation, epoch, self._peer)
+        leader = value.decode().partition(" ")[2].partition(" ")[2]
+        if leader and leader != self._peer:
+            return LeaseView("follower", incarnation, epoch, leader)
+        return LeaseView("candidate", incarnation or None, epoch)
+
+    def _renew(self, sent: float) -> LeaseView:
+        held = self._held
+        (is_renewed,) = self._call(RENEW, held, _milliseconds(TTL_SECONDS))
+        with self._guard:
+            if is_renewed and self._held == held and self._clock() < self._deadline:
+                self._deadline = sent + STEP_DOWN_SECONDS
+            else:
+                self._give_up()
+        epoch = int(held.split(b" ", 1)[0])
+        return LeaseView("leader", self._memory.incarnation, epoch, self._peer)
+
+    def _give_up(self) -> None:
+        """Lead no more. Under the guard: a renewal that is under way must not undo it."""
+        self._deadline = 0.0
+        if self._held:
+            self._given_up.append(self._held)
+        self._held = b""
+
+    def _take_out_leases(self) -> None:
+        """Let others lead without waiting for the end of a lease that was given up."""
+        while self._given_up:
+            self._call(RELEASE, self._given_up[0])
+            del self._given_up[0]
+
+    def _view_without_answer(self, problem: str) -> LeaseView:
+        """What is known when Redis does not answer: for a moment, that it stands as it did."""
+        if self.is_leader() or self._clock() - self._answered_at < STEP_DOWN_SECONDS:
+            return self.view
+        return LeaseView("unreachable", self._memory.incarnation, self._memory.epoch, problem=problem)
+
+    def _call(self, script: str, *arguments: str | bytes | int) -> list[Any]:
+        return self._redis.run_script(script, [self._prefix, *arguments])
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

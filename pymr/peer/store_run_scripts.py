@@ -1,0 +1,144 @@
+"""Lua of the leader: runs and their tasks, history, events. Its keys and functions: `store_scripts.py`."""
+
+from __future__ import annotations
+
+# A job that recurs begins from `succeeded` or `skipped` as well. A call that was delayed on its way, and that
+# a later one of the same leader has overtaken, must not begin a run nobody waits for: thus the ordinal.
+BEGIN_RUN = r"""
+local refused = refusal()
+if refused then return refused end
+local name, version, ordinal = unpack(arguments)
+local job = redis.call('HMGET', key('job:' .. name), 'version', 'status', 'run_id', 'first_run_id',
+  'definition')
+if job[1] ~= version then return {'ok'} end
+if job[2] == 'running' then return is_active(job[3]) and {'ok', packed_run(job[3])} or {'ok'} end
+if job[2] == 'failed' then return {'ok'} end
+local begun = redis.call('HMGET', key('counters'), 'begin_epoch', 'begin_ordinal')
+if begun[1] == epoch and tonumber(ordinal) < tonumber(begun[2]) then return {'ok'} end
+redis.call('HSET', key('counters'), 'begin_epoch', epoch, 'begin_ordinal', ordinal)
+local id, time = string.format('%s-%06d', name, next_number('run')), time_now()
+redis.call('HSET', key('run:' .. id), 'job_name', name, 'job_version', version, 'epoch', epoch,
+  'status', 'running', 'start_time', time, 'definition', job[5])
+redis.call('SADD', key('active'), id)
+redis.call('HSET', key('job:' .. name), 'status', 'running', 'run_id', id, 'start_time', time, 'end_time', '',
+  'exception', '', 'first_run_id', job[4] == '' and id or job[4])
+touch_job(name)
+return {'ok', packed_run(id)}
+"""
+
+SAVE_PLAN = r"""
+local refused = refusal()
+if refused then return refused end
+local id, plan = unpack(arguments)
+if not is_active(id) then return {'ok', 0} end
+redis.call('HSETNX', key('run:' .. id), 'plan', plan)
+return {'ok', redis.call('HGET', key('run:' .. id), 'plan') == plan and 1 or 0}
+"""
+
+COMMIT_TASKS = r"""
+local refused = refusal()
+if refused then return refused end
+local id, counting = arguments[1], {'ok'}
+local running = is_running(id)
+for index = 2, #arguments, 3 do
+  local task, attempt, committed = arguments[index], arguments[index + 1], arguments[index + 2]
+  if running and redis.call('HSETNX', key('tasks:' .. id), task, committed) == 0 then
+    attempt = string.match(redis.call('HGET', key('tasks:' .. id), task), '^%S+')
+  end
+  counting[#counting + 1] = running and attempt or ''
+end
+return counting
+"""
+
+RELEASE_TASKS = r"""
+local refused = refusal()
+if refused then return refused end
+local id = arguments[1]
+if not is_running(id) then return {'ok'} end
+for index = 2, #arguments, 2 do
+  local task = arguments[index]
+  local attempt, digest = string.match(redis.call('HGET', key('tasks:' .. id), task) or '', '^(%S+) (%S*) ')
+  if attempt == arguments[index + 1] then
+    redis.call('HDEL', key('tasks:' .. id), task)
+    if digest ~= '' then redis.call('HSET', key('released:' .. id), task, digest) end
+  end
+end
+return {'ok'}
+"""
+
+BEGIN_PUBLICATION = r"""
+local refused = refusal()
+if refused then return refused end
+if not is_active(arguments[1]) then return {'ok', 0} end
+redis.call('HSET', key('run:' .. arguments[1]), 'status', 'publishing')
+return {'ok', 1}
+"""
+
+# A record of a run that is not known any more (trimmed from the history) is given back and not stored.
+END_RUN = r"""
+local function trim_history()
+  local excess = redis.call('ZCARD', key('history')) - HISTORY_MAX
+  if excess <= 0 then return end
+  for _, id in ipairs(redis.call('ZRANGE', key('history'), 0, excess - 1)) do
+    redis.call('ZREM', key('history:' .. redis.call('HGET', key('run:' .. id), 'job_name')), id)
+    redis.call('DEL', key('run:' .. id))
+  end
+  redis.call('ZREMRANGEBYRANK', key('history'), 0, excess - 1)
+end
+
+local function end_job(name, version, id, status, exception, time)
+  local job = redis.call('HMGET', key('job:' .. name), 'version', 'run_id', 'first_run_id', 'run_once')
+  if job[1] ~= version or job[2] ~= id or status == 'deleted' or status == 'replaced' then return end
+  if status == 'succeeded' and job[4] == '1' then return remove_job(name) end
+  redis.call('HSET', key('job:' .. name), 'status', status, 'end_time', time, 'exception', exception)
+  if job[3] == id then redis.call('HSET', key('job:' .. name), 'first_run_status', status) end
+  touch_job(name)
+end
+
+local refused = refusal()
+if refused then return refused end
+local id, status, exception, record = unpack(arguments)
+local run = redis.call('HMGET', key('run:' .. id), 'job_name', 'job_version', 'start_time', 'record',
+  'end_time')
+if run[4] then return {'ok', packed_ended(run[4], run[5])} end
+local time = time_now()
+if not is_active(id) then return {'ok', packed_ended(record, time)} end
+redis.call('HSET', key('run:' .. id), 'status', status, 'end_time', time, 'record', record)
+redis.call('HDEL', key('run:' .. id), 'definition', 'plan')
+redis.call('SREM', key('active'), id)
+redis.call('DEL', key('tasks:' .. id), key('released:' .. id))
+redis.call('ZADD', key('history'), run[3], id)
+redis.call('ZADD', key('history:' .. run[1]), run[3], id)
+end_job(run[1], run[2], id, status, exception, time)
+trim_history()
+return {'ok', packed_ended(record, time)}
+"""
+
+ACTIVE_RUNS = r"""
+local refused = refusal()
+if refused then return refused end
+local runs = redis.call('SMEMBERS', key('active'))
+for index, id in ipairs(runs) do runs[index] = packed_run(id) end
+return {'ok', packed_array(runs)}
+"""
+
+HISTORY = r"""
+local name = arguments[1] == '' and 'history' or 'history:' .. arguments[1]
+local runs = redis.call('ZREVRANGE', key(name), 0, tonumber(arguments[2]) - 1)
+for index, id in ipairs(runs) do
+  local run = redis.call('HMGET', key('run:' .. id), 'record', 'end_time')
+  runs[index] = packed_ended(run[1], run[2])
+end
+return {'ok', packed_array(runs)}
+"""
+
+ADD_EVENTS = r"""
+local refused = refusal()
+if refused then return refused end
+if redis.call('GET', key('events_token')) == arguments[1] then return {'ok'} end
+for index = 2, #arguments do
+  redis.call('XADD', key('events'), 'MAXLEN', '~', EVENTS_MAX, '*', 'event', arguments[index])
+end
+redis.call('SET', key('events_token'), arguments[1])
+return {'ok'}
+"""

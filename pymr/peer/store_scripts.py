@@ -1,0 +1,180 @@
+"""The Lua that changes the state of a cluster in Redis, and above it the schema of the keys.
+
+Nothing is ever popped: one call moves a thing from one state to the next. Used by `pymr.peer.store` only.
+
+Keys, each below `pymr:CLUSTER:`. Needs Redis 6.2, and no Redis Cluster, as scripts put keys together.
+
+    incarnation      string  id of this life of the cluster's state; missing in a Redis that forgot
+    replaces         list    the incarnations before it, the latest first
+    epoch            string  number of the latest leadership; only ever rises
+    lease            string  `EPOCH BOOT PEER` of the leader; expires (see lease.py)
+    peers            set     names of peers that were ever present
+    presence:PEER    string  boot of a peer that is present; expires
+    paused           string  "1" while no runs are to be started
+    counters         hash    change, version, run: the last numbers given; trimmed: highest change of the
+                             tombstones dropped; begin_epoch, begin_ordinal: of the last run begun
+    job:NAME         hash    version change submitted_at status run_id first_run_id first_run_status
+                             start_time end_time exception run_once project_hash; definition: opaque; "": none
+    packed_jobs      hash    name of each job in the table -> all of job:NAME as msgpack, for quick reading
+    changes          zset    name of each job in the table -> number of its last change
+    tombstones       zset    name of a job that left the table -> number of that change
+    request:INCARNATION:ID   string  outcome of a console's request; expires
+    package:HASH     string  a project, zipped; expires a day after it was last asked for unless a job uses it
+    package_uses     hash    package -> number of jobs in the table that use it
+    active           set     ids of the runs that have not ended
+    run:ID           hash    job_name job_version epoch status start_time; until it ends, definition and plan:
+                             opaque; then end_time, and record: opaque
+    tasks:ID         hash    of an active run: task -> `ATTEMPT DIGEST ` and the opaque Committed
+    released:ID      hash    of an active run: map task -> digest of its output that was lost
+    history          zset    id of each run that has ended -> its start_time
+    history:NAME     zset    the same for one job
+    events           stream  `event`: opaque; capped
+    events_token     string  of the last batch of events added
+
+What is opaque was encoded as msgpack by `store_records.py`; replies are assembled from it without decoding.
+A script's ARGV: prefix of keys, incarnation ("" for any), epoch of a leader ("" for others), then its own,
+which it finds in `arguments`. It answers {'ok', ...}, {'forgot', incarnation, epoch} or {'stale', epoch}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of the past is kept. Higher: more memory in Redis.
+
+    tombstones: a peer that missed more deletions than these reads the whole table. Others: see their names.
+    """
+
+    tombstones: int = 10_000
+    history_runs: int = 10_000
+    events: int = 10_000
+    request_seconds: int = 86_400
+    package_seconds: int = 86_400
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def script_text(body: str, limits: Limits) -> str:
+    """A whole script: what all of them begin with, and its body."""
+    constants = (
+        f"local TOMBSTONES_MAX, HISTORY_MAX, EVENTS_MAX = "
+        f"{limits.tombstones}, {limits.history_runs}, {limits.events}\n"
+        f"local REQUEST_SECONDS, PACKAGE_SECONDS = {limits.request_seconds}, {limits.package_seconds}\n"
+    )
+    return constants + _FENCE + _NUMBERS + _JOBS + _RUNS + body
+
+
+_FENCE = r"""
+local prefix, incarnation, epoch = ARGV[1], ARGV[2], ARGV[3]
+local arguments = {}
+for index = 4, #ARGV do arguments[index - 3] = ARGV[index] end
+local function key(name) return prefix .. name end
+
+-- Why this call must not have any effect; nil if it may.
+local function refusal()
+  local stored = redis.call('GET', key('incarnation'))
+  local now = redis.call('GET', key('epoch')) or '0'
+  if not stored or (incarnation ~= '' and stored ~= incarnation) then return {'forgot', stored or '', now} end
+  if epoch == '' then return nil end
+  if tonumber(now) < tonumber(epoch) then return {'forgot', stored, now} end
+  local lease = redis.call('GET', key('lease'))
+  local holder = lease and string.match(lease, '^%d+') or now
+  if now ~= epoch or holder ~= epoch then return {'stale', now} end
+  return nil
+end
+"""
+
+_NUMBERS = r"""
+local function text(number) return string.format('%.0f', number) end
+local function next_number(counter) return text(redis.call('HINCRBY', key('counters'), counter, 1)) end
+local function counter(name) return tonumber(redis.call('HGET', key('counters'), name) or '0') end
+local function time_now()
+  local time = redis.call('TIME')
+  return string.format('%d.%06d', time[1], time[2])
+end
+
+-- msgpack: an array of values that are encoded already.
+local function packed_array(values)
+  return '\221' .. struct.pack('>I4', #values) .. table.concat(values)
+end
+
+-- The outcome of a request that was done before; nil for a new one.
+local function earlier_outcome(id)
+  return redis.call('GET', key('request:' .. incarnation .. ':' .. id)) or nil
+end
+local function keep_outcome(id, outcome)
+  redis.call('SET', key('request:' .. incarnation .. ':' .. id), outcome, 'EX', REQUEST_SECONDS)
+  return {'ok', outcome}
+end
+"""
+
+_JOBS = r"""
+local function use_package(hash)
+  if hash == '' then return end
+  redis.call('HINCRBY', key('package_uses'), hash, 1)
+  redis.call('PERSIST', key('package:' .. hash))
+end
+local function drop_package(hash)
+  if not hash or hash == '' or redis.call('HINCRBY', key('package_uses'), hash, -1) > 0 then return end
+  redis.call('HDEL', key('package_uses'), hash)
+  redis.call('EXPIRE', key('package:' .. hash), PACKAGE_SECONDS)
+end
+
+-- msgpack: a job as `store_records.StoredJob` takes it. No field is missing, so none of them is false.
+local function packed_job(name)
+  local job = redis.call('HMGET', key('job:' .. name), 'version', 'change', 'submitted_at', 'status',
+    'run_id', 'first_run_id', 'first_run_status', 'start_time', 'end_time', 'exception', 'definition')
+  return '\156' .. cmsgpack.pack(name, tonumber(job[1]), tonumber(job[2]), tonumber(job[3]), job[4], job[5],
+    job[6], job[7], tonumber(job[8]) or 0, tonumber(job[9]) or 0, job[10]) .. job[11]
+end
+
+-- The job has changed: give it the next number. Called after every change of job:NAME.
+local function touch_job(name)
+  local change = next_number('change')
+  redis.call('HSET', key('job:' .. name), 'change', change)
+  redis.call('ZADD', key('changes'), change, name)
+  redis.call('HSET', key('packed_jobs'), name, packed_job(name))
+  return change
+end
+
+local function trim_tombstones()
+  local excess = redis.call('ZCARD', key('tombstones')) - TOMBSTONES_MAX
+  if excess <= 0 then return end
+  local last = redis.call('ZRANGE', key('tombstones'), excess - 1, excess - 1, 'WITHSCORES')
+  redis.call('HSET', key('counters'), 'trimmed', last[2])
+  redis.call('ZREMRANGEBYRANK', key('tombstones'), 0, excess - 1)
+end
+
+local function remove_job(name)
+  drop_package(redis.call('HGET', key('job:' .. name), 'project_hash'))
+  redis.call('DEL', key('job:' .. name))
+  redis.call('HDEL', key('packed_jobs'), name)
+  redis.call('ZREM', key('changes'), name)
+  redis.call('ZADD', key('tombstones'), next_number('change'), name)
+  trim_tombstones()
+end
+"""
+
+_RUNS = r"""
+local function is_active(id) return redis.call('SISMEMBER', key('active'), id) == 1 end
+local function is_running(id)
+  return is_active(id) and redis.call('HGET', key('run:' .. id), 'status') == 'running'
+end
+
+-- msgpack: an active run as `store_records.StoredRun` takes it.
+local function packed_run(id)
+  local run = redis.call('HMGET', key('run:' .. id), 'job_name', 'job_version', 'epoch', 'status',
+    'start_time', 'definition', 'plan')
+  return '\152' .. cmsgpack.pack(id, run[1], tonumber(run[2]), tonumber(run[3]), run[4], tonumber(run[5]))
+    .. run[6] .. (run[7] or '\192')
+end
+
+-- msgpack: a run that has ended as `store_records.EndedRun` takes it.
+local function packed_ended(record, end_time)
+  return '\146' .. record .. cmsgpack.pack(tonumber(end_time))
+end
+"""

@@ -1,0 +1,218 @@
+"""A store in memory, with the interface and the rules of `pymr.peer.store.Store`, for the simulator.
+
+`tests/unit/test_store_contract.py` holds both to the same contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from simulation import memory_redis as rules
+from simulation.memory_redis import MemoryRedis
+
+from pymr.control.records import (
+    ActiveRun,
+    BeginPublication,
+    BeginRun,
+    CommitTasks,
+    EndRun,
+    Event,
+    JobChanges,
+    JobRecord,
+    ReleaseTasks,
+    RunRecord,
+    SavePlan,
+    Write,
+)
+from pymr.errors import StaleEpochError
+from pymr.peer.store import StoreForgot, StoreUnavailable
+
+__all__ = ["MemoryRedis", "MemoryStore"]
+
+_Outcome = TypeVar("_Outcome")
+
+
+class MemoryStore:
+    """One peer's view of a MemoryRedis; the methods are those of Store."""
+
+    def __init__(self, redis: MemoryRedis) -> None:
+        self._redis = redis
+        self._events_unanswered: tuple[Event, ...] = ()
+
+    def close(self) -> None:
+        pass
+
+    # ---- for every peer ----
+
+    def changes(self, after: int, incarnation: str = "") -> JobChanges:
+        redis = self._reached(incarnation)
+        whole = after == 0 or after < redis.trimmed or after > redis.change
+        jobs = tuple(job for job in redis.jobs.values() if whole or job.change > after)
+        deleted = () if whole else tuple(name for name, change in redis.tombstones.items() if change > after)
+        return self._answered(JobChanges(redis.change, jobs, deleted, whole, redis.paused))
+
+    def submit(
+        self, request_id: str, incarnation: str, fields: Mapping[str, Any], project_hash: str
+    ) -> tuple[JobRecord, bool]:
+        def do(redis: MemoryRedis) -> tuple[JobRecord, bool]:
+            name = str(fields["job_name"])
+            replaced = name in redis.jobs
+            redis.version += 1
+            redis.jobs[name] = JobRecord(
+                name=name,
+                version=redis.version,
+                change=redis.next_change(),
+                fields=dict(fields),
+                project_hash=project_hash,
+                submitted_at=redis.clock(),
+            )
+            redis.tombstones.pop(name, None)
+            return redis.jobs[name], replaced
+
+        return self._once(request_id, incarnation, do)
+
+    def delete(self, request_id: str, incarnation: str, name: str) -> bool:
+        def do(redis: MemoryRedis) -> bool:
+            existed = name in redis.jobs
+            if existed:
+                rules.remove_job(redis, name)
+            return existed
+
+        return self._once(request_id, incarnation, do)
+
+    def retry(self, request_id: str, incarnation: str, name: str) -> str:
+        def do(redis: MemoryRedis) -> str:
+            job = redis.jobs.get(name)
+            if job is None or job.status != "failed":
+                return "unknown" if job is None else "not failed"
+            redis.version += 1
+            rules.change_job(redis, rules.as_submitted(job, redis.version))
+            return "queued"
+
+        return self._once(request_id, incarnation, do)
+
+    def pause(self, request_id: str, incarnation: str, paused: bool) -> None:
+        def do(redis: MemoryRedis) -> None:
+            if redis.paused != paused:
+                redis.paused = paused
+                redis.next_change()
+
+        self._once(request_id, incarnation, do)
+
+    def put_package(self, content_hash: str, data: bytes) -> None:
+        self._reached().packages.setdefault(content_hash, data)
+        self._answered(None)
+
+    def has_package(self, content_hash: str) -> bool:
+        return self._answered(content_hash in self._reached().packages)
+
+    def package(self, content_hash: str) -> bytes | None:
+        return self._answered(self._reached().packages.get(content_hash))
+
+    def history(self, job_name: str, limit: int) -> tuple[RunRecord, ...]:
+        runs = sorted(
+            (run for run in self._reached().history.values() if job_name in ("", run.job_name)),
+            key=lambda run: (run.start_time, run.run_id),
+            reverse=True,
+        )
+        return self._answered(tuple(runs[: max(limit, 0)]))
+
+    def events(self, after: str, limit: int) -> list[tuple[str, float, Event]]:
+        events = self._reached().events
+        if not after:
+            return self._answered(events[-limit:])
+        return self._answered([event for event in events if _place_of(event[0]) > _place_of(after)][:limit])
+
+    def present(self) -> tuple[str, ...]:
+        return self._answered(tuple(sorted(self._reached().present)))
+
+    def incarnation(self) -> tuple[str | None, int, tuple[str, ...]]:
+        redis = self._reached()
+        return self._answered((redis.incarnation, redis.epoch, tuple(redis.replaces)))
+
+    def recover(self, old: str, new: str, epoch_floor: int, jobs: Sequence[JobRecord], change: int) -> bool:
+        redis = self._reached()
+        if redis.incarnation == new:
+            return self._answered(True)
+        if redis.incarnation is not None and redis.epoch >= epoch_floor:
+            return self._answered(False)
+        rules.recover(redis, old, new, epoch_floor, jobs, change)
+        return self._answered(True)
+
+    def check_settings(self) -> list[str]:
+        self._reached()
+        return []
+
+    # ---- for the leader ----
+
+    def write(self, epoch: int, incarnation: str, write: Write) -> Any:
+        redis = self._reached(incarnation, epoch)
+        match write:
+            case BeginRun():
+                return self._answered(rules.begin_run(redis, write, epoch))
+            case SavePlan():
+                return self._answered(rules.save_plan(redis, write))
+            case CommitTasks():
+                return self._answered(rules.commit_tasks(redis, write))
+            case ReleaseTasks():
+                return self._answered(rules.release_tasks(redis, write))
+            case BeginPublication():
+                return self._answered(rules.begin_publication(redis, write))
+            case EndRun():
+                return self._answered(rules.end_run(redis, write.record))
+
+    def active_runs(self, incarnation: str = "") -> tuple[ActiveRun, ...]:
+        runs = sorted(self._reached(incarnation).active.values(), key=lambda run: run.record.start_time)
+        return self._answered(
+            tuple(
+                ActiveRun(
+                    run.record,
+                    tuple(run.committed[task] for task in sorted(run.committed)),
+                    dict(run.released),
+                )
+                for run in runs
+            )
+        )
+
+    def add_events(self, epoch: int, incarnation: str, events: Sequence[Event]) -> None:
+        redis = self._reached(incarnation, epoch)
+        if self._events_unanswered != tuple(events):
+            self._events_unanswered = tuple(events)
+            rules.add_events(redis, events)
+        self._answered(None)
+        self._events_unanswered = ()
+
+    def _reached(self, incarnation: str | None = None, epoch: int | None = None) -> MemoryRedis:
+        """The Redis, where this call may have an effect. incarnation: "" for any, None even for none."""
+        redis = self._redis
+        if not redis.is_available:
+            raise StoreUnavailable("Redis does not answer: start it")
+        if incarnation is None:
+            return redis
+        if redis.incarnation is None or (incarnation and redis.incarnation != incarnation):
+            raise StoreForgot(f"Redis has forgotten this cluster: it holds {redis.incarnation}")
+        if epoch is not None and redis.epoch < epoch:
+            raise StoreForgot(f"Redis has forgotten this cluster: its epoch is {redis.epoch}")
+        if epoch is not None and redis.epoch != epoch:
+            raise StaleEpochError(f"a newer leader exists, of epoch {redis.epoch}; this one is of {epoch}")
+        return redis
+
+    def _answered(self, outcome: _Outcome) -> _Outcome:
+        if self._redis.replies_to_lose:
+            self._redis.replies_to_lose -= 1
+            raise StoreUnavailable("Redis does not answer: start it")
+        return outcome
+
+    def _once(self, request_id: str, incarnation: str, do: Callable[[MemoryRedis], _Outcome]) -> _Outcome:
+        """Do it, or give the answer it had when it was done."""
+        redis = self._reached(incarnation)
+        key = (redis.incarnation, request_id)
+        if key not in redis.outcomes:
+            redis.outcomes[key] = do(redis)
+        outcome: _Outcome = redis.outcomes[key]
+        return self._answered(outcome)
+
+
+def _place_of(event_id: str) -> tuple[int, ...]:
+    return tuple(map(int, event_id.split("-")))
