@@ -1,11 +1,125 @@
-"""The entry point of `pymr-peer`."""
+"""The entry point of `pymr-peer`: one daemon for each machine."""
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
 import sys
+from types import FrameType
 from typing import NoReturn
+
+import click
+
+from pymr import __version__
+from pymr.config import ClusterConfig, PeerConfig, load_config
+from pymr.errors import DefinitionError, PymrError
+from pymr.peer.nursery import Nursery
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+_log = logging.getLogger("pymr")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="pymr-peer")
+@click.option(
+    "--config",
+    envvar="PYMR_CONFIG",
+    default="cluster.toml",
+    show_default="$PYMR_CONFIG, then ./cluster.toml",
+    type=click.Path(dir_okay=False),
+    help="The cluster's configuration, the same on all machines.",
+)
+@click.option("--name", required=True, metavar="NAME", help="Which of its [[peers]] this daemon is.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+)
+def command(config: str, name: str, log_level: str) -> None:
+    """Run one peer of a cluster in the foreground, until SIGTERM or SIGINT.
+
+    The first signal lets its tasks end, the second ends it at once. Start it in any order with the others,
+    and under a supervisor such as systemd (docs/pymr-peer@.service). The log goes to stderr.
+    """
+    set_up_log(log_level)
+    try:
+        cluster = load_config(config)
+        me = peer_named(cluster, name)
+        run_peer(cluster, me)
+    except DefinitionError as error:
+        _fail(str(error), EXIT_USAGE)
+    except PymrError as error:
+        _fail(str(error), EXIT_FAILED)
+
+
+def run_peer(config: ClusterConfig, me: PeerConfig) -> None:
+    """Be that peer, until a signal or a console ends it."""
+    os.makedirs(me.data_dir, exist_ok=True)
+    nursery = Nursery.start()  # before there is any thread in this process
+    from pymr.keys import load_security
+    from pymr.peer.loop import Loop
+    from pymr.peer.passwords import redis_password
+    from pymr.peer.peer import Peer
+
+    try:
+        if os.geteuid() == 0:
+            _log.warning("running as root: functions of jobs will, too; use an account of its own")
+        loop = Loop()
+        security = load_security(config, me.name)
+        peer = Peer(
+            config, me, security=security, password=redis_password(config), nursery=nursery, loop=loop
+        )
+    except BaseException:
+        nursery.close()
+        raise
+
+    received: list[int] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        drain = len(received) == 1
+        name = signal.Signals(number).name
+        loop.call_soon(lambda: _log.info("%s: %s", name, "draining" if drain else "ending at once"))
+        loop.call_soon(lambda: peer.stop(drain))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        peer.begin()
+        loop.run()
+    finally:
+        peer.close()
+        loop.close()
+        _log.info("%s has ended", me.name)
+
+
+def peer_named(config: ClusterConfig, name: str) -> PeerConfig:
+    """The peer of this name. Raises PymrError, naming those there are."""
+    for peer in config.peers:
+        if peer.name == name:
+            return peer
+    known = ", ".join(peer.name for peer in config.peers) or "none"
+    raise PymrError(f"{config.source} has no peer {name!r}; its peers: {known}")
+
+
+def set_up_log(level: str) -> None:
+    """Log lines on stderr: time, level, event."""
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr, force=True
+    )
 
 
 def main() -> NoReturn:
-    """Say that this release has no cluster yet; exit with a status that is no success."""
-    sys.exit("pymr-peer: the cluster is not part of this release; run a job on this machine with `pymr run`")
+    """The entry point."""
+    command.main(prog_name="pymr-peer")
+    sys.exit(0)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    print(f"pymr-peer: {message}", file=sys.stderr)
+    sys.exit(status)

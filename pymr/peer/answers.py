@@ -1,0 +1,252 @@
+"""Answers: what a peer does about the questions and wishes of consoles."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from pymr import __version__
+from pymr.config import ClusterConfig, PeerConfig
+from pymr.control.leadership import Leader
+from pymr.control.records import Event, JobRecord, RunRecord
+from pymr.errors import PymrError
+from pymr.peer import views
+from pymr.peer.job_table import JobTableCopy
+from pymr.peer.kept_state import KeptState
+from pymr.peer.keyboards import Keyboards
+from pymr.peer.places import Places
+from pymr.peer.publication import list_output
+from pymr.peer.threads import StoreThread, Thread
+from pymr.peer.transport import Sender
+from pymr.peer.wishes import Respond, Standing, Wishes, ask_store, refused
+from pymr.requests import (
+    JOBS_PER_PAGE,
+    AttachWorker,
+    ClusterView,
+    DetachWorker,
+    Done,
+    EventRow,
+    EventsView,
+    GetCluster,
+    GetEvents,
+    GetHistory,
+    GetJob,
+    GetJobs,
+    GetMemory,
+    GetOutput,
+    GetPeers,
+    GetWorkers,
+    HistoryView,
+    JobsView,
+    JobView,
+    MemoryView,
+    OutputPart,
+    OutputView,
+    PeerRow,
+    PeersView,
+    Request,
+    StopPeer,
+    TypeIntoWorker,
+    WorkersView,
+)
+
+EVENTS_MAX = 1_000
+
+_log = logging.getLogger("pymr")
+
+
+class Answers:
+    """Answers one request after another; some later, when Redis or the disk has answered.
+
+    standing: how things stand. wake_leader: tells the leader that the job table has changed. stop: ends this
+    peer, at once or after a drain.
+    """
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        me: PeerConfig,
+        *,
+        state: KeptState,
+        store: StoreThread,
+        disk: Thread,
+        jobs: JobTableCopy,
+        keyboards: Keyboards,
+        standing: Callable[[], Standing],
+        wake_leader: Callable[[], None],
+        stop: Callable[[bool], None],
+    ) -> None:
+        self._config = config
+        self._me = me
+        self._state = state
+        self._store = store
+        self._disk = disk
+        self._jobs = jobs
+        self._keyboards = keyboards
+        self._standing = standing
+        self._stop = stop
+        self._wishes = Wishes(Places(me.data_dir), state, store, jobs, standing, wake_leader)
+
+    def answer(self, request: Request, sender: Sender, respond: Respond) -> None:
+        """Do what is asked; `respond` is called once, now or later."""
+        match request:
+            case GetCluster():
+                respond(self._cluster(request, sender))
+            case GetJobs() | GetJob():
+                self._answer_jobs(request, respond)
+            case GetPeers():
+                respond(self._peers(request))
+            case GetWorkers():
+                leader = self._standing().leader
+                rows = (
+                    views.worker_rows(self._config, leader)
+                    if leader
+                    else views.own_workers(self._me, self._standing().report)
+                )
+                respond(WorkersView(id=request.id, rows=rows))
+            case GetHistory() | GetEvents():
+                self._answer_past(request, respond)
+            case GetOutput():
+                self._answer_output(request, respond)
+            case GetMemory():
+                kept = self._jobs.as_kept()
+                respond(
+                    MemoryView(
+                        id=request.id,
+                        incarnation=self._state.incarnation or "",
+                        epoch=self._state.epoch,
+                        change=kept.change,
+                        jobs=len(kept.jobs),
+                    )
+                )
+            case AttachWorker() | TypeIntoWorker() | DetachWorker():
+                respond(self._keyboards.answer(request))
+            case StopPeer(drain=drain):
+                _log.info("%s asks this peer to stop", sender.name)
+                respond(Done(id=request.id, detail="draining" if drain else "stopping"))
+                self._stop(drain)
+            case _:
+                self._wishes.grant(request, respond)
+
+    # -- looking
+
+    def _cluster(self, request: GetCluster, sender: Sender) -> ClusterView:
+        standing = self._standing()
+        leader = standing.leader
+        alive = [peer for peer in leader.peers.values() if peer.is_alive] if leader else []
+        return ClusterView(
+            id=request.id,
+            name=self._config.name,
+            peer=self._me.name,
+            incarnation=standing.incarnation,
+            leader=standing.leader_name,
+            epoch=standing.epoch,
+            paused=self._jobs.table.is_paused,
+            peers_alive=len(alive) if leader else 1,
+            peers=len(self._config.peers),
+            workers=sum(peer.workers for peer in self._config.peers),
+            workers_busy=sum(len(peer.report.running) for peer in alive if peer.report),
+            jobs=len(self._jobs.table.jobs),
+            version=__version__,
+            role=sender.role,
+            problem=standing.problem,
+        )
+
+    def _peers(self, request: GetPeers) -> PeersView:
+        standing = self._standing()
+        if standing.leader is not None:
+            return PeersView(id=request.id, rows=views.peer_rows(self._config, standing.leader))
+        rows = tuple(
+            PeerRow(
+                name=peer.name,
+                address=views.address_of(peer.host, peer.control_port),
+                data_address=views.address_of(peer.host, peer.data_port),
+                pid=standing.report.pid if peer is self._me and standing.report else 0,
+                workers=peer.workers,
+                alive=peer is self._me,
+                epoch=standing.epoch if peer is self._me else 0,
+                state="alive" if peer is self._me else "unknown",
+            )
+            for peer in self._config.peers
+        )
+        return PeersView(id=request.id, rows=rows)
+
+    def _answer_jobs(self, request: GetJobs | GetJob, respond: Respond) -> None:
+        """From the table as Redis has it now; as it was last known where Redis does not answer."""
+
+        def answer(_: object = None) -> None:
+            leader = self._standing().leader
+            if isinstance(request, GetJobs):
+                jobs = list(self._jobs.table.in_order())
+                page = jobs[request.start : request.start + JOBS_PER_PAGE]
+                rows = tuple(views.job_row(job, leader) for job in page)
+                respond(
+                    JobsView(id=request.id, rows=rows, total=len(jobs), paused=self._jobs.table.is_paused)
+                )
+            else:
+                self._answer_job(request, self._jobs.table.jobs.get(request.job_name), leader, respond)
+
+        self._jobs.refresh(answer, answer, timeout_s=2.0)
+
+    def _answer_job(
+        self, request: GetJob, job: JobRecord | None, leader: Leader | None, respond: Respond
+    ) -> None:
+        run = leader.runs.get(job.run_id or "") if leader and job else None
+
+        def answer(runs: tuple[RunRecord, ...]) -> None:
+            respond(
+                JobView(
+                    id=request.id,
+                    row=views.job_row(job, leader) if job else None,
+                    phases=views.phase_rows(leader, run) if leader and run else (),
+                    counters=run.totals().counters if run else {},
+                    failed_attempts=views.failed_attempts(run) if run else (),
+                    runs=tuple(views.run_row(one) for one in runs),
+                )
+            )
+
+        self._store.ask(
+            lambda store: store.history(request.job_name, 20),
+            answer,
+            lambda _: answer(()),
+            timeout_s=2.0,
+        )
+
+    def _answer_past(self, request: GetHistory | GetEvents, respond: Respond) -> None:
+        def answer_history(runs: tuple[RunRecord, ...]) -> None:
+            respond(HistoryView(id=request.id, rows=tuple(map(views.run_row, runs))))
+
+        def answer_events(events: list[tuple[str, float, Event]]) -> None:
+            rows = tuple(
+                EventRow(
+                    id=id, time=when, kind=event.kind, text=event.text, job_name=event.job_name,
+                    run_id=event.run_id, peer=event.peer,
+                )
+                for id, when, event in events
+            )  # fmt: skip
+            respond(EventsView(id=request.id, rows=rows))
+
+        if isinstance(request, GetHistory):
+            name, limit = request.job_name, min(request.limit, EVENTS_MAX)
+            ask_store(self._store, request, lambda store: store.history(name, limit), answer_history, respond)
+        else:
+            after, limit = request.after, min(request.limit, EVENTS_MAX)
+            ask_store(self._store, request, lambda store: store.events(after, limit), answer_events, respond)
+
+    def _answer_output(self, request: GetOutput, respond: Respond) -> None:
+        """The parts of all peers of this host, if they show the same run."""
+        near = [peer for peer in self._config.peers if peer.host == self._me.host]
+
+        def work() -> OutputView:
+            parts: list[OutputPart] = []
+            run_ids = set()
+            for peer in near:
+                run_id, listed = list_output(Places(peer.data_dir), request.job_name)
+                run_ids.add(run_id)
+                parts += [OutputPart(peer.name, part.name, part.items, part.length) for part in listed]
+            found = run_ids - {""}
+            if len(found) > 1:
+                raise PymrError("the output is being replaced at this moment; ask again")
+            return OutputView(id=request.id, run_id=found.pop() if found else "", parts=tuple(parts))
+
+        self._disk.do(work, respond, lambda error: respond(refused(request, error)))

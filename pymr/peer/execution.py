@@ -1,0 +1,332 @@
+"""Execution: carries out what `control.following` decides: workers, files, fetches, publications."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pymr.config import ClusterConfig, PeerConfig
+from pymr.control.duties import (
+    EndWorker,
+    FetchSegments,
+    GiveMap,
+    GiveReduce,
+    MakePlan,
+    PeerCommand,
+    PeerEvent,
+    Planned,
+    PrepareProject,
+    ProjectPrepared,
+    Publish,
+    Published,
+    RemoveAttempt,
+    RemoveRun,
+    SegmentFetched,
+    SegmentLost,
+    StartWorker,
+    TaskEnded,
+)
+from pymr.errors import DiskError, FatalError, ProjectError, PymrError
+from pymr.peer.attempts import LocalSegment, Segment, StagedSegment, write_sources
+from pymr.peer.data_orders import Fetched, FetchFailed, FetchOrder
+from pymr.peer.data_protocol import Plan
+from pymr.peer.data_protocol import Segment as SegmentResource
+from pymr.peer.data_service import DataService
+from pymr.peer.kept_state import StandIn
+from pymr.peer.places import Places
+from pymr.peer.planning import plan_host, workers_memory_bytes
+from pymr.peer.publication import forget_attempt, forget_run, publish
+from pymr.peer.threads import StoreThread, Thread
+from pymr.peer.worker_protocol import MapOrder, ReduceOrder, WorkerSetup
+from pymr.peer.workers import Workers
+from pymr.projects import unpack_project
+from pymr.protocol import (
+    AttemptId,
+    Failure,
+    PlanReport,
+    PublishOrder,
+    PublishReport,
+    RunOrder,
+    Source,
+    cut_text,
+)
+
+_PLAN_KEY = "plan"
+_DISK_RETRY_S = 2.0
+
+_log = logging.getLogger("pymr")
+
+
+class Execution:
+    """The hands of a peer. on_event: called in the loop with what has come of a command."""
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        me: PeerConfig,
+        *,
+        workers: Workers,
+        store: StoreThread,
+        disk: Thread,
+        on_event: Callable[[PeerEvent], None],
+        call_later: Callable[[float, Callable[[], object]], object],
+    ) -> None:
+        self._config = config
+        self._me = me
+        self._peers = {peer.name: peer for peer in config.peers}
+        self._places = Places(me.data_dir)
+        self._workers = workers
+        self._store = store
+        self._disk = disk
+        self._on_event = on_event
+        self._call_later = call_later
+        self._orders: dict[str, RunOrder] = {}
+        self._fetching: dict[tuple[str, str], tuple[str, Source, int]] = {}
+        self._waiting_for_plan: dict[str, list[GiveMap]] = {}
+        self._memory_bytes = workers_memory_bytes(config, me.host)
+        self.data = self._start_data_service()
+
+    def _start_data_service(self) -> DataService:
+        return DataService.start(
+            self._config, self._me.name, on_fetched=self._on_fetched, on_lost=self._on_fetch_failed
+        )
+
+    def restart_data_service(self) -> None:
+        """It has ended: start another, and ask it for everything that is still to come."""
+        self.data.close()
+        self.data = self._start_data_service()
+        fetching, self._fetching = self._fetching, {}
+        for run_id, source, partition in fetching.values():
+            self._fetch(FetchSegments(run_id, partition, (source,), self._in_flight(run_id)))
+        waiting, self._waiting_for_plan = self._waiting_for_plan, {}
+        for commands in waiting.values():
+            for command in commands:
+                self._give_map(command)
+
+    def carry_out(self, command: PeerCommand) -> None:
+        """Do what a command says; errors come back as events."""
+        match command:
+            case StartWorker(slot, order):
+                self._workers.start(slot, self._setup(slot, order))
+            case GiveMap():
+                self._give_map(command)
+            case GiveReduce():
+                self._give_reduce(command)
+            case EndWorker(slot):
+                self._workers.end(slot)
+            case FetchSegments():
+                self._fetch(command)
+            case PrepareProject(order):
+                self._prepare(order)
+            case MakePlan(order, plan):
+                self._disk.do(
+                    lambda: plan_host(order, plan, self._config, self._me.name),
+                    lambda report: self._on_event(Planned(report)),
+                    lambda error: self._on_event(Planned(_failed_plan(order.run_id, plan.shared, error))),
+                )
+            case Publish():
+                self._publish(command.order)
+            case RemoveRun(run_id):
+                self._orders.pop(run_id, None)
+                self.data.cancel(run_id)
+                self._forget_fetches(run_id)
+                self._in_background(lambda: forget_run(self._places, run_id))
+            case RemoveAttempt(id):
+                self._in_background(lambda: forget_attempt(self._places, id))
+
+    # -- workers
+
+    def _setup(self, slot: int, order: RunOrder) -> WorkerSetup:
+        return WorkerSetup(
+            run_id=order.run_id,
+            worker=f"{self._me.name}/{slot}",
+            fields=order.fields,
+            projects_dir=self._places.project(order.project_hash),
+            data_dir=self._me.data_dir,
+            engine=msgspec.structs.asdict(self._config.engine),
+            memory_bytes=self._memory_bytes,
+            partitions=order.partitions,
+            runs_dir=self._places.runs,
+        )
+
+    def _give_map(self, command: GiveMap) -> None:
+        assignment = command.assignment
+        planner = self._peers[assignment.plan_peer]
+        path = Places(planner.data_dir).plan(assignment.id.run_id, shared=assignment.plan_shared)
+        if planner.host != self._me.host:
+            path = self._places.plan_copy(assignment.id.run_id)
+            if not os.path.exists(path):
+                self._fetch_plan(command, planner, path)
+                return
+        os.makedirs(self._places.run(assignment.id.run_id), exist_ok=True)
+        self._workers.assign(command.slot, MapOrder(assignment.id, path, assignment.plan_index))
+
+    def _fetch_plan(self, command: GiveMap, planner: PeerConfig, path: str) -> None:
+        """The plan of folders that all hosts share was made on another host."""
+        run_id = command.assignment.id.run_id
+        self._waiting_for_plan.setdefault(run_id, []).append(command)
+        if len(self._waiting_for_plan[run_id]) == 1:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            resource = Plan(planner.name, run_id, shared=True)
+            self.data.fetch(FetchOrder(run_id, _PLAN_KEY, resource, self._owners(planner.name), path))
+
+    def _give_reduce(self, command: GiveReduce) -> None:
+        """Put the list of segments on the disk, beside the attempt: with many map tasks it is long."""
+        path = self._places.sources(command.id)
+        segments = [self._segment(command, source) for source in command.sources]
+
+        def write() -> None:
+            os.makedirs(self._places.run(command.id.run_id), exist_ok=True)
+            write_sources(path, segments)
+
+        self._disk.do(
+            write,
+            lambda _: self._workers.assign(command.slot, ReduceOrder(command.id, command.partition, path)),
+            lambda error: self._on_event(TaskEnded(command.slot, command.id, failure_of(error))),
+        )
+
+    def _segment(self, command: GiveReduce, source: Source) -> Segment:
+        id = attempt_of_source(command.id.run_id, source)
+        owner = self._peers[source.peer]
+        if owner.host == self._me.host:
+            return LocalSegment(Places(owner.data_dir).attempt(id))
+        return StagedSegment(self._places.segment(id, command.partition))
+
+    # -- fetching
+
+    def _owners(self, peer: str) -> tuple[tuple[str, str, int], ...]:
+        """Who can give what lies in a peer's data folder: itself, then the others of its host."""
+        owner = self._peers[peer]
+        near = [one for one in self._config.peers if one.host == owner.host and one is not owner]
+        return tuple((one.name, one.host, one.data_port) for one in (owner, *near))
+
+    def _fetch(self, command: FetchSegments) -> None:
+        os.makedirs(self._places.fetched(command.run_id), exist_ok=True)
+        for source in command.sources:
+            id = attempt_of_source(command.run_id, source)
+            key = f"{id.folder}.{command.partition}"
+            self._fetching[command.run_id, key] = command.run_id, source, command.partition
+            self.data.fetch(
+                FetchOrder(
+                    command.run_id,
+                    key,
+                    SegmentResource(source.peer, command.run_id, id.task, id.attempt, command.partition),
+                    self._owners(source.peer),
+                    self._places.segment(id, command.partition),
+                    command.in_flight,
+                )
+            )
+
+    def _on_fetched(self, notice: Fetched) -> None:
+        if notice.key == _PLAN_KEY:
+            for command in self._waiting_for_plan.pop(notice.run_id, []):
+                self._give_map(command)
+            return
+        found = self._fetching.pop((notice.run_id, notice.key), None)
+        if found is not None:
+            run_id, source, partition = found
+            self._on_event(SegmentFetched(run_id, source, partition, notice.bytes))
+
+    def _on_fetch_failed(self, notice: FetchFailed) -> None:
+        _log.warning("a fetch for %s failed (%s): %s", notice.run_id, notice.code, notice.reason)
+        if notice.key == _PLAN_KEY:
+            for command in self._waiting_for_plan.pop(notice.run_id, []):
+                text = f"the plan of {notice.run_id} cannot be had: {notice.reason}"
+                failure = Failure("InputError", text, is_counted=False)
+                self._on_event(TaskEnded(command.slot, command.assignment.id, failure))
+            return
+        found = self._fetching.pop((notice.run_id, notice.key), None)
+        if found is None:
+            return
+        run_id, source, partition = found
+        if notice.code == "disk":  # nobody's output is lost: there has to be space for it
+            again = FetchSegments(run_id, partition, (source,), self._in_flight(run_id))
+            self._fetching[notice.run_id, notice.key] = found
+            self._call_later(_DISK_RETRY_S, lambda: self._fetch_if_wanted(notice.key, again))
+        else:
+            self._on_event(SegmentLost(run_id, source))
+
+    def _fetch_if_wanted(self, key: str, command: FetchSegments) -> None:
+        if (command.run_id, key) in self._fetching:
+            self._fetch(command)
+
+    def _in_flight(self, run_id: str) -> int:
+        order = self._orders.get(run_id)
+        in_flight = order.fields.get("simultaneous_files_in_redis") if order else None
+        return in_flight if isinstance(in_flight, int) else 10
+
+    def _forget_fetches(self, run_id: str) -> None:
+        self._waiting_for_plan.pop(run_id, None)
+        for key in [key for key in self._fetching if key[0] == run_id]:
+            del self._fetching[key]
+
+    # -- projects and outputs
+
+    def _prepare(self, order: RunOrder) -> None:
+        self._orders[order.run_id] = order
+        folder = Path(self._places.project(order.project_hash), str(order.fields.get("project_name")))
+
+        def unpack(package: bytes | None) -> None:
+            if package is None:
+                text = f"the package of project {folder.name} is not in Redis any more; submit the job again"
+                self._on_event(ProjectPrepared(order.run_id, Failure("ProjectError", text, is_final=True)))
+                return
+            self._disk.do(
+                lambda: unpack_project(package, folder, order.project_hash),
+                lambda _: self._on_event(ProjectPrepared(order.run_id)),
+                lambda error: self._on_event(ProjectPrepared(order.run_id, failure_of(error))),
+            )
+
+        if folder.is_dir():  # unpacked in one step, by an earlier run
+            self._on_event(ProjectPrepared(order.run_id))
+            return
+        self._store.ask(
+            lambda store: store.package(order.project_hash),
+            unpack,
+            lambda error: self._on_event(ProjectPrepared(order.run_id, failure_of(error))),
+            is_wanted=lambda: order.run_id in self._orders,
+        )
+
+    def _publish(self, order: PublishOrder) -> None:
+        def work() -> None:
+            places = Places(self._peers[order.peer].data_dir)
+            if order.peer == self._me.name:
+                publish(places, order)
+                return
+            with StandIn(places):
+                publish(places, order)
+
+        def report(error: Exception | None) -> None:
+            text = cut_text(str(error)) if error else ""
+            is_final = isinstance(error, FatalError)
+            self._on_event(Published(PublishReport(order.run_id, order.peer, text, is_final)))
+
+        self._disk.do(work, lambda _: report(None), report)
+
+    def _in_background(self, work: Callable[[], Any]) -> None:
+        self._disk.do(work, lambda _: None, lambda error: _log.warning("cleaning up failed: %s", error))
+
+
+def attempt_of_source(run_id: str, source: Source) -> AttemptId:
+    """The map attempt that a source stands for."""
+    return AttemptId(run_id, f"map-{source.task:05d}", source.attempt)
+
+
+def failure_of(error: Exception) -> Failure:
+    """An error of ours, on its way to the leader. What is wrong with a machine counts against no task."""
+    if isinstance(error, PymrError):
+        is_final = isinstance(error, FatalError | ProjectError)
+        return Failure(
+            type(error).__name__, cut_text(str(error)), is_final, is_counted=not isinstance(error, DiskError)
+        )
+    _log.error("unexpected: %s", error, exc_info=error)
+    return Failure(type(error).__name__, cut_text(f"unexpected: {error!r}"))
+
+
+def _failed_plan(run_id: str, shared: bool, error: Exception) -> PlanReport:
+    return PlanReport(run_id, 0, 0, 0, f"planning failed: {error}", shared=shared)

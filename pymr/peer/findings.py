@@ -1,0 +1,37 @@
+"""Findings: what a peer that starts finds on its disk of the runs it worked for before."""
+
+from __future__ import annotations
+
+import logging
+
+from pymr.control.duties import Held
+from pymr.errors import PymrError
+from pymr.peer.attempts import map_outcome, reduce_outcome
+from pymr.peer.places import Places
+from pymr.peer.publication import clear_unfinished, finished_attempts, forget_attempt, runs_on_disk
+from pymr.protocol import AttemptId, AttemptResult
+
+_log = logging.getLogger("pymr")
+
+
+def found_runs(places: Places) -> list[str]:
+    """Runs of which there is anything on the disk; what was not finished has been cleared away."""
+    clear_unfinished(places)
+    return runs_on_disk(places)
+
+
+def held_attempts(places: Places) -> list[Held]:
+    """Finished attempts, with their outcomes: whether they count, the leader knows. A damaged one is removed."""
+    held = []
+    for run in finished_attempts(places):
+        for task, attempt, digest in run.attempts:
+            id = AttemptId(run.run_id, task, attempt)
+            folder = places.attempt(id)
+            try:
+                outcome = map_outcome(folder) if task.startswith("map-") else reduce_outcome(folder)
+            except PymrError as error:
+                _log.warning("a finished attempt is damaged, and removed: %s", error)
+                forget_attempt(places, id)
+                continue
+            held.append(Held(AttemptResult(id, outcome), digest))
+    return held

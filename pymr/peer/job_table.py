@@ -1,0 +1,70 @@
+"""The job table as this peer has it: read from Redis as it changes, kept on the disk for a Redis that forgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pymr.control.backlog import Backlog
+from pymr.control.records import JobChanges
+from pymr.peer.kept_state import JobTable, KeptState
+from pymr.peer.threads import StoreThread, Thread
+
+KEEP_SECONDS = 1.0
+"""Least time between two writes of the table to the disk."""
+
+
+class JobTableCopy:
+    """A copy that follows Redis. incarnation: asked for whenever something is read; "" before it is known."""
+
+    def __init__(
+        self,
+        state: KeptState,
+        store: StoreThread,
+        disk: Thread,
+        incarnation: Callable[[], str],
+        call_later: Callable[[float, Callable[[], object]], object],
+    ) -> None:
+        self._state = state
+        self._store = store
+        self._disk = disk
+        self._incarnation = incarnation
+        self._call_later = call_later
+        self._is_keeping = False
+        self.table = Backlog()
+        self._of = ""
+        kept = state.kept_jobs()
+        if kept is not None and kept.incarnation == (state.incarnation or ""):
+            self._of = kept.incarnation
+            self.table.apply(JobChanges(kept.change, kept.jobs, (), True, False))
+
+    def refresh(
+        self, on_done: Callable[[], object], on_error: Callable[[Exception], object], timeout_s: float = 3.0
+    ) -> None:
+        """Read what has changed, then call."""
+        incarnation = self._incarnation()
+        after = self.table.change if incarnation == self._of else 0
+
+        def take(changes: JobChanges) -> None:
+            if changes.change != self.table.change or changes.is_whole:
+                if changes.is_whole:
+                    self.table.change = 0
+                self.table.apply(changes)
+                self._of = incarnation
+                self._keep_soon()
+            on_done()
+
+        self._store.ask(lambda store: store.changes(after, incarnation), take, on_error, timeout_s=timeout_s)
+
+    def as_kept(self) -> JobTable:
+        """The table as it goes to the disk."""
+        return JobTable(self._of, self.table.change, tuple(self.table.jobs.values()))
+
+    def _keep_soon(self) -> None:
+        if not self._is_keeping:
+            self._is_keeping = True
+            self._call_later(KEEP_SECONDS, self._keep)
+
+    def _keep(self) -> None:
+        self._is_keeping = False
+        table = self.as_kept()
+        self._disk.do(lambda: self._state.keep_jobs(table), lambda _: None, lambda _: self._keep_soon())

@@ -1,0 +1,131 @@
+"""Kept state: what a peer remembers over its restarts: who it is, the highest epoch it saw, the job table."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from contextlib import suppress
+
+import msgspec
+
+from pymr.control.records import JobRecord
+from pymr.engine.durable import replace_file
+from pymr.errors import StartError, disk_error
+from pymr.peer.places import Places
+
+
+class _Epoch(msgspec.Struct, frozen=True):
+    incarnation: str | None
+    epoch: int
+
+
+class JobTable(msgspec.Struct, frozen=True):
+    """The jobs as they were at a change of some incarnation: what `pymr cluster recover` puts back."""
+
+    incarnation: str
+    change: int
+    jobs: tuple[JobRecord, ...]
+
+
+class KeptState:
+    """The folder `state` of a peer, held by this process alone until it ends.
+
+    boot: counts the starts. incarnation: of the cluster; None before the peer has ever met one.
+    Raises StartError where another process holds the folder, or it cannot be written.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._writing = threading.Lock()
+        try:
+            os.makedirs(places.state, exist_ok=True)
+            self._lock = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.truncate(self._lock, 0)
+            os.write(self._lock, b"%d\n" % os.getpid())
+            self.boot = _read_number(places.boot) + 1
+            replace_file(places.boot, b"%d\n" % self.boot)
+            kept = _read_epoch(places.epoch)
+        except BlockingIOError as error:
+            with open(places.lock) as file:
+                holder = file.read().strip()
+            raise StartError(
+                f"the data folder {places.data_dir} is in use by another pymr-peer (pid {holder}); stop that "
+                "one, or give this peer a data_dir of its own"
+            ) from error
+        except OSError as error:
+            raise StartError(str(disk_error("preparing", places.state, error))) from error
+        self.incarnation, self.epoch = kept.incarnation, kept.epoch
+
+    def remember(self, incarnation: str, epoch: int) -> None:
+        """Keep both, from any thread; they are on the disk when this returns. Raises OSError.
+
+        Of one incarnation, a lower epoch than the one that is kept changes nothing.
+        """
+        with self._writing:
+            if incarnation == self.incarnation and epoch <= self.epoch:
+                return
+            replace_file(self._places.epoch, msgspec.json.encode(_Epoch(incarnation, epoch)))
+            self.incarnation, self.epoch = incarnation, epoch
+
+    def keep_jobs(self, table: JobTable) -> None:
+        """Keep the job table. Raises DiskError."""
+        try:
+            replace_file(self._places.job_table, msgspec.msgpack.encode(table))
+        except OSError as error:
+            raise disk_error("writing", self._places.job_table, error) from error
+
+    def kept_jobs(self) -> JobTable | None:
+        """The job table as it was kept last; None where there is none, or none that can be read."""
+        with suppress(OSError, msgspec.MsgspecError), open(self._places.job_table, "rb") as file:
+            return msgspec.msgpack.decode(file.read(), type=JobTable)
+        return None
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        os.close(self._lock)
+
+
+class StandIn:
+    """Holds the data folder of a peer whose daemon has ended, for another of its host to act in its place.
+
+    A context; entering it raises BlockingIOError while the daemon lives.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._path = places.lock
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> StandIn:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+
+def _read_number(path: str) -> int:
+    with suppress(OSError, ValueError), open(path) as file:
+        return int(file.read())
+    return 0
+
+
+def _read_epoch(path: str) -> _Epoch:
+    try:
+        with open(path, "rb") as file:
+            return msgspec.json.decode(file.read(), type=_Epoch)
+    except FileNotFoundError:
+        return _Epoch(None, 0)
+    except msgspec.MsgspecError as error:
+        raise StartError(
+            f"{path} is damaged ({error}): it holds the highest epoch this peer has seen. Without it a leader of "
+            "the past could be followed; remove the file only if the cluster's Redis is the one it was"
+        ) from error

@@ -1,0 +1,75 @@
+"""Keyboards: who may type into a worker, one console at a time, for as long as it says that it still does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pymr.requests import (
+    ATTACH_SECONDS,
+    TYPED_BYTES_MAX,
+    AttachWorker,
+    DetachWorker,
+    Done,
+    Refused,
+    Reply,
+    TypeIntoWorker,
+)
+
+
+class Keyboards:
+    """The keyboards of one peer's workers.
+
+    peer, slots: whose they are, and how many. type_into, resize: do it. clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        peer: str,
+        slots: int,
+        *,
+        type_into: Callable[[int, bytes], object],
+        resize: Callable[[int, int, int], object],
+        clock: Callable[[], float],
+    ) -> None:
+        self._peer = peer
+        self._slots = slots
+        self._type_into = type_into
+        self._resize = resize
+        self._clock = clock
+        self._holders: dict[int, tuple[str, float]] = {}
+
+    def answer(self, request: AttachWorker | TypeIntoWorker | DetachWorker) -> Reply:
+        """Let a console have a keyboard, type, or let go of it."""
+        slot = self._slot_of(request.worker)
+        if slot is None:
+            return Refused(
+                id=request.id,
+                code="unknown",
+                reason=f"{self._peer} has no worker {request.worker!r}; see `pymr workers`",
+            )
+        holder = self._holder(slot)
+        if holder not in ("", request.holder):
+            return Refused(id=request.id, code="held", reason=f"{holder} is typing into {request.worker}")
+        if isinstance(request, DetachWorker):
+            self._holders.pop(slot, None)
+            return Done(id=request.id)
+        self._holders[slot] = request.holder, self._clock() + ATTACH_SECONDS
+        if isinstance(request, AttachWorker):
+            if request.columns > 0 and request.rows > 0:
+                self._resize(slot, min(request.columns, 1_000), min(request.rows, 1_000))
+        elif len(request.data) > TYPED_BYTES_MAX:
+            reason = f"at most {TYPED_BYTES_MAX:,} bytes can be typed at once"
+            return Refused(id=request.id, code="invalid", reason=reason)
+        else:
+            self._type_into(slot, request.data)
+        return Done(id=request.id)
+
+    def _slot_of(self, worker: str) -> int | None:
+        peer, _, number = worker.partition("/")
+        if peer == self._peer and number.isdecimal() and int(number) < self._slots:
+            return int(number)
+        return None
+
+    def _holder(self, slot: int) -> str:
+        holder, until = self._holders.get(slot, ("", 0.0))
+        return holder if self._clock() < until else ""

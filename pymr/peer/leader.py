@@ -1,0 +1,175 @@
+"""The leader: carries out what `control.leadership` decides, for as long as the lease lasts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from pymr.config import ClusterConfig
+from pymr.control.leadership import Leader
+from pymr.control.messages import (
+    Abdicate,
+    Announce,
+    DoWrite,
+    Ended,
+    JobsChanged,
+    LeaderEvent,
+    PeerFacts,
+    RunsLoaded,
+    SendOrders,
+    Settings,
+    Tick,
+    Written,
+)
+from pymr.control.records import JobChanges, Write
+from pymr.errors import StaleEpochError
+from pymr.peer.store import Store, StoreForgot
+from pymr.peer.threads import StoreThread
+from pymr.protocol import Orders
+
+TICK_SECONDS = 0.1
+
+_log = logging.getLogger("pymr")
+
+
+def peer_facts(config: ClusterConfig) -> list[PeerFacts]:
+    """The peers of a configuration, in its order."""
+    return [PeerFacts(peer.name, peer.host, peer.workers) for peer in config.peers]
+
+
+class Leading:
+    """One leadership of this peer.
+
+    is_leader: whether the lease is held at this moment; asked before every effect. send: gives orders to a
+    peer. on_end: called once, with the seconds to stay away from the lease, when this leadership is over.
+    """
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        name: str,
+        *,
+        epoch: int,
+        incarnation: str,
+        store: StoreThread,
+        is_leader: Callable[[], bool],
+        send: Callable[[Orders], None],
+        on_end: Callable[[float, str], None],
+    ) -> None:
+        settings = Settings(
+            config.scheduler.concurrent_runs,
+            config.scheduler.machine_grace_seconds,
+            config.storage.shared,
+        )
+        self.core = Leader(
+            epoch=epoch,
+            incarnation=incarnation,
+            name=name,
+            peers=peer_facts(config),
+            settings=settings,
+            now=time.monotonic(),
+        )
+        self._store = store
+        self._is_leader = is_leader
+        self._send = send
+        self._on_end = on_end
+        self._is_over = False
+        self._is_reading = False
+        self._reads_again = False
+
+    def begin(self) -> None:
+        """Learn what an earlier leader left; nothing is decided before."""
+        incarnation = self.core.incarnation
+        self._ask(
+            lambda store: (store.changes(0, incarnation), store.active_runs(incarnation)), self._take_over
+        )
+
+    def _take_over(self, found: tuple[JobChanges, tuple[object, ...]]) -> None:
+        changes, runs = found
+        self.step(JobsChanged(changes))
+        self.step(RunsLoaded(runs))  # type: ignore[arg-type]
+
+    def read_jobs(self) -> None:
+        """Look at what has changed in the job table."""
+        if self._is_reading:
+            self._reads_again = True
+            return
+        self._is_reading = True
+        after, incarnation = self.core.backlog.change, self.core.incarnation
+        self._ask(lambda store: store.changes(after, incarnation), self._take_jobs)
+
+    def _take_jobs(self, changes: JobChanges) -> None:
+        self._is_reading = False
+        if changes.change != self.core.backlog.change or changes.is_whole:
+            self.step(JobsChanged(changes))
+        if self._reads_again:
+            self._reads_again = False
+            self.read_jobs()
+
+    def tick(self) -> None:
+        """To be called some ten times a second."""
+        self.step(Tick())
+
+    def step(self, event: LeaderEvent) -> None:
+        """Let the core decide about an event, and do what it says."""
+        if self._is_over:
+            return
+        if not self._is_leader():
+            self.end(0.0, "the lease has run out")
+            return
+        for command in self.core.step(event, time.monotonic()):
+            match command:
+                case SendOrders(orders):
+                    self._send(orders)
+                case DoWrite(ticket, write):
+                    self._write(ticket, write)
+                case Announce(event_to_tell):
+                    _log.info("%s: %s", event_to_tell.kind, event_to_tell.text)
+                    self._announce(command)
+                case Ended():
+                    self.read_jobs()
+                case Abdicate(seconds, reason):
+                    self.end(seconds, reason)
+                    return
+
+    def end(self, seconds: float, reason: str) -> None:
+        """Stop leading; nothing that was decided and not yet done has any effect from here on."""
+        if not self._is_over:
+            self._is_over = True
+            self._on_end(seconds, reason)
+
+    # -- Redis
+
+    def _write(self, ticket: int, write: Write) -> None:
+        epoch, incarnation = self.core.epoch, self.core.incarnation
+        self._ask(
+            lambda store: store.write(epoch, incarnation, write),
+            lambda outcome: self.step(Written(ticket, outcome)),
+        )
+
+    def _announce(self, command: Announce) -> None:
+        epoch, incarnation = self.core.epoch, self.core.incarnation
+        self._store.ask(
+            lambda store: store.add_events(epoch, incarnation, [command.event]),
+            lambda _: None,
+            lambda error: _log.warning("an event could not be kept: %s", error),
+        )
+
+    def _ask(self, work: Callable[[Store], object], on_done: Callable[..., None]) -> None:
+        """Ask Redis for as long as this leadership lasts."""
+        self._store.ask(
+            work,
+            lambda outcome: None if self._is_over else on_done(outcome),
+            self._take_error,
+            is_wanted=lambda: not self._is_over and self._is_leader(),
+        )
+
+    def _take_error(self, error: Exception) -> None:
+        if self._is_over:
+            return
+        if isinstance(error, StaleEpochError | StoreForgot):
+            self.end(0.0, str(error))
+            return
+        _log.error("a write of the leader failed, so another peer is to lead: %s", error, exc_info=error)
+        self.end(2.0, f"a write failed: {error}")

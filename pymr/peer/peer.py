@@ -1,0 +1,438 @@
+"""A peer: the loop with everything around it. Hears peers and consoles, follows a leader, or leads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+
+from pymr import __version__
+from pymr.config import ClusterConfig, PeerConfig
+from pymr.control.duties import (
+    Drain,
+    Fence,
+    Learned,
+    Ordered,
+    PeerCommand,
+    PeerEvent,
+    PeerTick,
+    ReadJobs,
+    Remember,
+    SendReport,
+    TaskEnded,
+    WorkerEnded,
+    WorkerHalted,
+    WorkerReady,
+    WorkerStarted,
+)
+from pymr.control.duties import WorkerMoved as Moved
+from pymr.control.following import Follower
+from pymr.control.messages import PeerFacts, Reported
+from pymr.keys import Security
+from pymr.peer import worker_events
+from pymr.peer.answers import Answers
+from pymr.peer.execution import Execution
+from pymr.peer.findings import found_runs, held_attempts
+from pymr.peer.job_table import JobTableCopy
+from pymr.peer.kept_state import KeptState
+from pymr.peer.keyboards import Keyboards
+from pymr.peer.leader import TICK_SECONDS, Leading
+from pymr.peer.lease import Lease, LeaseView
+from pymr.peer.links import Links
+from pymr.peer.loop import Loop
+from pymr.peer.machine import Machine
+from pymr.peer.nursery import Nursery
+from pymr.peer.panes import PaneStore
+from pymr.peer.places import Places
+from pymr.peer.relays import Relays
+from pymr.peer.store import Store
+from pymr.peer.threads import StoreThread, Thread
+from pymr.peer.transport import Endpoint, Gatekeeper, Sender, shared_context
+from pymr.peer.wishes import Standing
+from pymr.peer.workers import Workers
+from pymr.protocol import (
+    SUSPECT_SECONDS,
+    Fenced,
+    Orders,
+    PeerMessage,
+    Relay,
+    Relayed,
+    Report,
+    Wake,
+)
+from pymr.requests import Request
+
+MEASURE_SECONDS = 1.0
+"""Between two measurements of the machine."""
+
+DRAIN_SECONDS_MAX = 60.0
+"""How long a peer that is asked to stop lets its tasks go on, before they are left to others."""
+
+THREAD_END_SECONDS_MAX = 2.0
+
+_log = logging.getLogger("pymr")
+
+
+class Peer:
+    """One peer of a cluster, from its start to its end. Everything in it happens in the loop's thread.
+
+    nursery: forked before this process had any thread.
+    Raises StartError and ConfigError for what keeps it from starting.
+    """
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        me: PeerConfig,
+        *,
+        security: Security,
+        password: str | None,
+        nursery: Nursery,
+        loop: Loop,
+    ) -> None:
+        self._config = config
+        self._me = me
+        self._security = security
+        self._loop = loop
+        self._nursery = nursery
+        self._is_stopping = False
+        self._report: Report | None = None
+        self._leading: Leading | None = None
+        self._lease_view = LeaseView("candidate")
+        places = Places(me.data_dir)
+        self._state = KeptState(places)
+        held, runs = held_attempts(places), found_runs(places)
+        self._machine = Machine(me.data_dir)
+        self._figures = self._machine.measure()
+
+        def make_store() -> Store:
+            return Store(config.redis.url, password, config.name)
+
+        self._store = StoreThread("store", make_store, loop.call_soon)
+        self._leader_store = StoreThread("leader-store", make_store, loop.call_soon)
+        self._disk = Thread("disk", loop.call_soon)
+        self._context = shared_context()
+        self._links = Links(self._context, me, config.peers, security)
+        self._gatekeeper = Gatekeeper(self._context, security)
+        self._endpoint = Endpoint(self._context, me.host, me.control_port, security, self._on_message)
+        loop.watch_socket(self._endpoint)
+        self._workers = Workers(
+            me.name,
+            me.workers,
+            nursery,
+            PaneStore(Path(places.panes)),
+            self._on_worker,
+            loop.watch,
+            loop.unwatch,
+        )
+        self._execution = Execution(
+            config,
+            me,
+            workers=self._workers,
+            store=self._store,
+            disk=self._disk,
+            on_event=lambda event: loop.call_soon(lambda: self._step(event)),
+            call_later=loop.call_later,
+        )
+        loop.watch(self._execution.data.fileno(), self._on_data)
+        self._follower = Follower(
+            PeerFacts(me.name, me.host, me.workers),
+            {peer.name: peer.host for peer in config.peers},
+            boot=self._state.boot,
+            pid=os.getpid(),
+            version=__version__,
+            incarnation=self._state.incarnation or "",
+            epoch=self._state.epoch,
+            held=held,
+            found_runs=runs,
+            now=time.monotonic(),
+        )
+        self._jobs = JobTableCopy(
+            self._state, self._store, self._disk, lambda: self._lease_view.incarnation or "", loop.call_later
+        )
+        self._answers = Answers(
+            config,
+            me,
+            state=self._state,
+            store=self._store,
+            disk=self._disk,
+            jobs=self._jobs,
+            keyboards=Keyboards(
+                me.name,
+                me.workers,
+                type_into=self._workers.type_into,
+                resize=self._workers.resize,
+                clock=time.monotonic,
+            ),
+            standing=self._standing,
+            wake_leader=self._wake_leader,
+            stop=self.stop,
+        )
+        self._relays = Relays(me.name, self._links.send, loop.call_later)
+        self._lease = Lease(
+            config.redis.url,
+            password,
+            config.name,
+            peer=me.name,
+            boot=self._state.boot,
+            state=self._state,
+            on_change=lambda view: loop.call_soon(lambda: self._on_lease(view)),
+        )
+        loop.call_every(TICK_SECONDS, self._tick)
+        loop.call_every(MEASURE_SECONDS, self._measure)
+
+    def begin(self) -> None:
+        """Begin to take part; the loop does the rest."""
+        self._lease.start()
+        self._warn_of_settings()
+        self._links.warm()
+        _log.info(
+            "%s is up: %d workers, control on %s:%d, data on %s:%d, %s",
+            self._me.name, self._me.workers, self._me.host, self._endpoint.port, self._me.host,
+            self._me.data_port, "with keys" if self._security.has_keys else "without keys, loopback only",
+        )  # fmt: skip
+
+    def stop(self, drain: bool) -> None:
+        """End this peer: after what it is doing, or at once."""
+        if drain and not self._is_stopping:
+            self._is_stopping = True
+            _log.info("draining: no new tasks; the present ones may go on for %.0f s", DRAIN_SECONDS_MAX)
+            self._lease.compete = False
+            self._step(Drain())
+            self._loop.call_later(DRAIN_SECONDS_MAX, self._loop.stop)
+        elif not drain:
+            self._is_stopping = True
+            self._loop.call_later(0.05, self._loop.stop)  # after the answer to whoever asked
+
+    def close(self) -> None:
+        """Free everything; what was not done is left to the next start, or to others."""
+        if self._leading is not None:
+            self._leading.end(0.0, "this peer ends")
+        self._lease.stop()
+        self._workers.close()
+        self._execution.data.close()
+        self._nursery.close()
+        for thread in (self._store, self._leader_store, self._disk):
+            thread.stop(THREAD_END_SECONDS_MAX)
+        self._links.close()
+        self._endpoint.close()
+        self._gatekeeper.close()
+        self._state.close()
+        self._context.destroy(linger=1_000)
+
+    # -- the lease
+
+    def _on_lease(self, view: LeaseView) -> None:
+        before, self._lease_view = self._lease_view, view
+        if view.problem and view.problem != before.problem:
+            _log.warning("%s", view.problem)
+        if before.problem and not view.problem:
+            _log.info("Redis is there again")
+        if view.incarnation:
+            self._step(Learned(view.incarnation, view.epoch, view.leader))
+        if view.state != "leader":
+            if self._leading is not None:
+                self._leading.end(0.0, f"the lease is lost ({view.state})")
+        elif self._leading is None or self._leading.core.epoch != view.epoch:
+            self._lead(view)
+        if view.incarnation and view.incarnation != before.incarnation:
+            self._jobs.refresh(_nothing, _nothing)
+
+    def _lead(self, view: LeaseView) -> None:
+        if self._leading is not None:
+            self._leading.end(0.0, "a new epoch has begun")
+        epoch = view.epoch
+        _log.info("%s leads in epoch %d", self._me.name, epoch)
+        self._leading = Leading(
+            self._config,
+            self._me.name,
+            epoch=epoch,
+            incarnation=view.incarnation or "",
+            store=self._leader_store,
+            is_leader=lambda: self._lease.is_leader() and self._lease_view.epoch == epoch,
+            send=self._send_orders,
+            on_end=self._on_leading_end,
+        )
+        self._leading.begin()
+
+    def _on_leading_end(self, seconds: float, reason: str) -> None:
+        _log.warning("%s no longer leads: %s", self._me.name, reason)
+        self._leading = None
+        if seconds:
+            self._lease.cool_down(seconds)
+        elif self._lease.is_leader():
+            self._lease.release()
+
+    # -- messages
+
+    def _on_message(self, sender: Sender, message: PeerMessage | Request) -> None:
+        match message:
+            case Report():
+                self._on_report(message)
+            case Orders():
+                self._step(Ordered(message))
+            case Fenced():
+                if self._leading is not None and message.epoch > self._leading.core.epoch:
+                    self._leading.end(0.0, f"{message.peer} follows a leader of epoch {message.epoch}")
+            case Wake():
+                if self._leading is not None:
+                    self._leading.read_jobs()
+            case Relay():
+                self._answer_relay(sender, message)
+            case Relayed():
+                self._relays.take(message)
+            case _:
+                self._answer(sender, message)
+
+    def _on_report(self, report: Report) -> None:
+        if self._leading is not None:
+            self._leading.step(Reported(report))
+
+    def _answer(self, sender: Sender, request: Request) -> None:
+        def respond(reply: object) -> None:
+            self._endpoint.reply(sender, reply)  # type: ignore[arg-type]
+
+        def answer_here() -> None:
+            self._answers.answer(request, sender, respond)
+
+        leader = self._follower.leader
+        if self._leading is None and leader not in ("", self._me.name) and Relays.is_for_leader(request):
+            self._relays.ask(leader, request, respond, answer_here)
+        else:
+            answer_here()
+
+    def _answer_relay(self, sender: Sender, relay: Relay) -> None:
+        request = Relays.request_of(relay)
+        if request is None or self._leading is None:
+            return
+
+        def respond(reply: object) -> None:
+            self._links.send(relay.peer, Relays.answer_of(relay, reply))  # type: ignore[arg-type]
+
+        self._answers.answer(request, sender, respond)
+
+    def _send_orders(self, orders: Orders) -> None:
+        if orders.peer == self._me.name:
+            self._loop.call_soon(lambda: self._step(Ordered(orders)))
+        else:
+            self._links.send(orders.peer, orders)
+
+    def _wake_leader(self) -> None:
+        if self._leading is not None:
+            self._leading.read_jobs()
+        elif self._follower.leader:
+            self._links.send(self._follower.leader, Wake(self._jobs.table.change))
+
+    def _standing(self) -> Standing:
+        view = self._lease_view
+        leader = self._leading.core if self._leading else None
+        problem = view.problem
+        if not problem and not view.leader and view.state != "leader":
+            problem = "no peer leads at this moment; one will in about two seconds"
+        return Standing(
+            view.incarnation or "",
+            max(view.epoch, self._state.epoch),
+            view.leader,
+            leader,
+            self._report,
+            problem,
+        )
+
+    # -- following
+
+    def _step(self, event: PeerEvent) -> None:
+        for command in self._follower.step(event, time.monotonic()):
+            self._carry_out(command)
+        if self._is_stopping and self._follower.is_draining and self._follower.is_idle:
+            self._loop.stop()
+
+    def _carry_out(self, command: PeerCommand) -> None:
+        match command:
+            case Remember(incarnation, epoch):
+                self._remember(incarnation, epoch)
+            case SendReport(leader, report):
+                self._report = report
+                if leader == self._me.name:
+                    self._loop.call_soon(lambda: self._on_report(report))
+                else:
+                    self._links.send(leader, report)
+            case Fence(leader, epoch):
+                self._links.send(leader, Fenced(self._me.name, epoch))
+            case ReadJobs():
+                self._jobs.refresh(_nothing, _nothing)
+            case _:
+                self._execution.carry_out(command)
+
+    def _remember(self, incarnation: str, epoch: int) -> None:
+        """Nothing may be done under an epoch that could be forgotten: a peer that cannot write it down ends."""
+        try:
+            self._state.remember(incarnation, epoch)
+        except OSError as error:
+            _log.error("the epoch cannot be written down, so this peer ends: %s", error)
+            self._loop.stop()
+
+    def _on_worker(self, event: worker_events.WorkerEvent) -> None:
+        self._loop.call_soon(lambda: self._take_worker_event(event))
+
+    def _take_worker_event(self, event: worker_events.WorkerEvent) -> None:
+        match event:
+            case worker_events.WorkerReady(slot):
+                view = self._workers.view(slot)
+                self._step(WorkerStarted(slot, view.pid if view else 0))
+                self._step(WorkerReady(slot))
+            case worker_events.WorkerMoved(slot, done, _):
+                self._step(Moved(slot, done))
+            case worker_events.WorkerPaused(slot, where):
+                _log.info("%s/%d waits at a breakpoint: %s", self._me.name, slot, where)
+                self._step(WorkerHalted(slot, True))
+            case worker_events.WorkerResumed(slot):
+                self._step(WorkerHalted(slot, False))
+            case worker_events.WorkerFinished(slot, id, outcome):
+                self._step(TaskEnded(slot, id, outcome))
+            case worker_events.WorkerDied(slot, _, failure):
+                self._step(WorkerEnded(slot, failure))
+            case worker_events.NurseryDied():
+                _log.error("the process that starts workers has ended; this peer ends, to be started again")
+                self._loop.stop()
+
+    def _on_data(self) -> None:
+        data = self._execution.data
+        data.on_ready()
+        if data.has_died:
+            _log.error("the data service has ended; starting it again")
+            self._loop.unwatch(data.fileno())
+            self._execution.restart_data_service()
+            self._loop.watch(self._execution.data.fileno(), self._on_data)
+
+    # -- time
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._workers.tick(now)
+        self._step(PeerTick(self._figures))
+        if self._leading is not None:
+            self._leading.tick()
+        self._renew_links(now)
+
+    def _renew_links(self, now: float) -> None:
+        silent = set()
+        if now - self._follower.orders_at > SUSPECT_SECONDS:
+            silent.add(self._follower.leader)
+        if self._leading is not None:
+            silent |= {peer.name for peer in self._leading.core.peers.values() if peer.state != "alive"}
+        self._links.renew(silent, now)
+
+    def _measure(self) -> None:
+        self._figures = self._machine.measure()
+
+    def _warn_of_settings(self) -> None:
+        self._store.ask(
+            lambda store: store.check_settings(),
+            lambda warnings: _log.warning("%s", "; ".join(warnings)) if warnings else None,
+            _nothing,
+        )
+
+
+def _nothing(_: object = None) -> None:
+    pass

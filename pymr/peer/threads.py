@@ -1,0 +1,126 @@
+"""Threads beside the loop: one that talks to Redis, one that does slow work on the disk."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pymr.peer.store import Store, StoreUnavailable
+
+RETRY_SECONDS = 0.1
+"""Between two tries of what has to be written. Lower: sooner after a Redis has come back; more noise."""
+
+WAITING_MAX = 10_000
+"""Most things waiting for one thread; a cluster that asks for more of them has lost its Redis or its disk."""
+
+_log = logging.getLogger("pymr")
+
+
+class Job:
+    """Something to be done in a thread. on_done and on_error are called in the loop."""
+
+    __slots__ = ("deadline", "is_wanted", "on_done", "on_error", "work")
+
+    def __init__(
+        self,
+        work: Callable[[], Any],
+        on_done: Callable[[Any], object],
+        on_error: Callable[[Exception], object],
+        deadline: float,
+        is_wanted: Callable[[], bool] | None,
+    ) -> None:
+        self.work = work
+        self.on_done = on_done
+        self.on_error = on_error
+        self.deadline = deadline
+        self.is_wanted = is_wanted
+
+
+class Thread:
+    """Does one thing after another, in the order in which they were asked for."""
+
+    def __init__(self, name: str, call_soon: Callable[[Callable[[], object]], None]) -> None:
+        self._call_soon = call_soon
+        self._queue: queue.Queue[Job | None] = queue.Queue(WAITING_MAX)
+        self._is_stopped = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def do(
+        self,
+        work: Callable[[], Any],
+        on_done: Callable[[Any], object],
+        on_error: Callable[[Exception], object],
+        *,
+        timeout_s: float = float("inf"),
+        is_wanted: Callable[[], bool] | None = None,
+    ) -> None:
+        """Ask for something. timeout_s: once it has waited so long, it is not begun and `on_error` is told.
+
+        is_wanted: where Redis does not answer, it is tried again and again for as long as this says so.
+        """
+        try:
+            self._queue.put_nowait(Job(work, on_done, on_error, time.monotonic() + timeout_s, is_wanted))
+        except queue.Full:
+            error = StoreUnavailable("too much is waiting already; try again when there is less to do")
+            self._call_soon(lambda: on_error(error))
+
+    def stop(self, timeout_s: float) -> None:
+        """Let it end after what it is at, and wait for that."""
+        self._is_stopped = True
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (job := self._queue.get()) is not None:
+            self._do(job)
+
+    def _do(self, job: Job) -> None:
+        while True:
+            try:
+                if time.monotonic() > job.deadline:
+                    raise StoreUnavailable("Redis does not answer; see that it runs, then try again")
+                result = job.work()
+            except StoreUnavailable as error:
+                if job.is_wanted is not None and job.is_wanted() and not self._is_stopped:
+                    time.sleep(RETRY_SECONDS)
+                    continue
+                self._tell(job.on_error, error)
+            except Exception as error:
+                self._tell(job.on_error, error)
+            else:
+                self._tell(job.on_done, result)
+            return
+
+    def _tell(self, function: Callable[[Any], object], what: Any) -> None:
+        self._call_soon(lambda: function(what))
+
+
+class StoreThread:
+    """A Redis connection with a thread of its own."""
+
+    def __init__(
+        self, name: str, make_store: Callable[[], Store], call_soon: Callable[[Callable[[], object]], None]
+    ) -> None:
+        self._store = make_store()
+        self._thread = Thread(name, call_soon)
+
+    def ask(
+        self,
+        work: Callable[[Store], Any],
+        on_done: Callable[[Any], object],
+        on_error: Callable[[Exception], object],
+        *,
+        timeout_s: float = float("inf"),
+        is_wanted: Callable[[], bool] | None = None,
+    ) -> None:
+        """As `Thread.do`, with the connection."""
+        store = self._store
+        self._thread.do(lambda: work(store), on_done, on_error, timeout_s=timeout_s, is_wanted=is_wanted)
+
+    def stop(self, timeout_s: float) -> None:
+        self._thread.stop(timeout_s)

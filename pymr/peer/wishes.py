@@ -1,0 +1,269 @@
+"""Wishes: what a peer does when a console wants something changed, all of it by one write to Redis each."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from pymr.control.leadership import Leader
+from pymr.control.records import JobRecord
+from pymr.errors import JobError, PymrError
+from pymr.jobs import MapReduceJob, job_to_dict, parse_job
+from pymr.peer.job_table import JobTableCopy
+from pymr.peer.kept_state import KeptState
+from pymr.peer.packages import PackageParts
+from pymr.peer.places import Places
+from pymr.peer.store import Store, StoreForgot, StoreUnavailable
+from pymr.peer.threads import StoreThread
+from pymr.projects import pack_project
+from pymr.protocol import Report
+from pymr.requests import (
+    DeleteJob,
+    Done,
+    PauseQueue,
+    PutPackage,
+    RecoverCluster,
+    Refused,
+    Reply,
+    Request,
+    RetryJob,
+    SubmitJob,
+    Submitted,
+)
+
+STORE_SECONDS = 5.0
+"""How long a console waits for Redis before it is told that it does not answer."""
+
+_log = logging.getLogger("pymr")
+
+Respond = Callable[[Reply], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a peer knows of the cluster at a moment. leader: None unless this peer leads."""
+
+    incarnation: str
+    epoch: int
+    leader_name: str
+    leader: Leader | None
+    report: Report | None
+    problem: str
+
+
+class Wishes:
+    """Grants one wish after another. For the arguments see `answers.Answers`."""
+
+    def __init__(
+        self,
+        places: Places,
+        state: KeptState,
+        store: StoreThread,
+        jobs: JobTableCopy,
+        standing: Callable[[], Standing],
+        wake_leader: Callable[[], None],
+    ) -> None:
+        self._places = places
+        self._state = state
+        self._store = store
+        self._jobs = jobs
+        self._standing = standing
+        self._wake_leader = wake_leader
+        self._packages = PackageParts()
+
+    def grant(self, request: Request, respond: Respond) -> None:
+        """Do what is wished; `respond` is called once, now or later."""
+        incarnation = self._standing().incarnation
+        problem = self._standing().problem
+        if isinstance(request, RecoverCluster):
+            self._recover(request, respond)
+            return
+        if not incarnation:
+            respond(Refused(id=request.id, code="unavailable", reason=problem or "the cluster is not up yet"))
+            return
+        match request:
+            case PutPackage():
+                self._put_package(request, respond)
+            case SubmitJob():
+                self._submit(request, incarnation, respond)
+            case DeleteJob(id=id, job_name=name):
+                ask_store(
+                    self._store,
+                    request,
+                    lambda store: store.delete(id, incarnation, name),
+                    lambda existed: self._changed(
+                        respond, Done(id=id) if existed else _unknown_job(id, name)
+                    ),
+                    respond,
+                )
+            case RetryJob(id=id, job_name=name):
+                ask_store(
+                    self._store,
+                    request,
+                    lambda store: store.retry(id, incarnation, name),
+                    lambda outcome: self._changed(respond, _retried(id, name, outcome)),
+                    respond,
+                )
+            case PauseQueue(id=id, paused=paused):
+                ask_store(
+                    self._store,
+                    request,
+                    lambda store: store.pause(id, incarnation, paused),
+                    lambda _: self._changed(respond, Done(id=id, detail="paused" if paused else "resumed")),
+                    respond,
+                )
+
+    def _changed(self, respond: Respond, reply: Reply) -> None:
+        self._wake_leader()
+        respond(reply)
+
+    def _put_package(self, request: PutPackage, respond: Respond) -> None:
+        content_hash = request.content_hash
+
+        def upload(known: bool) -> None:
+            if known:
+                respond(Done(id=request.id, detail="known"))
+                return
+            try:
+                data = self._packages.add(request)
+            except PymrError as error:
+                respond(refused(request, error))
+                return
+            if data is None:
+                respond(Done(id=request.id, detail="more"))
+                return
+            ask_store(
+                self._store,
+                request,
+                lambda store: store.put_package(content_hash, data),
+                lambda _: respond(Done(id=request.id, detail="known")),
+                respond,
+            )
+
+        ask_store(self._store, request, lambda store: store.has_package(content_hash), upload, respond)
+
+    def _submit(self, request: SubmitJob, incarnation: str, respond: Respond) -> None:
+        try:
+            job = parse_job(request.fields, str(request.fields.get("job_name", "job")))
+        except JobError as error:
+            respond(Refused(id=request.id, code="invalid", reason=str(error)))
+            return
+        if not isinstance(job, MapReduceJob):
+            reason = f"{job.job_name} is a {job.job_type} job; this release runs mapreduce jobs only"
+            respond(Refused(id=request.id, code="invalid", reason=reason))
+            return
+        fields = job_to_dict(job)
+
+        def submit(store: Store) -> tuple[JobRecord, bool]:
+            if not store.has_package(request.project_hash):
+                raise PymrError(
+                    f"the package of project {job.project_name} is not in Redis: send it first, as "
+                    "`pymr submit` does"
+                )
+            return store.submit(request.id, incarnation, fields, request.project_hash)
+
+        def answer(outcome: tuple[JobRecord, bool]) -> None:
+            record, replaced = outcome
+            reply = Submitted(id=request.id, job_name=record.name, version=record.version, replaced=replaced)
+            self._changed(respond, reply)
+
+        ask_store(self._store, request, submit, answer, respond)
+
+    def _recover(self, request: RecoverCluster, respond: Respond) -> None:
+        kept = self._jobs.as_kept()
+        new = token_hex(8)
+        epoch = max(request.epoch, self._state.epoch)
+        if kept.incarnation != request.incarnation:
+            reason = f"this peer remembers no job table of {request.incarnation or 'any cluster'}"
+            respond(Refused(id=request.id, code="invalid", reason=reason))
+            return
+
+        def answer(is_done: bool) -> None:
+            _log.warning("recovery of the cluster from this peer's memory: %s", is_done)
+            text = f"{len(kept.jobs)} jobs are back, under the new incarnation {new}"
+            respond(
+                Done(id=request.id, detail=text)
+                if is_done
+                else Refused(
+                    id=request.id, code="invalid", reason="Redis has not forgotten anything: nothing was done"
+                )
+            )
+
+        def recover(store: Store) -> bool:
+            is_done = store.recover(kept.incarnation, new, epoch, kept.jobs, kept.change)
+            if is_done:
+                self._put_packages_back(store, kept.jobs)
+            return is_done
+
+        ask_store(
+            self._store,
+            request,
+            recover,
+            answer,
+            respond,
+        )
+
+    def _put_packages_back(self, store: Store, jobs: Iterable[JobRecord]) -> None:
+        """The projects of the jobs, as this peer has unpacked them; one it never had is told of in the log."""
+        for job in jobs:
+            project = str(job.fields.get("project_name"))
+            if store.has_package(job.project_hash):
+                continue
+            try:
+                package = pack_project(Path(self._places.project(job.project_hash)), project)
+            except PymrError as error:
+                _log.warning(
+                    "submit %s again, as its project is not here to be put back: %s", job.name, error
+                )
+                continue
+            if package.content_hash == job.project_hash:
+                store.put_package(package.content_hash, package.data)
+
+
+def ask_store(
+    store: StoreThread,
+    request: Request,
+    work: Callable[[Store], Any],
+    on_done: Callable[[Any], object],
+    respond: Respond,
+) -> None:
+    """Ask Redis something for a console, which is told after STORE_SECONDS if it does not answer."""
+    deadline = time.monotonic() + STORE_SECONDS
+    store.ask(
+        work,
+        on_done,
+        lambda error: respond(refused(request, error)),
+        timeout_s=STORE_SECONDS,
+        is_wanted=lambda: time.monotonic() < deadline,
+    )
+
+
+def refused(request: Request, error: Exception) -> Refused:
+    """What a console is told of an error."""
+    if isinstance(error, StoreForgot):
+        return Refused(id=request.id, code="forgotten", reason=str(error))
+    if isinstance(error, StoreUnavailable):
+        return Refused(id=request.id, code="unavailable", reason=str(error))
+    if isinstance(error, PymrError):
+        return Refused(id=request.id, code="invalid", reason=str(error))
+    _log.error("a request failed: %s", error, exc_info=error)
+    return Refused(
+        id=request.id, code="unavailable", reason=f"unexpected: {error!r}; see the log of the peer"
+    )
+
+
+def _unknown_job(id: str, name: str) -> Refused:
+    return Refused(id=id, code="unknown", reason=f"there is no job {name!r} in the queue; see `pymr jobs`")
+
+
+def _retried(id: str, name: str, outcome: str) -> Reply:
+    if outcome == "unknown":
+        return _unknown_job(id, name)
+    if outcome == "not failed":
+        return Refused(id=id, code="invalid", reason=f"{name} has not failed, so there is nothing to retry")
+    return Done(id=id, detail=outcome)
