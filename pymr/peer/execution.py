@@ -57,7 +57,7 @@ from pymr.protocol import (
 )
 
 _PLAN_KEY = "plan"
-_DISK_RETRY_S = 2.0
+_FETCH_RETRY_S = 2.0
 
 _log = logging.getLogger("pymr")
 
@@ -244,10 +244,10 @@ class Execution:
         if found is None:
             return
         run_id, source, partition = found
-        if notice.code == "disk":  # nobody's output is lost: there has to be space for it
+        if notice.code not in ("missing", "corrupt"):  # no space here, or a key that is not admitted there
             again = FetchSegments(run_id, partition, (source,), self._in_flight(run_id))
             self._fetching[notice.run_id, notice.key] = found
-            self._call_later(_DISK_RETRY_S, lambda: self._fetch_if_wanted(notice.key, again))
+            self._call_later(_FETCH_RETRY_S, lambda: self._fetch_if_wanted(notice.key, again))
         else:
             self._on_event(SegmentLost(run_id, source))
 
