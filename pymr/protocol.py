@@ -60,15 +60,19 @@ class MachineFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MapOutcome(msgspec.Struct, frozen=True, tag="map"):
-    """A map task done. digest: of the content of all its runs, equal for equal items. bytes: of input."""
+    """A map task done. digest: of the content of all its runs, equal for equal items. bytes: of input.
+
+    bad_record: the first of them, for a person.
+    """
 
     digest: str
     records: int
     bytes: int
     values: int
     stored_bytes: int
-    counters: dict[str, float] = {}
+    counters: dict[str, int | float] = {}
     bad_records: int = 0
+    bad_record: str = ""
 
 
 class ReduceOutcome(msgspec.Struct, frozen=True, tag="reduce"):
@@ -79,7 +83,7 @@ class ReduceOutcome(msgspec.Struct, frozen=True, tag="reduce"):
     items: int
     parts: int
     stored_bytes: int
-    counters: dict[str, float] = {}
+    counters: dict[str, int | float] = {}
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure"):

@@ -207,7 +207,8 @@ class PhaseRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution of a job. Times: Unix seconds. attempts_failed: over all tasks."""
+    """One execution of a job. Times: Unix seconds. attempts_failed: over all tasks. map_tasks, reduce_tasks: how
+    many it has; 0 before they are known."""
 
     run_id: str
     job_name: str
@@ -216,7 +217,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     start_time: float
     end_time: float | None = None
     exception: str | None = None
-    counters: dict[str, float] = {}
+    counters: dict[str, int | float] = {}
     records: int = 0
     bytes: int = 0
     files: int = 0
@@ -226,6 +227,8 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     bad_records: int = 0
     attempts_failed: int = 0
     phase_seconds: dict[str, float] = {}
+    map_tasks: int = 0
+    reduce_tasks: int = 0
 
 
 class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -328,7 +331,7 @@ class JobView(_Reply, frozen=True, kw_only=True, tag="job"):
 
     row: JobRow | None
     phases: tuple[PhaseRow, ...] = ()
-    counters: dict[str, float] = {}
+    counters: dict[str, int | float] = {}
     failed_attempts: tuple[FailedAttempt, ...] = ()
     runs: tuple[RunRow, ...] = ()
 

@@ -231,7 +231,7 @@ class Follower:
         self._fetch(run, run.gathering.announce(announced.start, announced.sources, announced.total))
         # The next announcements follow when these are known to have come: at once where many are left.
         is_page_full = len(announced.sources) >= SOURCES_MAX
-        self._is_news = self._is_news or is_page_full or run.gathering.knows_all
+        self._is_news = self._is_news or is_page_full or (bool(announced.sources) and run.gathering.knows_all)
 
     def _fetch(self, run: KnownRun, wanted: Sequence[tuple[int, list[Source]]]) -> None:
         value = run.order.fields.get("simultaneous_files_in_redis")

@@ -34,7 +34,7 @@ class Gathering:
         self._total = total
         if start > self._known:
             return []
-        news = []
+        news: dict[int, Source] = {}  # by task: of two announcements of it in one message, the later one counts
         for source in list(sources)[self._known - start :]:
             self._known += 1
             before = self._sources.get(source.task)
@@ -42,10 +42,11 @@ class Gathering:
                 continue
             if before is not None:
                 self._drop(before)
+                news.pop(source.task, None)
             self._sources[source.task] = source
             if not self._is_near(source.peer):
-                news.append(source)
-        return self._want(self._homes, news)
+                news[source.task] = source
+        return self._want(self._homes, list(news.values()))
 
     def settle(self, homes: Iterable[int]) -> list[tuple[int, list[Source]]]:
         """Learn which partitions are reduced here; returns what to fetch for new ones."""

@@ -1,13 +1,15 @@
 """Leadership: what the leader does about every event. It hears peers, begins runs and sends orders; how a run
-is moved on stands in `planning`, `running` and `publishing`."""
+is moved on stands in `planning`, `running`, `losses` and `publishing`."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 
-from pymr.control import planning, publishing, running
+from pymr.control import losses, planning, publishing, running
 from pymr.control.backlog import Backlog
-from pymr.control.liveness import Peer
+from pymr.control.ending import end
+from pymr.control.liveness import Peer, PeerState
 from pymr.control.messages import (
     Abdicate,
     Announce,
@@ -17,6 +19,7 @@ from pymr.control.messages import (
     LeaderCommand,
     LeaderEvent,
     PeerFacts,
+    PresenceSeen,
     Reported,
     RunsLoaded,
     SendOrders,
@@ -24,7 +27,7 @@ from pymr.control.messages import (
     Tick,
     Written,
 )
-from pymr.control.phases import Run
+from pymr.control.phases import Run, Stage, Task
 from pymr.control.records import (
     ActiveRun,
     BeginPublication,
@@ -37,15 +40,22 @@ from pymr.control.records import (
     SavePlan,
     Write,
 )
-from pymr.protocol import REPORT_SECONDS, Acknowledged, AttemptId, Orders, Report
+from pymr.protocol import DEAD_SECONDS, REPORT_SECONDS, Acknowledged, AttemptId, Orders, PublishOrder, Report
+
+WATCH_SECONDS = 0.25
+"""The silence of peers is looked at this often."""
+
+COOL_DOWN_SECONDS = 10.0
+"""A leader that does not hear most peers stays away from the lease for this long."""
 
 
 class Leader:
     """One leadership, from an election to its end. Pure: `step` takes an event and gives commands.
 
     peers: all of the configuration, in its order. now: seconds of any clock that never goes back.
-    Nothing is decided before `RunsLoaded`. Cost: O(1) for a report in which nothing has changed, O(peers) for a
-    tick, O(tasks) when a run begins and ends.
+    Nothing is decided before `RunsLoaded`, nor after an `Abdicate`. Cost: O(attempts of the peer) at most for a
+    report, and less where nothing has changed; O(peers) for a tick, four times a second; O(tasks) when a run
+    begins and ends.
     """
 
     def __init__(
@@ -63,23 +73,39 @@ class Leader:
         self.name = name
         self.settings = settings
         self.now = now
+        self.began_at = now
         self.peers = {facts.name: Peer(facts, now) for facts in peers}
+        self.hosts: dict[str, list[Peer]] = {}
+        for peer in self.peers.values():
+            self.hosts.setdefault(peer.host, []).append(peer)
         self.backlog = Backlog()
         self.runs: dict[str, Run] = {}
         self.is_loaded = False
         self.hungry: dict[str, Peer] = {}  # peers that may have a free worker
+        self.dead: dict[str, Peer] = {}
+        self.draining: dict[str, Peer] = {}
+        self.shown: dict[str, str] = {}  # runs that succeeded under this leader, by job
         self._owed: dict[str, Peer] = {}  # peers that are to get orders at once
-        self._knows_jobs = False
+        self._due: deque[tuple[float, Peer]] = deque((now, peer) for peer in self.peers.values())
+        self._resting: dict[str, Peer] = {}
+        self._next_watch_at = now
+        self._present: frozenset[str] = frozenset()
+        self.knows_jobs = False
+        self._may_begin = True
         self._beginning: set[str] = set()
         self._writes: dict[int, Write] = {}
         self._tickets = 0
         self._commands: list[LeaderCommand] = []
+        self._is_over = False
 
     # -- the step
 
     def step(self, event: LeaderEvent, now: float) -> list[LeaderCommand]:
         """What is to be done about an event. The commands are in the order in which to carry them out."""
-        self.now = max(self.now, now)
+        if self._is_over:
+            return []
+        if now > self.now:
+            self.now = now
         match event:
             case Reported(report):
                 self._hear(report)
@@ -87,30 +113,38 @@ class Leader:
                 self._take_outcome(self._writes.pop(ticket), outcome)
             case JobsChanged(changes):
                 self.backlog.apply(changes)
-                self._knows_jobs = True
+                self.knows_jobs = self._may_begin = True
                 self._end_runs_of_changed_jobs()
             case RunsLoaded(runs):
                 self._load(runs)
+            case PresenceSeen(names):
+                self._present = names
             case _:
                 self._watch_peers()
-        if self.is_loaded:
-            self._begin_runs()
+        if self.is_loaded and not self._is_over:
+            if self._may_begin:
+                self._begin_runs()
             self._advance(is_tick=isinstance(event, Tick))
-            self._send_orders()
+            if self._owed:
+                self._send_orders()
         commands, self._commands = self._commands, []
         return commands
 
     def _advance(self, *, is_tick: bool) -> None:
         for run in list(self.runs.values()):
+            if not is_tick and not run.is_touched:
+                continue
+            run.is_touched = False
             if run.stage == "planning":
                 planning.advance(self, run)
             elif run.stage == "tasks":
                 running.advance(self, run)
                 if is_tick:
-                    running.check_machines(self, run)
+                    losses.check_machines(self, run)
             elif run.stage == "publishing":
                 publishing.advance(self, run)
-        running.assign(self)
+        if self.hungry:
+            running.assign(self)
 
     # -- what the parts of the leader use
 
@@ -129,11 +163,12 @@ class Leader:
 
     def alive(self, host: str | None = None) -> list[Peer]:
         """Peers that count as there, of one host or of all, in the order of the configuration."""
-        return [peer for peer in self.peers.values() if peer.is_alive and (host is None or peer.host == host)]
+        peers: Iterable[Peer] = self.peers.values() if host is None else self.hosts.get(host, ())
+        return [peer for peer in peers if peer.is_alive]
 
     def is_gone(self, host: str) -> bool:
         """Whether every peer of a host is dead."""
-        return all(peer.state == "dead" for peer in self.peers.values() if peer.host == host)
+        return all(peer.state == "dead" for peer in self.hosts.get(host, ()))
 
     def owe(self, peer: Peer) -> None:
         """Let a peer have orders at the end of this step."""
@@ -150,6 +185,23 @@ class Leader:
         """Look at every peer's free workers again: there may be work for them."""
         self.hungry = {name: peer for name, peer in self.peers.items() if peer.takes_work}
 
+    def feed(self, run: Run, task: Task) -> None:
+        """A task waits: let those look who may do it."""
+        if not task.is_map:
+            candidates = (
+                [self.peers[run.home_of[task.index]]] if run.home_of[task.index] in self.peers else []
+            )
+        elif run.host_plan(task).shared:
+            candidates = list(self.peers.values())
+        else:
+            candidates = self.hosts.get(run.host_plan(task).host, [])
+        self.hungry.update((peer.name, peer) for peer in candidates if peer.takes_work)
+
+    def let_rest(self, peer: Peer) -> None:
+        """The machine of a peer has failed; it gets no work for a while."""
+        peer.rest(self.now)
+        self._resting[peer.name] = peer
+
     # -- peers
 
     def _hear(self, report: Report) -> None:
@@ -157,47 +209,55 @@ class Leader:
         if peer is None or report.incarnation != self.incarnation or not peer.accepts(report):
             return
         if report.epoch > self.epoch:
-            self._commands.append(Abdicate(0.0, f"{report.peer} follows a leader of epoch {report.epoch}"))
+            self._abdicate(0.0, f"{report.peer} follows a leader of epoch {report.epoch}")
             return
         last = peer.report
-        if peer.is_new_boot(report):
-            running.lose(self, peer, peer.forget_boot())
-            publishing.reconcile(self, peer)
+        if peer.hear(report, self.epoch, self.now):
+            losses.lose(self, peer, peer.forget_boot())
             last = None
-        peer.report, peer.heard_at = report, self.now
-        self._note_state(peer, "alive")
-        if not self.is_loaded:
-            return
-        follows = report.epoch == self.epoch
-        if follows and report.inventory is not None and not peer.has_inventory:
+            self.owe(peer)
+        if peer.state != "alive":
+            self._note_state(peer, peer.state_at(self.now))
+        if report.epoch == self.epoch and self.is_loaded:
+            self._compare(peer, report, last)
+
+    def _compare(self, peer: Peer, report: Report, last: Report | None) -> None:
+        """Take over what is new in the report of a peer that follows this leader."""
+        if peer.state == "dead":
+            return  # it does not hear: what it says comes to nothing until it does
+        if report.inventory is not None and not peer.has_inventory:
             peer.has_inventory = True
             self.hungry[peer.name] = peer
-            running.check_inventory(self, peer, report.inventory)
-        if last is None or last.running_version != report.running_version:
+            planning.look_again(self)
+            losses.check_inventory(self, peer, report.inventory)
+        if peer.compared != report.running_version or peer.unseen:
+            peer.compared = report.running_version
             running.compare(self, peer, report)
         if report.results:
             running.take_results(self, peer, report.results)
-        if follows:
-            running.check_given(self, peer, report)
-            self._take_progress(peer, report)
-
-    def _take_progress(self, peer: Peer, report: Report) -> None:
         for plan in report.plans:
             planning.take(self, peer, plan)
-        if report.shuffles or peer.shuffles:
-            running.take_shuffles(self, peer, report.shuffles)
+        if report.shuffles and (last is None or report.shuffles != last.shuffles):
+            losses.take_shuffles(self, peer, report.shuffles)
         for published in report.published:
             publishing.take(self, peer, published)
         running.note_phase(self, report)
+        if report.is_draining:
+            self.draining[peer.name] = peer
+        elif self.draining.pop(peer.name, None) is not None:
+            self.hungry[peer.name] = peer
 
-    def _note_state(self, peer: Peer, state: str) -> None:
-        was, peer.state = peer.state, state  # type: ignore[assignment]
+    def _note_state(self, peer: Peer, state: PeerState) -> None:
+        was, peer.state = peer.state, state
         if was == state:
             return
+        planning.look_again(self)
+        self.dead.pop(peer.name, None)
         if state == "dead":
+            self.dead[peer.name] = peer
             heard = f"nothing heard for {self.now - (peer.heard_at or peer.known_since):.0f} s"
             self.announce("peer.lost", f"{peer.name} ({peer.host}) is gone: {heard}", peer=peer.name)
-            running.lose(self, peer, peer.forget_boot())
+            losses.lose(self, peer, peer.forget_boot())
         elif state == "alive":
             self.owe(peer)
             self.hungry[peer.name] = peer
@@ -205,12 +265,31 @@ class Leader:
                 self.announce("peer.joined", f"{peer.name} ({peer.host}) is there", peer=peer.name)
 
     def _watch_peers(self) -> None:
+        while self._due and self._due[0][0] <= self.now:
+            due, peer = self._due.popleft()
+            if due >= peer.next_orders_at:
+                self._owed[peer.name] = peer
+        if self.now < self._next_watch_at:
+            return
+        self._next_watch_at = self.now + WATCH_SECONDS
         for peer in self.peers.values():
             state = peer.state_at(self.now)
             if state != peer.state:
                 self._note_state(peer, state)
-            if self.now >= peer.next_orders_at:
-                self._owed[peer.name] = peer
+        for peer in [one for one in self._resting.values() if one.rests_until <= self.now]:
+            del self._resting[peer.name]
+            self.hungry[peer.name] = peer
+        self._check_majority()
+
+    def _check_majority(self) -> None:
+        """A leader that most peers cannot hear, although they are there, makes room for one that they can."""
+        unheard = sorted(name for name in self._present if name in self.dead)
+        if len(unheard) * 2 > len(self._present) and self.now - self.began_at > DEAD_SECONDS:
+            self._abdicate(COOL_DOWN_SECONDS, f"{', '.join(unheard)} reach Redis, but not this leader")
+
+    def _abdicate(self, seconds: float, reason: str) -> None:
+        self._is_over = True
+        self._commands.append(Abdicate(seconds, reason))
 
     # -- runs
 
@@ -220,41 +299,43 @@ class Leader:
             if one.record.plan is not None:
                 run.begin_tasks(one.record.plan, one)
                 run.enter_phase("map" if run.maps_left else "shuffle", self.now)
-            if one.record.status == "publishing":
-                run.stage = "publishing"
         self.is_loaded = True
+        for run in self.runs.values():
+            if run.record.status == "publishing":
+                publishing.begun(self, run)
+            else:
+                losses.check_digests(self, run)
         self._end_runs_of_changed_jobs()
-        for peer in self.peers.values():
-            if peer.report is not None:
-                running.compare(self, peer, peer.report)
-                running.take_results(self, peer, peer.report.results)
         self.owe_everybody()
 
     def _begin_runs(self) -> None:
-        if not self._knows_jobs:
+        if not self.knows_jobs:
             return
+        self._may_begin = False
         while len(self.runs) + len(self._beginning) < self.settings.concurrent_runs:
             job = self.backlog.next_job({run.job_name for run in self.runs.values()} | self._beginning)
             if job is None:
                 return
             self._beginning.add(job.name)
+            self.backlog.begin(job)
             self.write(BeginRun(job.name, job.version))
 
     def _end_runs_of_changed_jobs(self) -> None:
         """Runs of jobs that were deleted or replaced end, unless their output is about to be seen."""
-        if not self._knows_jobs:
+        if not self.knows_jobs or not self.is_loaded:
             return
         for run in self.runs.values():
             job = self.backlog.jobs.get(run.job_name)
             if run.stage not in ("publishing", "ending") and (
-                job is None or job.version != run.record.job_version
+                job is None or job.version > run.record.job_version
             ):
-                running.end(self, run, "replaced" if job else "deleted", None)
+                end(self, run, "replaced" if job else "deleted", None)
 
     def _take_outcome(self, write: Write, outcome: object) -> None:
         match write:
             case BeginRun(job_name):
                 self._beginning.discard(job_name)
+                self._may_begin = True
                 if isinstance(outcome, RunRecord) and outcome.run_id not in self.runs:
                     run = self.runs[outcome.run_id] = Run(outcome, self.now)
                     self.announce("run.started", f"{run.run_id} has begun", run)
@@ -268,26 +349,26 @@ class Leader:
                     self._take_run_outcome(run_or_none, write, outcome)
 
     def _take_run_outcome(self, run: Run, write: Write, outcome: object) -> None:
+        run.is_touched = True
         match write:
-            case SavePlan():
-                planning.saved(self, run)
             case CommitTasks() if isinstance(outcome, list | tuple):
                 running.committed(self, run, write, outcome)
             case ReleaseTasks(_, attempts):
-                run.is_releasing = False
-                for attempt in attempts:
-                    run.release(attempt)
-                self.feed_everybody()
-            case BeginPublication():
+                losses.released(self, run, attempts)
+            case SavePlan() if outcome:
+                planning.saved(self, run)
+            case BeginPublication() if outcome:
                 publishing.begun(self, run)
+            case _:  # Redis knows better: it tells how the run has ended
+                end(self, run, "failed", f"Redis refused: {type(write).__name__} of {run.run_id}")
 
     def _forget(self, record: RunRecord) -> None:
         run = self.runs.pop(record.run_id, None)
-        for peer in self.peers.values():
-            for attempt in [one for one in peer.attempts if one.run_id == record.run_id]:
-                peer.take_back(attempt)
-            if peer.report is not None:
-                running.compare(self, peer, peer.report)
+        self._may_begin = True
+        if record.status == "succeeded":
+            self.shown[record.job_name] = record.run_id
+            if run is not None:
+                publishing.ended(self, run)
         self.owe_everybody()
         self._commands.append(Ended(record))
         why = f": {record.exception.splitlines()[0]}" if record.exception else ""
@@ -297,50 +378,52 @@ class Leader:
 
     def _send_orders(self) -> None:
         owed, self._owed = self._owed, {}
+        stages = {run.stage for run in self.runs.values()}
         for peer in owed.values():
             peer.next_orders_at = self.now + REPORT_SECONDS
-            self._commands.append(SendOrders(self._orders(peer)))
+            self._due.append((peer.next_orders_at, peer))
+            self._commands.append(SendOrders(self._orders(peer, stages)))
 
-    def _orders(self, peer: Peer) -> Orders:
+    def _orders(self, peer: Peer, stages: set[Stage]) -> Orders:
         peer.sequence += 1
-        unseen = []
-        for given in peer.attempts.values():
+        for given in peer.unseen.values():
             given.sequence = given.sequence or peer.sequence
-            if not given.is_seen:
-                unseen.append(given.assignment)
         if peer.runs is None:
-            peer.runs = tuple(run.order(peer.name) for run in self.runs.values() if run.stage != "ending")
+            peer.runs = tuple(run.order(peer.name) for run in self.runs.values())
+        publish: tuple[PublishOrder, ...] = ()
+        if peer.reconcile or peer.reconcile is None or "publishing" in stages:
+            publish = publishing.orders(self, peer)
+        report = peer.report
+        follows = report is not None and report.epoch == self.epoch
         return Orders(
             incarnation=self.incarnation,
             epoch=self.epoch,
             leader=self.name,
             peer=peer.name,
-            boot=peer.report.boot if peer.report else 0,
+            boot=report.boot if report else 0,
             sequence=peer.sequence,
             jobs_change=self.backlog.change,
             wants_inventory=not peer.has_inventory,
             runs=peer.runs,
-            plans=planning.orders(self, peer),
-            assignments=tuple(unseen),
+            plans=planning.orders(self, peer) if "planning" in stages else (),
+            assignments=tuple([given.assignment for given in peer.unseen.values()]) if peer.unseen else (),
             cancelled=peer.cancelled,
-            sources=running.sources_orders(self, peer),
-            publish=publishing.orders(self, peer),
-            acknowledged=self._acknowledgements(peer),
+            sources=losses.sources_orders(self, peer) if "tasks" in stages else (),
+            publish=publish,
+            acknowledged=self._acknowledgements(report) if report and follows and report.results else (),
         )
 
-    def _acknowledgements(self, peer: Peer) -> tuple[Acknowledged, ...]:
-        """What has become of the results that the peer still repeats."""
-        if peer.report is None or not peer.report.results:
-            return ()
-        fates = ((result.id, self._fate(result.id)) for result in peer.report.results)
-        return tuple(Acknowledged(attempt, keep) for attempt, keep in fates if keep is not None)
+    def _acknowledgements(self, report: Report) -> tuple[Acknowledged, ...]:
+        """What has become of the results that a peer still repeats."""
+        fates = ((result.id, self._fate(result.id)) for result in report.results)
+        return tuple([Acknowledged(attempt, keep) for attempt, keep in fates if keep is not None])
 
     def _fate(self, attempt: AttemptId) -> bool | None:
         """Whether the files of a finished attempt are kept; None while that is not decided."""
         run = self.runs.get(attempt.run_id)
-        task = run.tasks.get(attempt.task) if run else None
-        if task is None:
+        if run is None:
             return False
-        if task.committing == attempt:
+        task = run.tasks.get(attempt.task)
+        if task is None or task.committing == attempt or run.stage == "ending":
             return None
         return task.committed is not None and task.committed.id == attempt

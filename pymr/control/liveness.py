@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,24 +21,26 @@ from pymr.protocol import (
 
 PeerState = Literal["unknown", "alive", "suspect", "dead"]
 
+REST_SECONDS = (0.25, 10.0)
+"""A peer whose machine fails gets no work for this long, doubled from the first to the second with each failure."""
+
 
 @dataclass(slots=True)
 class Given:
-    """An attempt given to a peer. sequence: of the first orders that said so; 0 while none did.
-
-    is_seen: the peer has reported it, as running or as ended.
-    """
+    """An attempt given to a peer. sequence: of the first orders that said so; 0 while none did."""
 
     assignment: Assignment
     sequence: int = 0
-    is_seen: bool = False
 
 
 @dataclass(slots=True)
 class Peer:
     """A peer as the leader sees it. Times: seconds of the leader's clock.
 
-    attempts: what it was given and has not ended, by attempt; slots: the same by worker slot.
+    heard_at: when it last showed that it hears the leader as well; its first word of a boot counts, too.
+    attempts: what it was given and has not ended; slots: the same by worker slot; unseen: those of them that
+    it has not yet reported.
+    compared: running_version of the report with which they were last compared; None: that is to be done.
     """
 
     facts: PeerFacts
@@ -45,23 +48,28 @@ class Peer:
     state: PeerState = "unknown"
     heard_at: float | None = None
     report: Report | None = None
+    confirmed: int = 0
     has_inventory: bool = False
     attempts: dict[AttemptId, Given] = field(default_factory=dict)
     slots: dict[int, AttemptId] = field(default_factory=dict)
+    unseen: dict[AttemptId, Given] = field(default_factory=dict)
+    compared: int | None = None
     cancelled: tuple[AttemptId, ...] = ()
     shuffles: dict[str, ShuffleReport] = field(default_factory=dict)
-    reconcile: dict[str, PublishOrder] = field(default_factory=dict)
+    reconcile: dict[str, PublishOrder] | None = None  # by job; None: to be put together again
+    missed: dict[str, PublishOrder] = field(default_factory=dict)  # by job: shown by all others
     runs: tuple[RunOrder, ...] | None = None  # None: to be put together again
     sequence: int = 0
     next_orders_at: float = 0.0
+    rests_until: float = 0.0
+    failures: int = 0  # of its machine, one after the other
+    name: str = field(init=False)
+    host: str = field(init=False)
+    _free: list[int] = field(init=False)
 
-    @property
-    def name(self) -> str:
-        return self.facts.name
-
-    @property
-    def host(self) -> str:
-        return self.facts.host
+    def __post_init__(self) -> None:
+        self.name, self.host = self.facts.name, self.facts.host
+        self._free = list(range(self.facts.workers))
 
     @property
     def is_alive(self) -> bool:
@@ -69,57 +77,37 @@ class Peer:
         return self.state in ("alive", "suspect")
 
     @property
+    def is_draining(self) -> bool:
+        return self.report is not None and self.report.is_draining
+
+    @property
     def takes_work(self) -> bool:
         """Whether it may be given tasks, if it has a free slot."""
-        return (
-            self.state == "alive"
-            and self.has_inventory
-            and self.report is not None
-            and not self.report.is_draining
-        )
+        return self.state == "alive" and self.has_inventory and not self.is_draining
 
-    def free_slot(self) -> int | None:
-        """The first worker slot without an attempt."""
-        if len(self.slots) >= self.facts.workers:
-            return None
-        return next(slot for slot in range(self.facts.workers) if slot not in self.slots)
+    # -- reports
 
     def accepts(self, report: Report) -> bool:
-        """Whether a report is news: neither of an earlier boot nor older than the last one."""
+        """Whether a report is news: not older than the last one. The boots of a peer that is dead may begin anew,
+        as they do on a new disk."""
         last = self.report
-        return last is None or (report.boot, report.sequence) > (last.boot, last.sequence)
+        if last is None or (report.boot, report.sequence) > (last.boot, last.sequence):
+            return True
+        return self.state == "dead" and report.boot < last.boot
 
-    def is_new_boot(self, report: Report) -> bool:
-        return self.report is None or self.report.boot != report.boot
+    def hear(self, report: Report, epoch: int, now: float) -> bool:
+        """Take a report over; returns whether it is the first of a boot.
 
-    def forget_boot(self) -> list[AttemptId]:
-        """Start afresh with a peer that has been restarted; returns the attempts that ended with it."""
-        lost = list(self.attempts)
-        self.attempts.clear()
-        self.slots.clear()
-        self.shuffles.clear()
-        self.cancelled = ()
-        self.has_inventory = False
-        return lost
-
-    def give(self, assignment: Assignment) -> None:
-        """Note an attempt as given; the next orders say so."""
-        self.attempts[assignment.id] = Given(assignment)
-        self.slots[assignment.slot] = assignment.id
-
-    def adopt(self, running: RunningAttempt) -> None:
-        """Note an attempt that an earlier leader gave."""
-        self.attempts[running.id] = Given(Assignment(running.id, running.slot), is_seen=True)
-        self.slots[running.slot] = running.id
-
-    def take_back(self, attempt: AttemptId) -> bool:
-        """Note that an attempt has ended; False where the peer did not have it."""
-        given = self.attempts.pop(attempt, None)
-        if given is None:
-            return False
-        if self.slots.get(given.assignment.slot) == attempt:
-            del self.slots[given.assignment.slot]
-        return True
+        A peer that is heard, and does not hear, is of no more use than one that is silent.
+        """
+        is_new = self.report is None or self.report.boot != report.boot
+        if is_new:
+            self.confirmed = 0
+        confirmed = report.orders if report.epoch == epoch else 0
+        if is_new or confirmed > self.confirmed:
+            self.confirmed, self.heard_at = confirmed, now
+        self.report = report
+        return is_new
 
     def state_at(self, now: float) -> PeerState:
         """What its silence so far makes of it."""
@@ -129,3 +117,61 @@ class Peer:
         if self.heard_at is None:
             return "unknown"
         return "suspect" if silence >= SUSPECT_SECONDS else "alive"
+
+    def forget_boot(self) -> list[AttemptId]:
+        """Start afresh with a peer that was away; returns the attempts that count as ended."""
+        lost = list(self.attempts)
+        self.attempts.clear()
+        self.slots.clear()
+        self.unseen.clear()
+        self._free = list(range(self.facts.workers))
+        self.shuffles = {}
+        self.cancelled = ()
+        self.compared = self.runs = self.reconcile = None
+        self.has_inventory = False
+        self.rests_until = self.failures = 0
+        return lost
+
+    def rest(self, now: float) -> None:
+        """Give it no work for a while, as its machine has failed; longer each time."""
+        first, longest = REST_SECONDS
+        self.rests_until = now + min(longest, first * 2 ** min(self.failures, 10))
+        self.failures += 1
+
+    # -- attempts
+
+    def free_slot(self) -> int | None:
+        """The first worker slot without an attempt."""
+        return self._free[0] if self._free else None
+
+    def give(self, assignment: Assignment) -> None:
+        """Note an attempt as given; the next orders say so."""
+        given = Given(assignment)
+        self.attempts[assignment.id] = self.unseen[assignment.id] = given
+        self._occupy(assignment.slot, assignment.id)
+
+    def adopt(self, running: RunningAttempt) -> None:
+        """Note an attempt that an earlier leader gave."""
+        self.attempts[running.id] = Given(Assignment(running.id, running.slot))
+        self._occupy(running.slot, running.id)
+
+    def _occupy(self, slot: int, attempt: AttemptId) -> None:
+        self.slots[slot] = attempt
+        if self._free and self._free[0] == slot:
+            heapq.heappop(self._free)
+        elif slot in self._free:
+            self._free.remove(slot)
+            heapq.heapify(self._free)
+
+    def take_back(self, attempt: AttemptId) -> bool:
+        """Note that an attempt has ended; False where the peer did not have it."""
+        given = self.attempts.pop(attempt, None)
+        if given is None:
+            return False
+        self.unseen.pop(attempt, None)
+        slot = given.assignment.slot
+        if self.slots.get(slot) == attempt:
+            del self.slots[slot]
+            if slot < self.facts.workers:
+                heapq.heappush(self._free, slot)
+        return True

@@ -35,7 +35,7 @@ class RunsLoaded:
 
 @dataclass(frozen=True, slots=True)
 class JobsChanged:
-    """The job table, or what has changed in it."""
+    """The job table, or what has changed in it; the first one was read after the leadership began."""
 
     changes: JobChanges
 
@@ -56,11 +56,18 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class PresenceSeen:
+    """The peers that Redis heard in the last seconds; now and then."""
+
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed; some ten times a second."""
 
 
-LeaderEvent = RunsLoaded | JobsChanged | Reported | Written | Tick
+LeaderEvent = RunsLoaded | JobsChanged | Reported | Written | PresenceSeen | Tick
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pymr.protocol import (
     Assignment,
     AttemptId,
     MapOutcome,
+    PlanOrder,
     PlanReport,
     PublishOrder,
     ReduceOutcome,
@@ -34,7 +36,8 @@ class Task:
     """A task of a run. index: its number among the map tasks, or its partition.
 
     tries: attempts begun under this leader. failures: those that count against max_attempts.
-    running: the attempt that is under way. lost_digest: of a committed output that was lost.
+    running: the attempt that is under way, with the peer `runner`. committing: the one that Redis is asked to
+    take. lost_digest: of a committed output that was lost.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Task:
     tries: int = 0
     failures: int = 0
     running: AttemptId | None = None
+    runner: str = ""
     committing: AttemptId | None = None
     committed: Committed | None = None
     lost_digest: str = ""
@@ -71,7 +75,12 @@ class Run:
     """One execution of a job.
 
     A map task waits in the queue of its host, or in that of "" where every host can read its input; a reduce
-    task in that of its home. `sources` are the committed map outputs in the order of their commits.
+    task in that of its home. `sources` are the committed map outputs in the order of their commits; what was
+    released stays in it until another output of its task comes behind.
+    releasing: committed attempts whose output is lost, as Redis is being told.
+    unpublished: peers that do not show the output yet, once it is to be shown.
+    is_touched: something has come that may bring the run on.
+    trouble: an error that may go by itself, for operators.
     """
 
     def __init__(self, record: RunRecord, now: float) -> None:
@@ -90,9 +99,16 @@ class Run:
         self.sources: list[Source] = []
         self.to_commit: list[Committed] = []
         self.is_committing = False
-        self.is_releasing = False
+        self.releasing: dict[AttemptId, None] = {}
         self.committed_by: dict[str, dict[AttemptId, Committed]] = {}
-        self.published: set[str] = set()
+        self.unpublished: dict[str, None] = {}
+        self.plans_wanted: dict[tuple[str, bool], None] | None = None  # None: not worked out yet
+        self.plan_orders: dict[str, list[PlanOrder]] | None = None  # by peer; None: to be put together again
+        self.is_touched = True
+        self.running = 0
+        self.maps_total = 0
+        self.trouble = ""
+        self.trouble_since = 0.0
         self._publish_orders: dict[str, PublishOrder] = {}
         self._totals: RunRecord | None = None
         self.failed_tries: deque[FailedTry] = deque(maxlen=FAILED_TRIES_MAX)
@@ -103,6 +119,7 @@ class Run:
         self.phase_began = now
         self.phase_seconds: dict[str, float] = {}
         self._host_of_map: list[HostPlan] = []
+        self._firsts: list[int] = []
 
     # -- planning
 
@@ -114,6 +131,8 @@ class Run:
         for partition, home in enumerate(plan.homes):
             self.homes.setdefault(home, []).append(partition)
         self._host_of_map = [host for host in plan.hosts if host.tasks]
+        self._firsts = [host.first for host in self._host_of_map]
+        self.maps_total = sum(host.tasks for host in plan.hosts)
         committed = {one.id.task: one for one in restored.committed} if restored else {}
         released = restored.released if restored else {}
         for host in self._host_of_map:
@@ -139,11 +158,7 @@ class Run:
 
     def host_plan(self, task: Task) -> HostPlan:
         """The plan a map task is in."""
-        low, high = 0, len(self._host_of_map) - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if self._host_of_map[middle].first <= task.index else (low, middle - 1)
-        return self._host_of_map[low]
+        return self._host_of_map[bisect_right(self._firsts, task.index) - 1]
 
     # -- tasks
 
@@ -157,10 +172,16 @@ class Run:
         (queue.appendleft if first else queue.append)(task)
 
     def next_task(self, peer: str, host: str) -> Task | None:
-        """A task for a worker of a peer; it no longer waits. Reduce tasks only when all maps are committed."""
-        queues = [self.waiting_maps.get(host), self.waiting_maps.get("")]
-        if not self.maps_left:
-            queues = [self.waiting_reduces.get(peer)]
+        """A task for a worker of a peer, which is to be begun or put back; None if none waits for it.
+
+        Reduce tasks only when all maps are committed, and none of what they made is lost.
+        """
+        if self.maps_left:
+            queues = (self.waiting_maps.get(host), self.waiting_maps.get(""))
+        elif self.releasing:
+            return None
+        else:
+            queues = (self.waiting_reduces.get(peer), None)
         for queue in queues:
             while queue:
                 task = queue.popleft()
@@ -168,14 +189,26 @@ class Run:
                     return task
         return None
 
-    def assignment(self, task: Task, attempt: str, slot: int) -> Assignment:
-        """The order to do a task in a worker slot; the task runs from here on."""
+    def assignment(self, task: Task, attempt: str, slot: int, peer: str) -> Assignment:
+        """The order to do a task in a worker slot of a peer; the task runs from here on."""
         task.tries += 1
-        task.running = AttemptId(self.run_id, task.name, attempt)
+        id = AttemptId(self.run_id, task.name, attempt)
+        self.begin(task, id, peer)
         if not task.is_map:
-            return Assignment(task.running, slot)
+            return Assignment(id, slot)
         plan = self.host_plan(task)
-        return Assignment(task.running, slot, plan.peer, task.index - plan.first, plan.shared)
+        return Assignment(id, slot, plan.peer, task.index - plan.first, plan.shared)
+
+    def begin(self, task: Task, attempt: AttemptId, peer: str) -> None:
+        """Note that a task runs."""
+        task.running, task.runner = attempt, peer
+        self.running += 1
+
+    def stop(self, task: Task) -> None:
+        """Note that a task does not run any more."""
+        if task.running is not None:
+            task.running, task.runner = None, ""
+            self.running -= 1
 
     def commit(self, committed: Committed) -> None:
         """Note a task as done, as Redis has it."""
@@ -183,13 +216,15 @@ class Run:
         task.committing = None
         if task.committed is not None:
             return
-        task.running = None
+        self.stop(task)
+        self.is_touched = True
         task.committed = committed
         self._count_left(task, -1)
         self._keep(task, committed)
 
     def release(self, attempt: AttemptId) -> None:
         """Note that the committed output of a task is lost, so that it is done again."""
+        self.releasing.pop(attempt, None)
         task = self.tasks[attempt.task]
         if task.committed is None or task.committed.id != attempt:
             return
@@ -210,11 +245,11 @@ class Run:
         """Let another peer reduce a partition; one that waits, waits there."""
         task = self.tasks[f"reduce-{partition:05d}"]
         before = self.home_of[partition]
-        old = self.waiting_reduces.get(before)
         self.homes[before].remove(partition)
         self.homes.setdefault(home, []).append(partition)
         self.home_of[partition] = home
         if task.is_waiting:
+            old = self.waiting_reduces.get(before)
             if old is not None and task in old:
                 old.remove(task)
             self.wait(task)
@@ -223,6 +258,14 @@ class Run:
     def is_done(self) -> bool:
         """Whether every task is committed."""
         return self.stage == "tasks" and not self.maps_left and not self.reduces_left
+
+    def reducers(self) -> list[str]:
+        """The peers that have any of what is to be published."""
+        return [
+            name
+            for name, commits in self.committed_by.items()
+            if any(isinstance(one.outcome, ReduceOutcome) or _has_bad_records(one) for one in commits.values())
+        ]
 
     def committed_tasks(self) -> Iterator[Committed]:
         """What is committed so far, map tasks first, each in the order of their numbers."""
@@ -242,16 +285,12 @@ class Run:
         )
 
     def sources_order(self, known: int) -> SourcesOrder | None:
-        """What a peer that knows so many announcements has to learn next; None if it knows all."""
-        if known >= len(self.sources):
+        """What a peer that knows so many announcements has to learn next; None if it knows all. That there is
+        nothing to learn, as no map task has any input, is told as well."""
+        if known >= len(self.sources) and self.maps_total:
             return None
-        total = self.maps_total
-        return SourcesOrder(self.run_id, known, tuple(self.sources[known : known + SOURCES_MAX]), total)
-
-    @property
-    def maps_total(self) -> int:
-        """How many map tasks the run has."""
-        return sum(host.tasks for host in self._host_of_map)
+        news = tuple(self.sources[known : known + SOURCES_MAX])
+        return SourcesOrder(self.run_id, known, news, self.maps_total)
 
     def publish_order(self, peer: str) -> PublishOrder:
         """What of the run's output lies with a peer; made once, as nothing is committed any more."""

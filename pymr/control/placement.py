@@ -1,21 +1,27 @@
-"""Placement: which peer reduces which partition, and how many partitions there are."""
+"""Placement: which peer reduces which partition."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pymr.control.messages import PeerFacts
 
 
-def place_partitions(partitions: int, peers: Sequence[PeerFacts]) -> tuple[str, ...]:
+def place_partitions(
+    partitions: int, peers: Sequence[PeerFacts], load: Mapping[str, int] | None = None
+) -> tuple[str, ...]:
     """The home of each partition: every peer gets its share by its number of workers, in turn.
 
-    peers: those alive, at least one. Neighbouring partitions go to different peers, so that a range of keys
-    that is heavier than others is spread.
+    peers: those that take work, at least one. load: partitions that they have already. Neighbouring partitions
+    go to different peers, so that a range of keys that is heavier than others is spread.
     """
     homes: list[str] = []
-    heap = [(0.0, -peer.workers, place, 0) for place, peer in enumerate(peers)]
+    shares = [load.get(peer.name, 0) if load else 0 for peer in peers]
+    heap = [
+        (share / peer.workers, -peer.workers, place, share)
+        for place, (peer, share) in enumerate(zip(peers, shares, strict=True))
+    ]
     heapq.heapify(heap)
     for _ in range(partitions):
         _, workers, place, share = heap[0]
@@ -24,12 +30,11 @@ def place_partitions(partitions: int, peers: Sequence[PeerFacts]) -> tuple[str, 
     return tuple(homes)
 
 
-def replace_home(partition: int, homes: Sequence[str], peers: Sequence[PeerFacts], host: str) -> str:
-    """Another home for a partition whose peer is gone: one of the same host if there is any, as it can read
-    what the other has gathered; else the one with the fewest partitions per worker."""
-    candidates = [peer for peer in peers if peer.host == host] or list(peers)
-    load = {peer.name: 0 for peer in candidates}
-    for home in homes:
-        if home in load:
-            load[home] += 1
-    return min(candidates, key=lambda peer: (load[peer.name] / peer.workers, peer.name)).name
+def replace_homes(
+    partitions: int, peers: Iterable[PeerFacts], host: str, load: Mapping[str, int]
+) -> tuple[str, ...]:
+    """Other homes for partitions whose peer is gone: on the same host if there is anybody, who can read what the
+    other has gathered; else everywhere. None where there is nobody at all."""
+    everybody = list(peers)
+    candidates = [peer for peer in everybody if peer.host == host] or everybody
+    return place_partitions(partitions, candidates, load) if candidates else ()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pymr.control.ending import end
 from pymr.control.liveness import Peer
+from pymr.control.losses import wait_for_machines
 from pymr.control.phases import Run
 from pymr.control.placement import place_partitions
 from pymr.control.records import HostPlan, RunPlan, SavePlan
-from pymr.control.running import end, wait_for_machines
 from pymr.protocol import PlanOrder, PlanReport
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 ANY_HOST = ""
 """Stands for whichever host plans the folders that all of them share."""
+
+TROUBLE_SECONDS_MAX = 60.0
+"""An input that cannot be listed, by an error that may go by itself, is tried again for this long."""
 
 
 def advance(leader: Leader, run: Run) -> None:
@@ -28,7 +32,7 @@ def advance(leader: Leader, run: Run) -> None:
         return
     wait_for_machines(leader, run, [], "")
     homes = [peer.facts for peer in leader.peers.values() if peer.takes_work]
-    if not homes:
+    if not homes or any(peer.state == "unknown" for peer in leader.peers.values()):
         return
     hosts, first = [], 0
     for host, shared in wanted:
@@ -53,46 +57,67 @@ def saved(leader: Leader, run: Run) -> None:
 
 def orders(leader: Leader, peer: Peer) -> tuple[PlanOrder, ...]:
     """The plans that a peer has to make: the first one alive of a host does it for all of them."""
-    return tuple(
-        PlanOrder(
-            run.run_id,
-            sum(one.facts.workers for one in leader.alive(None if shared else host)),
-            shared,
-        )
-        for run in leader.runs.values()
-        if run.stage == "planning"
-        for host, shared in _wanted(leader, run)
-        if (host, shared) not in run.plans and _planner(leader, host) is peer
-    )
+    found: list[PlanOrder] = []
+    for run in leader.runs.values():
+        if run.stage == "planning":
+            if run.plan_orders is None:
+                run.plan_orders = _plan_orders(leader, run)
+            found += run.plan_orders.get(peer.name, ())
+    return tuple(found)
+
+
+def _plan_orders(leader: Leader, run: Run) -> dict[str, list[PlanOrder]]:
+    found: dict[str, list[PlanOrder]] = {}
+    for host, shared in _wanted(leader, run):
+        planner = _planner(leader, host) if (host, shared) not in run.plans else None
+        if planner is not None:
+            workers = sum(one.facts.workers for one in leader.alive(None if shared else host))
+            found.setdefault(planner.name, []).append(PlanOrder(run.run_id, workers, shared))
+    return found
+
+
+def look_again(leader: Leader) -> None:
+    """It has changed who is there to plan."""
+    for run in leader.runs.values():
+        run.plan_orders = None
 
 
 def take(leader: Leader, peer: Peer, report: PlanReport) -> None:
-    """A peer has planned its host's part of a run."""
+    """A peer has planned its host's part of a run, or has tried to."""
     run = leader.runs.get(report.run_id)
     if run is None or run.stage != "planning":
         return
     key = (ANY_HOST if report.shared else peer.host, report.shared)
     if key in run.plans or key not in _wanted(leader, run):
         return
-    if report.error:
-        end(leader, run, "failed", report.error)
-    else:
+    if not report.error:
         run.plans[key] = (peer.name, report)
+        run.plan_orders = None
+        run.is_touched = True
+        run.trouble = ""
+        leader.owe(peer)
+        return
+    if not run.trouble:
+        run.trouble_since = leader.now
+    run.trouble = report.error
+    if report.is_final or leader.now - run.trouble_since > TROUBLE_SECONDS_MAX:
+        end(leader, run, "failed", report.error)
 
 
 def _planner(leader: Leader, host: str) -> Peer | None:
-    peers = (one for one in leader.alive(host or None) if one.has_inventory)
-    return next(peers, None)
+    peers = leader.hosts.get(host, []) if host else leader.peers.values()
+    return next((one for one in peers if one.is_alive and one.has_inventory), None)
 
 
-def _wanted(leader: Leader, run: Run) -> list[tuple[str, bool]]:
+def _wanted(leader: Leader, run: Run) -> dict[tuple[str, bool], None]:
     """(host, shared) of every plan that a run consists of, in the order of its map tasks."""
-    folders = run.record.fields.get("input_dirs")
-    names = [str(name) for name in folders] if isinstance(folders, list | tuple) else []
-    shared = [name for name in names if _is_shared(leader, name)]
-    hosts = dict.fromkeys(peer.host for peer in leader.peers.values())
-    own = [(host, False) for host in hosts] if len(shared) < len(names) else []
-    return own + [(ANY_HOST, True)] * bool(shared)
+    if run.plans_wanted is None:
+        folders = run.record.fields.get("input_dirs")
+        names = [str(name) for name in folders] if isinstance(folders, list | tuple) else []
+        shared = [name for name in names if _is_shared(leader, name)]
+        own = [(host, False) for host in leader.hosts] if len(shared) < len(names) else []
+        run.plans_wanted = dict.fromkeys([*own, *([(ANY_HOST, True)] if shared else [])])
+    return run.plans_wanted
 
 
 def _is_shared(leader: Leader, folder: str) -> bool:

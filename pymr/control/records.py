@@ -91,7 +91,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     plan: RunPlan | None = None
     phase_seconds: dict[str, float] = {}
     attempts_failed: int = 0
-    counters: dict[str, float] = {}
+    counters: dict[str, int | float] = {}
     records: int = 0
     bytes: int = 0
     files: int = 0

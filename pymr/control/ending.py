@@ -1,0 +1,40 @@
+"""Ending: how attempts that are under way, and runs, come to their end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pymr.control.phases import Run
+from pymr.control.records import EndRun
+from pymr.protocol import AttemptId, cut_text
+from pymr.requests import RunStatus
+
+if TYPE_CHECKING:
+    from pymr.control.leadership import Leader
+
+
+def cancel(leader: Leader, runner: str, attempt: AttemptId) -> None:
+    """An attempt is under way with a peer, and no longer needed."""
+    peer = leader.peers.get(runner)
+    if peer is not None and peer.take_back(attempt):
+        peer.cancelled += (attempt,)
+        leader.owe(peer)
+        leader.hungry[peer.name] = peer
+
+
+def end(leader: Leader, run: Run, status: RunStatus, exception: str | None) -> None:
+    """A run comes to its end: its attempts are cancelled now; what it has made stays until Redis knows."""
+    if run.stage == "ending":
+        return
+    run.leave_phase(leader.now)
+    record = msgspec.structs.replace(
+        run.totals(), status=status, exception=cut_text(exception) if exception else None
+    )
+    run.stage = "ending"
+    for task in run.tasks.values():
+        if task.running is not None:
+            cancel(leader, task.runner, task.running)
+            run.stop(task)
+    leader.write(EndRun(record))

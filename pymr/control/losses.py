@@ -1,0 +1,218 @@
+"""Losses: attempts, outputs and machines that a run has lost, and what is done again for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from pymr.control.ending import cancel, end
+from pymr.control.liveness import Peer
+from pymr.control.phases import Run, Task
+from pymr.control.placement import replace_homes
+from pymr.control.records import Committed, ReleaseTasks
+from pymr.protocol import (
+    SOURCES_MAX,
+    AttemptId,
+    HeldRun,
+    MapOutcome,
+    ShuffleReport,
+    SourcesOrder,
+)
+
+if TYPE_CHECKING:
+    from pymr.control.leadership import Leader
+
+
+def lose(leader: Leader, peer: Peer, attempts: Sequence[AttemptId]) -> None:
+    """Attempts that a peer had have ended by no fault of theirs: their tasks wait again, at no cost."""
+    for attempt in attempts:
+        run = leader.runs.get(attempt.run_id)
+        task = run.tasks.get(attempt.task) if run else None
+        if run is not None and task is not None and task.running == attempt:
+            run.stop(task)
+            run.wait(task, first=True)
+            leader.feed(run, task)
+    if attempts and peer.takes_work:
+        leader.hungry[peer.name] = peer
+
+
+# -- outputs
+
+
+def check_inventory(leader: Leader, peer: Peer, inventory: Iterable[HeldRun]) -> None:
+    """Committed outputs that a peer should have, and has not, are to be made again.
+
+    Not of a run whose output is being shown: whether a folder can show it, its peer finds out.
+    """
+    held = {AttemptId(one.run_id, task, attempt) for one in inventory for task, attempt, _ in one.attempts}
+    for run in leader.runs.values():
+        run.is_touched = True
+        if run.stage == "tasks":
+            lose_outputs(leader, run, [one for one in run.committed_by.get(peer.name, ()) if one not in held])
+
+
+def take_shuffles(leader: Leader, peer: Peer, shuffles: Sequence[ShuffleReport]) -> None:
+    """How far a peer's fetching is, and which outputs it finds lost."""
+    peer.shuffles = {one.run_id: one for one in shuffles}
+    for shuffle in shuffles:
+        run = leader.runs.get(shuffle.run_id)
+        if run is None or run.stage != "tasks":
+            continue
+        if shuffle.lost:
+            lose_outputs(leader, run, shuffle.lost)
+        unknown = len(run.sources) - shuffle.sources
+        if unknown >= SOURCES_MAX or (unknown > 0 and not run.maps_left):
+            leader.owe(peer)  # nobody should wait for the next regular orders
+
+
+def sources_orders(leader: Leader, peer: Peer) -> tuple[SourcesOrder, ...]:
+    """The map outputs that a peer has to learn of next."""
+    orders: tuple[SourcesOrder, ...] = ()
+    for run in leader.runs.values():
+        if run.stage == "tasks" and run.homes.get(peer.name):
+            shuffle = peer.shuffles.get(run.run_id)
+            order = run.sources_order(shuffle.sources if shuffle else 0)
+            if order is not None:
+                orders += (order,)
+    return orders
+
+
+def lose_outputs(leader: Leader, run: Run, attempts: Sequence[AttemptId]) -> None:
+    """Committed outputs are lost: once Redis knows, they are made again."""
+    lost = tuple(one for one in attempts if one not in run.releasing and _is_committed(run, one))
+    if not lost or run.stage != "tasks":
+        return
+    run.releasing.update(dict.fromkeys(lost))
+    leader.announce("task.lost", f"the output of {lost[0].task} is lost: doing it again", run)
+    leader.write(ReleaseTasks(run.run_id, lost))
+
+
+def _is_committed(run: Run, attempt: AttemptId) -> bool:
+    task = run.tasks.get(attempt.task)
+    return task is not None and task.committed is not None and task.committed.id == attempt
+
+
+def released(leader: Leader, run: Run, attempts: Sequence[AttemptId]) -> None:
+    """Redis knows that outputs are lost: their tasks wait again.
+
+    Reduce tasks that wait for them give their workers back: these may be the only ones that can do the maps.
+    """
+    for attempt in attempts:
+        run.release(attempt)
+        leader.feed(run, run.tasks[attempt.task])
+    if not run.maps_left:
+        leader.feed_everybody()
+        return
+    for task in run.tasks.values():
+        if not task.is_map and task.running is not None and not _is_sorting(leader, task):
+            cancel(leader, task.runner, task.running)
+            run.stop(task)
+            run.wait(task, first=True)
+
+
+def _is_sorting(leader: Leader, task: Task) -> bool:
+    peer = leader.peers.get(task.runner)
+    running = peer.report.running if peer and peer.report else ()
+    return any(one.id == task.running and one.state in ("sort", "reduce") for one in running)
+
+
+def check_digests(leader: Leader, run: Run) -> None:
+    """Compare again what an earlier leader may not have come to."""
+    for task in run.tasks.values():
+        if task.committed is not None:
+            check_digest(leader, run, task, task.committed)
+
+
+def check_digest(leader: Leader, run: Run, task: Task, done: Committed) -> None:
+    """A map task that was done twice must have given the same: some may have been reduced before."""
+    if isinstance(done.outcome, MapOutcome) and task.lost_digest not in ("", done.outcome.digest):
+        end(
+            leader,
+            run,
+            "failed",
+            f"{task.name} was done again, as its output was lost, and gave other items for the same input. "
+            "A map function must not depend on time, chance or anything but its line and auxiliary data",
+        )
+
+
+# -- machines
+
+
+def check_machines(leader: Leader, run: Run) -> None:
+    """Whether somebody has what the run still needs: its input, what was mapped, a home for each partition, and
+    its output."""
+    if run.plan is None or not (leader.dead or leader.draining or run.waiting_since is not None):
+        run.waiting_for = run.trouble
+        return
+    is_done = not run.maps_left and not run.reduces_left
+    gone = [one.host for one in run.plan.hosts if one.tasks and not one.shared and leader.is_gone(one.host)]
+    if not gone:
+        _redo_elsewhere(leader, run)
+    if is_done:
+        gone = [
+            leader.peers[name].host
+            for name in run.reducers()
+            if name in leader.dead and leader.is_gone(leader.peers[name].host)
+        ]
+    wait_for_machines(leader, run, gone, "it alone has some of the input, or of what was made from it")
+    if run.stage == "tasks" and run.reduces_left:
+        _move_homes(leader, run)
+
+
+def has_all_output(leader: Leader, run: Run) -> bool:
+    """Whether all that is to be published is known to be there. From then on it is seen, and nothing goes back."""
+    for name in run.reducers():
+        peer = leader.peers.get(name)
+        if peer is None:
+            continue
+        is_stood_in_for = peer.state == "dead" and not leader.is_gone(peer.host)
+        if not is_stood_in_for and not (peer.is_alive and peer.has_inventory):
+            return False
+    return True
+
+
+def _move_homes(leader: Leader, run: Run) -> None:
+    """Partitions of peers that are gone, or on their way, are reduced elsewhere."""
+    staying = [peer.facts for peer in leader.alive() if not peer.is_draining]
+    is_moved = False
+    for name in [*leader.dead, *leader.draining] if staying else ():
+        tasks = [run.tasks[f"reduce-{partition:05d}"] for partition in run.homes.get(name, ())]
+        partitions = [task.index for task in tasks if task.is_waiting]
+        load = {name: len(homes) for name, homes in run.homes.items()} if partitions else {}
+        homes = replace_homes(len(partitions), staying, leader.peers[name].host, load)
+        for partition, home in zip(partitions, homes, strict=True):
+            run.move_home(partition, home)
+            is_moved = True
+    if is_moved:
+        leader.owe_everybody()
+
+
+def _redo_elsewhere(leader: Leader, run: Run) -> None:
+    """What a machine that is gone had made is made again elsewhere, as all that it takes is still there."""
+    for name in leader.dead:
+        commits = run.committed_by.get(name)
+        if commits and leader.is_gone(leader.peers[name].host):
+            lost = [one for one in commits if run.reduces_left or not run.tasks[one.task].is_map]
+            lose_outputs(leader, run, lost)
+
+
+def wait_for_machines(leader: Leader, run: Run, gone: Sequence[str], why: str) -> None:
+    """A run that needs hosts which are gone waits for them, visibly, and fails when that takes too long."""
+    if not gone:
+        run.waiting_for, run.waiting_since = run.trouble, None
+        return
+    hosts = dict.fromkeys(gone)
+    named = ", ".join(f"{peer.name} ({host})" for host in hosts for peer in leader.hosts.get(host, ()))
+    run.waiting_for = f"{named}: {why}"
+    grace_s = leader.settings.machine_grace_s
+    if run.waiting_since is None:
+        run.waiting_since = leader.now
+        leader.announce("run.waiting", f"{run.run_id} waits for {run.waiting_for}", run)
+    elif leader.now - run.waiting_since >= grace_s:
+        end(
+            leader,
+            run,
+            "failed",
+            f"waited {grace_s:,.0f} s (scheduler.machine_grace_seconds) for {run.waiting_for}. "
+            "Start pymr-peer there, then submit the job again",
+        )

@@ -1,0 +1,60 @@
+"""`python -m tests.simulation SEED` replays a seed and prints its trace; `--seeds N` tries many."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from simulation.simulator import Simulation  # found by the line above
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("seed", nargs="?", type=int, help="replay this one")
+    parser.add_argument("--seeds", type=int, default=1000, help="how many to try")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
+    parser.add_argument("--all", action="store_true", help="go on after a failure")
+    options = parser.parse_args()
+    if options.seed is not None:
+        return replay(options.seed)
+    return search(options.first, options.seeds, goes_on=options.all)
+
+
+def replay(seed: int) -> int:
+    simulation = Simulation(seed)
+    try:
+        simulation.run()
+    except Exception:
+        print("\n".join(simulation.world.trace()))
+        traceback.print_exc()
+        return 1
+    print("\n".join(simulation.world.trace()))
+    return 0
+
+
+def search(first: int, count: int, *, goes_on: bool) -> int:
+    began, failed = time.monotonic(), 0
+    simulated = 0.0
+    for seed in range(first, first + count):
+        simulation = Simulation(seed)
+        try:
+            simulation.run()
+        except Exception as error:
+            failed += 1
+            print(f"seed {seed}: {type(error).__name__}: {error}", flush=True)
+            if not goes_on:
+                print(f"replay it: python -m tests.simulation {seed}")
+                return 1
+        simulated += simulation.world.now
+    seconds = time.monotonic() - began
+    print(f"{count} seeds, {simulated:,.0f} simulated seconds in {seconds:.1f} s: {failed} failed")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,314 @@
+"""Cluster: peers, their network and their Redis; every write and publication is checked as it happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulation.disk import Disk, Output
+from simulation.memory_store import MemoryRedis, MemoryStore
+from simulation.models import JobModel, check_output
+from simulation.network import Network
+from simulation.peers import TTL_SECONDS, SimulatedPeer
+from simulation.world import Violation, World
+
+from pymr.control.messages import PeerFacts, Settings
+from pymr.control.records import (
+    BeginPublication,
+    BeginRun,
+    CommitTasks,
+    EndRun,
+    JobRecord,
+    ReleaseTasks,
+    RunRecord,
+    Write,
+)
+from pymr.protocol import AttemptId, PublishOrder, RunOrder, Wake
+
+
+@dataclass
+class FaultPlan:
+    """Probabilities of what may go wrong at any time, and how long a task takes at most."""
+
+    worker_death: float = 0.0
+    flakiness: float = 0.3
+    disk_errors: float = 0.0
+    lost_replies: float = 0.0
+    slow_redis: float = 0.0
+    late_writes: float = 0.0
+    crash_points: dict[str, float] = field(default_factory=dict)
+    has_bad_clocks: bool = False
+    task_seconds: float = 1.0
+
+    def heal(self) -> None:
+        self.__init__(flakiness=self.flakiness, task_seconds=self.task_seconds)  # type: ignore[misc]
+
+
+@dataclass
+class Lease:
+    peer: str
+    epoch: int
+    ends_at: float
+
+
+@dataclass
+class Submission:
+    """The last job of its name that was queued."""
+
+    model: JobModel
+    version: int
+
+
+class Cluster:
+    """All parts of a simulation."""
+
+    def __init__(self, world: World, facts: list[PeerFacts], settings: Settings, plan: FaultPlan) -> None:
+        self.world = world
+        self.settings = settings
+        self.plan = plan
+        self.redis = MemoryRedis(clock=lambda: 1e6 + world.now)
+        self._lease: Lease | None = None
+        self.network = Network(world, self._deliver)
+        self.peers: dict[str, SimulatedPeer] = {}
+        for one in facts:
+            self.peers[one.name] = SimulatedPeer(self, one)
+        self.store = MemoryStore(self.redis)
+        self.models: list[JobModel] = []
+        self.submissions: dict[str, Submission] = {}
+        self.model_of_run: dict[str, JobModel] = {}
+        self.statuses: dict[str, str] = {}
+        self.damaged_runs: set[str] = set()  # a disk has lost something of them
+        self.lost_outputs: set[str] = set()  # or their output, after it was shown
+        self.present: dict[str, float] = {}  # when a peer was last heard by Redis
+        self._committed: dict[tuple[str, str], str] = {}
+        self._shown: dict[str, list[str]] = {}  # runs that succeeded, by job
+        self._begun_publications: set[str] = set()
+        self._epoch = 0
+        self._versions: set[int] = set()
+
+    @property
+    def hosts(self) -> list[str]:
+        return list(dict.fromkeys(peer.facts.host for peer in self.peers.values()))
+
+    def model_of(self, order: RunOrder | RunRecord) -> JobModel:
+        return self.models[int(str(order.fields["model"]))]
+
+    def submitted(self, version: int, model: JobModel) -> None:
+        """A job was queued; the same one may be told of again."""
+        before = self.submissions.get(model.name)
+        if version not in self._versions and (before is None or before.version < version):
+            self.submissions[model.name] = Submission(model, version)
+        self._versions.add(version)
+
+    def _deliver(self, receiver: str, message: object) -> None:
+        peer = self.peers[receiver]
+        peer.tell(lambda: peer.receive(message))
+
+    def wake_leaders(self) -> None:
+        for peer in self.peers.values():
+            if peer.leadership is not None:
+                self.network.send(next(iter(self.peers)), peer.name, Wake(self.redis.change))
+
+    def at_fault_point(self, name: str, peer: SimulatedPeer) -> None:
+        if peer.life is not None and self.world.chance(self.plan.crash_points.get(name, 0.0)):
+            if self.world.chance(0.3):
+                peer.pause(self.world.between(0.5, 8.0))
+                return
+            peer.crash(f"at {name}")
+            self.world.later(self.world.between(0.1, 4.0), peer.start)
+
+    # -- lease
+
+    @property
+    def lease(self) -> Lease | None:
+        if self._lease is not None and self.world.now >= self._lease.ends_at:
+            self._lease = None
+        return self._lease
+
+    def take_lease(self, peer: SimulatedPeer) -> int:
+        epoch = self.redis.take_lease(peer.name, peer.disk.boot)
+        if epoch <= max(self._epoch, peer.disk.epoch):
+            raise Violation(f"epoch {epoch} after {self._epoch}")
+        self._epoch = epoch
+        self._lease = Lease(peer.name, epoch, self.world.now + TTL_SECONDS)
+        return epoch
+
+    def give_lease_back(self, epoch: int) -> None:
+        if self._lease is not None and self._lease.epoch == epoch:
+            self._lease = None
+
+    # -- writes
+
+    def checked_write(self, peer: SimulatedPeer, epoch: int, incarnation: str, write: Write) -> Any:
+        """Carry out a write, and see that it was allowed to do what it did."""
+        outcome = peer.store.write(epoch, incarnation, write)
+        if outcome is None and isinstance(write, BeginRun):
+            outcome = self._begun_before(epoch, write)
+        if epoch != self.redis.epoch:
+            raise Violation(f"a write of epoch {epoch} had an effect in epoch {self.redis.epoch}")
+        match write:
+            case ReleaseTasks(run_id, ids):
+                for id in ids:
+                    if self._committed.get((run_id, id.task)) == id.attempt:
+                        del self._committed[run_id, id.task]
+                        self.world.log(peer.name, "releases", id.folder, "of", run_id)
+            case CommitTasks(run_id):
+                self._check_commit(run_id, write)
+            case BeginPublication(run_id):
+                self.world.log(peer.name, "begins to publish", run_id)
+                self._begun_publications.add(run_id)
+                self._check_whole(run_id)
+            case EndRun(record):
+                self._check_end(peer, record, outcome)
+            case _:
+                self.world.log(peer.name, type(write).__name__, _short(outcome))
+        return outcome
+
+    def _begun_before(self, epoch: int, write: BeginRun) -> RunRecord | None:
+        """The run that this write began when it was asked for the first time, although its job has changed since."""
+        return next(
+            (
+                run.record
+                for run in self.redis.active.values()
+                if (run.record.job_name, run.record.job_version, run.record.epoch)
+                == (write.job_name, write.job_version, epoch)
+            ),
+            None,
+        )
+
+    def _check_commit(self, run_id: str, write: CommitTasks) -> None:
+        run = self.redis.active.get(run_id)
+        for task, committed in sorted(run.committed.items()) if run else ():
+            before = self._committed.setdefault((run_id, task), committed.id.attempt)
+            if before != committed.id.attempt:
+                raise Violation(f"{task} of {run_id}: {before} was committed, now {committed.id.attempt} is")
+
+    def _check_whole(self, run_id: str) -> None:
+        run = self.redis.active.get(run_id)
+        if run is None:
+            return
+        plan = run.record.plan
+        assert plan is not None
+        missing = [
+            partition
+            for partition in range(plan.partitions)
+            if f"reduce-{partition:05d}" not in run.committed
+        ]
+        if missing:
+            raise Violation(f"{run_id} is published without partitions {missing}")
+
+    def _check_end(self, peer: SimulatedPeer, record: RunRecord, outcome: RunRecord) -> None:
+        before = self.statuses.get(record.run_id)
+        if before is not None and outcome.status != before:
+            raise Violation(f"{record.run_id} was {before}, and is {outcome.status}")
+        if before is not None:
+            return
+        why = (record.exception or "").replace("\n", " ")
+        self.world.log(peer.name, "ends", record.run_id, outcome.status, why)
+        self.statuses[record.run_id] = outcome.status
+        model = self.model_of(record)
+        self.model_of_run[record.run_id] = model
+        if outcome.status == "succeeded":
+            self._shown.setdefault(record.job_name, []).append(record.run_id)
+            self.check_published(record.job_name)
+        elif outcome.status == "failed":
+            self._check_failure(model, record)
+
+    def _check_failure(self, model: JobModel, record: RunRecord) -> None:
+        """A job may fail only for a reason."""
+        why = record.exception or ""
+        allowed = {
+            "good": ("waited", "the worker died"),
+            "flaky": ("waited", "the worker died", "it raised now"),
+            "broken": ("waited", "the worker died", "it raised"),
+            "wrong": ("waited", "the worker died", "it cannot be read"),
+            "random": ("waited", "the worker died", "gave other items"),
+        }[model.kind]
+        if record.run_id in self.damaged_runs:
+            allowed = (*allowed, "is not whole any more", "no plan of")
+        if not why.startswith(allowed) and not any(words in why for words in allowed):
+            raise Violation(f"{record.run_id}, a {model.kind} job, failed: {why}")
+
+    # -- outputs
+
+    def publish(self, order: PublishOrder) -> str:
+        """Make a folder show a run, which has to be one that may be seen."""
+        active = self.redis.active.get(order.run_id)
+        status = active.record.status if active else self.statuses.get(order.run_id)
+        disk = self.peers[order.peer].disk
+        shown = disk.outputs.get(order.job_name, Output())
+        error = disk.publish(order)
+        if disk.outputs.get(order.job_name, Output()) is not shown:
+            self.world.log("the folder of", order.peer, "shows", order.run_id, order.attempts)
+            # One that has begun to be shown fails only where a machine stays away, or loses what it had.
+            may_be_seen = status in ("publishing", "succeeded") or order.run_id in self._begun_publications
+            if not may_be_seen and (status == "running" or order.attempts):
+                raise Violation(f"{order.run_id} is {status}, and is shown by {order.peer}")
+        return error
+
+    def check_published(self, job_name: str) -> None:
+        """What the folders of a job show together is what its latest runs that succeeded have made."""
+        runs = self._shown.get(job_name, [])
+        latest = runs[-1]
+        if self._has_partial_publication(job_name, latest):
+            return
+        adds = self.model_of_run[latest].adds
+        wanted = [latest]
+        if adds:
+            begun = next(
+                (at for at in range(len(runs) - 1, -1, -1) if not self.model_of_run[runs[at]].adds), 0
+            )
+            wanted = runs[begun:]
+        if self.lost_outputs.intersection(wanted):
+            return
+        parts = []
+        for peer in self.peers.values():
+            output = peer.disk.outputs.get(job_name, Output())
+            parts += [part for run, _, part in output.parts if run in wanted]
+        check_output(f"{job_name} after {latest}", parts, [self.model_of_run[run] for run in wanted])
+
+    def check_folders(self, job: JobRecord) -> None:
+        """In the end no folder of a job may show an earlier run, not even one whose peer was away."""
+        for peer in self.peers.values():
+            shown = peer.disk.outputs.get(job.name, Output()).runs
+            if job.run_id not in shown and job.run_id not in self.lost_outputs:
+                raise Violation(f"{peer.name} shows {shown} of {job.name}, where {job.run_id} is the latest")
+
+    def _has_partial_publication(self, job_name: str, latest: str) -> bool:
+        """Whether a run failed while its output was being shown: then nothing can be said of it."""
+        return any(
+            run.job_name == job_name and status == "failed"
+            for run_id, status in self.statuses.items()
+            for run in [self.redis.history[run_id]]
+            if run_id in self.half_published
+        )
+
+    @property
+    def half_published(self) -> set[str]:
+        """Runs that failed, and that some folder shows."""
+        shown = {
+            run
+            for peer in self.peers.values()
+            for output in peer.disk.outputs.values()
+            for run in output.runs
+        }
+        return {run for run in shown if self.statuses.get(run) == "failed"}
+
+    # -- damage
+
+    def lose_disk(self, peer: SimulatedPeer) -> None:
+        """All that a peer had is gone, published outputs as well: of these jobs no more can be said."""
+        self.damaged_runs.update(peer.disk.runs())
+        for output in peer.disk.outputs.values():
+            self.lost_outputs.update(output.runs)
+        peer.disk = Disk()
+
+    def damage(self, peer: SimulatedPeer, id: AttemptId) -> None:
+        """The disk of a peer loses a finished attempt."""
+        if peer.disk.attempts.pop(id, None) is not None:
+            self.world.log("the disk of", peer.name, "loses", id.folder, "of", id.run_id)
+            self.damaged_runs.add(id.run_id)
+
+
+def _short(outcome: object) -> object:
+    return outcome.run_id if isinstance(outcome, RunRecord) else outcome

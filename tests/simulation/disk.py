@@ -1,0 +1,95 @@
+"""Disk: what of a peer survives the end of its process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from simulation.models import MapContent, ReduceContent, digest_of
+
+from pymr.control.duties import Held
+from pymr.protocol import AttemptId, AttemptResult, MapOutcome, Outcome, PublishOrder, ReduceOutcome
+
+
+@dataclass
+class Attempt:
+    """A finished attempt: its folder, under its last name."""
+
+    content: MapContent | ReduceContent
+    outcome: MapOutcome | ReduceOutcome
+
+    @property
+    def digest(self) -> str:
+        return self.outcome.digest if isinstance(self.outcome, MapOutcome) else ""
+
+
+@dataclass
+class Output:
+    """What a job shows on a peer. runs: those in it, the latest last."""
+
+    runs: tuple[str, ...] = ()
+    parts: tuple[tuple[str, str, ReduceContent], ...] = ()  # (run, attempt's folder, content)
+
+
+@dataclass
+class Disk:
+    incarnation: str = ""
+    epoch: int = 0
+    boot: int = 0
+    plans: dict[tuple[str, bool], list[tuple[int, ...]]] = field(default_factory=dict)
+    attempts: dict[AttemptId, Attempt] = field(default_factory=dict)
+    fetched: dict[tuple[AttemptId, int], tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    outputs: dict[str, Output] = field(default_factory=dict)
+
+    def held(self) -> list[Held]:
+        return [
+            Held(AttemptResult(id, attempt.outcome), attempt.digest) for id, attempt in self.attempts.items()
+        ]
+
+    def runs(self) -> list[str]:
+        """Every run of which there is anything."""
+        names = [run_id for run_id, _ in self.plans]
+        names += [id.run_id for id in self.attempts] + [id.run_id for id, _ in self.fetched]
+        return list(dict.fromkeys(names))
+
+    def remove_run(self, run_id: str) -> None:
+        self.plans = {key: plan for key, plan in self.plans.items() if key[0] != run_id}
+        self.attempts = {id: one for id, one in self.attempts.items() if id.run_id != run_id}
+        self.fetched = {key: one for key, one in self.fetched.items() if key[0].run_id != run_id}
+
+    def keep(self, id: AttemptId, content: MapContent | ReduceContent) -> Outcome:
+        """An attempt gets its last name; one that has it already is not done again."""
+        if id not in self.attempts:
+            self.attempts[id] = Attempt(content, outcome_of(id, content))
+        return self.attempts[id].outcome
+
+    def publish(self, order: PublishOrder) -> str:
+        """Show the parts of a run; returns why that cannot be. An earlier run never comes after a later one."""
+        shown = self.outputs.get(order.job_name, Output())
+        if order.run_id in shown.runs or (shown.runs and number_of(order.run_id) < number_of(shown.runs[-1])):
+            return ""
+        parts = []
+        for name in order.attempts:
+            attempt = next((one for id, one in self.attempts.items() if _is(id, order.run_id, name)), None)
+            if attempt is None:
+                return f"the output of {name} of run {order.run_id} is not whole any more"
+            assert isinstance(attempt.content, tuple)
+            parts.append((order.run_id, name, attempt.content))
+        before = shown if order.add else Output()
+        self.outputs[order.job_name] = Output((*before.runs, order.run_id), (*before.parts, *parts))
+        return ""
+
+
+def _is(id: AttemptId, run_id: str, folder: str) -> bool:
+    return id.run_id == run_id and id.folder == folder
+
+
+def number_of(run_id: str) -> int:
+    return int(run_id.rpartition("-")[2])
+
+
+def outcome_of(id: AttemptId, content: MapContent | ReduceContent) -> MapOutcome | ReduceOutcome:
+    if isinstance(content, tuple):
+        values = sum(len(values) for _, values in content)
+        return ReduceOutcome(groups=len(content), values=values, items=len(content), parts=1, stored_bytes=0)
+    records = sum(len(items) for items in content.values())
+    return MapOutcome(digest_of(content), records, records, records, records)

@@ -1,0 +1,64 @@
+"""Fetching: segments pulled from other hosts, by the simulated data service of a peer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymr.control.duties import FetchSegments, SegmentFetched, SegmentLost
+from pymr.protocol import AttemptId, Source
+
+if TYPE_CHECKING:
+    from simulation.peers import SimulatedPeer
+
+RETRY_SECONDS = 0.5
+
+
+class Fetching:
+    """The fetches of one life of a peer."""
+
+    def __init__(self, peer: SimulatedPeer) -> None:
+        self._peer = peer
+        self._world = peer.cluster.world
+        self._forgotten: set[str] = set()
+
+    def fetch(self, command: FetchSegments) -> None:
+        self._forgotten.discard(command.run_id)
+        for source in command.sources:
+            self._try_later(command.run_id, source, command.partition)
+
+    def forget(self, run_id: str) -> None:
+        self._forgotten.add(run_id)
+
+    def _try_later(self, run_id: str, source: Source, partition: int, seconds: float = 0.0) -> None:
+        delay = seconds + self._world.between(0.005, 0.1)
+        self._peer.beside(delay, lambda: self._try(run_id, source, partition))
+
+    def _try(self, run_id: str, source: Source, partition: int) -> None:
+        if run_id in self._forgotten:
+            return
+        id = AttemptId(run_id, f"map-{source.task:05d}", source.attempt)
+        fetched = self._peer.disk.fetched
+        if (id, partition) not in fetched:
+            if not self._reaches_host_of(source.peer):
+                self._try_later(run_id, source, partition, RETRY_SECONDS)
+                return
+            attempt = self._peer.cluster.peers[source.peer].disk.attempts.get(id)
+            if attempt is None:
+                self._peer.tell(lambda: self._peer.step(SegmentLost(run_id, source)))
+                return
+            assert not isinstance(attempt.content, tuple)
+            fetched[id, partition] = attempt.content.get(partition, ())
+        size = len(fetched[id, partition])
+        self._peer.tell(lambda: self._peer.step(SegmentFetched(run_id, source, partition, size)))
+
+    def _reaches_host_of(self, owner: str) -> bool:
+        """Whether any peer of the owner's host answers: they all can read its data folder."""
+        peers = self._peer.cluster.peers
+        network = self._peer.cluster.network
+        return any(
+            one.life is not None
+            and network.reaches(self._peer.name, one.name)
+            and network.reaches(one.name, self._peer.name)
+            for one in peers.values()
+            if one.facts.host == peers[owner].facts.host
+        )

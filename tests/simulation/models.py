@@ -1,0 +1,120 @@
+"""Models: jobs over records that each have a number of their own, and what their outputs must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal
+from zlib import crc32
+
+from simulation.world import Violation
+
+Kind = Literal["good", "flaky", "broken", "wrong", "random"]
+"""flaky: attempts fail now and then. broken: a task always fails. wrong: it fails for good at once.
+random: the map function depends on chance."""
+
+Item = tuple[int, int]
+MapContent = Mapping[int, tuple[Item, ...]]
+ReduceContent = tuple[tuple[int, tuple[int, ...]], ...]
+
+SHARED_FOLDER = "/shared/input"
+KEYS = 17
+
+
+@dataclass(frozen=True)
+class JobModel:
+    """A job: the records of each host, and those in the folder that all hosts share."""
+
+    number: int
+    name: str
+    kind: Kind
+    records: Mapping[str, tuple[int, ...]]
+    shared: tuple[int, ...]
+    split: int
+    partitions: int | None
+    is_once: bool
+    adds: bool
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        folders = (["input"] if self.records else []) + ([SHARED_FOLDER] if self.shared else [])
+        fields: dict[str, Any] = {
+            "job_name": self.name,
+            "job_type": "mapreduce",
+            "input_dirs": folders,
+            "run_once": self.is_once,
+            "delete_job_data": not self.adds,
+            "max_attempts": 3,
+            "model": self.number,
+        }
+        if self.partitions is not None:
+            fields["partitions"] = self.partitions
+        return fields
+
+    def all_records(self) -> list[int]:
+        return sorted([*self.shared, *(record for records in self.records.values() for record in records)])
+
+    def cut(self, host: str, *, is_shared: bool, workers: int) -> list[tuple[int, ...]]:
+        """The map tasks of a host. With more workers there are more of them."""
+        records = self.shared if is_shared else self.records.get(host, ())
+        size = max(1, min(self.split, len(records) // max(1, workers) + 1))
+        return [tuple(records[start : start + size]) for start in range(0, len(records), size)]
+
+    def map(self, records: Iterable[int], partitions: int, attempt: str) -> MapContent:
+        salt = crc32(attempt.encode()) if self.kind == "random" else 0
+        content: dict[int, list[Item]] = {}
+        for record in records:
+            key = (record * 7 + salt) % KEYS
+            content.setdefault(key % partitions, []).append((key, record))
+        return {partition: tuple(items) for partition, items in sorted(content.items())}
+
+
+def reduce(segments: Iterable[Iterable[Item]]) -> ReduceContent:
+    groups: dict[int, list[int]] = {}
+    for segment in segments:
+        for key, value in segment:
+            groups.setdefault(key, []).append(value)
+    return tuple((key, tuple(values)) for key, values in sorted(groups.items()))
+
+
+def digest_of(content: object) -> str:
+    return f"{crc32(repr(content).encode()):08x}"
+
+
+def check_output(what: str, parts: Sequence[ReduceContent], models: Sequence[JobModel]) -> None:
+    """Raise unless the parts hold each record of the models once; no key may be in two parts of one run."""
+    found = sorted(value for part in parts for _, values in part for value in values)
+    expected = sorted(record for model in models for record in model.all_records())
+    if found != expected:
+        lost = sorted(set(expected) - set(found))
+        doubled = sorted({record for record in found if found.count(record) > expected.count(record)})
+        raise Violation(f"{what}: lost {lost}, too many of {doubled}")
+    keys = [key for part in parts for key, _ in part]
+    if len(models) == 1 and len(keys) != len(set(keys)):
+        raise Violation(f"{what}: a key is in two parts")
+
+
+def random_model(random: Random, number: int, name: str, hosts: Sequence[str]) -> JobModel:
+    kinds: list[Kind] = ["good", "flaky", "broken", "wrong", "random"]
+    kind = random.choices(kinds, [60, 20, 5, 3, 12])[0]
+    first = number * 10_000
+    records: dict[str, tuple[int, ...]] = {}
+    has_shared = random.random() < 0.3
+    if not has_shared or random.random() < 0.5:
+        for host in hosts:
+            count = random.choice([0, 1, 3, 6, 12])
+            records[host] = tuple(range(first, first + count))
+            first += count
+    shared = tuple(range(first, first + random.choice([1, 4, 10]))) if has_shared else ()
+    return JobModel(
+        number,
+        name,
+        kind,
+        records,
+        shared,
+        split=random.choice([1, 2, 4]),
+        partitions=random.choice([None, 1, 2, 5]),
+        is_once=random.random() < 0.4,
+        adds=random.random() < 0.2,
+    )

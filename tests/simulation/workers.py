@@ -1,0 +1,177 @@
+"""Workers: simulated processes that do the tasks of a peer, and die now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from simulation.disk import Attempt
+from simulation.models import reduce
+
+from pymr.control.duties import (
+    EndWorker,
+    GiveMap,
+    GiveReduce,
+    PeerEvent,
+    StartWorker,
+    TaskEnded,
+    WorkerEnded,
+    WorkerMoved,
+    WorkerReady,
+    WorkerStarted,
+)
+from pymr.protocol import AttemptId, Failure, Outcome, RunOrder
+
+if TYPE_CHECKING:
+    from simulation.peers import SimulatedPeer
+
+
+@dataclass
+class Worker:
+    """A process. is_alive: false once it was ended, or has died. is_ended: by its daemon."""
+
+    slot: int
+    order: RunOrder
+    is_alive: bool = True
+    is_ended: bool = False
+
+
+class Workers:
+    """The workers of one life of a peer."""
+
+    def __init__(self, peer: SimulatedPeer) -> None:
+        self._peer = peer
+        self._world = peer.cluster.world
+        self.by_slot: dict[int, Worker] = {}
+
+    def start(self, command: StartWorker) -> None:
+        if command.slot in self.by_slot:
+            raise AssertionError(f"{self._peer.name}/{command.slot} has a worker already")
+        worker = self.by_slot[command.slot] = Worker(command.slot, command.order)
+
+        def ready() -> None:
+            if not worker.is_alive:
+                return
+            self._tell(worker, WorkerStarted(worker.slot, 1000 + worker.slot))
+            if self._world.chance(self._peer.cluster.plan.worker_death):
+                self.die(worker)
+            else:
+                self._tell(worker, WorkerReady(worker.slot))
+
+        self._peer.beside(self._world.between(0.01, 0.2), ready)
+
+    def _tell(self, worker: Worker, event: PeerEvent) -> None:
+        """What a worker says; nobody listens to one that was ended."""
+        self._peer.tell(lambda: None if worker.is_ended else self._peer.step(event))
+
+    def end(self, command: EndWorker) -> None:
+        worker = self.by_slot.pop(command.slot, None)
+        if worker is not None:
+            worker.is_alive, worker.is_ended = False, True
+
+    def end_all(self) -> None:
+        for worker in self.by_slot.values():
+            worker.is_alive, worker.is_ended = False, True
+        self.by_slot.clear()
+
+    def die(self, worker: Worker) -> None:
+        """A crash: it costs the task an attempt, as nobody knows whose fault it is."""
+        worker.is_alive = False
+        self._world.log(self._peer.name, "worker", worker.slot, "dies")
+        event = WorkerEnded(worker.slot, Failure("WorkerDiedError", "the worker died"))
+
+        def told() -> None:
+            if self.by_slot.get(worker.slot) is worker:
+                del self.by_slot[worker.slot]
+                self._peer.step(event)
+
+        self._peer.tell(told)
+
+    # -- tasks
+
+    def do_map(self, command: GiveMap) -> None:
+        id = command.assignment.id
+        worker = self.by_slot[command.slot]
+
+        def work() -> Outcome:
+            failure = self._failure(worker, id)
+            if failure is not None:
+                return failure
+            cluster, assignment = self._peer.cluster, command.assignment
+            planner = cluster.peers[assignment.plan_peer]
+            plan = planner.disk.plans.get((id.run_id, assignment.plan_shared))
+            if plan is None:
+                return Failure("InputError", f"no plan of {id.run_id} on {planner.name}", is_final=True)
+            records = plan[assignment.plan_index]
+            model = cluster.model_of(worker.order)
+            content = model.map(records, worker.order.partitions, id.attempt)
+            return self._peer.disk.keep(id, content)
+
+        self._do(worker, id, work)
+
+    def do_reduce(self, command: GiveReduce) -> None:
+        worker = self.by_slot[command.slot]
+
+        def work() -> Outcome:
+            failure = self._failure(worker, command.id)
+            if failure is not None:
+                return failure
+            segments = []
+            for source in command.sources:
+                id = AttemptId(command.id.run_id, f"map-{source.task:05d}", source.attempt)
+                segment = self._segment(id, source.peer, command.partition)
+                if segment is None:
+                    return Failure("MissingSegmentError", f"{id.folder} is gone", False, False, id)
+                segments.append(segment)
+            return self._peer.disk.keep(command.id, reduce(segments))
+
+        self._do(worker, command.id, work)
+
+    def _segment(self, id: AttemptId, owner: str, partition: int) -> tuple[tuple[int, int], ...] | None:
+        peers = self._peer.cluster.peers
+        if peers[owner].facts.host != self._peer.facts.host:
+            return self._peer.disk.fetched.get((id, partition))
+        attempt: Attempt | None = peers[owner].disk.attempts.get(id)
+        if attempt is None:
+            return None
+        assert not isinstance(attempt.content, tuple)
+        return attempt.content.get(partition, ())
+
+    def _failure(self, worker: Worker, id: AttemptId) -> Failure | None:
+        plan, model = self._peer.cluster.plan, self._peer.cluster.model_of(worker.order)
+        if self._peer.is_disk_full:
+            return Failure("DiskError", "no space left", is_counted=False)
+        if model.kind == "wrong" and id.task == "map-00000":
+            return Failure("InputError", "it cannot be read", is_final=True)
+        if model.kind == "broken" and id.task == "map-00000":
+            return Failure("UserFunctionError", "it raised")
+        if model.kind == "flaky" and self._world.chance(plan.flakiness):
+            return Failure("UserFunctionError", "it raised now")
+        return None
+
+    def _do(self, worker: Worker, id: AttemptId, work: Callable[[], Outcome]) -> None:
+        """Work for a while; a finished attempt is on the disk before anybody is told of it."""
+        world, peer = self._world, self._peer
+        seconds = world.between(0.02, peer.cluster.plan.task_seconds)
+
+        def move() -> None:
+            if worker.is_alive:
+                self._tell(worker, WorkerMoved(worker.slot, (1, 1)))
+
+        def finish() -> None:
+            if not worker.is_alive:
+                return
+            if world.chance(peer.cluster.plan.worker_death):
+                self.die(worker)
+                return
+            outcome = work()
+            peer.cluster.at_fault_point("attempt.after_rename", peer)
+            peer.beside(world.between(0.0, 0.02), lambda: tell(outcome))
+
+        def tell(outcome: Outcome) -> None:
+            if worker.is_alive:
+                self._tell(worker, TaskEnded(worker.slot, id, outcome))
+
+        peer.beside(seconds / 2, move)
+        peer.beside(seconds, finish)
