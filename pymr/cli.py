@@ -6,30 +6,67 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from pymr import __version__
-from pymr.errors import DefinitionError, Interrupted, PymrError
-from pymr.local.interruption import INTERRUPTING_SIGNALS
+from pymr.cli_console import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    exit_status_of,
+    fail,
+    say,
+)
+from pymr.errors import DefinitionError, PymrError
+from pymr.interruption import INTERRUPTING_SIGNALS, interrupt, was_interrupted
 
 if TYPE_CHECKING:
     from pymr.embedded import RunRequest
     from pymr.jobs import MapReduceJob
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
+__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_USAGE", "commands", "main"]
+
+DEBUG_VARIABLE = "PYMR_DEBUG"
+"""In the environment: an error of pymr itself is shown with its traceback."""
 
 _FOLDER = click.Path(exists=True, file_okay=False)
 
 
+_ELSEWHERE = {
+    "pymr.cli_cluster": ("init", "cluster", "keys"),
+    "pymr.cli_queue": (
+        "submit", "delete", "jobs", "show", "wait", "pause", "resume", "retry", "history", "peers", "workers",
+    ),
+    "pymr.cli_panes": ("logs", "attach"),
+    "pymr.cli_output": ("output",),
+}  # fmt: skip
+_MODULES = {name: module for module, names in _ELSEWHERE.items() for name in names}
+
+
+class _Commands(click.Group):
+    """A group whose commands are looked for in their modules when they are called, or help lists them."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return ["run", *_MODULES, "template"]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _MODULES:
+            return super().get_command(context, name)
+        command = getattr(import_module(_MODULES[name]), name)
+        assert isinstance(command, click.Command)
+        return command
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit status: 0 success, 1 the job failed, 2 a wrong command or job definition, 130 interrupted.",
+    epilog="Exit status: 0 success, 1 it failed, 2 a wrong command, configuration or job definition (`wait`: "
+    "the time is over), 130 interrupted. "
+    'Completion in the shell: eval "$(_PYMR_COMPLETE=bash_source pymr)", or zsh_source, fish_source.',
 )
 @click.version_option(__version__, prog_name="pymr")
 def commands() -> None:
@@ -46,13 +83,31 @@ def main() -> NoReturn:
         error.show()
         status = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _fail("stopped", EXIT_INTERRUPTED)
+        fail("stopped", EXIT_INTERRUPTED)
+    except PymrError as error:
+        fail(str(error), exit_status_of(error))
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        if was_interrupted():
+            fail("stopped", EXIT_INTERRUPTED)
+        fail(_in_words(error), EXIT_FAILED)
     for number in INTERRUPTING_SIGNALS:  # what was to be done is done; only the interpreter ends
         signal.signal(number, signal.SIG_IGN)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-@commands.command()
+def _in_words(error: Exception) -> str:
+    """An error that no part of pymr expected."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return (
+        f"an error of pymr itself, please report it: {type(error).__name__}: {error} "
+        f"(with {DEBUG_VARIABLE}=1 in the environment it shows where)"
+    )
+
+
+@commands.command(short_help="Run a job on this machine.")
 @click.argument("job_toml", metavar="JOB.toml", type=click.Path(dir_okay=False))
 @click.option(
     "--projects", type=_FOLDER, help="Folder of projects. [default: found from JOB.toml, or ./projects]"
@@ -95,7 +150,7 @@ def run(
     try:
         request = _run_request(job_toml, projects, inputs, output, workers, inline, settings, config)
     except DefinitionError as error:
-        _fail(str(error), EXIT_USAGE)
+        fail(str(error), EXIT_USAGE)
     _run(request)
 
 
@@ -187,10 +242,12 @@ def _run(request: RunRequest) -> None:
         with display:
             summary = run_job(request, display)
     except KeyboardInterrupt:
-        _fail(f"{request.job.job_name}: stopped\n{_state_of_output(request)}", EXIT_INTERRUPTED)
+        fail(f"{request.job.job_name}: stopped\n{_state_of_output(request)}", EXIT_INTERRUPTED)
     except PymrError as error:
-        _fail(f"{request.job.job_name}: failed: {error}\n{_state_of_output(request)}", EXIT_FAILED)
-    _say("\n".join(summary_lines(summary)), sys.stdout)
+        if was_interrupted():  # which came in the midst of something that failed for it
+            fail(f"{request.job.job_name}: stopped\n{_state_of_output(request)}", EXIT_INTERRUPTED)
+        fail(f"{request.job.job_name}: failed: {error}\n{_state_of_output(request)}", EXIT_FAILED)
+    say("\n".join(summary_lines(summary)), sys.stdout)
 
 
 def _state_of_output(request: RunRequest) -> str:
@@ -203,13 +260,7 @@ def _take_signals() -> None:
     ignore, as a shell does with SIGINT for a job in the background, stays ignored."""
     for number in INTERRUPTING_SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    for number in INTERRUPTING_SIGNALS:
-        signal.signal(number, lambda *_: None)  # further ones change nothing while the first is followed
-    raise Interrupted
+            signal.signal(number, interrupt)
 
 
 def _mend_streams() -> None:
@@ -220,17 +271,3 @@ def _mend_streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _say(text: str, stream: TextIO) -> None:
-    """Write, if anybody still reads."""
-    try:
-        stream.write(text + "\n")
-        stream.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or the exit would try once more
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    _say(f"pymr: {message}", sys.stderr)
-    sys.exit(status)

@@ -7,9 +7,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from pymr.embedded import RunSummary
-from pymr.errors import PymrError
-from pymr.local.phases import Phase
+from pymr.run_facts import RunSummary
+from pymr.run_phases import Phase
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -20,6 +19,7 @@ _PLAIN_SECONDS = 5.0
 
 _WIDE_COLUMNS, _NARROW_COLUMNS = 100, 76
 _SEPARATOR = "│"
+_WHAT = {"map": "records", "shuffle": "segments", "reduce": "groups"}
 
 
 class PlainDisplay:
@@ -48,8 +48,8 @@ class PlainDisplay:
     def on_output(self, worker: str, lines: list[str]) -> None:
         self._line("\n".join(f"{worker} {_SEPARATOR} {line}" for line in lines))
 
-    def on_failed_attempt(self, task: str, attempt: int, attempts_max: int, error: PymrError) -> None:
-        self._line(f"{self._job_name}: {_failed_attempt(task, attempt, attempts_max, error)}")
+    def on_notice(self, text: str) -> None:
+        self._line(f"{self._job_name}: {text}")
 
     def _line(self, text: str) -> None:
         with suppress(OSError):  # nobody reads any more: no reason to fail a run
@@ -86,17 +86,17 @@ class LiveDisplay:
         told = [Text.assemble((f"{worker} {_SEPARATOR} ", "dim"), Text.from_ansi(line)) for line in lines]
         self._console().print(Text("\n").join(told))
 
-    def on_failed_attempt(self, task: str, attempt: int, attempts_max: int, error: PymrError) -> None:
+    def on_notice(self, text: str) -> None:
         from rich.text import Text
 
-        self._console().print(Text(_failed_attempt(task, attempt, attempts_max, error), "yellow"))
+        self._console().print(Text(text, "yellow"))
 
     def _console(self) -> Console:
         return self._start().console
 
     def _start(self) -> Live:
-        """The live region, from the first use on: by then the workers are forked, and rich (60 ms to import)
-        is no part of their memory. It starts no thread, as more workers may have to be forked."""
+        """The live region, from the first use on: while the cluster starts, nothing waits for the import of
+        rich (60 ms)."""
         if self._live is None:
             from rich.console import Console
             from rich.live import Live
@@ -114,15 +114,12 @@ class LiveDisplay:
         width = self._console().width
         is_narrow, is_wide = width < _NARROW_COLUMNS, width >= _WIDE_COLUMNS
         table = Table.grid(padding=(0, 2), expand=True)
-        table.add_column(width=6)
+        table.add_column(width=7)
         table.add_column(ratio=1, min_width=4)
         for _ in range(1 if is_narrow else 4):
             table.add_column(justify="right", no_wrap=True)
         for phase in self._phases.values():
-            first, second = phase.units
-            done = second if phase.ended_at is None else phase.total_units
-            share = done / phase.total_units if phase.total_units else float(phase.ended_at is not None)
-            what = "records" if phase.name == "map" else "groups"
+            first, share, what = phase.units[0], phase.share, _WHAT[phase.name]
             row: list[RenderableType] = [Text(phase.name, "bold"), ProgressBar(total=1.0, completed=share)]
             if is_narrow:
                 row.append(Text(f"{share:.0%}"))
@@ -162,6 +159,8 @@ def describe_units(phase: Phase) -> str:
     rate = f" ({first / phase.seconds:,.0f}/s)" if phase.seconds >= 0.05 and first else ""
     if phase.name == "map":
         amounts = f"{first:,} records{rate}, {megabytes(second)} of {megabytes(phase.total_units)}"
+    elif phase.name == "shuffle":
+        amounts = f"{first:,} segments{rate}, {megabytes(second)}"
     else:
         amounts = f"{first:,} groups{rate}, {second:,} of {phase.total_units:,} items"
     if phase.ended_at is not None:
@@ -174,7 +173,6 @@ def summary_lines(summary: RunSummary) -> list[str]:
     """The closing summary of a run that succeeded."""
     phases = ", ".join(f"{name} {duration(seconds)}" for name, seconds in summary.phase_seconds.items())
     size = sum(part.length for part in summary.parts)
-    total = duration(sum(summary.phase_seconds.values()))
     rows = [
         ("records in", f"{summary.records:,} ({megabytes(summary.bytes)} in {_files(summary.files)})"),
         ("items shuffled", f"{summary.values:,}"),
@@ -188,7 +186,10 @@ def summary_lines(summary: RunSummary) -> list[str]:
     rows += [("counter", f"{name} = {number:,}") for name, number in summary.counters.items()]
     rows += [("note", note) for note in summary.notes]
     rows.append(("output", summary.output_dir))
-    return [f"{summary.job_name}: success in {total}", *(f"  {name:<15} {text}" for name, text in rows)]
+    return [
+        f"{summary.job_name}: success in {duration(summary.seconds)}",
+        *(f"  {name:<15} {text}" for name, text in rows),
+    ]
 
 
 def megabytes(count: int) -> str:
@@ -212,7 +213,3 @@ def duration(seconds: float) -> str:
 
 def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count:,} files"
-
-
-def _failed_attempt(task: str, attempt: int, attempts_max: int, error: PymrError) -> str:
-    return f"attempt {attempt} of {attempts_max} of {task} failed, trying again: {error}"

@@ -40,7 +40,7 @@ class MapFacts:
     bytes: int
     values: int
     stored_bytes: int
-    counters: dict[str, float]
+    counters: dict[str, int | float]
     bad_records: int
 
 
@@ -53,7 +53,7 @@ class ReduceFacts:
     values: int
     items: int
     stored_bytes: int
-    counters: dict[str, float]
+    counters: dict[str, int | float]
 
 
 class MapIndex:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 
 from pymr import __version__
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.leadership import Leader
 from pymr.control.records import Event, JobRecord, RunRecord
+from pymr.engine.inputs import BAD_RECORDS_NAME
 from pymr.errors import PymrError
 from pymr.peer import views
 from pymr.peer.job_table import JobTableCopy
@@ -244,9 +246,19 @@ class Answers:
                 run_id, listed = list_output(Places(peer.data_dir), request.job_name)
                 run_ids.add(run_id)
                 parts += [OutputPart(peer.name, part.name, part.items, part.length) for part in listed]
+                parts += _bad_records(peer, request.job_name)
             found = run_ids - {""}
             if len(found) > 1:
                 raise PymrError("the output is being replaced at this moment; ask again")
             return OutputView(id=request.id, run_id=found.pop() if found else "", parts=tuple(parts))
 
         self._disk.do(work, respond, lambda error: respond(refused(request, error)))
+
+
+def _bad_records(peer: PeerConfig, job_name: str) -> list[OutputPart]:
+    """The list of bad records beside the parts of an output, where there is one."""
+    try:
+        length = os.path.getsize(os.path.join(Places(peer.data_dir).output(job_name), BAD_RECORDS_NAME))
+    except FileNotFoundError:
+        return []
+    return [OutputPart(peer.name, BAD_RECORDS_NAME, 0, length)]

@@ -15,6 +15,7 @@ from itertools import accumulate
 from typing import TypeVar
 
 import msgpack
+import orjson
 
 from pymr.engine.blocks import Run
 from pymr.engine.durable import make_folders, replace_file, sync_file, sync_folder, write_file
@@ -39,9 +40,10 @@ from pymr.errors import (
 )
 from pymr.faults import fault_point
 from pymr.peer.places import HIDDEN_PREFIX, attempt_of, checked_folder
-from pymr.protocol import AttemptId, MapOutcome, ReduceOutcome
+from pymr.protocol import AttemptId, MapOutcome, ReduceOutcome, cut_text
 
 FACTS_SUFFIX = ".facts"
+_BAD_RECORD_CHARACTERS_MAX = 4_000
 
 RunFacts = tuple[int, int, int]
 """Of a run in a fetched segment: its length in bytes, its keys, its values."""
@@ -124,7 +126,21 @@ def do_reduce(
 
 def map_outcome(attempt_dir: str) -> MapOutcome:
     """What a finished map attempt is reported with. Raises as `read_index`."""
-    return MapOutcome(**asdict(read_index(attempt_dir).facts))
+    facts = read_index(attempt_dir).facts
+    return MapOutcome(**asdict(facts), bad_record=_first_bad_record(attempt_dir) if facts.bad_records else "")
+
+
+def _first_bad_record(attempt_dir: str) -> str:
+    """What the list of bad records begins with, in words; "" where it cannot be read."""
+    try:
+        with open(os.path.join(attempt_dir, BAD_RECORDS_FILE), "rb") as file:
+            first = orjson.loads(file.readline())
+        return cut_text(
+            f"{first['error']}\n  at {first['file']}, byte {first['offset']:,}: {first['line']!r}",
+            _BAD_RECORD_CHARACTERS_MAX,
+        )
+    except (OSError, ValueError, KeyError):
+        return ""
 
 
 def reduce_outcome(attempt_dir: str) -> ReduceOutcome:

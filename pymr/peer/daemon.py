@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
 import sys
+from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
@@ -18,6 +20,7 @@ from pymr.peer.nursery import Nursery
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+_PR_SET_PDEATHSIG = 1
 
 _log = logging.getLogger("pymr")
 
@@ -39,26 +42,30 @@ _log = logging.getLogger("pymr")
     default="info",
     show_default=True,
 )
-def command(config: str, name: str, log_level: str) -> None:
+@click.option("--until-stdin-closes", is_flag=True, hidden=True)
+def command(config: str, name: str, log_level: str, until_stdin_closes: bool) -> None:
     """Run one peer of a cluster in the foreground, until SIGTERM or SIGINT.
 
     The first signal lets its tasks end, the second ends it at once. Start it in any order with the others,
     and under a supervisor such as systemd (docs/pymr-peer@.service). The log goes to stderr.
     """
     set_up_log(log_level)
+    if until_stdin_closes:
+        die_with_parent()
     try:
         cluster = load_config(config)
         me = peer_named(cluster, name)
-        run_peer(cluster, me)
+        run_peer(cluster, me, until_stdin_closes=until_stdin_closes)
     except DefinitionError as error:
         _fail(str(error), EXIT_USAGE)
     except PymrError as error:
         _fail(str(error), EXIT_FAILED)
 
 
-def run_peer(config: ClusterConfig, me: PeerConfig) -> None:
-    """Be that peer, until a signal or a console ends it."""
+def run_peer(config: ClusterConfig, me: PeerConfig, *, until_stdin_closes: bool = False) -> None:
+    """Be that peer, until a signal or a console ends it, or whoever holds the other end of stdin."""
     os.makedirs(me.data_dir, exist_ok=True)
+    _import_what_workers_need()
     nursery = Nursery.start()  # before there is any thread in this process
     from pymr.keys import load_security
     from pymr.peer.loop import Loop
@@ -89,6 +96,11 @@ def run_peer(config: ClusterConfig, me: PeerConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT}
+    )  # as it may have been inherited
+    if until_stdin_closes:
+        loop.watch(0, lambda: None if os.read(0, 1) else loop.stop())
     try:
         peer.begin()
         loop.run()
@@ -96,6 +108,18 @@ def run_peer(config: ClusterConfig, me: PeerConfig) -> None:
         peer.close()
         loop.close()
         _log.info("%s has ended", me.name)
+
+
+def _import_what_workers_need() -> None:
+    """Before the nursery is forked, which then need not do the same: most of it is the daemon's as well."""
+    import_module("pymr.peer.nursery_process")
+    import_module("pymr.peer.attempts")
+
+
+def die_with_parent() -> None:
+    """Be killed when the process that started this one ends, however it does (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def peer_named(config: ClusterConfig, name: str) -> PeerConfig:

@@ -1,4 +1,4 @@
-"""The job table as this peer has it: read from Redis as it changes, kept on the disk for a Redis that forgets."""
+"""The job table as this peer has it: it follows Redis, and is kept on the disk for a Redis that forgets."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from pymr.control.messages import (
 )
 from pymr.control.records import JobChanges, Write
 from pymr.errors import StaleEpochError
-from pymr.peer.store import Store, StoreForgot
+from pymr.peer.store import Store, StoreForgot, StoreUnavailable
 from pymr.peer.threads import StoreThread
 from pymr.protocol import Orders
 
@@ -170,6 +170,9 @@ class Leading:
             return
         if isinstance(error, StaleEpochError | StoreForgot):
             self.end(0.0, str(error))
+            return
+        if isinstance(error, StoreUnavailable):
+            self.end(0.0, str(error))  # the lease has gone as well
             return
         _log.error("a write of the leader failed, so another peer is to lead: %s", error, exc_info=error)
         self.end(2.0, f"a write failed: {error}")

@@ -1,4 +1,4 @@
-"""Links: the ways from this peer to the others, connected when first needed, renewed when nothing comes back."""
+"""Links: the ways from this peer to the others, renewed where nothing comes back."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ class PackageParts:
         self._parts: dict[str, dict[int, bytes]] = {}
 
     def add(self, request: PutPackage) -> bytes | None:
-        """Keep a piece; returns the whole package with its last one. Raises PymrError for what cannot be one."""
+        """Keep a piece; gives the whole package with the last one. Raises PymrError for what is no piece."""
         pieces_max = -(-PACKAGE_BYTES_MAX // PACKAGE_CHUNK_BYTES)
         if not 0 <= request.index < request.count <= pieces_max or len(request.data) > PACKAGE_CHUNK_BYTES:
             raise PymrError(
-                f"piece {request.index} of {request.count} of a package cannot be: at most {pieces_max} pieces of "
-                f"{PACKAGE_CHUNK_BYTES:,} bytes"
+                f"piece {request.index} of {request.count} of a package cannot be: at most {pieces_max} "
+                f"pieces of {PACKAGE_CHUNK_BYTES:,} bytes"
             )
         parts = self._parts.setdefault(request.content_hash, {})
         parts[request.index] = request.data

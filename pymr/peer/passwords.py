@@ -10,7 +10,7 @@ from pymr.errors import ConfigError, Problem
 
 
 def redis_password(config: ClusterConfig) -> str | None:
-    """What `redis.password_file` holds; None without one. Raises ConfigError where others could read it too."""
+    """What `redis.password_file` holds; None without one. Raises ConfigError where others could read it."""
     path = config.redis.password_file
     if path is None:
         return None

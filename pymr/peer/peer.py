@@ -7,6 +7,8 @@ import os
 import time
 from pathlib import Path
 
+import msgspec
+
 from pymr import __version__
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.duties import (
@@ -61,7 +63,7 @@ from pymr.protocol import (
     Report,
     Wake,
 )
-from pymr.requests import Request
+from pymr.requests import ClusterView, Reply, Request
 
 MEASURE_SECONDS = 1.0
 """Between two measurements of the machine."""
@@ -298,9 +300,15 @@ class Peer:
 
         leader = self._follower.leader
         if self._leading is None and leader not in ("", self._me.name) and Relays.is_for_leader(request):
-            self._relays.ask(leader, request, respond, answer_here)
+            self._relays.ask(leader, request, lambda reply: respond(self._as_own(reply, sender)), answer_here)
         else:
             answer_here()
+
+    def _as_own(self, reply: Reply, sender: Sender) -> Reply:
+        """The leader's answer: it has been asked by this peer, and not by the console."""
+        if not isinstance(reply, ClusterView):
+            return reply
+        return msgspec.structs.replace(reply, peer=self._me.name, role=sender.role)
 
     def _answer_relay(self, sender: Sender, relay: Relay) -> None:
         request = Relays.request_of(relay)
@@ -365,7 +373,7 @@ class Peer:
                 self._execution.carry_out(command)
 
     def _remember(self, incarnation: str, epoch: int) -> None:
-        """Nothing may be done under an epoch that could be forgotten: a peer that cannot write it down ends."""
+        """Nothing is done under an epoch that could be forgotten: a peer that cannot write it down ends."""
         try:
             self._state.remember(incarnation, epoch)
         except OSError as error:
@@ -410,6 +418,7 @@ class Peer:
     def _tick(self) -> None:
         now = time.monotonic()
         self._workers.tick(now)
+        self._endpoint.look_for_strangers(now)
         self._step(PeerTick(self._figures))
         if self._leading is not None:
             self._leading.tick()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,11 @@ from pymr.requests import READING, Refused, Request, Role
 STRIKES_MAX = 3
 """Bad frames after which nothing is read of a sender any more, until it connects anew."""
 
+DENIALS_SECONDS = 60.0
+"""What is denied to somebody again and again is logged this often at most."""
+
 _IDENTITIES_MAX = 10_000  # senders of bad frames that are remembered; beyond, the oldest are forgotten
+_ASKS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Request))
 _VIEWER_ASKS = frozenset(str(kind.__struct_config__.tag) for kind in READING)
 _log = logging.getLogger("pymr")
 
@@ -50,6 +55,7 @@ class Reception:
         self._has_keys = security.has_keys
         self._allowed = AllowList(security)
         self._strikes: OrderedDict[bytes, int] = OrderedDict()
+        self._silent_until: dict[tuple[str, str], float] = {}  # as many as there are keys and requests
 
     def judge(
         self, identity: bytes, user: str, parts: Sequence[bytes]
@@ -80,8 +86,12 @@ class Reception:
                 self.denied += 1
                 self._strike(sender.identity, user, impostor)
                 return None
-            denial = self._denial(sender, frame)
-            return self._deny(sender, frame, denial) if denial else decode_request(frame)
+            if denial := self._denial(sender, decode_heading(frame).ask):
+                return self._deny(sender, frame, denial)
+            request = decode_request(frame)
+            if denial := self._denial(sender, str(request.__struct_config__.tag)):
+                return self._deny(sender, frame, denial)
+            return request
         except BadFrame as error:
             self._strike(sender.identity, user, error.reason)
             if not is_of_console(frame):
@@ -89,20 +99,30 @@ class Reception:
             code = "version" if error.code == "version" else "invalid"
             return Refused(id=decode_heading(frame).id, code=code, reason=error.reason)
 
-    def _denial(self, sender: Sender, frame: bytes) -> str:
-        """Why a request is refused to its sender, judged before the rest of it is read; "" if it is not."""
+    def _denial(self, sender: Sender, ask: str) -> str:
+        """Why a request is refused to its sender, judged before the rest of it is read; "" if it is not.
+
+        ask: what it asks; "" where that cannot be told, as of what is no request at all.
+        """
         if self._is_revoked(sender):
             return f"the key of {sender.name} is no longer admitted as {sender.role}"
-        ask = decode_heading(frame).ask
-        if sender.role == "viewer" and ask not in _VIEWER_ASKS:
+        if sender.role == "viewer" and ask and ask not in _VIEWER_ASKS:
             return f"{sender.name} may look, and change nothing: `{ask}` needs the key of an operator"
         return ""
 
     def _deny(self, sender: Sender, frame: bytes, reason: str) -> Refused:
         heading = decode_heading(frame)
         self.denied += 1
-        _log.warning("denied to %s %s: %.64s: %s", sender.role, sender.name, heading.ask, reason)
+        self._tell(sender, heading.ask, reason)
         return Refused(id=heading.id, code="denied", reason=reason)
+
+    def _tell(self, sender: Sender, ask: str, reason: str) -> None:
+        """Log a denial, the same one not too often."""
+        now = time.monotonic()
+        denial = sender.name, ask if ask in _ASKS else ""
+        if now >= self._silent_until.get(denial, now):
+            self._silent_until[denial] = now + DENIALS_SECONDS
+            _log.warning("denied to %s %s: %.64s: %s", sender.role, sender.name, ask, reason)
 
     def _impostor(self, sender: Sender, message: PeerMessage) -> str:
         """Why a message of peers is not believed: not a peer's key, or another peer's name; "" if it is."""

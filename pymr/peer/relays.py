@@ -1,4 +1,4 @@
-"""Relays: questions that only the leader can answer well, passed on to it by the peer that a console asked."""
+"""Relays: questions that only the leader can answer well, passed on to it by the peer that was asked."""
 
 from __future__ import annotations
 

@@ -38,6 +38,9 @@ MESSAGES_PER_TURN = 200
 HANDSHAKE_SECONDS = 5
 """A connection that has not said who it is after this long is closed."""
 
+STRANGERS_SECONDS = 600.0
+"""Connections that failed in their handshake are told of this often at most, with their number."""
+
 RENEW_SECONDS = 6.0
 """A link that could send nothing for this long connects anew. More than a handshake may take."""
 
@@ -64,6 +67,8 @@ _ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 _ZAP_DOMAIN = b"pymr"
 _STOP = b"stop"
 _HANDSHAKE_FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+# Whom the gatekeeper is not asked about: of these nobody else tells.
+_STRANGERS = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _log = logging.getLogger("pymr")
 
 
@@ -133,7 +138,8 @@ class Endpoint:
     """Where a peer hears other peers and consoles; for `Loop.watch_socket`.
 
     port: 0 for a free one. on_message: called with what is valid and allowed; what is not is counted, and
-    refused where a console waits for an answer. unsent: answers that nobody took.
+    refused where a console waits for an answer. unsent: answers that nobody took. strangers: connections that
+    did not come through their handshake, such as those without a key where there are keys.
     Raises ConfigError where it cannot listen.
     """
 
@@ -148,14 +154,18 @@ class Endpoint:
         self._reception = Reception(security)
         self._on_message = on_message
         self.unsent = 0
+        self.strangers = 0
+        self._strangers_told = 0
+        self._tell_at = -math.inf
         address = bind_address(host, has_keys=security.has_keys)
         self._socket = context.socket(zmq.ROUTER)
         _set_options(self._socket, _ROUTER_OPTIONS, ipv6=":" in address)
         secure_server(self._socket, security)
+        self._notices = _notices_of(context, self._socket, _STRANGERS)
         try:
             self._socket.bind(tcp_endpoint(address, port))
         except zmq.ZMQError as error:
-            self._socket.close(linger=0)
+            self.close()
             reason = f"{address} cannot be listened on: {error.strerror}; give another port, or stop its user"
             raise ConfigError("peers", (Problem("control_port", port, reason),)) from error
         self.port = int(str(self._socket.getsockopt_string(zmq.LAST_ENDPOINT)).rpartition(":")[2])
@@ -198,7 +208,23 @@ class Endpoint:
             return False
         return True
 
+    def look_for_strangers(self, now: float) -> None:
+        """Count connections that failed before they were anybody's, and tell of them now and then."""
+        while self._notices.poll(0):
+            self._notices.recv_multipart()
+            self.strangers += 1
+        if self.strangers > self._strangers_told and now >= self._tell_at:
+            count = self.strangers - self._strangers_told
+            self._strangers_told, self._tell_at = self.strangers, now + STRANGERS_SECONDS
+            _log.warning(
+                "connections given up in their handshake: %d; whoever it was is no pymr, shows no key, left "
+                "at once, or was silent for %d s",
+                count, HANDSHAKE_SECONDS,
+            )  # fmt: skip
+
     def close(self) -> None:
+        self._socket.disable_monitor()
+        self._notices.close(linger=0)
         self._socket.close(linger=1_000)
 
     def _receive(self, identity: bytes, parts: Sequence[zmq.Frame]) -> None:
@@ -358,11 +384,7 @@ class _ConsoleDealer(_Dealer):
         self.problem = ""
 
     def _before_connecting(self, socket: Socket) -> None:
-        endpoint = f"inproc://notices-{os.urandom(8).hex()}"
-        socket.monitor(endpoint, _HANDSHAKE_FAILURES)
-        self.notices = self._context.socket(zmq.PAIR)
-        self.notices.setsockopt(zmq.RCVHWM, 0)  # or a full one would hold up ZeroMQ itself
-        self.notices.connect(endpoint)
+        self.notices = _notices_of(self._context, socket, _HANDSHAKE_FAILURES)
 
     def _why_turned_away(self) -> str:
         if not self._security.has_keys:
@@ -385,6 +407,16 @@ def _wait(
         seconds = min(seconds, _LOOK_UP_SECONDS)
     ready = {socket for socket, _ in poller.poll(math.ceil(seconds * 1_000))}
     return [dealer for dealer in dealers if dealer.socket in ready or dealer.notices in ready]
+
+
+def _notices_of(context: Context, socket: Socket, events: int) -> Socket:
+    """Where a socket tells what becomes of its connections."""
+    endpoint = f"inproc://notices-{os.urandom(8).hex()}"
+    socket.monitor(endpoint, events)
+    notices = context.socket(zmq.PAIR)
+    notices.setsockopt(zmq.RCVHWM, 0)  # or a full one would hold up ZeroMQ itself
+    notices.connect(endpoint)
+    return notices
 
 
 def _set_options(socket: Socket, options: Mapping[zmq.SocketOption, int], *, ipv6: bool) -> None:

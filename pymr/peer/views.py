@@ -48,7 +48,12 @@ def job_row(job: JobRecord, leader: Leader | None = None) -> JobRow:
 def run_row(record: RunRecord) -> RunRow:
     """A run as the history has it."""
     names = (name for name in RunRow.__struct_fields__ if name in RunRecord.__struct_fields__)
-    return RunRow(**{name: getattr(record, name) for name in names})
+    plan = record.plan
+    return RunRow(
+        **{name: getattr(record, name) for name in names},
+        map_tasks=sum(host.tasks for host in plan.hosts) if plan else 0,
+        reduce_tasks=plan.partitions if plan else 0,
+    )
 
 
 def failed_attempts(run: Run) -> tuple[FailedAttempt, ...]:

@@ -209,7 +209,7 @@ class Wishes:
         )
 
     def _put_packages_back(self, store: Store, jobs: Iterable[JobRecord]) -> None:
-        """The projects of the jobs, as this peer has unpacked them; one it never had is told of in the log."""
+        """The projects of the jobs, as this peer has unpacked them; the log tells of one it never had."""
         for job in jobs:
             project = str(job.fields.get("project_name"))
             if store.has_package(job.project_hash):

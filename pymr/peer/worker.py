@@ -282,15 +282,15 @@ def _tasks_of_pymr() -> TaskFunctions:
 
 
 def _failure_of(error: BaseException, heading: str) -> Failure:
-    """The error in a form that travels; its whole traceback goes to the pane."""
-    with contextlib.suppress(Exception):  # the user's streams, and the str() of the user's errors
-        print(f"{heading}:", file=sys.stderr)
-        traceback.print_exception(error)
+    """The error in a form that travels, and in the pane: with the user's own part of the traceback."""
     kind, text = _kind_and_text(error)
+    text = cut_text(_utf8(text))
+    with contextlib.suppress(Exception):  # the user's streams
+        print(f"{heading}:\n{text}", file=sys.stderr)
     missing = getattr(error, "missing", None)
     return Failure(
         kind.__name__,
-        cut_text(_utf8(text)),
+        text,
         is_final=not issubclass(kind, RetryableError),
         is_counted=getattr(error, "is_counted", True) is not False,
         missing=missing if isinstance(missing, AttemptId) else None,

@@ -123,12 +123,14 @@ def measure(place: Place, case: Case, workers: int = 2) -> Measured:
 
 
 def _workers_of(pid: int) -> list[int]:
-    """The children of a run but the first, which is the guard that ends the others if the run is killed."""
+    """The children of the nursery of a run's peer."""
     try:
-        children = psutil.Process(pid).children()
-        return [child.pid for child in sorted(children, key=lambda child: child.create_time())[1:]]
+        for process in psutil.Process(pid).children(recursive=True):
+            if process.name() == "pymr-nursery":
+                return [child.pid for child in process.children()]
     except psutil.NoSuchProcess:
-        return []
+        pass
+    return []
 
 
 def _peak_bytes(pid: int) -> int:

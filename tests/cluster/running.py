@@ -216,16 +216,21 @@ class Place:
 
     def left_processes(self) -> list[str]:
         """Living processes that runs of this place have started, with all their descendants."""
-        return [f"{process.pid} {process.name()} {process.status()}" for process in processes_of(self.marker)]
+        return [f"{process.pid} {name}" for process, name in named_processes_of(self.marker)]
 
 
 def processes_of(marker: str) -> list[psutil.Process]:
     """Living processes whose environment has the marker of a place."""
+    return [process for process, _ in named_processes_of(marker)]
+
+
+def named_processes_of(marker: str) -> list[tuple[psutil.Process, str]]:
+    """The same, each with its name."""
     found = []
     for process in psutil.process_iter():
         try:
             if process.environ().get(MARKER) == marker and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                found.append((process, process.name()))
         except (psutil.Error, OSError):  # ended meanwhile, or a thread of the system
             continue
     return found
@@ -271,9 +276,11 @@ def interrupt(process: subprocess.Popen[Any], number: int = signal.SIGINT) -> No
 
 
 def frames_of_pymr(text: str) -> list[str]:
-    """Lines of tracebacks in a text that show code of pymr or of what starts it."""
+    """Lines of tracebacks in a text that show code of pymr or of what starts it. The stack that Python dumps
+    when C code crashes has other ones, without a comma behind the number of the line."""
     own = (f'File "{PACKAGE}', f'File "{PYMR}')
-    return [line for line in text.splitlines() if any(start in line for start in own)]
+    lines = [line for line in text.splitlines() if any(start in line for start in own)]
+    return [line for line in lines if re.search(r", line \d+, in ", line)]
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

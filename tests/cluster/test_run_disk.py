@@ -153,10 +153,11 @@ def test_output_on_a_file_system_of_its_own_is_written_or_refused_clearly(place:
         finished.says("pymr: job: failed: ", str(disk))
 
 
-@pytest.mark.parametrize("mode", [("--workers", "1"), ("--inline",)], ids=["workers", "inline"])
-def test_flipped_bit_in_a_block_is_an_error_that_names_file_and_byte(
-    place: Place, mode: tuple[str, ...]
-) -> None:
+MAP_OUTPUTS = {"workers": "runs/*/map-00000-*/runs", "inline": "map-00000/runs"}
+"""Where the first map task's output lies below the scratch folder."""
+
+
+def flipping(place: Place, where: str) -> None:
     """The second map task damages what the first has written."""
     place.feed("a b c", name="1.txt")
     place.feed("flip", name="2.txt")
@@ -166,7 +167,7 @@ def test_flipped_bit_in_a_block_is_an_error_that_names_file_and_byte(
 
         def words(line, auxiliary_data):
             if line == "flip":
-                for path in glob.glob({str(place.output.parent)!r} + "/.pymr-run-*/map-*/runs"):
+                for path in glob.glob({str(place.output.parent)!r} + "/.pymr-run-*/{where}"):
                     with open(path, "r+b") as file:
                         file.seek(-2, os.SEEK_END)
                         byte = file.read(1)[0]
@@ -174,16 +175,28 @@ def test_flipped_bit_in_a_block_is_an_error_that_names_file_and_byte(
                         file.write(bytes([byte ^ 4]))
             return [(word, 1) for word in line.split()]
     """)
+
+
+def test_flipped_bit_in_a_block_is_an_error_that_names_file_and_byte(place: Place) -> None:
+    flipping(place, MAP_OUTPUTS["inline"])
     place.fail(
-        *mode,
+        "--inline",
         *set_options(engine__split_bytes=5, partitions=1),
         says=["the block at byte", "map-00000", "checksum"],
         earlier_output=True,
     )
 
 
-@pytest.mark.parametrize("cut", [0, 10, 40])
-def test_block_that_is_cut_short_is_an_error_that_names_file_and_byte(place: Place, cut: int) -> None:
+def test_flipped_bit_in_a_block_is_mended_by_mapping_again(place: Place) -> None:
+    flipping(place, MAP_OUTPUTS["workers"])
+    finished = place.succeed("--workers", "1", *set_options(engine__split_bytes=5, partitions=1))
+
+    assert place.counts() == {"a": 1, "b": 1, "c": 1, "flip": 1}
+    assert "the output of map-00000 is lost: doing it again" in finished.out
+
+
+def cutting(place: Place, cut: int, where: str) -> None:
+    """The second map task cuts short what the first has written."""
     place.feed("a b c d e f g h i j k", name="1.txt")
     place.feed("cut", name="2.txt")
     place.functions(f"""
@@ -192,13 +205,26 @@ def test_block_that_is_cut_short_is_an_error_that_names_file_and_byte(place: Pla
 
         def words(line, auxiliary_data):
             if line == "cut":
-                for path in glob.glob({str(place.output.parent)!r} + "/.pymr-run-*/map-*/runs"):
+                for path in glob.glob({str(place.output.parent)!r} + "/.pymr-run-*/{where}"):
                     os.truncate(path, {cut} and os.path.getsize(path) - {cut})
             return [(word, 1) for word in line.split()]
     """)
 
+
+@pytest.mark.parametrize("cut", [0, 10, 40])
+def test_block_that_is_cut_short_is_an_error_that_names_file_and_byte(place: Place, cut: int) -> None:
+    cutting(place, cut, MAP_OUTPUTS["inline"])
     place.fail(
-        *("--workers", "1"),
+        "--inline",
         *set_options(engine__split_bytes=23, partitions=1),
         says=["the block at byte", "map-00000"],
     )
+
+
+@pytest.mark.parametrize("cut", [0, 10, 40])
+def test_block_that_is_cut_short_is_mended_by_mapping_again(place: Place, cut: int) -> None:
+    cutting(place, cut, MAP_OUTPUTS["workers"])
+    finished = place.succeed("--workers", "1", *set_options(engine__split_bytes=23, partitions=1))
+
+    assert place.counts() == dict.fromkeys([*"abcdefghijk", "cut"], 1)
+    assert "the output of map-00000 is lost: doing it again" in finished.out

@@ -97,7 +97,7 @@ def test_prints_of_workers_scroll_above_the_live_display(place: Place) -> None:
         status = terminal.finish()
 
     assert status == 0
-    assert [f"worker/0 │ seen [bold] line {number}" in terminal.shown for number in range(50)] == [True] * 50
+    assert [f"local/0 │ seen [bold] line {number}" in terminal.shown for number in range(50)] == [True] * 50
 
 
 def test_terminal_without_abilities_gets_no_control_sequences(place: Place) -> None:
@@ -149,12 +149,12 @@ def test_prints_appear_under_the_name_of_their_worker(place: Place) -> None:
 
     shown = [line for line in finished.out.splitlines() if "│" in line]
     assert shown == [
-        "worker/0 │ while loading",
-        "worker/0 │ mapping a",
-        "worker/0 │ to stderr a",
-        "worker/0 │ mapping b",
-        "worker/0 │ to stderr b",
-        *sorted(["worker/0 │ reducing a", "worker/0 │ reducing b"], key=shown.index),
+        "local/0 │ while loading",
+        "local/0 │ mapping a",
+        "local/0 │ to stderr a",
+        "local/0 │ mapping b",
+        "local/0 │ to stderr b",
+        *sorted(["local/0 │ reducing a", "local/0 │ reducing b"], key=shown.index),
     ]
 
 
@@ -170,7 +170,7 @@ def test_print_without_a_line_end_appears_at_the_end_of_the_task(place: Place, s
     """)
     finished = place.succeed("--workers", "1")
 
-    assert "worker/0 │ dots...\n" in finished.out
+    assert "local/0 │ dots...\n" in finished.out
 
 
 PRINTS = {
@@ -201,7 +201,7 @@ def test_last_print_of_a_worker_appears_however_it_ends(place: Place, statement:
     finished = place.run("--workers", "1", "--set", "max_attempts=1")
 
     assert (finished.status == 0) == (after == "pass")
-    assert "worker/0 │ dots...\n" in finished.out
+    assert "local/0 │ dots...\n" in finished.out
 
 
 def test_print_appears_at_once_while_the_function_goes_on(place: Place) -> None:
@@ -270,7 +270,7 @@ def test_megabytes_of_prints_do_not_slow_a_terminal_down_much(place: Place) -> N
         took_s = time.monotonic() - began
 
     assert status == 0
-    assert "worker/0 │ 19999 x" in terminal.shown
+    assert "local/0 │ 19999 x" in terminal.shown
     assert took_s < 10.0
 
 

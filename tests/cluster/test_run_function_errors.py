@@ -337,25 +337,14 @@ def test_sys_exit_in_a_reduce_function_is_an_error_that_names_the_key(place: Pla
     place.fail_everywhere(says=["sys.exit", "the key 'b'"])
 
 
-def test_reading_from_stdin_in_a_function_is_an_error_and_no_wait(place: Place) -> None:
+def test_reading_from_stdin_inline_without_any_is_an_error_and_no_wait(place: Place) -> None:
     place.feed("a")
     place.functions("""
         def words(line, auxiliary_data):
             return [(input("Which key? "), 1)]
     """)
 
-    place.fail("--workers", "2", says=["EOFError", "byte 0: 'a'"])
-
-
-def test_breakpoint_in_a_worker_says_to_run_inline(place: Place) -> None:
-    place.feed("a")
-    place.functions("""
-        def words(line, auxiliary_data):
-            breakpoint()
-            return [(line, 1)]
-    """)
-
-    place.fail("--workers", "2", says=["--inline", "byte 0: 'a'"])
+    place.fail("--inline", says=["EOFError", "byte 0: 'a'"])
 
 
 def test_project_that_does_not_exist_is_named_with_those_that_do(place: Place) -> None:

@@ -46,7 +46,7 @@ def test_ctrl_c_on_a_terminal_ends_the_run(
         terminal.interrupt()
         status = terminal.finish(ENDS_WITHIN_S)
 
-    assert status == INTERRUPTED
+    assert status == INTERRUPTED, terminal.shown
     assert "pymr: job: stopped" in terminal.shown
     assert "Traceback" not in terminal.shown
     assert wait_until(lambda: not place.left_processes(), ENDS_WITHIN_S)
@@ -102,7 +102,7 @@ def test_ctrl_c_again_and_again_is_harmless(place: Place) -> None:
                 terminal.process.send_signal(number)
         status = terminal.finish(ENDS_WITHIN_S)
 
-    assert status == INTERRUPTED
+    assert status == INTERRUPTED, terminal.shown
     assert terminal.shown.count("pymr: job: stopped") == 1
     assert "Traceback" not in terminal.shown
     assert place.left_files() == []

@@ -5,8 +5,34 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from pymr.errors import Interrupted
 
 INTERRUPTING_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+
+_received: list[int] = []
+
+
+def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    """The handler of these signals: the first raises Interrupted, further ones change nothing."""
+    _received.append(number)
+    for one in INTERRUPTING_SIGNALS:
+        signal.signal(one, lambda *_: None)
+    raise Interrupted
+
+
+def was_interrupted() -> bool:
+    """Whether `interrupt` was called."""
+    return bool(_received)
+
+
+def check_interruption() -> None:
+    """Raise Interrupted once more after an interruption: the first was lost if it came while a library of C
+    called back, or an object was being freed."""
+    if _received:
+        raise Interrupted
 
 
 @contextmanager

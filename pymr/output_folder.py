@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any
 
 from pymr.engine.durable import sync_folder
 from pymr.engine.inputs import BAD_RECORDS_NAME
 from pymr.engine.outputs import Part
-from pymr.engine.tasks import ReduceOutput
 from pymr.errors import OutputError, disk_error
 from pymr.publishing import (
     complete,
@@ -25,6 +21,7 @@ from pymr.publishing import (
     refuse_foreign_files,
     swap,
 )
+from pymr.scratch_folder import ScratchFolder
 
 _SCRATCH_PREFIX = ".pymr-run-"
 _PREVIOUS_SUFFIX = "-previous"
@@ -41,7 +38,7 @@ class OutputFolder:
     def __init__(self, path: str) -> None:
         self.path = os.path.realpath(path)  # what a link leads to is replaced, not the link
         self._parent = os.path.dirname(self.path)
-        self._lock: int | None = None
+        self._at_the_end = ExitStack()
         self._made_parent = False
         self.scratch = ""
         self.is_published = False
@@ -53,8 +50,8 @@ class OutputFolder:
         try:
             self._made_parent = not os.path.isdir(self._parent)
             os.makedirs(self._parent, exist_ok=True)
-            self._clear_abandoned()
-            self._make_scratch()
+            scratch = ScratchFolder(self._parent, _SCRATCH_PREFIX, passed_over=_is_previous)
+            self.scratch = self._at_the_end.enter_context(scratch).path
         except OSError as error:
             raise disk_error("preparing", self._parent, error) from error
         return self
@@ -62,16 +59,14 @@ class OutputFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self.scratch, ignore_errors=True)
-        if self._lock is not None:
-            os.close(self._lock)
+        self._at_the_end.close()
         if self._made_parent and not self.is_published:
             with suppress(OSError):  # it is not empty: somebody else uses it by now
                 os.rmdir(self._parent)
 
     def publish(
         self,
-        outputs: Iterable[ReduceOutput],
+        outputs: Iterable[tuple[str, Sequence[Part]]],
         bad_records_paths: Sequence[str],
         manifest: dict[str, Any],
         *,
@@ -79,15 +74,15 @@ class OutputFolder:
     ) -> list[Part]:
         """Make the parts of `outputs` the output. add: keep the parts that are there, number new ones on.
 
-        Either all of it becomes visible or nothing does. Returns all parts in the folder.
+        outputs: folders, and the parts in them. Either all of it becomes visible or nothing does.
+        Returns all parts in the folder.
         """
         staged = os.path.join(self.scratch, "output")
         try:
             os.mkdir(staged)
             with locked(self._parent):  # two runs that add at the same time must not drop each other's parts
                 parts = keep_parts(self.path, staged) if add else []
-                new = ((output.directory, output.parts) for output in outputs)
-                for source, part in number_parts(new, list(parts)):
+                for source, part in number_parts(outputs, list(parts)):
                     os.rename(source, os.path.join(staged, part.name))
                     parts.append(part)
                 kept = [os.path.join(self.path, BAD_RECORDS_NAME)] * add
@@ -100,20 +95,6 @@ class OutputFolder:
             raise disk_error("publishing", self.path, error) from error
         return parts
 
-    def _make_scratch(self) -> None:
-        """Make the scratch folder and lock it; again if another run took it for abandoned in between."""
-        while True:
-            self.scratch = tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=self._parent)
-            try:
-                lock = os.open(self.scratch, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if os.path.exists(self.scratch):
-                self._lock = lock
-                return
-            os.close(lock)
-
     def _refuse_unfit_place(self) -> None:
         reason = None
         if os.path.ismount(self.path):
@@ -125,20 +106,7 @@ class OutputFolder:
         if reason:
             raise OutputError(f"the output folder {self.path} {reason}; name another with --output")
 
-    def _clear_abandoned(self) -> None:
-        """Remove scratch folders that no living run has locked."""
-        for name in os.listdir(self._parent):
-            if not name.startswith(_SCRATCH_PREFIX) or name.endswith(_PREVIOUS_SUFFIX):
-                continue
-            folder = os.path.join(self._parent, name)
-            try:
-                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            except OSError:
-                continue
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            except BlockingIOError:
-                pass
-            finally:
-                os.close(descriptor)
+
+def _is_previous(name: str) -> bool:
+    """Whether a name is that of an output in the middle of its replacement."""
+    return name.endswith(_PREVIOUS_SUFFIX)

@@ -1,0 +1,141 @@
+"""What every command that asks a cluster has in common: its configuration, its client, its exit status."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+import click
+
+from pymr.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from pymr.client import Client
+    from pymr.config import ClusterConfig
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_TIMEOUT = 2
+EXIT_INTERRUPTED = 130
+
+CONFIG_NAME = "cluster.toml"
+_COMPLETION_SECONDS = 1.0
+
+Command = Callable[..., Any]
+
+
+def config_option(command: Command) -> Command:
+    """`--config`, which every command takes that works on a cluster."""
+    return click.option(
+        "--config",
+        "config_path",
+        type=click.Path(dir_okay=False),
+        envvar="PYMR_CONFIG",
+        help=f"The cluster's configuration. [default: $PYMR_CONFIG, then ./{CONFIG_NAME}]",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
+
+
+def open_config(config_path: str | None) -> ClusterConfig:
+    """The configuration of the cluster that is meant; ends the command where there is none, or a bad one."""
+    from pymr.config import load_config
+
+    path = config_path or CONFIG_NAME
+    if not os.path.isfile(path):
+        where = f"{path} does not exist" if config_path else f"there is no {CONFIG_NAME} in this folder"
+        fail(
+            f"{where}: make a cluster with `pymr init DIR`, or name its {CONFIG_NAME} with --config or in "
+            "$PYMR_CONFIG",
+            EXIT_USAGE,
+        )
+    config = load_config(path)
+    if not config.peers:
+        fail(f"{path} has no peers: add a section [[peers]] for each, or make one by `pymr init`", EXIT_USAGE)
+    return config
+
+
+@contextmanager
+def open_client(config_path: str | None) -> Iterator[Client]:
+    """A client of the cluster that is meant."""
+    from pymr.client import Client
+
+    with Client(open_config(config_path)) as client:
+        yield client
+
+
+def complete_from_cluster(
+    names: Callable[[Client], Sequence[str]],
+) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """A completion of the shell from what a client says; nothing where that takes long or cannot be had."""
+
+    def complete(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from pymr.client import Client
+        from pymr.config import load_config
+
+        try:
+            config = load_config(context.params.get("config_path") or CONFIG_NAME)
+            with Client(config, timeout_s=_COMPLETION_SECONDS) as client:
+                return [CompletionItem(name) for name in names(client) if name.startswith(begun)]
+        except Exception:  # a shell that is completing a line can show no error
+            return []
+
+    return complete
+
+
+def _names_of_jobs(client: Client) -> list[str]:
+    return sorted(str(row.fields["job_name"]) for row in client.jobs().rows)
+
+
+def _names_of_workers(client: Client) -> list[str]:
+    return [row.name for row in client.workers()]
+
+
+complete_jobs = complete_from_cluster(_names_of_jobs)
+complete_workers = complete_from_cluster(_names_of_workers)
+
+
+def say_json(value: object) -> None:
+    """Print a value of msgspec structs, dicts and lists as indented JSON."""
+    import msgspec
+
+    say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def terminal_width() -> int:
+    """How wide a table may be: the terminal's columns, 0 (as wide as it is) for a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Write, if anybody still reads."""
+    stream = stream or sys.stdout
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or the exit would try once more
+
+
+def tell(text: str) -> None:
+    """Something beside the output of the command, on stderr."""
+    say(text, sys.stderr)
+
+
+def fail(message: str, status: int = EXIT_FAILED) -> NoReturn:
+    say(f"pymr: {message}", sys.stderr)
+    sys.exit(status)
+
+
+def exit_status_of(error: Exception) -> int:
+    return EXIT_USAGE if isinstance(error, DefinitionError) else EXIT_FAILED

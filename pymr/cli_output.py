@@ -1,0 +1,65 @@
+"""The command `output`: a job's output from all peers, to stdout or into a folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from pymr.cli_console import complete_jobs, config_option, fail, open_client, say
+
+if TYPE_CHECKING:
+    from pymr.client import Client
+
+
+@click.command()
+@click.argument("job_name", shell_complete=complete_jobs)
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Write the files into this folder, new or with an earlier output. [default: lines to stdout]",
+)
+@config_option
+def output(job_name: str, folder: str | None, config_path: str | None) -> None:
+    """Collect a job's output from all peers."""
+    with open_client(config_path) as client:
+        if folder is None:
+            _print(client, job_name)
+        else:
+            _collect(client, job_name, folder)
+
+
+def _print(client: Client, job_name: str) -> None:
+    """All lines, in the order of the part files; compressed ones as lines too."""
+    from pymr.client import decompressed
+
+    listing = client.output(job_name)
+    for part in listing.parts:
+        for piece in decompressed(client.read_part(job_name, part), part.name):
+            try:
+                sys.stdout.buffer.write(piece)
+            except OSError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more
+                return
+    try:
+        sys.stdout.buffer.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    if client.output(job_name).run_id != listing.run_id:
+        fail(f"{job_name}: a new run replaced the output while it was being printed; print it again")
+
+
+def _collect(client: Client, job_name: str, folder: str) -> None:
+    from pymr.cli_tables import amount, count_of
+    from pymr.collected_output import collect_output
+
+    listing = collect_output(client, job_name, folder)
+    size = sum(part.length for part in listing.parts)
+    items = sum(part.items for part in listing.parts)
+    files = count_of(len(listing.parts), "file")
+    say(f"{job_name}: {count_of(items, 'item')} in {files} ({amount(size)}) in {folder}")

@@ -1,0 +1,120 @@
+"""Commands about what workers put out: `logs` prints it, `attach` also types into them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from pymr.cli_console import EXIT_INTERRUPTED, complete_workers, config_option, fail, open_client, tell
+
+if TYPE_CHECKING:
+    from pymr.client import Client, PaneBytes
+
+_FOLLOW_SECONDS = 0.15
+_LOOK_FOR_RUN_SECONDS = 1.0
+
+_WORKER = click.argument("worker", shell_complete=complete_workers)
+
+
+@click.command()
+@_WORKER
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, and with the worker's next runs.")
+@click.option(
+    "--from",
+    "offset",
+    type=int,
+    default=0,
+    metavar="OFFSET",
+    help="Byte to begin at; a negative one counts from the end. [default: 0]",
+)
+@click.option("--run", "run_id", metavar="RUN", help="Of this run. [default: the worker's latest]")
+@config_option
+def logs(worker: str, follow: bool, offset: int, run_id: str | None, config_path: str | None) -> None:
+    """Print what a worker (PEER/SLOT) put out."""
+    try:
+        with open_client(config_path) as client:
+            chosen = run_id or client.newest_run(worker)
+            if not chosen and not follow:
+                fail(f"{worker} has put out nothing yet")
+            for piece in (
+                _follow(client, worker, chosen, offset, is_fixed=run_id is not None)
+                if follow
+                else _read(client, worker, chosen, offset)
+            ):
+                if not _write(piece):
+                    return
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)  # how following ends: nothing to tell of
+
+
+@click.command(short_help="See what a worker puts out and type into it.")
+@_WORKER
+@config_option
+def attach(worker: str, config_path: str | None) -> None:
+    """See what a worker puts out and type into it, as at a breakpoint(). Ctrl-a d lets go of it again."""
+    from pymr.attachment import Attachment
+
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        fail("attach needs a terminal; `pymr logs` prints what a worker puts out")
+    with open_client(config_path) as client:
+        row = client.worker(worker)
+        if row.run_id is None:
+            fail(f"{worker} has no process: attach when a job runs in it")
+        with Attachment(client, worker, row.run_id) as attachment:
+            ended = attachment.run()
+    tell(f"\n{worker}: {ended}")
+
+
+def _read(client: Client, worker: str, run_id: str, offset: int) -> Iterator[bytes]:
+    """A pane from an offset to its present end."""
+    end = None
+    while end is None or offset < end:
+        piece = client.read_pane(worker, run_id, offset)
+        end = piece.end if end is None else end
+        _tell_of_gap(worker, piece)
+        if not piece.data:
+            return
+        offset = piece.next
+        yield piece.data
+
+
+def _follow(client: Client, worker: str, run_id: str, offset: int, *, is_fixed: bool) -> Iterator[bytes]:
+    """A pane from an offset on, as it grows; then, unless the run `is_fixed`, those of the next runs."""
+    looked_at = time.monotonic()
+    while True:
+        if run_id:
+            piece = client.read_pane(worker, run_id, offset)
+            _tell_of_gap(worker, piece)
+            offset = piece.next
+            if piece.data:
+                yield piece.data
+                continue
+        if not is_fixed and time.monotonic() - looked_at >= _LOOK_FOR_RUN_SECONDS:
+            looked_at = time.monotonic()
+            latest = client.newest_run(worker)
+            if latest != run_id:
+                tell(f"==> {worker}, run {latest}")
+                run_id, offset = latest, 0
+                continue
+        time.sleep(_FOLLOW_SECONDS)
+
+
+def _tell_of_gap(worker: str, piece: PaneBytes) -> None:
+    if piece.skipped:
+        tell(f"==> {worker}: {piece.skipped:,} bytes are not kept any more")
+
+
+def _write(data: bytes) -> bool:
+    """Whether anybody still reads."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would try once more
+        return False
+    return True

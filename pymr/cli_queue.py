@@ -1,0 +1,220 @@
+"""Commands about the queue and those who work on it: submit, jobs, show, wait, history, peers..."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pymr.cli_console import (
+    EXIT_FAILED,
+    EXIT_TIMEOUT,
+    complete_jobs,
+    config_option,
+    fail,
+    json_option,
+    open_client,
+    open_config,
+    say,
+    say_json,
+    terminal_width,
+)
+
+if TYPE_CHECKING:
+    from pymr.client import Outcome
+    from pymr.config import ClusterConfig
+
+_JOB_NAME = click.argument("job_name", shell_complete=complete_jobs)
+_HISTORY_ROWS = 100
+
+
+@click.command()
+@click.argument("job_toml", metavar="JOB.toml", type=click.Path(dir_okay=False))
+@click.option(
+    "--projects",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Folder of projects. [default: `projects` beside the cluster.toml]",
+)
+@click.option(
+    "--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Override a field; may be repeated."
+)
+@config_option
+def submit(job_toml: str, projects: str | None, settings: tuple[str, ...], config_path: str | None) -> None:
+    """Put a job into the queue; it replaces the one of its name."""
+    from pymr.client import Client
+    from pymr.jobs import load_job
+
+    job = load_job(job_toml, [_split_setting(setting) for setting in settings])
+    config = open_config(config_path)
+    with Client(config) as client:
+        answer = client.submit(job, projects or _projects_beside(config))
+    how = "submitted in place of the one before" if answer.replaced else "submitted"
+    say(f"{answer.job_name}: {how}; `pymr wait {answer.job_name}` waits for its first run")
+
+
+@click.command()
+@_JOB_NAME
+@config_option
+def delete(job_name: str, config_path: str | None) -> None:
+    """Take a job off the queue; a run of it ends."""
+    with open_client(config_path) as client:
+        detail = client.delete(job_name)
+    say(f"{job_name}: deleted" + _in_addition(detail))
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_jobs)
+@config_option
+def retry(name: str, config_path: str | None) -> None:
+    """Queue a failed job, or a failed group of jobs, once more."""
+    with open_client(config_path) as client:
+        detail = client.retry(name)
+    say(f"{name}: queued again" + _in_addition(detail))
+
+
+@click.command()
+@config_option
+def pause(config_path: str | None) -> None:
+    """Start no more runs; those that are running go on."""
+    with open_client(config_path) as client:
+        detail = client.pause()
+    say("paused: no more runs are started until `pymr resume`" + _in_addition(detail))
+
+
+@click.command()
+@config_option
+def resume(config_path: str | None) -> None:
+    """Start runs again after `pymr pause`."""
+    with open_client(config_path) as client:
+        detail = client.resume()
+    say("resumed" + _in_addition(detail))
+
+
+@click.command()
+@json_option
+@config_option
+def jobs(as_json: bool, config_path: str | None) -> None:
+    """List the jobs in the order of the queue."""
+    from pymr.cli_rows import job_object, jobs_lines
+
+    with open_client(config_path) as client:
+        view = client.jobs()
+    if as_json:
+        say_json([job_object(row) for row in view.rows])
+    else:
+        _say_lines(jobs_lines(view, terminal_width()))
+
+
+@click.command()
+@_JOB_NAME
+@json_option
+@config_option
+def show(job_name: str, as_json: bool, config_path: str | None) -> None:
+    """Show a job: its definition, how it stands, and its latest runs."""
+    from pymr.cli_rows import job_view_lines, job_view_object
+
+    with open_client(config_path) as client:
+        view = client.job(job_name)
+        runs = view.runs or client.history(job_name)
+    if view.row is None and not runs:
+        fail(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
+    if as_json:
+        say_json(job_view_object(job_name, view, runs))
+    else:
+        _say_lines(job_view_lines(job_name, view, runs, terminal_width()))
+
+
+@click.command()
+@_JOB_NAME
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="S", help="Seconds to wait.")
+@config_option
+def wait(job_name: str, timeout_s: float | None, config_path: str | None) -> None:
+    """Wait for the first run begun after the job's last submission.
+
+    Exit status: 0 it succeeded or was skipped, 1 it failed, 2 the time is over.
+    """
+    with open_client(config_path) as client:
+        outcome = client.wait(job_name, timeout_s)
+    if outcome is None:
+        fail(f"{job_name}: has not ended after {timeout_s:g} s", EXIT_TIMEOUT)
+    _tell_outcome(outcome)
+
+
+@click.command()
+@click.option("--job", "job_name", default="", metavar="JOB_NAME", shell_complete=complete_jobs)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=_HISTORY_ROWS, show_default=True)
+@json_option
+@config_option
+def history(job_name: str, limit: int, as_json: bool, config_path: str | None) -> None:
+    """List the runs, the latest first."""
+    from pymr.cli_rows import history_lines
+
+    with open_client(config_path) as client:
+        rows = client.history(job_name, limit)
+    if as_json:
+        say_json(rows)
+    else:
+        _say_lines(history_lines(rows, terminal_width()))
+
+
+@click.command()
+@json_option
+@config_option
+def peers(as_json: bool, config_path: str | None) -> None:
+    """List the peers of the cluster and how their machines stand."""
+    from pymr.cli_rows import peers_lines
+
+    with open_client(config_path) as client:
+        rows = client.peers()
+    if as_json:
+        say_json(rows)
+    else:
+        _say_lines(peers_lines(rows, terminal_width()))
+
+
+@click.command()
+@json_option
+@config_option
+def workers(as_json: bool, config_path: str | None) -> None:
+    """List the workers and what they are doing."""
+    from pymr.cli_rows import workers_lines
+
+    with open_client(config_path) as client:
+        rows = client.workers()
+    if as_json:
+        say_json(rows)
+    else:
+        _say_lines(workers_lines(rows, terminal_width()))
+
+
+def _tell_outcome(outcome: Outcome) -> None:
+    from pymr.cli_tables import span
+
+    took = f" in {span(outcome.seconds)}" if outcome.seconds is not None else ""
+    if not outcome.is_success:
+        fail(f"{outcome.job_name}: {outcome.status}: {outcome.exception}", EXIT_FAILED)
+    if outcome.status == "skipped":
+        say(f"{outcome.job_name}: skipped, as there is no new input")
+    else:
+        say(f"{outcome.job_name}: succeeded{took}; `pymr output {outcome.job_name}` collects its output")
+
+
+def _projects_beside(config: ClusterConfig) -> Path:
+    return Path(config.source or "cluster.toml").absolute().parent / "projects"
+
+
+def _split_setting(setting: str) -> tuple[str, str]:
+    name, equals, value = setting.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"--set {setting}: give FIELD=VALUE, such as --set partitions=4")
+    return name.strip(), value.strip()
+
+
+def _in_addition(detail: str) -> str:
+    return f" ({detail})" if detail else ""
+
+
+def _say_lines(lines: list[str]) -> None:
+    say("\n".join(lines))

@@ -1,0 +1,414 @@
+"""All that a console may do with a cluster: what the commands and the TUI are built on.
+
+Any peer that is alive answers; a question that gets no answer goes, as the same one, to the next.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pymr.client_errors import ClientError, RefusedError, UnreachableError
+from pymr.client_output import Listing, decompressed, list_output
+from pymr.client_panes import PaneBytes, read_pane, split_worker
+from pymr.client_wait import Outcome, Wait
+from pymr.config import ClusterConfig
+from pymr.keys import Security, load_security
+from pymr.peer import transport
+from pymr.peer.frames import BadFrame
+from pymr.requests import (
+    JOBS_PER_PAGE,
+    PACKAGE_CHUNK_BYTES,
+    TYPED_BYTES_MAX,
+    AttachWorker,
+    ClusterView,
+    DeleteJob,
+    DetachWorker,
+    Done,
+    EventRow,
+    EventsView,
+    GetCluster,
+    GetEvents,
+    GetHistory,
+    GetJob,
+    GetJobs,
+    GetMemory,
+    GetOutput,
+    GetPeers,
+    GetWorkers,
+    HistoryView,
+    JobsView,
+    JobView,
+    MemoryView,
+    OutputPart,
+    OutputView,
+    PauseQueue,
+    PeerRow,
+    PeersView,
+    PutPackage,
+    RecoverCluster,
+    Refused,
+    Reply,
+    Request,
+    RetryJob,
+    RunRow,
+    StopPeer,
+    SubmitJob,
+    Submitted,
+    TypeIntoWorker,
+    WorkerRow,
+    WorkersView,
+)
+
+if TYPE_CHECKING:
+    from pymr.jobs import Job
+    from pymr.peer.data_client import DataClient
+
+__all__ = [
+    "Client",
+    "ClientError",
+    "Listing",
+    "Outcome",
+    "PaneBytes",
+    "RefusedError",
+    "UnreachableError",
+    "decompressed",
+    "split_worker",
+]
+
+ANSWER_SECONDS = 5.0
+"""A question is given up when no peer has answered for this long."""
+
+JOB_PAGES_MAX = 1_000
+GONE_SECONDS = 1.0
+"""A job that is neither in the queue nor in the history for this long was deleted before it ran."""
+
+OUT_OF_REACH_SECONDS = 30.0
+"""A wait outlasts a cluster that does not answer, or cannot reach its Redis, for this long."""
+
+_POLL_FIRST_SECONDS, _POLL_LAST_SECONDS = 0.1, 0.5
+_PASSING = ("unavailable",)
+
+Answer = TypeVar("Answer", bound=Reply)
+
+
+class Client:
+    """A console's side of a cluster; a context that closes its sockets at the end.
+
+    Belongs to the thread that made it, as its sockets do: every thread makes one of its own.
+    config: with at least one peer. name: whose key it uses, of those in security.keys_dir.
+    Methods raise UnreachableError when no peer answers within timeout_s, RefusedError when one says no, and
+    ConfigError where there is no such key.
+    """
+
+    def __init__(
+        self, config: ClusterConfig, name: str = "operator", *, timeout_s: float = ANSWER_SECONDS
+    ) -> None:
+        self.config = config
+        self.timeout_s = timeout_s
+        self._security: Security = load_security(config, name)
+        self._console = transport.Console(
+            [(peer.name, peer.host, peer.control_port) for peer in config.peers],
+            self._security,
+            timeout_s,
+        )
+        self._data: DataClient | None = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._console.close()
+        if self._data is not None:
+            self._data.close()
+
+    # ---- looking
+
+    def cluster(self, peer: str = "", timeout_s: float | None = None) -> ClusterView:
+        """The cluster as a peer sees it. peer: which one has to answer; "" for any."""
+        return self._ask(GetCluster(id=_new_id()), ClusterView, peer=peer, timeout_s=timeout_s)
+
+    def jobs(self) -> JobsView:
+        """All jobs, in the order of the queue. Cost: a question per JOBS_PER_PAGE jobs."""
+        view = self._ask(GetJobs(id=_new_id()), JobsView)
+        rows = {row.fields["job_name"]: row for row in view.rows}
+        start = len(view.rows)
+        for _ in range(JOB_PAGES_MAX):
+            if start >= view.total or not view.rows:
+                break
+            view = self._ask(GetJobs(id=_new_id(), start=start), JobsView)
+            start += len(view.rows) or JOBS_PER_PAGE
+            rows |= {row.fields["job_name"]: row for row in view.rows}
+        return JobsView(id=view.id, rows=tuple(rows.values()), total=len(rows), paused=view.paused)
+
+    def job(self, job_name: str) -> JobView:
+        """A job with its phases and its latest runs; its row is None when it is not in the queue."""
+        return self._ask(GetJob(id=_new_id(), job_name=job_name), JobView)
+
+    def history(self, job_name: str = "", limit: int = 100) -> tuple[RunRow, ...]:
+        """The latest runs first. job_name: "" for those of all jobs."""
+        request = GetHistory(id=_new_id(), job_name=job_name, limit=limit)
+        return self._ask(request, HistoryView).rows
+
+    def peers(self) -> tuple[PeerRow, ...]:
+        return self._ask(GetPeers(id=_new_id()), PeersView).rows
+
+    def workers(self) -> tuple[WorkerRow, ...]:
+        return self._ask(GetWorkers(id=_new_id()), WorkersView).rows
+
+    def worker(self, name: str) -> WorkerRow:
+        """One worker slot, by its name `PEER/SLOT`. Raises ClientError when there is none."""
+        rows = self.workers()
+        for row in rows:
+            if row.name == name:
+                return row
+        names = ", ".join(row.name for row in rows) or "none at the moment"
+        raise ClientError(f"there is no worker {name}; there are: {names}")
+
+    def events(self, after: str = "", limit: int = 200) -> tuple[EventRow, ...]:
+        """What happened after the event with the id `after`, the earliest first; "" for the latest ones."""
+        return self._ask(GetEvents(id=_new_id(), after=after, limit=limit), EventsView).rows
+
+    # ---- the queue
+
+    def submit(self, job: Job | Mapping[str, Any], projects_dir: str | os.PathLike[str]) -> Submitted:
+        """Put a job into the queue, its project packed from `projects_dir`; it replaces one of its name.
+
+        job: a typed one, or its fields. No code of the project runs here.
+        Raises JobError and ProjectError for what can be seen to be wrong from here.
+        """
+        from pymr.client_submit import checked_job, job_fields, packed_project
+
+        checked = checked_job(job)
+        package = packed_project(checked, Path(projects_dir))
+        if package is not None:
+            self._put_package(package.content_hash, package.data)
+        request = SubmitJob(
+            id=_new_id(),
+            fields=job_fields(checked),
+            project_hash=package.content_hash if package is not None else "",
+        )
+        return self._ask(request, Submitted)
+
+    def delete(self, job_name: str) -> str:
+        """Take a job off the queue; a run of it ends. Returns what the peer has to say of it."""
+        return self._do(DeleteJob(id=_new_id(), job_name=job_name))
+
+    def retry(self, job_name: str) -> str:
+        """Queue a failed job once more."""
+        return self._do(RetryJob(id=_new_id(), job_name=job_name))
+
+    def pause(self) -> str:
+        """Start no more runs; those that are running go on."""
+        return self._do(PauseQueue(id=_new_id(), paused=True))
+
+    def resume(self) -> str:
+        return self._do(PauseQueue(id=_new_id(), paused=False))
+
+    def wait(
+        self, job_name: str, timeout_s: float | None = None, on_view: Callable[[JobView], None] | None = None
+    ) -> Outcome | None:
+        """Wait for the first run begun after the job's last submission; None when timeout_s have passed.
+
+        on_view: is given every view of the job on the way.
+        A cluster that is out of reach meanwhile is waited for, OUT_OF_REACH_SECONDS at most.
+        Raises ClientError when there is no such job.
+        """
+        waiting = Wait(job_name)
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        patience = _Patience()
+        for pause_s in _pauses():
+            with patience:
+                view = self._view_with_runs(job_name)
+                outcome = waiting.look(view)
+                if on_view is not None:
+                    on_view(view)
+                if outcome is not None:
+                    return outcome
+                if patience.is_gone(waiting.is_gone):
+                    return _gone(job_name, was_seen=waiting.was_seen)
+            left = pause_s if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                return None
+            time.sleep(min(pause_s, left))
+        raise AssertionError("pauses never end")
+
+    # ---- output and panes
+
+    def output(self, job_name: str) -> Listing:
+        """What a job's output consists of, on all hosts. See client_output.list_output."""
+        return list_output(self, job_name)
+
+    def output_of(self, job_name: str, peer: str) -> OutputView:
+        """What lies of a job's output on the host of a peer."""
+        return self._ask(GetOutput(id=_new_id(), job_name=job_name), OutputView, peer=peer)
+
+    def read_part(self, job_name: str, part: OutputPart) -> Iterator[bytes]:
+        """The content of a part file as it is stored, piece by piece. Raises ClientError where it is gone."""
+        from pymr.client_output import read_part
+
+        return read_part(self._data_client(), job_name, part)
+
+    def read_pane(self, worker: str, run_id: str, offset: int) -> PaneBytes:
+        """What a worker put out in a run, from a byte on; see client_panes.read_pane."""
+        return read_pane(self._data_client(), worker, run_id, offset)
+
+    def newest_run(self, worker: str) -> str:
+        """The run whose output is the newest of a worker; "" where it has put out nothing yet."""
+        return self.read_pane(worker, "", -1).run_id
+
+    def attach(self, worker: str, holder: str, columns: int = 0, rows: int = 0) -> str:
+        """Hold the keyboard of a worker for requests.ATTACH_SECONDS; again to go on holding it.
+
+        holder: who that is, unique to this console. columns, rows: of the terminal; 0 to leave the worker's.
+        Raises RefusedError with code `held` while another holds it.
+        """
+        request = AttachWorker(id=_new_id(), worker=worker, holder=holder, columns=columns, rows=rows)
+        return self._do(request, peer=split_worker(worker)[0])
+
+    def type_into(self, worker: str, holder: str, data: bytes) -> None:
+        """Type bytes into the terminal of a worker whose keyboard `holder` has."""
+        for start in range(0, len(data), TYPED_BYTES_MAX):
+            piece = data[start : start + TYPED_BYTES_MAX]
+            request = TypeIntoWorker(id=_new_id(), worker=worker, holder=holder, data=piece)
+            self._do(request, peer=split_worker(worker)[0])
+
+    def detach(self, worker: str, holder: str) -> None:
+        request = DetachWorker(id=_new_id(), worker=worker, holder=holder)
+        self._do(request, peer=split_worker(worker)[0])
+
+    # ---- the cluster itself
+
+    def stop_peer(self, peer: str, *, drain: bool = True, timeout_s: float | None = None) -> str:
+        """End a peer: when what it is doing has ended, or at once."""
+        return self._do(StopPeer(id=_new_id(), drain=drain), peer=peer, timeout_s=timeout_s)
+
+    def recover(self) -> str:
+        """Give a Redis that has forgotten the cluster its jobs back, from what most peers remember.
+
+        Raises ClientError where no more than half of the peers answer, RefusedError with code `invalid` where
+        Redis has not forgotten anything.
+        """
+        from pymr.client_recover import choose_recovery, wait_until_forgotten
+
+        memories = {peer.name: self._memory_of(peer.name) for peer in self.config.peers}
+        chosen = choose_recovery(memories, at_least=len(memories) // 2 + 1)
+        request = RecoverCluster(id=_new_id(), incarnation=chosen.incarnation, epoch=chosen.epoch)
+        detail = self._do(request, peer=chosen.peer)
+        wait_until_forgotten(
+            chosen.incarnation, self._memory_of, [name for name in memories if memories[name]]
+        )
+        return detail
+
+    def _memory_of(self, peer: str) -> MemoryView | None:
+        try:
+            return self._ask(GetMemory(id=_new_id()), MemoryView, peer=peer)
+        except UnreachableError:
+            return None
+
+    # ---- asking
+
+    def _view_with_runs(self, job_name: str) -> JobView:
+        view = self.job(job_name)
+        if view.row is not None or view.runs:
+            return view
+        return JobView(id=view.id, row=None, runs=self.history(job_name))
+
+    def _put_package(self, content_hash: str, data: bytes) -> None:
+        count = -(-len(data) // PACKAGE_CHUNK_BYTES)
+        for index in range(count):
+            piece = data[index * PACKAGE_CHUNK_BYTES : (index + 1) * PACKAGE_CHUNK_BYTES]
+            request = PutPackage(
+                id=_new_id(), content_hash=content_hash, index=index, count=count, data=piece
+            )
+            if self._do(request) == "known":
+                return
+
+    def _do(self, request: Request, *, peer: str = "", timeout_s: float | None = None) -> str:
+        return self._ask(request, Done, peer=peer, timeout_s=timeout_s).detail
+
+    def _ask(
+        self,
+        request: Request,
+        answer_type: type[Answer],
+        *,
+        peer: str = "",
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """The answer to a request. peer: which one has to give it; "" for any."""
+        timeout_s = timeout_s or self.timeout_s
+        try:
+            if peer:
+                answer = self._console.ask_peer(peer, request, answer_type, timeout_s)
+            else:
+                answer = self._console.ask(request, answer_type, timeout_s)
+        except transport.Unreachable as error:
+            raise UnreachableError(str(error)) from error
+        except BadFrame as error:
+            raise ClientError(str(error)) from error
+        if isinstance(answer, Refused):
+            raise RefusedError(answer.code, answer.reason)
+        return answer
+
+    def _data_client(self) -> DataClient:
+        if self._data is None:
+            from pymr.peer.data_client import DataClient
+
+            self._data = DataClient(self.config, self._security)
+        return self._data
+
+
+def _new_id() -> str:
+    return os.urandom(12).hex()
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between two questions of a wait: short at first, for jobs that take a moment."""
+    pause_s = _POLL_FIRST_SECONDS
+    while True:
+        yield pause_s
+        pause_s = min(pause_s * 1.3, _POLL_LAST_SECONDS)
+
+
+class _Patience:
+    """A context for each question of a wait: passes over failures that may pass, but not for ever."""
+
+    def __init__(self) -> None:
+        self._answered_at = self._there_at = time.monotonic()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        now = time.monotonic()
+        if error is None:
+            self._answered_at = now
+            return False
+        self._there_at = now  # nothing is known of the job meanwhile
+        is_passing = isinstance(error, UnreachableError) or (
+            isinstance(error, RefusedError) and error.code in _PASSING
+        )
+        return is_passing and now - self._answered_at <= OUT_OF_REACH_SECONDS
+
+    def is_gone(self, is_missing: bool) -> bool:
+        """Whether the job has been missing for GONE_SECONDS; to be asked after each look at it."""
+        if not is_missing:
+            self._there_at = time.monotonic()
+        return time.monotonic() - self._there_at >= GONE_SECONDS
+
+
+def _gone(job_name: str, *, was_seen: bool) -> Outcome:
+    if not was_seen:
+        raise ClientError(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
+    return Outcome(job_name, "deleted", exception="the job was deleted before it had run")

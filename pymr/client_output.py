@@ -1,0 +1,177 @@
+"""A job's output as all hosts have it together: which part files there are, and what is in them."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pymr.client_errors import ClientError, RefusedError, UnreachableError
+from pymr.requests import OutputPart, OutputView, RunRow
+
+if TYPE_CHECKING:
+    from pymr.config import ClusterConfig
+    from pymr.peer.data_client import DataClient
+
+AGREEMENT_SECONDS = 10.0
+"""Hosts show a new output one after the other: they are asked again for this long while they differ."""
+
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """An output. run_id: of the newest run in it. parts: the part files by name, then peer; others: the files
+    beside them, such as the list of bad records."""
+
+    job_name: str
+    run_id: str
+    parts: tuple[OutputPart, ...]
+    others: tuple[OutputPart, ...] = ()
+
+
+class Asking(Protocol):
+    """What `list_output` needs of a client."""
+
+    @property
+    def config(self) -> ClusterConfig: ...
+
+    def output_of(self, job_name: str, peer: str) -> OutputView: ...
+
+    def history(self, job_name: str = "", limit: int = 100) -> tuple[RunRow, ...]: ...
+
+
+def list_output(client: Asking, job_name: str) -> Listing:
+    """The output of a job on all hosts, which show that of the same run. A part of it is never given for all.
+
+    Raises ClientError where there is no output, where hosts go on differing for AGREEMENT_SECONDS, and
+    UnreachableError where no peer of a host answers.
+    """
+    deadline = time.monotonic() + AGREEMENT_SECONDS
+    while True:
+        views = _views_by_host(client, job_name)
+        runs = {view.run_id for view in views.values()}
+        if len(runs) == 1 or _is_whole(client, job_name, views):
+            break
+        if time.monotonic() >= deadline:
+            raise ClientError(_difference(job_name, views))
+        time.sleep(_POLL_SECONDS)
+    run_id = max(runs, key=bool)
+    if not run_id:
+        raise ClientError(f"{job_name} has no output: no run of it has succeeded yet")
+    return _listing(job_name, run_id, views.values())
+
+
+def _views_by_host(client: Asking, job_name: str) -> dict[str, OutputView]:
+    """What each host has, from one of its peers."""
+    peers_by_host: dict[str, list[str]] = {}
+    for peer in client.config.peers:
+        peers_by_host.setdefault(peer.host, []).append(peer.name)
+    return {host: _view_of_host(client, job_name, host, names) for host, names in peers_by_host.items()}
+
+
+def _view_of_host(client: Asking, job_name: str, host: str, peers: list[str]) -> OutputView:
+    errors = []
+    for peer in peers:
+        try:
+            return client.output_of(job_name, peer)
+        except UnreachableError as error:
+            errors.append(f"{peer}: {error}")
+        except RefusedError as error:
+            if error.code != "unavailable":
+                raise
+            errors.append(f"{peer}: {error}")
+    raise UnreachableError(
+        f"the part of {job_name}'s output on {host} cannot be had, as none of its peers answers; start one "
+        f"of them, then ask again ({'; '.join(errors)})"
+    )
+
+
+def _is_whole(client: Asking, job_name: str, views: dict[str, OutputView]) -> bool:
+    """Whether hosts without any output are such as took no part in the run that the others show."""
+    runs = {view.run_id for view in views.values()} - {""}
+    if len(runs) != 1:
+        return False
+    shown = sum(part.items for view in views.values() for part in view.parts if _is_part(part.name))
+    return any(
+        run.run_id in runs and run.status == "succeeded" and run.items == shown
+        for run in client.history(job_name)
+    )
+
+
+def _difference(job_name: str, views: dict[str, OutputView]) -> str:
+    shown = ", ".join(
+        f"{host} that of run {view.run_id}" if view.run_id else f"{host} none" for host, view in views.items()
+    )
+    return (
+        f"the hosts do not show the same output of {job_name}: {shown}. A run may be publishing: ask again "
+        "when it has ended; if they still differ then, run the job again"
+    )
+
+
+def _listing(job_name: str, run_id: str, views: Iterable[OutputView]) -> Listing:
+    files = {(part.name, part.peer): part for view in views for part in view.parts}
+    ordered = [files[key] for key in sorted(files)]
+    return Listing(
+        job_name,
+        run_id,
+        tuple(file for file in ordered if _is_part(file.name)),
+        tuple(file for file in ordered if not _is_part(file.name)),
+    )
+
+
+def _is_part(name: str) -> bool:
+    return name.startswith("part-")
+
+
+def read_part(data: DataClient, job_name: str, part: OutputPart) -> Iterator[bytes]:
+    """The content of a file of an output as it is stored, piece by piece.
+
+    Raises UnreachableError, and ClientError where the file is not as it was listed.
+    """
+    from pymr.peer.data_client import DataRefused, Output, Unreachable
+
+    left = part.length
+    try:
+        for piece in data.read(Output(part.peer, job_name, part.name), 0, part.length):
+            left -= len(piece)
+            yield piece
+    except Unreachable as error:
+        raise UnreachableError(str(error)) from error
+    except DataRefused as error:
+        raise RefusedError(error.code, f"{part.name} of {job_name} on {part.peer}: {error}") from error
+    if left:
+        raise ClientError(
+            f"{part.name} of {job_name} on {part.peer} ends {left:,} bytes too early: ask again"
+        )
+
+
+def decompressed(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """The lines in the pieces of a part file, by its suffix. Raises ClientError for damaged ones."""
+    if not name.endswith((".gz", ".zst")):
+        yield from pieces
+        return
+    stream = _decompressor(name)
+    try:
+        for piece in pieces:
+            while piece:
+                if stream.eof:
+                    stream = _decompressor(name)
+                yield stream.decompress(piece)
+                piece = stream.unused_data
+    except Exception as error:
+        if isinstance(error, ClientError):
+            raise
+        raise ClientError(f"{name} is damaged: {error}; run the job again") from error
+    if not stream.eof:
+        raise ClientError(f"{name} ends before its compressed content does; run the job again")
+
+
+def _decompressor(name: str) -> Any:
+    if name.endswith(".gz"):
+        return zlib.decompressobj(zlib.MAX_WBITS | 16)
+    from pymr.engine.zstd import zstd
+
+    return zstd.ZstdDecompressor()

@@ -1,0 +1,58 @@
+"""Panes: what a worker put out, by byte offsets, for whoever looks at it now or later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pymr.client_errors import ClientError, RefusedError, UnreachableError
+
+if TYPE_CHECKING:
+    from pymr.peer.data_client import DataClient
+
+PANE_PIECE_BYTES = 256 << 10
+"""Most bytes of a pane that are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaneBytes:
+    """A piece of a pane. start: the offset of its first byte, behind `skipped` bytes that are not kept.
+
+    run_id: whose it is; "" where the worker has put out nothing yet. end: how long the pane is by now.
+    """
+
+    run_id: str
+    start: int
+    data: bytes
+    end: int
+    skipped: int = 0
+
+    @property
+    def next(self) -> int:
+        """The offset to read on from."""
+        return self.start + len(self.data)
+
+
+def split_worker(worker: str) -> tuple[str, int]:
+    """(peer, slot) of a worker's name. Raises ClientError for what is none."""
+    peer, slash, slot = worker.rpartition("/")
+    if not slash or not peer or not slot.isascii() or not slot.isdigit():
+        raise ClientError(f"{worker!r} is no worker: a worker is named PEER/SLOT, such as alpha/0")
+    return peer, int(slot)
+
+
+def read_pane(data: DataClient, worker: str, run_id: str, offset: int) -> PaneBytes:
+    """What a worker put out in a run, from a byte on, PANE_PIECE_BYTES at most; none if that is all yet.
+
+    run_id: "" for the newest. offset: from the beginning; a negative one from the end.
+    """
+    from pymr.peer.data_client import DataRefused, Unreachable
+
+    peer, slot = split_worker(worker)
+    try:
+        piece = data.read_pane(peer, slot, run_id, offset, PANE_PIECE_BYTES)
+    except Unreachable as error:
+        raise UnreachableError(str(error)) from error
+    except DataRefused as error:
+        raise RefusedError(error.code, f"the output of {worker} cannot be had: {error}") from error
+    return PaneBytes(piece.run_id, piece.offset, piece.data, piece.end, piece.skipped)

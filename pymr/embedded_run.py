@@ -1,0 +1,89 @@
+"""A run in a cluster of its own: submits the job, has it watched (`embedded_watch`), and takes its output."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+from msgspec.structs import replace
+
+from pymr.client import Client
+from pymr.client_errors import RefusedError, UnreachableError
+from pymr.embedded_cluster import START_SECONDS, EmbeddedCluster
+from pymr.embedded_watch import Watch
+from pymr.engine.inputs import BAD_RECORDS_NAME, list_input_files
+from pymr.errors import StartError
+from pymr.jobs import MapReduceJob
+from pymr.publishing import listed_parts
+from pymr.run_facts import RunRequest, RunResult
+from pymr.run_phases import Observer
+
+_POLL_SECONDS = 0.01
+
+
+def run_in_cluster(request: RunRequest, cluster: EmbeddedCluster, observer: Observer) -> RunResult:
+    """Run the job in a cluster that is starting; its output then lies in the data folder of the peer.
+
+    Raises PymrError with what failed and where.
+    """
+    list_input_files(request.input_dirs)  # while the peer starts: what is wrong is told as inline
+    cluster.wait_until_listening()
+    with Client(cluster.config) as client:
+        _wait_for_leader(client, cluster)
+        client.submit(_submitted(request, cluster), request.projects_dir)
+        started_s = time.monotonic() - cluster.began_at
+        paths = _OwnPaths(request, cluster.places.data_dir)
+        run = Watch(client, cluster, request.job.job_name, observer, paths).until_end()
+    output = cluster.places.output(request.job.job_name)
+    return RunResult(
+        files=run.files,
+        records=run.records,
+        bytes=run.bytes,
+        values=run.values,
+        groups=run.groups,
+        bad_records=run.bad_records,
+        counters=run.counters,
+        outputs=[(output, listed_parts(output))],
+        bad_records_paths=[os.path.join(output, BAD_RECORDS_NAME)],
+        phase_seconds={"start": started_s} | run.phase_seconds,
+    )
+
+
+def _wait_for_leader(client: Client, cluster: EmbeddedCluster) -> None:
+    """Until jobs are taken. Raises StartError."""
+    deadline = time.monotonic() + START_SECONDS
+    why = ""
+    while time.monotonic() < deadline:
+        try:
+            view = client.cluster(timeout_s=1.0)
+            if view.leader:
+                return
+            why = view.problem
+        except (UnreachableError, RefusedError) as error:
+            why = str(error)
+        cluster.check()
+        time.sleep(_POLL_SECONDS)
+    raise StartError(f"the cluster of this run did not come up within {START_SECONDS:g} s: {why}")
+
+
+def _submitted(request: RunRequest, cluster: EmbeddedCluster) -> MapReduceJob:
+    """The job as the cluster is to have it: with its folders as they are here, and to be run once."""
+    folders = tuple(
+        cluster.readable_path(path, f"input-{number}") for number, path in enumerate(request.input_dirs)
+    )
+    # The scratch folder holds no earlier output: what is added to the present one is added at the end.
+    return replace(request.job, input_dirs=folders, run_once=True, hold_state=False, delete_job_data=True)
+
+
+class _OwnPaths:
+    """Puts the user's own paths in the place of those that the peer has for the same things."""
+
+    def __init__(self, request: RunRequest, data_dir: str) -> None:
+        self._unpacked = re.compile(re.escape(os.path.join(data_dir, "projects")) + "/[0-9a-f]{16,}/")
+        self._projects = os.path.join(os.path.abspath(request.projects_dir), "")
+        self._linked = os.path.join(data_dir, "auxiliary", "")
+        self._auxiliary = os.path.join(request.data_dir, "auxiliary", "")
+
+    def __call__(self, text: str) -> str:
+        return self._unpacked.sub(lambda _: self._projects, text).replace(self._linked, self._auxiliary)

@@ -1,1 +1,0 @@
-"""Workers on this machine, driven directly: how `pymr run` runs a job without a cluster."""

@@ -1,0 +1,321 @@
+"""The commands of a cluster: what they print, as tables and as JSON, and how they end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_peer import Answers, fake_cluster
+from valid_jobs import MAPREDUCE
+from written_projects import PLAIN, REDUCE, write_project
+
+from pymr import cli
+from pymr.requests import (
+    DeleteJob,
+    Done,
+    GetHistory,
+    GetJob,
+    GetJobs,
+    GetMemory,
+    GetPeers,
+    GetWorkers,
+    HistoryView,
+    JobRow,
+    JobsView,
+    JobView,
+    MemoryView,
+    PauseQueue,
+    PeerRow,
+    PeersView,
+    PhaseRow,
+    PutPackage,
+    RecoverCluster,
+    Refused,
+    RetryJob,
+    RunRow,
+    SubmitJob,
+    Submitted,
+    WorkerRow,
+    WorkersView,
+)
+
+
+@dataclass(frozen=True)
+class Finished:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Command = Callable[..., Finished]
+
+
+@pytest.fixture
+def pymr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command in the folder of the test, as `main` does but for the signals."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYMR_CONFIG", raising=False)
+    monkeypatch.setattr(cli, "_take_signals", lambda: None)
+    monkeypatch.setattr("pymr.cli.signal.signal", lambda *_: None)
+    monkeypatch.setattr(cli, "_mend_streams", lambda: None)
+
+    def run(*arguments: str) -> Finished:
+        monkeypatch.setattr("sys.argv", ["pymr", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return Finished(ended.value.code if isinstance(ended.value.code, int) else 0, said.out, said.err)
+
+    return run
+
+
+FIELDS = MAPREDUCE | {"job_name": "j", "exception": None}
+ROW = JobRow(fields=FIELDS, status="running", version=3, submitted_at=1.0, current_phase="map", progress=0.25)
+RUN = RunRow(
+    run_id="r1", job_name="j", job_version=3, status="failed", start_time=1.0, end_time=2.0,
+    exception="KeyError: 1", counters={"seen": 2},
+)  # fmt: skip
+
+
+def done(request: Any) -> Done:
+    return Done(id=request.id)
+
+
+def history(*rows: RunRow) -> Callable[[Any], HistoryView]:
+    return lambda request: HistoryView(id=request.id, rows=rows)
+
+
+LISTINGS: Answers = {
+    GetJobs: lambda request: JobsView(id=request.id, rows=(ROW,), total=1),
+    GetJob: lambda request: JobView(
+        id=request.id,
+        row=ROW,
+        runs=(RUN,),
+        counters={"seen": 1},
+        phases=(PhaseRow(name="map", done=1, total=4),),
+    ),
+    GetHistory: history(RUN),
+    GetPeers: lambda request: PeersView(
+        id=request.id,
+        rows=(
+            PeerRow(name="p0", address="h:1", data_address="h:2", pid=4, leader=True, alive=True, epoch=2),
+        ),
+    ),
+    GetWorkers: lambda request: WorkersView(
+        id=request.id,
+        rows=(WorkerRow(name="p0/0", peer="p0", pid=5, state="map", job_name="j", phase="map"),),
+    ),
+}
+
+
+# ---- the configuration
+
+
+def test_without_a_configuration_a_command_says_what_to_do(pymr: Command) -> None:
+    finished = pymr("jobs")
+
+    assert finished.status == 2
+    assert "pymr init" in finished.err
+    assert "--config" in finished.err
+
+
+def test_a_bad_configuration_is_a_usage_error(pymr: Command, tmp_path: Path) -> None:
+    (tmp_path / "cluster.toml").write_text("[redis]\nurl = 5\n")
+    finished = pymr("peers")
+
+    assert (finished.status, "redis.url" in finished.err) == (2, True)
+
+
+def test_the_configuration_is_named_by_option_or_environment(
+    pymr: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    with fake_cluster(tmp_path / "elsewhere", LISTINGS):
+        path = str(tmp_path / "elsewhere" / "cluster.toml")
+        by_option = pymr("jobs", "--config", path, "--json")
+        monkeypatch.setenv("PYMR_CONFIG", path)
+        by_environment = pymr("jobs", "--json")
+
+    assert by_option.json == by_environment.json != []
+
+
+def test_a_cluster_out_of_reach_is_named(
+    pymr: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pymr.client.Client.__init__.__kwdefaults__", {"timeout_s": 0.3})
+    with fake_cluster(tmp_path, {}) as cluster:
+        cluster.peers[0].__exit__()
+        finished = pymr("jobs")
+
+    assert finished.status == 1
+    assert "127.0.0.1" in finished.err
+
+
+# ---- listings
+
+
+@pytest.mark.parametrize("command", ["jobs", "peers", "workers", "history"])
+def test_a_listing_in_json_is_an_array_of_objects(pymr: Command, tmp_path: Path, command: str) -> None:
+    with fake_cluster(tmp_path, LISTINGS):
+        listed = pymr(command, "--json").json
+
+    assert isinstance(listed, list)
+    wanted = {
+        "jobs": {"job_name": "j", "input_dirs": ["corpus"], "status": "running", "progress": 0.25},
+        "peers": {"name": "p0", "pid": 4, "address": "h:1", "leader": True, "epoch": 2, "alive": True},
+        "workers": {"name": "p0/0", "peer": "p0", "pid": 5, "state": "map", "job_name": "j", "phase": "map"},
+        "history": {"run_id": "r1", "job_name": "j", "status": "failed", "counters": {"seen": 2.0}},
+    }[command]
+    assert listed[0] | wanted == listed[0]
+
+
+@pytest.mark.parametrize("command", ["jobs", "peers", "workers", "history"])
+def test_a_listing_is_a_table(pymr: Command, tmp_path: Path, command: str) -> None:
+    with fake_cluster(tmp_path, LISTINGS):
+        finished = pymr(command)
+
+    assert (finished.status, finished.err) == (0, "")
+    assert len(finished.out.splitlines()) == 2
+
+
+def test_a_job_is_shown_with_its_phases_and_runs(pymr: Command, tmp_path: Path) -> None:
+    with fake_cluster(tmp_path, LISTINGS):
+        text, shown = pymr("show", "j").out, pymr("show", "j", "--json").json
+
+    assert "total" in text
+    assert "KeyError: 1" in text
+    assert "1/4" in text
+    assert shown["reduce_function_name"] == "total"
+    assert shown["runs"][0]["run_id"] == "r1"
+    assert shown["phases"][0]["name"] == "map"
+
+
+def test_a_job_that_never_was_cannot_be_shown(pymr: Command, tmp_path: Path) -> None:
+    answers = {GetJob: lambda request: JobView(id=request.id, row=None), GetHistory: history()}
+    with fake_cluster(tmp_path, answers):
+        finished = pymr("show", "j")
+
+    assert (finished.status, "there is no job j" in finished.err) == (1, True)
+
+
+# ---- the queue
+
+
+def test_a_submission_says_what_to_type_next(pymr: Command, tmp_path: Path) -> None:
+    write_project(tmp_path / "projects", "wordcount", map_functions=PLAIN, reduce_functions=REDUCE)
+    lines = [f"{name} = {json.dumps(value)}" for name, value in MAPREDUCE.items()]
+    (tmp_path / "job.toml").write_text("\n".join(lines))
+    answers = {
+        PutPackage: done,
+        SubmitJob: lambda request: Submitted(
+            id=request.id, job_name="count-words", version=1, replaced=False
+        ),
+    }
+    with fake_cluster(tmp_path, answers) as cluster:
+        finished = pymr("submit", "job.toml", "--set", "partitions=4")
+        submission = cluster.peers[0].asked[-1]
+
+    assert finished.status == 0
+    assert "pymr wait count-words" in finished.out
+    assert submission.fields["partitions"] == 4
+
+
+def test_a_job_file_that_is_wrong_is_a_usage_error(pymr: Command, tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text('job_type = "mapreduce"\n')
+    with fake_cluster(tmp_path, {}):
+        finished = pymr("submit", "job.toml")
+
+    assert (finished.status, "input_dirs" in finished.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        (("delete", "j"), DeleteJob),
+        (("retry", "j"), RetryJob),
+        (("pause",), PauseQueue),
+        (("resume",), PauseQueue),
+    ],
+)
+def test_a_change_is_asked_for_and_told(
+    pymr: Command, tmp_path: Path, command: tuple[str, ...], kind: type
+) -> None:
+    with fake_cluster(tmp_path, {kind: done}) as cluster:
+        finished = pymr(*command)
+        asked = cluster.peers[0].asked
+
+    assert (finished.status, len(finished.out.splitlines()), len(asked)) == (0, 1, 1)
+
+
+def test_a_refusal_is_told_as_it_was_said(pymr: Command, tmp_path: Path) -> None:
+    def refuse(request: Any) -> Refused:
+        return Refused(id=request.id, code="unknown", reason="there is no job 'j' in the queue")
+
+    with fake_cluster(tmp_path, {DeleteJob: refuse}):
+        finished = pymr("delete", "j")
+
+    assert (finished.status, finished.err) == (1, "pymr: there is no job 'j' in the queue\n")
+
+
+@pytest.mark.parametrize(("run_status", "status"), [("succeeded", 0), ("skipped", 0), ("failed", 1)])
+def test_a_wait_ends_as_the_run_did(pymr: Command, tmp_path: Path, run_status: Any, status: int) -> None:
+    row = JobRow(
+        fields=FIELDS, status="queued", version=3, submitted_at=1.0, first_run_id="r1",
+        first_run_status=run_status, exception="KeyError: 1",
+    )  # fmt: skip
+    with fake_cluster(tmp_path, {GetJob: lambda request: JobView(id=request.id, row=row)}):
+        finished = pymr("wait", "j")
+
+    assert finished.status == status
+    assert ("KeyError: 1" in finished.err) == (status == 1)
+
+
+def test_a_wait_that_takes_too_long_has_a_status_of_its_own(pymr: Command, tmp_path: Path) -> None:
+    with fake_cluster(tmp_path, LISTINGS):
+        finished = pymr("wait", "j", "--timeout", "0.2")
+
+    assert (finished.status, "has not ended" in finished.err) == (2, True)
+
+
+# ---- recovery
+
+
+def test_a_recovery_takes_the_memory_of_most_peers(pymr: Command, tmp_path: Path) -> None:
+    def memory(incarnation: str, epoch: int, change: int) -> Answers:
+        view: dict[str, Any] = {"incarnation": incarnation, "epoch": epoch, "change": change, "jobs": 1}
+        return {GetMemory: lambda request: MemoryView(id=request.id, **view), RecoverCluster: done}
+
+    with fake_cluster(tmp_path, memory("old", 3, 5), memory("old", 2, 6), memory("odd", 9, 7)) as cluster:
+        finished = pymr("cluster", "recover", "--yes")
+        asked = [peer.asked_for(RecoverCluster) for peer in cluster.peers]
+
+    assert finished.status == 0
+    assert [len(requests) for requests in asked] == [0, 1, 0]
+    assert (asked[1][0].incarnation, asked[1][0].epoch) == ("old", 9)
+
+
+def test_a_recovery_needs_most_peers(pymr: Command, tmp_path: Path) -> None:
+    view: dict[str, Any] = {"incarnation": "i", "epoch": 1, "change": 1, "jobs": 1}
+    answers = {GetMemory: lambda request: MemoryView(id=request.id, **view), RecoverCluster: done}
+    with fake_cluster(tmp_path, answers, {}) as cluster:
+        cluster.peers[1].__exit__()
+        finished = pymr("cluster", "recover", "--yes")
+
+        assert cluster.peers[0].asked_for(RecoverCluster) == []
+    assert (finished.status, "start p1" in finished.err) == (1, True)
+
+
+def test_every_command_has_help(pymr: Command) -> None:
+    names = cli.commands.list_commands(None)  # type: ignore[arg-type]
+    listed = pymr("--help").out
+
+    assert all(f"\n  {name} " in listed for name in names)
+    assert all(pymr(name, "--help").status == 0 for name in names)

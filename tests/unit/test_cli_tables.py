@@ -1,0 +1,131 @@
+"""How listings look: columns, times, amounts, and rows made of what peers say."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from pymr.cli_rows import history_lines, job_object, jobs_lines, peers_lines, workers_lines
+from pymr.cli_tables import amount, count_of, field_lines, moment, one_line, percent, span, table_lines
+from pymr.requests import JobRow, JobsView, PeerRow, RunRow, WorkerRow
+
+
+def test_columns_are_aligned_and_numbers_stand_to_the_right() -> None:
+    lines = table_lines(("NAME", ">SIZE", "NOTE"), [("a", "5", ""), ("long-name", "12345", "x")])
+
+    assert lines == [
+        "NAME        SIZE  NOTE",
+        "a              5",
+        "long-name  12345  x",
+    ]
+
+
+def test_a_table_is_cut_at_the_edge_of_the_terminal() -> None:
+    assert table_lines(("A", "B"), [("one", "abcdefgh")], width=8) == ["A    B", "one  ab…"]
+
+
+def test_no_text_of_a_job_moves_the_cursor() -> None:
+    assert one_line("Traceback:\n  x\nKeyError: \x1b[2J\x07") == "KeyError: ?[2J?"
+    assert table_lines(("A",), [("two\nlines",)])[1] == "lines"
+    assert field_lines([("a", "x\n\x1b[31my")]) == ["a  x", "   ?[31my"]
+
+
+def test_a_long_cell_is_cut() -> None:
+    assert len(one_line("x" * 500)) == 100
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, "-"), (0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1:00"),
+     (185, "3:05"), (3723, "1:02:03"), (-1, "0.0 s")],
+)  # fmt: skip
+def test_lengths_of_time(seconds: float | None, shown: str) -> None:
+    assert span(seconds) == shown
+
+
+def test_a_moment_of_today_has_no_date() -> None:
+    noon = time.mktime((2026, 5, 4, 12, 0, 0, 0, 0, -1))
+
+    assert moment(noon, noon + 60) == "12:00:00"
+    assert moment(noon, noon + 86_400) == "2026-05-04 12:00"
+    assert moment(None) == "-"
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (2.5e12, "2.5 TB")]
+)
+def test_amounts(size: float, shown: str) -> None:
+    assert amount(size) == shown
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0, "0%"), (0.999, "99%"), (1, "100%")])
+def test_a_share_is_whole_only_at_the_end(share: float, shown: str) -> None:
+    assert percent(share) == shown
+
+
+def test_counts_agree_with_their_nouns() -> None:
+    assert (count_of(1, "file"), count_of(2_000, "file")) == ("1 file", "2,000 files")
+
+
+def job(**values: Any) -> JobRow:
+    fields = {"job_name": "wordcount", "job_priority": 3, "group_name": None, "exception": None}
+    standing: dict[str, Any] = {"status": "queued", "version": 1, "submitted_at": 1.0}
+    return JobRow(**{"fields": fields} | standing | values)
+
+
+def test_a_job_has_its_fields_and_how_it_stands_at_the_top_level() -> None:
+    shown = job_object(job(status="failed", exception="KeyError: 1", current_phase="map", progress=0.5))
+
+    assert shown["job_name"] == "wordcount"
+    assert (shown["status"], shown["exception"], shown["progress"]) == ("failed", "KeyError: 1", 0.5)
+    assert "fields" not in shown
+
+
+def test_the_table_of_jobs_says_what_stands_in_the_way() -> None:
+    failed = job(status="failed", exception="Traceback\nKeyError: 1")
+    waiting = job(status="running", progress=0.42, seconds_left=65.0, waiting_for="machine beta")
+    lines = jobs_lines(JobsView(id="", rows=(failed, waiting), total=2, paused=True), 0)
+
+    assert "paused" in lines[0]
+    assert lines[2].endswith("KeyError: 1")
+    assert "42%" in lines[3]
+    assert "1:05" in lines[3]
+    assert lines[3].endswith("waits for machine beta")
+
+
+def test_empty_listings_say_so() -> None:
+    assert "pymr submit" in jobs_lines(JobsView(id="", rows=(), total=0), 0)[0]
+    assert history_lines((), 0) == ["no runs yet"]
+    assert workers_lines((), 0) == ["no workers: no peer is alive"]
+
+
+def test_peers_workers_and_runs_have_a_line_each() -> None:
+    peers = (
+        PeerRow(
+            name="a", address="h:1", data_address="h:2", leader=True, alive=True, workers=2, busy=1, epoch=7
+        ),
+        PeerRow(name="b", address="h:3", data_address="h:4"),
+    )
+    workers = (
+        WorkerRow(name="a/0", peer="a", pid=5, state="map", job_name="j", phase="map", done=(1, 2_000)),
+        WorkerRow(name="a/1", peer="a", pid=0, state="idle"),
+    )
+    runs = (
+        RunRow(
+            run_id="r",
+            job_name="j",
+            job_version=1,
+            status="succeeded",
+            start_time=1.0,
+            end_time=3.5,
+            records=1_000,
+        ),
+    )
+
+    assert peers_lines(peers, 0)[1].startswith("a *  ")
+    assert " gone " in peers_lines(peers, 0)[2]
+    assert "1 record, 2.0 kB" in workers_lines(workers, 0)[1]
+    assert "2.5 s" in history_lines(runs, 0)[1]
+    assert "1,000" in history_lines(runs, 0)[1]
