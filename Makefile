@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test chaos check format bench clean
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -23,6 +23,9 @@ demo: $(STAMP)   ## count the words of Python's own standard library
 
 test: $(STAMP)   ## all tests (some minutes)
 	@$(BIN)/python -m pytest -n auto
+
+chaos: $(STAMP)  ## kills and storms, many times (an hour; CHAOS_ARGS="-k storm" for a part of it)
+	@$(BIN)/python -m pytest -s tests/chaos $(CHAOS_ARGS)
 
 check: $(STAMP)  ## style and types
 	@$(BIN)/ruff check .

@@ -1,0 +1,158 @@
+"""User functions that raise, hang, crash or do worse cost their attempts and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cluster.clusters import Cluster, ordered
+from cluster.running import MAP_WORDS, REDUCE_TOTAL
+
+MakeCluster = Callable[..., Cluster]
+
+COUNTED = '''
+import os
+
+def calls():
+    """How many attempts at this task there have been, this one included."""
+    path = {folder!r} + "/" + os.environ["PYMR_ATTEMPT"].rpartition("-")[0]
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, b".")
+    os.close(descriptor)
+    return os.path.getsize(path)
+'''
+WORDS_ONCE_BAD = """
+{counted}
+
+def words(line, auxiliary_data):
+    if "BAD" in line and calls() <= {times}:
+        {fault}
+    return [(word, 1) for word in line.split()]
+"""
+LOG = ["127.0.0.1", "127.0.0.2"]
+
+
+def fed(make_cluster: MakeCluster, tmp_path: Path, fault: str, times: int = 1, **options: object) -> Cluster:
+    """A cluster of two hosts that counts words; the line BAD of alpha does something bad so many times."""
+    cluster = make_cluster(hosts=LOG, **options)
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    counted = COUNTED.format(folder=str(folder))
+    cluster.project(WORDS_ONCE_BAD.format(counted=counted, fault=fault, times=times), REDUCE_TOTAL)
+    for name in cluster.names:
+        cluster.feed(name, "a.txt", *(f"{name} {number % 7}" for number in range(100)))
+    cluster.feed("alpha", "b.txt", "some BAD line")
+    return cluster.start()
+
+
+def plain_reference(cluster: Cluster) -> list[object]:
+    cluster.project(MAP_WORDS, REDUCE_TOTAL)
+    return ordered(cluster.reference())
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "raise ValueError('a bad line')",
+        "os._exit(3)",
+        "os.kill(os.getpid(), 9)",
+        "os.kill(os.getpid(), 11)",
+        "os.closerange(0, 1000)",
+        "import sys; sys.exit(4)",
+    ],
+)
+def test_a_function_that_fails_once_is_tried_again(
+    make_cluster: MakeCluster, tmp_path: Path, fault: str
+) -> None:
+    cluster = fed(make_cluster, tmp_path, fault)
+    cluster.submit()
+    cluster.succeed()
+    run = cluster.client.history("job")[0]
+    items = ordered(cluster.output())
+
+    assert run.attempts_failed == 1
+    assert items == plain_reference(cluster)
+
+
+def test_a_function_that_always_raises_fails_the_job_after_max_attempts(
+    make_cluster: MakeCluster, tmp_path: Path
+) -> None:
+    cluster = fed(make_cluster, tmp_path, "raise ValueError('never right')", times=99)
+    cluster.submit(max_attempts=3)
+    outcome = cluster.finish()
+    run = cluster.client.history("job")[0]
+
+    assert outcome.status == "failed"
+    assert "never right" in outcome.exception and "b.txt" in outcome.exception
+    assert "3 times, which is max_attempts" in outcome.exception
+    assert run.attempts_failed == 3
+
+
+def test_a_reduce_function_that_raises_fails_the_job(make_cluster: MakeCluster, tmp_path: Path) -> None:
+    cluster = fed(make_cluster, tmp_path, "pass")
+    cluster.project(MAP_WORDS, "def total(group, auxiliary_data):\n    raise ZeroDivisionError(group.key)")
+    cluster.submit(max_attempts=2)
+    outcome = cluster.finish()
+
+    assert outcome.status == "failed"
+    assert "ZeroDivisionError" in outcome.exception
+
+
+def test_bad_records_are_passed_over_and_listed(make_cluster: MakeCluster, tmp_path: Path) -> None:
+    cluster = fed(make_cluster, tmp_path, "pass")
+    cluster.project(
+        """
+        def words(line, auxiliary_data):
+            if "BAD" in line:
+                raise ValueError("a bad one")
+            return [(word, 1) for word in line.split()]
+        """,
+        REDUCE_TOTAL,
+    )
+    cluster.submit(max_bad_records=1)
+    cluster.succeed()
+    collected = cluster.pymr("output", "job", "--to", tmp_path / "collected")
+    items = ordered(cluster.output())
+
+    assert collected.status == 0, collected.err
+    assert "a bad one" in (tmp_path / "collected" / "_bad_records.jsonl").read_text()
+    assert cluster.client.history("job")[0].bad_records == 1
+    assert items == ordered(cluster.reference(max_bad_records=1))
+
+
+def test_a_task_without_progress_is_ended_and_tried_again(make_cluster: MakeCluster, tmp_path: Path) -> None:
+    cluster = fed(make_cluster, tmp_path, "import time; time.sleep(600)")
+    cluster.submit(task_timeout_seconds=1.0)
+    cluster.succeed()
+    items = ordered(cluster.output())
+
+    assert cluster.client.history("job")[0].attempts_failed == 1
+    assert items == plain_reference(cluster)
+
+
+def test_a_child_that_outlives_its_task_ends_with_the_run(make_cluster: MakeCluster, tmp_path: Path) -> None:
+    fault = "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)"
+    cluster = fed(make_cluster, tmp_path, fault)
+    cluster.submit()
+    cluster.succeed()
+
+    cluster.wait_for(lambda: not cluster.processes_named("sleep"), 10.0, "the child to end")
+
+
+def test_a_counter_of_another_machine_is_added_up(make_cluster: MakeCluster, tmp_path: Path) -> None:
+    cluster = fed(make_cluster, tmp_path, "pass")
+    cluster.project(
+        """
+        import pymr
+
+        def words(line, auxiliary_data):
+            pymr.count("lines")
+            return [(word, 1) for word in line.split()]
+        """,
+        REDUCE_TOTAL,
+    )
+    cluster.submit()
+    cluster.succeed()
+
+    assert cluster.client.history("job")[0].counters["lines"] == 201

@@ -1,0 +1,112 @@
+"""What a run of a cluster reads: folders of every peer, those that all see, and those that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cluster.clusters import Cluster, ordered
+from cluster.running import MAP_WORDS, REDUCE_TOTAL
+
+MakeCluster = Callable[..., Cluster]
+HOSTS = ["127.0.0.1", "127.0.0.1", "127.0.0.2"]
+
+
+def started(make_cluster: MakeCluster, **arguments: object) -> Cluster:
+    cluster = make_cluster(**arguments)
+    cluster.project(MAP_WORDS, REDUCE_TOTAL)
+    return cluster.start()
+
+
+def folder_of_words(folder: Path) -> Path:
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.txt").write_text("to be or not to be\n" * 50)
+    return folder
+
+
+def test_an_absolute_folder_that_all_peers_of_a_host_see_counts_once(
+    make_cluster: MakeCluster, tmp_path: Path
+) -> None:
+    shared = folder_of_words(tmp_path / "shared")
+    cluster = started(make_cluster)
+    cluster.submit(input_dirs=[str(shared)])
+    cluster.succeed()
+
+    assert ordered(cluster.output()) == [["be", 300], ["not", 150], ["or", 150], ["to", 300]]
+
+
+def test_a_folder_that_all_machines_share_counts_once_beside_those_of_each(
+    make_cluster: MakeCluster, tmp_path: Path
+) -> None:
+    shared = folder_of_words(tmp_path / "shared")
+    settings = {"storage": {"shared": [str(shared)]}, "engine": {"split_bytes": 300}}
+    cluster = started(make_cluster, hosts=HOSTS, settings=settings)
+    for name in cluster.names:
+        cluster.feed(name, "own.txt", f"of {name}", "or not")
+    cluster.submit(input_dirs=["input", str(shared)])
+    cluster.succeed()
+    inputs = [*(cluster.input_of(name) for name in cluster.names), shared]
+
+    assert ordered(cluster.output()) == ordered(cluster.reference(*inputs))
+    assert dict(cluster.output())["or"] == 153
+
+
+def test_a_folder_that_two_machines_have_each_for_itself_counts_twice(
+    make_cluster: MakeCluster, tmp_path: Path
+) -> None:
+    same_path = folder_of_words(tmp_path / "same-path")
+    cluster = started(make_cluster, hosts=HOSTS)
+    cluster.submit(input_dirs=[str(same_path)])
+    cluster.succeed()
+
+    assert dict(cluster.output())["be"] == 600
+
+
+def test_a_folder_that_is_missing_on_one_peer_is_named_with_it(make_cluster: MakeCluster) -> None:
+    cluster = started(make_cluster, hosts=HOSTS)
+    missing = cluster.input_of("gamma")
+    missing.rmdir()
+    cluster.submit()
+    outcome = cluster.finish()
+
+    assert outcome.status == "failed"
+    assert "gamma" in outcome.exception and str(missing) in outcome.exception
+
+
+def test_an_empty_job_succeeds_with_an_empty_output(make_cluster: MakeCluster) -> None:
+    cluster = started(make_cluster, hosts=HOSTS)
+    cluster.submit()
+    cluster.succeed()
+    run = cluster.client.history("job")[0]
+
+    assert cluster.output() == []
+    assert (run.status, run.records, run.items) == ("succeeded", 0, 0)
+
+
+def test_a_new_output_replaces_or_joins_the_one_before(make_cluster: MakeCluster) -> None:
+    cluster = started(make_cluster, hosts=HOSTS)
+    cluster.feed("alpha", "a.txt", "one two two")
+    cluster.submit()
+    cluster.succeed()
+    cluster.submit(delete_job_data=False)
+    cluster.succeed()
+    joined = cluster.output()
+    cluster.feed("alpha", "a.txt", "three")
+    cluster.submit()
+    cluster.succeed()
+
+    assert ordered(joined) == [["one", 1], ["one", 1], ["two", 2], ["two", 2]]
+    assert cluster.output() == [["three", 1]]
+
+
+def test_two_thousand_files_of_three_hosts(make_cluster: MakeCluster) -> None:
+    cluster = started(make_cluster, hosts=["127.0.0.1", "127.0.0.2", "127.0.0.3"], keys=True)
+    for name in cluster.names:
+        for number in range(700):
+            cluster.feed(name, f"{number % 9}/{number}.txt", f"{name} {number % 50} every")
+    cluster.submit(partitions=7)
+    cluster.succeed()
+
+    assert dict(cluster.output())["every"] == 2_100
+    assert ordered(cluster.output()) == ordered(cluster.reference(partitions=7))

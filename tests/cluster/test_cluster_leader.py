@@ -1,0 +1,75 @@
+"""The leader is killed, or stopped for a while, in every phase: another one goes on where it was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from cluster.clusters import Cluster, ordered
+from cluster.held_runs import PHASES, HeldRun
+
+TAKEOVER_S = 2.0
+LOADED = 2.0
+"""How much longer than the bar a takeover may take on a machine that runs other tests beside this one; the
+bar itself is measured by tests.bench and tests.chaos."""
+
+MakeCluster = Callable[..., Cluster]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_another_leads_when_the_leader_is_killed(make_cluster: MakeCluster, phase: str) -> None:
+    has_hosts = phase in ("plan", "shuffle")  # these can only be held where each peer is a host of its own
+    cluster = make_cluster(hosts=HeldRun.HOSTS if has_hosts else None, settings=HeldRun.SETTINGS)
+    held = HeldRun(cluster)
+    held.reach(phase)
+    killed = cluster.leader()
+    killed_at = cluster.kill(killed)
+    took = held.time_of_takeover(killed_at, killed)
+    if phase not in ("map", "publish"):  # in these two it stays away, until the others have done without it
+        cluster.restart(killed)
+    held.let_go()
+    cluster.succeed()
+
+    print(f"takeover in {phase}: {took:.2f} s")
+    assert took < TAKEOVER_S * LOADED
+    assert ordered(cluster.output()) == ordered(cluster.reference())
+    assert held.repeated_tasks() == {}
+    cluster.restart_dead()
+
+
+@pytest.mark.parametrize("phase", ["map", "reduce"])
+def test_a_leader_that_was_killed_and_comes_back_follows(make_cluster: MakeCluster, phase: str) -> None:
+    cluster = make_cluster(hosts=HeldRun.HOSTS, settings=HeldRun.SETTINGS)
+    held = HeldRun(cluster)
+    held.reach(phase)
+    epoch = cluster.epoch()
+    killed = cluster.leader()
+    cluster.kill(killed)
+    cluster.restart(killed)
+    held.let_go()
+    cluster.succeed()
+
+    assert cluster.epoch() > epoch
+    assert ordered(cluster.output()) == ordered(cluster.reference())
+    assert held.repeated_tasks() == {}
+
+
+@pytest.mark.parametrize("phase", ["map", "reduce"])
+def test_a_leader_that_was_stopped_steps_down(make_cluster: MakeCluster, phase: str) -> None:
+    cluster = make_cluster(settings=HeldRun.SETTINGS)
+    held = HeldRun(cluster)
+    held.reach(phase)
+    stopped, epoch = cluster.leader(), cluster.epoch()
+    cluster.pause(stopped)
+    other = cluster.wait_for_other_leader(stopped)
+    held.let_go(after_s=0.0)
+    time.sleep(10.0 if phase == "map" else 3.0)  # the bar's ten seconds, which is what is tested
+    cluster.resume(stopped)
+    cluster.wait_for(lambda: cluster.view_leader(stopped) == other, 5.0, "the stopped leader to follow")
+    cluster.succeed()
+
+    assert cluster.epoch() > epoch
+    assert f"{stopped} no longer leads" in cluster.log_of(stopped)
+    assert ordered(cluster.output()) == ordered(cluster.reference())
+    assert held.repeated_tasks() == {}

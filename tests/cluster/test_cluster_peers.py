@@ -1,0 +1,79 @@
+"""Peers that do not lead are killed and started again in every phase; those of three hosts, so that nobody
+can stand in for them and what they had done has to be used again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from cluster.clusters import Cluster, ordered
+from cluster.held_runs import PHASES, HeldRun
+
+from pymr.client import ClientError
+
+MakeCluster = Callable[..., Cluster]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_peer_that_is_killed_and_started_again_loses_nothing(make_cluster: MakeCluster, phase: str) -> None:
+    cluster = make_cluster(hosts=HeldRun.HOSTS, settings=HeldRun.SETTINGS)
+    held = HeldRun(cluster)
+    followers = held.followers
+    held.reach(phase, spare=followers[0])
+    for victim in followers:
+        cluster.kill(victim)
+        cluster.restart(victim)
+    held.let_go()
+    cluster.succeed()
+
+    assert ordered(cluster.output()) == ordered(cluster.reference())
+    assert held.repeated_tasks() == {}
+    assert [run.status for run in cluster.client.history("job")] == ["succeeded"]
+
+
+def test_a_peer_that_is_gone_is_stood_in_for_by_others_of_its_host(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(settings=HeldRun.SETTINGS)
+    held = HeldRun(cluster)
+    held.reach("reduce")
+    cluster.kill(held.followers[0])
+    held.let_go()
+    cluster.succeed()
+    items = cluster.output()
+    cluster.restart_dead()
+
+    assert ordered(items) == ordered(cluster.output()) == ordered(cluster.reference())
+    assert held.repeated_tasks() == {}
+
+
+def test_a_run_waits_for_a_machine_that_is_gone_and_fails_naming_it(make_cluster: MakeCluster) -> None:
+    settings = HeldRun.SETTINGS | {"scheduler": {"machine_grace_seconds": 2.0}}
+    cluster = make_cluster(hosts=HeldRun.HOSTS, settings=settings)
+    held = HeldRun(cluster)
+    held.reach("map")
+    gone = held.followers[0]
+    cluster.kill(gone)
+    held.let_go()
+    cluster.wait_for(lambda: gone in cluster.waiting_for(), what="the run to wait for a machine")
+    outcome = cluster.finish()
+    cluster.restart(gone)
+
+    assert outcome.status == "failed"
+    assert gone in outcome.exception and "machine_grace_seconds" in outcome.exception
+    with pytest.raises(ClientError, match="has no output"):
+        cluster.client.output("job")
+
+
+def test_the_workers_of_a_peer_that_is_killed_end_with_it(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(settings=HeldRun.SETTINGS)
+    held = HeldRun(cluster)
+    held.reach("map")
+    victim = held.followers[0]
+    started = cluster.descendants(victim)
+    cluster.kill(victim)
+    left = cluster.wait_for(lambda: not [p for p in started if p.is_running()], 3.0, f"{started} to end")
+    held.let_go()
+    cluster.succeed()
+    cluster.restart(victim)
+
+    assert len(started) >= 3  # the nursery, the data service and a worker
+    assert left

@@ -1,0 +1,169 @@
+"""The queue: submit, replace, delete, priorities, pause, and what a wait ends with."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+
+import pytest
+from cluster.clusters import Cluster, ordered
+from cluster.held_runs import HeldRun
+
+from pymr.client import ClientError
+from pymr.client_submit import packed_project
+from pymr.jobs import parse_job
+from pymr.requests import SubmitJob, Submitted
+
+MakeCluster = Callable[..., Cluster]
+STOP_S = 2.0
+
+
+def held_run(make_cluster: MakeCluster, **arguments: object) -> HeldRun:
+    return HeldRun(make_cluster(settings=HeldRun.SETTINGS, **arguments))
+
+
+@pytest.mark.parametrize("phase", ["plan", "map", "shuffle", "reduce", "publish"])
+def test_deleting_a_running_job_stops_it_and_cleans_up(make_cluster: MakeCluster, phase: str) -> None:
+    held = held_run(make_cluster, hosts=HeldRun.HOSTS)
+    cluster = held.cluster
+    held.reach(phase)
+    deleted_at = time.monotonic()
+    cluster.client.delete("job")
+    if phase not in ("plan", "shuffle", "publish"):  # in those it is what holds them that cannot stop
+        idle = cluster.wait_for(lambda: cluster.busy_workers() == [], STOP_S * 2, "the workers to stop")
+        took = time.monotonic() - deleted_at
+        assert idle and took < STOP_S
+        cluster.wait_for(lambda: cluster.left_runs() == [], STOP_S * 2, "the run's files to go")
+    held.let_go()
+    cluster.wait_for(lambda: cluster.left_runs() == [], what="the run's files to go")
+    rows = cluster.client.jobs().rows
+    runs = cluster.client.history("job")
+
+    assert rows == ()
+    assert [run.status for run in runs] == ["deleted" if phase != "publish" else runs[0].status]
+    if phase != "publish":
+        with pytest.raises(ClientError, match="has no output"):
+            cluster.output()
+
+
+def test_a_deleted_job_can_be_submitted_again_at_once(make_cluster: MakeCluster) -> None:
+    held = held_run(make_cluster)
+    cluster = held.cluster
+    held.reach("map")
+    cluster.client.delete("job")
+    cluster.submit()
+    held.let_go()
+    cluster.succeed()
+
+    first, *others = [run.status for run in cluster.client.history("job")]
+    assert first == "succeeded"
+    assert others in (["deleted"], ["replaced"])  # the leader may see both changes at once
+    assert ordered(cluster.output()) == ordered(cluster.reference())
+
+
+@pytest.mark.parametrize("phase", ["map", "reduce"])
+def test_replacing_a_running_job_ends_its_run_and_begins_another(
+    make_cluster: MakeCluster, phase: str
+) -> None:
+    held = held_run(make_cluster)
+    cluster = held.cluster
+    held.reach(phase)
+    answer = cluster.client.submit(
+        cluster.job_fields(partitions=2, combine_function_name="total"), cluster.folder / "projects"
+    )
+    held.let_go()
+    cluster.succeed()
+
+    assert answer.replaced
+    assert [run.status for run in cluster.client.history("job")] == ["succeeded", "replaced"]
+    assert ordered(cluster.output()) == ordered(cluster.reference())
+
+
+def test_jobs_run_by_priority_then_by_age(make_cluster: MakeCluster) -> None:
+    held = held_run(make_cluster)
+    cluster = held.cluster
+    cluster.client.pause()
+    for name, priority in (("low", -1), ("first", 1), ("second", 1), ("high", 7)):
+        cluster.submit(job_name=name, job_priority=priority)
+    listed = [row.fields["job_name"] for row in cluster.client.jobs().rows]
+    cluster.client.resume()
+    for name in ("low", "first", "second", "high"):
+        cluster.succeed(name)
+    runs = sorted(cluster.client.history(), key=lambda run: run.start_time)
+
+    assert listed == ["high", "first", "second", "low"]
+    assert [run.job_name for run in runs] == listed
+
+
+def test_a_paused_queue_starts_nothing_and_lets_runs_go_on(make_cluster: MakeCluster) -> None:
+    held = held_run(make_cluster)
+    cluster = held.cluster
+    held.reach("map")
+    cluster.client.pause()
+    cluster.submit(job_name="later")
+    held.let_go()
+    cluster.succeed()
+    waited = cluster.pymr("wait", "later", "--timeout", "0.7")
+    view = cluster.client.jobs()
+    cluster.client.resume()
+    cluster.succeed("later")
+
+    assert waited.status == 2
+    assert view.paused
+    assert [(row.fields["job_name"], row.status) for row in view.rows] == [("later", "queued")]
+
+
+def test_a_submission_that_comes_twice_is_one(make_cluster: MakeCluster) -> None:
+    held = held_run(make_cluster)
+    cluster = held.cluster
+    fields = cluster.job_fields()
+    package = packed_project(parse_job(fields), cluster.folder / "projects")
+    assert package is not None
+    cluster.client._put_package(package.content_hash, package.data)
+    request = SubmitJob(id=uuid.uuid4().hex, fields=fields, project_hash=package.content_hash)
+    answers = [cluster.client._ask(request, Submitted, peer=name) for name in [*cluster.names, "alpha"]]
+    cluster.succeed()
+    again = cluster.client._ask(request, Submitted)
+
+    assert [answer.version for answer in [*answers, again]] == [answers[0].version] * 5
+    assert len(cluster.client.history("job")) == 1
+
+
+def test_wait_tells_how_the_first_run_of_the_last_submission_ended(make_cluster: MakeCluster) -> None:
+    held = held_run(make_cluster)
+    cluster = held.cluster
+    cluster.project(held.gates.map_source, "def total(group, auxiliary_data):\n    raise ValueError('no')")
+    cluster.submit(max_attempts=1)
+    failed = cluster.pymr("wait", "job")
+    cluster.project(held.gates.map_source, held.gates.reduce_source)
+    cluster.submit()
+    good = cluster.pymr("wait", "job")
+    unknown = cluster.pymr("wait", "nothing")
+    held.reach("map")
+    late = cluster.pymr("wait", "job", "--timeout", "0.5")
+    waiting = cluster.start_pymr("wait", "job")
+    held.let_go()
+    waiting.communicate(timeout=30)
+
+    assert failed.status == 1 and "ValueError" in failed.err
+    assert good.status == 0
+    assert unknown.status == 1 and "there is no job nothing" in unknown.err
+    assert late.status == 2
+    assert waiting.returncode == 0
+
+
+def test_a_failed_job_can_be_tried_again(make_cluster: MakeCluster) -> None:
+    held = held_run(make_cluster)
+    cluster = held.cluster
+    cluster.input_of("beta").rename(cluster.data("beta") / "elsewhere")
+    cluster.submit()
+    failed = cluster.finish()
+    (cluster.data("beta") / "elsewhere").rename(cluster.input_of("beta"))
+    retried = cluster.pymr("retry", "job")
+    cluster.wait_for(lambda: len(cluster.client.history("job")) == 2, what="a second run")
+    cluster.wait_for(lambda: cluster.client.history("job")[0].status == "succeeded", what="it to succeed")
+
+    assert failed.status == "failed" and "beta" in failed.exception
+    assert retried.status == 0
+    assert ordered(cluster.output()) == ordered(cluster.reference())

@@ -1,0 +1,90 @@
+"""The Redis is killed, or comes back with nothing in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from cluster.clusters import Cluster, ordered
+from cluster.held_runs import PHASES, HeldRun
+
+from pymr.client import RefusedError
+
+MakeCluster = Callable[..., Cluster]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_redis_that_is_killed_and_started_again_costs_no_run(make_cluster: MakeCluster, phase: str) -> None:
+    has_hosts = phase in ("plan", "shuffle")
+    cluster = make_cluster(hosts=HeldRun.HOSTS if has_hosts else None, settings=HeldRun.SETTINGS)
+    held = HeldRun(cluster)
+    held.reach(phase)
+    for number in range(3):
+        cluster.submit(job_name=f"later-{number}")
+    cluster.kill_redis()
+    cluster.wait_for(lambda: not cluster.view_leader(cluster.names[0]), what="the leader to step down")
+    if phase == "map":
+        before = len(held.gates.notes())
+        held.let_go()
+        cluster.wait_for(lambda: held.finished_attempts() >= 9, what="the tasks under way to be done")
+        assert len(held.gates.notes()) >= before
+    cluster.restart_redis()
+    held.let_go()
+    cluster.succeed()
+    for number in range(3):
+        cluster.succeed(f"later-{number}")
+
+    assert ordered(cluster.output()) == ordered(cluster.reference())
+    assert held.repeated_tasks() == {}
+    assert [run.status for run in cluster.client.history("job")] == ["succeeded"]
+    assert {run.status for run in cluster.client.history()} == {"succeeded"}
+
+
+def test_a_redis_that_has_forgotten_is_given_its_jobs_back(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(settings=HeldRun.SETTINGS)
+    HeldRun(cluster)
+    cluster.submit(job_name="done")
+    cluster.succeed("done")
+    cluster.client.pause()
+    names = [f"queued-{number}" for number in range(3)]
+    for name in names:
+        cluster.submit(job_name=name)
+    cluster.wait_for(lambda: cluster.remembered_jobs() == {3}, what="all peers to remember the jobs")
+    epoch = cluster.epoch()
+    cluster.kill_redis()
+    cluster.restart_redis(empty=True)
+    problem = cluster.wait_for(cluster.problem, what="a peer to say that Redis has forgotten")
+    with pytest.raises(RefusedError) as refused:
+        cluster.submit(job_name="new")
+    status = cluster.pymr("cluster", "status", "--json")
+    recovered = cluster.pymr("cluster", "recover", "--yes")
+    cluster.client.resume()
+    for name in names:
+        cluster.succeed(name)
+
+    assert "pymr cluster recover" in problem
+    assert refused.value.code == "forgotten"
+    assert status.status == 1 and "pymr cluster recover" in json.loads(status.out)["problem"]
+    assert recovered.status == 0, recovered.err
+    assert cluster.epoch() > epoch
+    assert ordered(cluster.output(names[0])) == ordered(cluster.reference())
+
+
+def test_a_run_that_a_redis_has_forgotten_is_not_published(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(settings=HeldRun.SETTINGS)
+    held = HeldRun(cluster)
+    held.reach("reduce")
+    cluster.wait_for(lambda: cluster.remembered_jobs() == {1}, what="all peers to remember the job")
+    cluster.kill_redis()
+    cluster.restart_redis(empty=True)
+    cluster.wait_for(cluster.problem, what="a peer to say that Redis has forgotten")
+    held.let_go()
+    cluster.wait_for(lambda: held.finished_attempts("reduce") >= 3, what="the reduce tasks to end")
+    published = [path for name in cluster.names for path in cluster.data(name).glob("jobs/*/reduce/*")]
+    recovered = cluster.pymr("cluster", "recover", "--yes")
+    cluster.succeed()
+
+    assert published == []
+    assert recovered.status == 0, recovered.err
+    assert ordered(cluster.output()) == ordered(cluster.reference())
