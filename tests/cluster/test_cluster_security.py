@@ -14,7 +14,8 @@ from typing import Any
 import msgpack
 import msgspec
 import pytest
-from cluster.clusters import PEER, Cluster, ordered
+from cluster.clusters import Cluster, ordered
+from cluster.daemons import PEER
 from cluster.gated import Gates
 from cluster.running import MAP_WORDS, REDUCE_TOTAL, processes_of, wait_until
 from cluster.strangers import Port, Stranger, resident_bytes

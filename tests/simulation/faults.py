@@ -11,7 +11,9 @@ from simulation.world import World
 
 from pymr.control.messages import PeerFacts, Settings
 
-FAULT_SECONDS = 16.0
+FAULT_SECONDS = 30.0
+
+NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")
 
 CRASH_POINTS = (
     "attempt.after_rename",
@@ -26,17 +28,17 @@ CRASH_POINTS = (
 def random_cluster(world: World) -> Cluster:
     """One to six peers on one to four hosts, and the small faults that may always happen."""
     random = world.random
-    count = random.choice([1, 2, 3, 3, 4, 4, 6, 8])
-    hosts = random.randint(1, min(count, 4))
+    count = random.choice([1, 2, 3, 3, 4, 4, 5, 7])
+    hosts = random.randint(1, min(count, 5))
     facts = [
         PeerFacts(f"peer{number}", f"host{number % hosts}", random.randint(1, 3)) for number in range(count)
     ]
     settings = Settings(
-        concurrent_runs=random.choice([1, 1, 2, 3]),
+        concurrent_runs=random.choice([1, 2, 3]),
         machine_grace_s=random.choice([7.0, 1000.0, 1000.0]),
         shared=("/shared",),
     )
-    plan = FaultPlan(task_seconds=random.choice([0.1, 0.6, 2.0]))
+    plan = FaultPlan(task_seconds=random.choice([0.2, 0.6, 1.5]))
     cluster = Cluster(world, facts, settings, plan)
     _choose_small_faults(world, plan, cluster)
     return cluster
@@ -88,12 +90,13 @@ class Faults:
             self._stop_redis,
             self._fill_disk,
             self._damage,
+            self._damage,
             self._end_lease,
             self._drain,
             self._new_disk,
         ]
         chosen = random.sample(kinds, random.choice([0, 1, 2, 3, 5, 8]))
-        for _ in range(random.choice([2, 5, 10, 20, 40]) if chosen else 0):
+        for _ in range(random.choice([5, 10, 20, 40, 60]) if chosen else 0):
             fault = random.choice(chosen)
             self._world.later(
                 self._world.between(0.5, FAULT_SECONDS), lambda fault=fault: self._happen(fault)
@@ -194,8 +197,8 @@ class Faults:
 
     def _damage(self) -> None:
         held = [(peer, id) for peer in self._cluster.peers.values() for id in peer.disk.attempts]
-        if held:
-            self._cluster.damage(*self._world.random.choice(held))
+        for peer, id in self._world.random.sample(held, min(len(held), self._world.random.randint(1, 4))):
+            self._cluster.damage(peer, id)
 
     def _drain(self) -> None:
         """A peer ends when it has nothing to do any more, and is started again."""
@@ -229,7 +232,7 @@ class Clients:
         self._requests = 0
         self.unanswered = 0
         random = self._world.random
-        self._schedule(self._submit, random.choice([2, 4, 8, 14]), 0.0)
+        self._schedule(self._submit, random.choice([6, 12, 20]), 0.0)
         self._schedule(self._delete, random.choice([0, 0, 1, 2, 4]), 2.0)
         self._schedule(self._retry, random.choice([0, 0, 1, 3]), 2.0)
 
@@ -239,7 +242,7 @@ class Clients:
             self._world.later(self._world.between(earliest, FAULT_SECONDS - 1), action)
 
     def _submit(self) -> None:
-        name = self._world.random.choice(["alpha", "beta", "gamma"])
+        name = self._world.random.choice(NAMES)
         number = len(self._cluster.models)
         model = random_model(self._world.random, number, name, self._cluster.hosts)
         self._cluster.models.append(model)
@@ -247,13 +250,13 @@ class Clients:
         self._ask(f"request-{self._requests}", name, model.fields)
 
     def _delete(self) -> None:
-        name = self._world.random.choice(["alpha", "beta", "gamma"])
+        name = self._world.random.choice(NAMES)
         self._requests += 1
         self._ask(f"request-{self._requests}", name, None)
 
     def _retry(self) -> None:
         """Queue a failed job once more; nobody insists on it."""
-        cluster, name = self._cluster, self._world.random.choice(["alpha", "beta", "gamma"])
+        cluster, name = self._cluster, self._world.random.choice(NAMES)
         incarnation = cluster.redis.incarnation
         self._requests += 1
         self.unanswered -= 1

@@ -97,16 +97,16 @@ def check_output(what: str, parts: Sequence[ReduceContent], models: Sequence[Job
 
 def random_model(random: Random, number: int, name: str, hosts: Sequence[str]) -> JobModel:
     kinds: list[Kind] = ["good", "flaky", "broken", "wrong", "random"]
-    kind = random.choices(kinds, [60, 20, 5, 3, 12])[0]
+    kind = random.choices(kinds, [66, 16, 3, 3, 12])[0]
     first = number * 10_000
     records: dict[str, tuple[int, ...]] = {}
-    has_shared = random.random() < 0.3
+    has_shared = random.random() < 0.45
     if not has_shared or random.random() < 0.5:
         for host in hosts:
-            count = random.choice([0, 1, 3, 6, 12])
+            count = random.choice([0, 0, 1, 3, 6, 12, 20])
             records[host] = tuple(range(first, first + count))
             first += count
-    shared = tuple(range(first, first + random.choice([1, 4, 10]))) if has_shared else ()
+    shared = tuple(range(first, first + random.choice([1, 4, 10, 16]))) if has_shared else ()
     return JobModel(
         number,
         name,
@@ -114,7 +114,7 @@ def random_model(random: Random, number: int, name: str, hosts: Sequence[str]) -
         records,
         shared,
         split=random.choice([1, 2, 4]),
-        partitions=random.choice([None, 1, 2, 5]),
+        partitions=random.choice([None, 1, 2, 3, 6]),
         is_once=random.random() < 0.4,
         adds=random.random() < 0.2,
     )
