@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pymr.engine.disk_list import DiskList
     from pymr.engine.disk_sort import DiskSort
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["DiskList", "DiskSort", "__version__", "count"]
 
 # Loaded on first use: a console that only asks for the version pays for nothing else.
