@@ -40,6 +40,7 @@ END_SECONDS_MAX = 5.0
 _CONTROL_PREFIX = "pymr-run-"
 _STATE_FOLDERS = ("state", "projects", "panes")
 _POLL_SECONDS = 0.003
+_TEMPORARY_PATH_BYTES_MAX = 60
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -63,12 +64,12 @@ class EmbeddedCluster:
         self.began_at = time.monotonic()
 
     def __enter__(self) -> EmbeddedCluster:
-        with uninterrupted():
-            try:
+        try:
+            with uninterrupted():  # what was held back is raised at its end
                 self._start()
-            except BaseException:
-                self._end()
-                raise
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -125,7 +126,7 @@ class EmbeddedCluster:
 
     def _start(self) -> None:
         _adopt_orphans()
-        temporary = tempfile.gettempdir()
+        temporary = _temporary_folder()
         try:
             control = ScratchFolder(temporary, _CONTROL_PREFIX)
             self._control = self._at_the_end.enter_context(control).path
@@ -218,6 +219,13 @@ class EmbeddedCluster:
         if self._daemon is not None:
             _end_orphans(self._others)
         self._at_the_end.close()
+
+
+def _temporary_folder() -> str:
+    """Where the cluster's own files go. A socket has to have a short path."""
+    chosen = tempfile.gettempdir()
+    is_long = len(os.fsencode(chosen)) > _TEMPORARY_PATH_BYTES_MAX
+    return "/tmp" if is_long and os.access("/tmp", os.W_OK | os.X_OK) else chosen
 
 
 def _adopt_orphans() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Callable
 
+import orjson
 from msgspec.structs import replace
 
 from pymr.client import Client
@@ -13,7 +15,7 @@ from pymr.client_errors import RefusedError, UnreachableError
 from pymr.embedded_cluster import START_SECONDS, EmbeddedCluster
 from pymr.embedded_watch import Watch
 from pymr.engine.inputs import BAD_RECORDS_NAME, list_input_files
-from pymr.errors import StartError
+from pymr.errors import StartError, disk_error
 from pymr.jobs import MapReduceJob
 from pymr.publishing import listed_parts
 from pymr.run_facts import RunRequest, RunResult
@@ -36,6 +38,9 @@ def run_in_cluster(request: RunRequest, cluster: EmbeddedCluster, observer: Obse
         paths = _OwnPaths(request, cluster.places.data_dir)
         run = Watch(client, cluster, request.job.job_name, observer, paths).until_end()
     output = cluster.places.output(request.job.job_name)
+    bad_records = os.path.join(cluster.places.data_dir, "bad-records.jsonl")
+    if run.bad_records:
+        _translate_bad_records(os.path.join(output, BAD_RECORDS_NAME), bad_records, paths)
     return RunResult(
         files=run.files,
         records=run.records,
@@ -45,7 +50,7 @@ def run_in_cluster(request: RunRequest, cluster: EmbeddedCluster, observer: Obse
         bad_records=run.bad_records,
         counters=run.counters,
         outputs=[(output, listed_parts(output))],
-        bad_records_paths=[os.path.join(output, BAD_RECORDS_NAME)],
+        bad_records_paths=[bad_records],
         phase_seconds={"start": started_s} | run.phase_seconds,
     )
 
@@ -74,6 +79,18 @@ def _submitted(request: RunRequest, cluster: EmbeddedCluster) -> MapReduceJob:
     )
     # The scratch folder holds no earlier output: what is added to the present one is added at the end.
     return replace(request.job, input_dirs=folders, run_once=True, hold_state=False, delete_job_data=True)
+
+
+def _translate_bad_records(source_path: str, target_path: str, in_own_words: Callable[[str], str]) -> None:
+    """Copy the list of bad records, with the user's paths in the tracebacks."""
+    try:
+        with open(source_path, "rb") as source, open(target_path, "wb") as target:
+            for line in source:
+                entry = orjson.loads(line)
+                entry |= {name: in_own_words(entry[name]) for name in ("error", "traceback")}
+                target.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
+    except OSError as error:
+        raise disk_error("writing", target_path, error) from error
 
 
 class _OwnPaths:

@@ -12,6 +12,7 @@ from pymr.engine.durable import sync_folder
 from pymr.engine.inputs import BAD_RECORDS_NAME
 from pymr.engine.outputs import Part
 from pymr.errors import OutputError, disk_error
+from pymr.interruption import uninterrupted
 from pymr.publishing import (
     complete,
     keep_parts,
@@ -48,12 +49,11 @@ class OutputFolder:
         refuse_foreign_files(self.path, "name another with --output, or empty it")
         listed_parts(self.path)
         try:
-            self._made_parent = not os.path.isdir(self._parent)
-            os.makedirs(self._parent, exist_ok=True)
-            scratch = ScratchFolder(self._parent, _SCRATCH_PREFIX, passed_over=_is_previous)
-            self.scratch = self._at_the_end.enter_context(scratch).path
-        except OSError as error:
-            raise disk_error("preparing", self._parent, error) from error
+            with uninterrupted():  # what was held back is raised at its end
+                self._make_scratch()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -94,6 +94,15 @@ class OutputFolder:
         except OSError as error:
             raise disk_error("publishing", self.path, error) from error
         return parts
+
+    def _make_scratch(self) -> None:
+        try:
+            self._made_parent = not os.path.isdir(self._parent)
+            os.makedirs(self._parent, exist_ok=True)
+            scratch = ScratchFolder(self._parent, _SCRATCH_PREFIX, passed_over=_is_previous)
+            self.scratch = self._at_the_end.enter_context(scratch).path
+        except OSError as error:
+            raise disk_error("preparing", self._parent, error) from error
 
     def _refuse_unfit_place(self) -> None:
         reason = None

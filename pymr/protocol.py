@@ -25,10 +25,15 @@ ERROR_CHARACTERS_MAX = 16_384
 """Longest text of an error that travels; what is longer is cut in its middle."""
 
 RESULTS_MAX = 64
-"""Most results in one report. The others follow as soon as these are acknowledged."""
+RESULT_CHARACTERS_MAX = 200_000
+"""Most results in one report, and of their texts (but for the first one), so that it fits into a frame. The
+others follow as soon as these are acknowledged."""
 
 SOURCES_MAX = 2_000
 """Most map outputs announced in one message. The others follow as soon as these were seen."""
+
+INCOMPARABLE = "~"
+"""Begins a digest that may differ for equal items: see engine.shuffler.CUT_BY_MEMORY."""
 
 WorkerState = Literal["idle", "starting", "map", "shuffle", "sort", "reduce", "breakpoint"]
 
@@ -60,7 +65,8 @@ class MachineFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MapOutcome(msgspec.Struct, frozen=True, tag="map"):
-    """A map task done. digest: of the content of all its runs, equal for equal items. bytes: of input.
+    """A map task done. digest: of the content of all its runs, equal for equal items unless it begins with
+    INCOMPARABLE. bytes: of input.
 
     bad_record: the first of them, for a person.
     """
@@ -182,7 +188,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     boot: rises with every start of this peer. sequence: rises with every report of a boot.
     epoch: the highest the peer has seen. running: every attempt it was given and has not yet ended;
     running_version changes whenever the set of them does. inventory: None unless orders asked for it.
-    orders: the sequence of the last orders it has followed.
+    orders: the sequence of the last orders it has followed. has_more_results: than are told of here.
     """
 
     incarnation: str
@@ -200,6 +206,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     running: tuple[RunningAttempt, ...] = ()
     workers: tuple[WorkerReport, ...] = ()
     results: tuple[AttemptResult, ...] = ()
+    has_more_results: bool = False
     plans: tuple[PlanReport, ...] = ()
     shuffles: tuple[ShuffleReport, ...] = ()
     published: tuple[PublishReport, ...] = ()

@@ -1,1 +1,1 @@
-"""Decisions only: what the leader does next, and what a peer does with its orders. No sockets, no Redis, no clock."""
+"""Decisions only: what the leader does next, what a peer does with its orders. No sockets, Redis or clock."""

@@ -31,10 +31,10 @@ class Backlog:
         self._begun = {name: change for name, change in self._begun.items() if self._is_known(name, change)}
 
     def next_job(self, busy: Iterable[str]) -> JobRecord | None:
-        """The queued job with the highest priority, of equals the one submitted first; None while paused.
+        """The queued job of the highest priority, of equals the one submitted first; None while paused.
 
-        busy: names of jobs that have a run already. A job of which nothing new was heard since it was begun is
-        passed over: its status has changed, and here this is not known yet.
+        busy: names of jobs that have a run already. A job of which nothing new was heard since it was begun
+        is passed over: its status has changed, and here this is not known yet.
         """
         if self.is_paused:
             return None

@@ -249,7 +249,7 @@ class EndWorker:
 
 @dataclass(frozen=True, slots=True)
 class FetchSegments:
-    """Pull a partition's part of map outputs from their hosts; then `SegmentFetched` or `SegmentLost` each."""
+    """Pull a partition's part of map outputs from their hosts; `SegmentFetched` or `SegmentLost` follow."""
 
     run_id: str
     partition: int

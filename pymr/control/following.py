@@ -1,4 +1,4 @@
-"""Following: what a peer does about its orders. The other half of `leadership`; its workers stand in `slots`."""
+"""Following: what a peer does about its orders; the other half of `leadership`. Its workers: see `slots`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ from pymr.control.publications import Publications
 from pymr.control.slots import KnownRun, Slots
 from pymr.protocol import (
     REPORT_SECONDS,
-    RESULTS_MAX,
     SOURCES_MAX,
     Assignment,
     MachineFigures,
@@ -268,6 +267,7 @@ class Follower:
         self._is_news = self._slots.is_news = False
         self._next_report_at = self._now + REPORT_SECONDS
         slots = self._slots
+        results = reporting.results_to_tell(slots.results.values())
         report = Report(
             incarnation=self.incarnation,
             epoch=self.epoch,
@@ -283,7 +283,8 @@ class Follower:
             running_version=slots.running_version,
             running=reporting.running_attempts(slots),
             workers=reporting.worker_reports(slots),
-            results=tuple(slots.results.values())[:RESULTS_MAX],
+            results=results,
+            has_more_results=len(results) < len(slots.results),
             plans=tuple(plan for run in self._runs.values() for plan in run.plans.values() if plan),
             shuffles=tuple(run.gathering.report() for run in self._runs.values()),
             published=self._publications.reports(),

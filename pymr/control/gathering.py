@@ -29,12 +29,12 @@ class Gathering:
         self._known = 0
 
     def announce(self, start: int, sources: Iterable[Source], total: int) -> list[tuple[int, list[Source]]]:
-        """Learn of map outputs; returns what to fetch, by partition. A gap in the announcements is passed over
-        until what lies in it has come."""
+        """Learn of map outputs; returns what to fetch, by partition. What comes behind a gap in the
+        announcements is passed over until the gap is closed."""
         self._total = total
         if start > self._known:
             return []
-        news: dict[int, Source] = {}  # by task: of two announcements of it in one message, the later one counts
+        news: dict[int, Source] = {}  # by task: the later of two announcements counts
         for source in list(sources)[self._known - start :]:
             self._known += 1
             before = self._sources.get(source.task)

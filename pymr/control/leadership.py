@@ -53,8 +53,8 @@ class Leader:
     """One leadership, from an election to its end. Pure: `step` takes an event and gives commands.
 
     peers: all of the configuration, in its order. now: seconds of any clock that never goes back.
-    Nothing is decided before `RunsLoaded`, nor after an `Abdicate`. Cost: O(attempts of the peer) at most for a
-    report, and less where nothing has changed; O(peers) for a tick, four times a second; O(tasks) when a run
+    Nothing is decided before `RunsLoaded`, nor after an `Abdicate`. Cost: O(attempts of the peer) at most for
+    a report, less where nothing has changed; O(peers) for a tick, four times a second; O(tasks) when a run
     begins and ends.
     """
 
@@ -305,6 +305,9 @@ class Leader:
                 publishing.begun(self, run)
             else:
                 losses.check_digests(self, run)
+            losses.check_peers(self, run)
+            if run.stage == "tasks" and not run.maps_left:
+                running.has_too_many_bad_records(self, run)
         self._end_runs_of_changed_jobs()
         self.owe_everybody()
 

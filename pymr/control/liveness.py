@@ -22,7 +22,7 @@ from pymr.protocol import (
 PeerState = Literal["unknown", "alive", "suspect", "dead"]
 
 REST_SECONDS = (0.25, 10.0)
-"""A peer whose machine fails gets no work for this long, doubled from the first to the second with each failure."""
+"""A peer whose machine fails gets no work for the first, doubled with each failure up to the second."""
 
 
 @dataclass(slots=True)
@@ -88,8 +88,8 @@ class Peer:
     # -- reports
 
     def accepts(self, report: Report) -> bool:
-        """Whether a report is news: not older than the last one. The boots of a peer that is dead may begin anew,
-        as they do on a new disk."""
+        """Whether a report is news: not older than the last one. The boots of a dead peer may begin anew, as
+        they do on a new disk."""
         last = self.report
         if last is None or (report.boot, report.sequence) > (last.boot, last.sequence):
             return True

@@ -11,6 +11,7 @@ from pymr.control.phases import Run, Task
 from pymr.control.placement import replace_homes
 from pymr.control.records import Committed, ReleaseTasks
 from pymr.protocol import (
+    INCOMPARABLE,
     SOURCES_MAX,
     AttemptId,
     HeldRun,
@@ -125,7 +126,7 @@ def check_digests(leader: Leader, run: Run) -> None:
 
 def check_digest(leader: Leader, run: Run, task: Task, done: Committed) -> None:
     """A map task that was done twice must have given the same: some may have been reduced before."""
-    if isinstance(done.outcome, MapOutcome) and task.lost_digest not in ("", done.outcome.digest):
+    if isinstance(done.outcome, MapOutcome) and _contradict(task.lost_digest, done.outcome.digest):
         end(
             leader,
             run,
@@ -135,12 +136,38 @@ def check_digest(leader: Leader, run: Run, task: Task, done: Committed) -> None:
         )
 
 
+def _contradict(lost: str, again: str) -> bool:
+    return lost not in ("", again) and not (lost.startswith(INCOMPARABLE) or again.startswith(INCOMPARABLE))
+
+
 # -- machines
 
 
+def check_peers(leader: Leader, run: Run) -> None:
+    """A run that needs a peer which cluster.toml has lost since it began can never end well: it ends now."""
+    if run.plan is None:
+        return
+    needed = {host.peer for host in run.plan.hosts if host.tasks}
+    needed |= {name for name, commits in run.committed_by.items() if commits}
+    needed |= {
+        home
+        for partition, home in enumerate(run.home_of)
+        if run.tasks[f"reduce-{partition:05d}"].committed is None
+    }
+    unknown = sorted(needed - leader.peers.keys())
+    if unknown:
+        end(
+            leader,
+            run,
+            "failed",
+            f"{', '.join(unknown)} has some of {run.run_id}, and is in cluster.toml no more. Put it back "
+            "there, or submit the job again without it",
+        )
+
+
 def check_machines(leader: Leader, run: Run) -> None:
-    """Whether somebody has what the run still needs: its input, what was mapped, a home for each partition, and
-    its output."""
+    """Whether somebody has what the run still needs: its input, what was made from it, and a home for each
+    partition."""
     if run.plan is None or not (leader.dead or leader.draining or run.waiting_since is not None):
         run.waiting_for = run.trouble
         return
@@ -160,7 +187,7 @@ def check_machines(leader: Leader, run: Run) -> None:
 
 
 def has_all_output(leader: Leader, run: Run) -> bool:
-    """Whether all that is to be published is known to be there. From then on it is seen, and nothing goes back."""
+    """Whether all that is to be published is known to be there: once it is seen, nothing goes back."""
     for name in run.reducers():
         peer = leader.peers.get(name)
         if peer is None:

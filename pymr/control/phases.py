@@ -264,7 +264,9 @@ class Run:
         return [
             name
             for name, commits in self.committed_by.items()
-            if any(isinstance(one.outcome, ReduceOutcome) or _has_bad_records(one) for one in commits.values())
+            if any(
+                not isinstance(one.outcome, MapOutcome) or one.outcome.bad_records for one in commits.values()
+            )
         ]
 
     def committed_tasks(self) -> Iterator[Committed]:

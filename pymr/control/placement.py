@@ -13,8 +13,8 @@ def place_partitions(
 ) -> tuple[str, ...]:
     """The home of each partition: every peer gets its share by its number of workers, in turn.
 
-    peers: those that take work, at least one. load: partitions that they have already. Neighbouring partitions
-    go to different peers, so that a range of keys that is heavier than others is spread.
+    peers: those that take work, at least one. load: partitions that they have already. Neighbouring ones go
+    to different peers, so that a range of keys that is heavier than others is spread.
     """
     homes: list[str] = []
     shares = [load.get(peer.name, 0) if load else 0 for peer in peers]
@@ -33,8 +33,8 @@ def place_partitions(
 def replace_homes(
     partitions: int, peers: Iterable[PeerFacts], host: str, load: Mapping[str, int]
 ) -> tuple[str, ...]:
-    """Other homes for partitions whose peer is gone: on the same host if there is anybody, who can read what the
-    other has gathered; else everywhere. None where there is nobody at all."""
+    """Other homes for partitions whose peer is gone: on the same host if there is anybody, who can read what
+    the other has gathered; else everywhere. Empty where there is nobody at all."""
     everybody = list(peers)
     candidates = [peer for peer in everybody if peer.host == host] or everybody
     return place_partitions(partitions, candidates, load) if candidates else ()

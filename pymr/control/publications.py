@@ -10,8 +10,8 @@ from pymr.protocol import PublishOrder, PublishReport
 class Publications:
     """What a peer was told to publish, and what came of it.
 
-    A folder (of a job, in the data folder of a peer) is worked on for one run at a time, so that an earlier run
-    never comes after a later one.
+    A folder (of a job, in the data folder of a peer) is worked on for one run at a time, so that an earlier
+    run never comes after a later one.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Publications:
         self._folders: dict[tuple[str, str], tuple[str, str]] = {}  # (job, peer) -> the one in work
 
     def take(self, orders: Sequence[PublishOrder]) -> list[PublishOrder]:
-        """Learn what is wanted; returns what to begin now. What is wanted no more is forgotten once it is done."""
+        """Learn what is wanted; returns what to begin now. What is wanted no more is forgotten once done."""
         wanted = {(order.run_id, order.peer): order for order in orders}
         for key in [one for one, report in self._reports.items() if report is not None]:
             if key not in wanted:

@@ -35,8 +35,8 @@ def begun(leader: Leader, run: Run) -> None:
 
 
 def advance(leader: Leader, run: Run) -> None:
-    """End the run when everybody shows its output who can: of hosts that are gone, only those who have any of it
-    are waited for."""
+    """End the run when everybody shows its output who can: of hosts that are gone, only those that have any
+    of it are waited for."""
     left = [leader.peers[name] for name in run.unpublished]
     if not left:
         end(leader, run, "succeeded", None)
@@ -55,7 +55,7 @@ def _has_any(order: PublishOrder) -> bool:
 
 
 def orders(leader: Leader, peer: Peer) -> tuple[PublishOrder, ...]:
-    """The folders a peer has to publish: its own, and those of dead peers of its host that it stands in for."""
+    """The folders a peer has to publish: its own, and those of dead peers of its host, as their stand-in."""
     if peer.reconcile is None and peer.is_alive:
         peer.reconcile = _outputs_missed(leader, peer)
     found = list(islice(peer.reconcile.values(), RECONCILED_MAX)) if peer.reconcile else []

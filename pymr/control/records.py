@@ -102,7 +102,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ActiveRun(msgspec.Struct, frozen=True):
-    """A run that has not ended, as the next leader finds it. released: digests of map outputs that were lost."""
+    """A run that has not ended, as the next leader finds it. released: digests of lost map outputs."""
 
     record: RunRecord
     committed: tuple[Committed, ...]
@@ -134,8 +134,8 @@ class SavePlan(msgspec.Struct, frozen=True, tag="plan"):
 
 
 class CommitTasks(msgspec.Struct, frozen=True, tag="commit"):
-    """Each becomes the committed attempt of its task, unless another is. Outcome: the attempt (`EPOCH.N`) that
-    counts now for each, in their order; "" where the run takes no more (not running)."""
+    """Each becomes the committed attempt of its task, unless another is. Outcome: the attempt (`EPOCH.N`)
+    that counts now for each, in their order; "" where the run takes no more (not running)."""
 
     run_id: str
     tasks: tuple[Committed, ...]
@@ -149,7 +149,7 @@ class ReleaseTasks(msgspec.Struct, frozen=True, tag="release"):
 
 
 class BeginPublication(msgspec.Struct, frozen=True, tag="publication"):
-    """From here on the run's output becomes visible; no more tasks are committed. Outcome: whether it is so."""
+    """From here on the output becomes visible; no more tasks are committed. Outcome: whether it is so."""
 
     run_id: str
 

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pymr.control.slots import Attempt, Slots
-from pymr.protocol import AttemptId, HeldRun, RunningAttempt, WorkerReport, WorkerState
+from pymr.protocol import (
+    RESULT_CHARACTERS_MAX,
+    RESULTS_MAX,
+    AttemptId,
+    AttemptResult,
+    Failure,
+    HeldRun,
+    MapOutcome,
+    RunningAttempt,
+    WorkerReport,
+    WorkerState,
+)
+
+_NUMBER_CHARACTERS = 10  # what a counter's number may take
 
 
 def running_attempts(slots: Slots) -> tuple[RunningAttempt, ...]:
@@ -19,6 +32,27 @@ def running_attempts(slots: Slots) -> tuple[RunningAttempt, ...]:
 def worker_reports(slots: Slots) -> tuple[WorkerReport, ...]:
     """Every slot that has a process, in their order."""
     return tuple(_worker_report(slots, number) for number in sorted(slots.workers))
+
+
+def results_to_tell(results: Iterable[AttemptResult]) -> tuple[AttemptResult, ...]:
+    """The first results, as many as one report holds."""
+    told: list[AttemptResult] = []
+    characters = 0
+    for result in results:
+        characters += _characters(result)
+        if told and (len(told) == RESULTS_MAX or characters > RESULT_CHARACTERS_MAX):
+            break
+        told.append(result)
+    return tuple(told)
+
+
+def _characters(result: AttemptResult) -> int:
+    """About how much text there is in a result; in a frame each may take four bytes."""
+    outcome = result.outcome
+    if isinstance(outcome, Failure):
+        return len(outcome.error)
+    text = len(outcome.bad_record) if isinstance(outcome, MapOutcome) else 0
+    return text + sum(len(name) + _NUMBER_CHARACTERS for name in outcome.counters)
 
 
 def inventory(held: Mapping[AttemptId, str]) -> tuple[HeldRun, ...]:

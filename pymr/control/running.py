@@ -10,7 +10,7 @@ from pymr.control.ending import cancel, end
 from pymr.control.liveness import Peer
 from pymr.control.phases import FailedTry, Run, Task
 from pymr.control.records import BeginPublication, CommitTasks, Committed, ReleaseTasks
-from pymr.protocol import RESULTS_MAX, AttemptId, AttemptResult, Failure, MapOutcome, Report, cut_text
+from pymr.protocol import AttemptId, AttemptResult, Failure, MapOutcome, Report, cut_text
 
 if TYPE_CHECKING:
     from pymr.control.leadership import Leader
@@ -81,7 +81,7 @@ def compare(leader: Leader, peer: Peer, report: Report) -> None:
     if cancelled:
         leader.owe(peer)
     peer.cancelled = tuple(cancelled)
-    if len(report.results) < RESULTS_MAX:  # else it may have ended more than it can tell at once
+    if not report.has_more_results:  # else it has ended more than it can tell at once
         _take_back_lost(leader, peer, report, reported)
 
 
@@ -184,7 +184,7 @@ def committed(leader: Leader, run: Run, write: CommitTasks, attempts: Sequence[s
         and run.stage == "tasks"
         and any(run.tasks[one.id.task].is_map for one in write.tasks)
     ):
-        if _has_too_many_bad_records(leader, run):
+        if has_too_many_bad_records(leader, run):
             return
         run.enter_phase("shuffle", leader.now)
         leader.feed_everybody()
@@ -192,7 +192,7 @@ def committed(leader: Leader, run: Run, write: CommitTasks, attempts: Sequence[s
             leader.owe(peer)
 
 
-def _has_too_many_bad_records(leader: Leader, run: Run) -> bool:
+def has_too_many_bad_records(leader: Leader, run: Run) -> bool:
     """End a run whose map tasks have passed over more records than the job allows, all taken together."""
     limit = run.record.fields.get("max_bad_records")
     limit = limit if isinstance(limit, int) else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +32,18 @@ from pymr.control.duties import (
     StartWorker,
     TaskEnded,
 )
-from pymr.errors import DiskError, FatalError, ProjectError, PymrError
+from pymr.errors import DiskError, FatalError, ProjectError, PymrError, disk_error
 from pymr.peer.attempts import LocalSegment, Segment, StagedSegment, write_sources
 from pymr.peer.data_orders import Fetched, FetchFailed, FetchOrder
 from pymr.peer.data_protocol import Plan
 from pymr.peer.data_protocol import Segment as SegmentResource
 from pymr.peer.data_service import DataService
 from pymr.peer.kept_state import StandIn
-from pymr.peer.places import Places
+from pymr.peer.places import Places, plain
 from pymr.peer.planning import plan_host, workers_memory_bytes
 from pymr.peer.publication import forget_attempt, forget_run, publish
 from pymr.peer.threads import StoreThread, Thread
-from pymr.peer.worker_protocol import MapOrder, ReduceOrder, WorkerSetup
+from pymr.peer.worker_protocol import MapOrder, ReduceOrder, TaskOrder, WorkerSetup
 from pymr.peer.workers import Workers
 from pymr.projects import unpack_project
 from pymr.protocol import (
@@ -86,6 +87,7 @@ class Execution:
         self._on_event = on_event
         self._call_later = call_later
         self._orders: dict[str, RunOrder] = {}
+        self._given: dict[int, AttemptId] = {}  # by slot
         self._fetching: dict[tuple[str, str], tuple[str, Source, int]] = {}
         self._waiting_for_plan: dict[str, list[GiveMap]] = {}
         self._memory_bytes = workers_memory_bytes(config, me.host)
@@ -112,12 +114,16 @@ class Execution:
         """Do what a command says; errors come back as events."""
         match command:
             case StartWorker(slot, order):
+                self._given.pop(slot, None)
                 self._workers.start(slot, self._setup(slot, order))
-            case GiveMap():
+            case GiveMap(slot, assignment):
+                self._given[slot] = assignment.id
                 self._give_map(command)
-            case GiveReduce():
+            case GiveReduce(slot, id):
+                self._given[slot] = id
                 self._give_reduce(command)
             case EndWorker(slot):
+                self._given.pop(slot, None)
                 self._workers.end(slot)
             case FetchSegments():
                 self._fetch(command)
@@ -155,6 +161,13 @@ class Execution:
         )
 
     def _give_map(self, command: GiveMap) -> None:
+        id = command.assignment.id
+        try:
+            os.makedirs(self._places.run(id.run_id), exist_ok=True)
+        except OSError as error:
+            failure = failure_of(disk_error("preparing", self._places.run(id.run_id), error))
+            self._on_event(TaskEnded(command.slot, id, failure))
+            return
         assignment = command.assignment
         planner = self._peers[assignment.plan_peer]
         path = Places(planner.data_dir).plan(assignment.id.run_id, shared=assignment.plan_shared)
@@ -163,15 +176,18 @@ class Execution:
             if not os.path.exists(path):
                 self._fetch_plan(command, planner, path)
                 return
-        os.makedirs(self._places.run(assignment.id.run_id), exist_ok=True)
-        self._workers.assign(command.slot, MapOrder(assignment.id, path, assignment.plan_index))
+        self._assign(command.slot, MapOrder(assignment.id, path, assignment.plan_index))
+
+    def _assign(self, slot: int, order: TaskOrder) -> None:
+        """Unless the worker was ended while what the task needs was got: the slot may have another by now."""
+        if self._given.get(slot) == order.id:
+            self._workers.assign(slot, order)
 
     def _fetch_plan(self, command: GiveMap, planner: PeerConfig, path: str) -> None:
         """The plan of folders that all hosts share was made on another host."""
         run_id = command.assignment.id.run_id
         self._waiting_for_plan.setdefault(run_id, []).append(command)
         if len(self._waiting_for_plan[run_id]) == 1:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
             resource = Plan(planner.name, run_id, shared=True)
             self.data.fetch(FetchOrder(run_id, _PLAN_KEY, resource, self._owners(planner.name), path))
 
@@ -186,7 +202,7 @@ class Execution:
 
         self._disk.do(
             write,
-            lambda _: self._workers.assign(command.slot, ReduceOrder(command.id, command.partition, path)),
+            lambda _: self._assign(command.slot, ReduceOrder(command.id, command.partition, path)),
             lambda error: self._on_event(TaskEnded(command.slot, command.id, failure_of(error))),
         )
 
@@ -206,7 +222,8 @@ class Execution:
         return tuple((one.name, one.host, one.data_port) for one in (owner, *near))
 
     def _fetch(self, command: FetchSegments) -> None:
-        os.makedirs(self._places.fetched(command.run_id), exist_ok=True)
+        with suppress(OSError):  # without the folder the fetch fails, and is tried again
+            os.makedirs(self._places.fetched(command.run_id), exist_ok=True)
         for source in command.sources:
             id = attempt_of_source(command.run_id, source)
             key = f"{id.folder}.{command.partition}"
@@ -269,7 +286,12 @@ class Execution:
 
     def _prepare(self, order: RunOrder) -> None:
         self._orders[order.run_id] = order
-        folder = Path(self._places.project(order.project_hash), str(order.fields.get("project_name")))
+        try:
+            name = plain(str(order.fields.get("project_name")))
+            folder = Path(self._places.project(order.project_hash), name)
+        except FatalError as error:
+            self._on_event(ProjectPrepared(order.run_id, failure_of(error)))
+            return
 
         def unpack(package: bytes | None) -> None:
             if package is None:

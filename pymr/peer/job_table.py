@@ -14,7 +14,8 @@ KEEP_SECONDS = 1.0
 
 
 class JobTableCopy:
-    """A copy that follows Redis. incarnation: asked for whenever something is read; "" before it is known."""
+    """A copy that follows Redis. incarnation: asked for whenever something is read; while it is "",
+    the one that the peer remembers holds: a table of any other must not take the place of the kept one."""
 
     def __init__(
         self,
@@ -36,12 +37,13 @@ class JobTableCopy:
         if kept is not None and kept.incarnation == (state.incarnation or ""):
             self._of = kept.incarnation
             self.table.apply(JobChanges(kept.change, kept.jobs, (), True, False))
+            state.change = kept.change
 
     def refresh(
         self, on_done: Callable[[], object], on_error: Callable[[Exception], object], timeout_s: float = 3.0
     ) -> None:
         """Read what has changed, then call."""
-        incarnation = self._incarnation()
+        incarnation = self._incarnation() or self._state.incarnation or ""
         after = self.table.change if incarnation == self._of else 0
 
         def take(changes: JobChanges) -> None:
@@ -50,6 +52,8 @@ class JobTableCopy:
                     self.table.change = 0
                 self.table.apply(changes)
                 self._of = incarnation
+                if incarnation == self._state.incarnation:
+                    self._state.change = changes.change
                 self._keep_soon()
             on_done()
 

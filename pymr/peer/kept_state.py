@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from contextlib import suppress
 
 import msgspec
@@ -13,6 +14,11 @@ from pymr.control.records import JobRecord
 from pymr.engine.durable import replace_file
 from pymr.errors import StartError, disk_error
 from pymr.peer.places import Places
+
+STAND_IN_SECONDS_MAX = 60.0
+"""How long a peer that starts waits for another of its host to be done with publishing in its place."""
+
+_STAND_IN_LOOK_SECONDS = 0.05
 
 
 class _Epoch(msgspec.Struct, frozen=True):
@@ -31,7 +37,8 @@ class JobTable(msgspec.Struct, frozen=True):
 class KeptState:
     """The folder `state` of a peer, held by this process alone until it ends.
 
-    boot: counts the starts. incarnation: of the cluster; None before the peer has ever met one.
+    boot: counts the starts. incarnation: of the cluster; None before the peer has ever met one. change: the
+    last one of its job table that this peer has read; kept with that (see JobTableCopy).
     Raises StartError where another process holds the folder, or it cannot be written.
     """
 
@@ -41,22 +48,25 @@ class KeptState:
         try:
             os.makedirs(places.state, exist_ok=True)
             self._lock = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._lock, places.lock)
             os.truncate(self._lock, 0)
             os.write(self._lock, b"%d\n" % os.getpid())
             self.boot = _read_number(places.boot) + 1
             replace_file(places.boot, b"%d\n" % self.boot)
             kept = _read_epoch(places.epoch)
         except BlockingIOError as error:
-            with open(places.lock) as file:
-                holder = file.read().strip()
             raise StartError(
-                f"the data folder {places.data_dir} is in use by another pymr-peer (pid {holder}); stop that "
-                "one, or give this peer a data_dir of its own"
+                f"the data folder {places.data_dir} is in use by another pymr-peer "
+                f"(pid {_read_number(places.lock)}); stop that one, or give this peer a data_dir of its own"
             ) from error
         except OSError as error:
             raise StartError(str(disk_error("preparing", places.state, error))) from error
         self.incarnation, self.epoch = kept.incarnation, kept.epoch
+        self.change = 0
+
+    def known(self) -> tuple[int, int]:
+        """(epoch, change): what a Redis that has forgotten nothing has at least."""
+        return self.epoch, self.change
 
     def remember(self, incarnation: str, epoch: int) -> None:
         """Keep both, from any thread; they are on the disk when this returns. Raises OSError.
@@ -67,6 +77,8 @@ class KeptState:
             if incarnation == self.incarnation and epoch <= self.epoch:
                 return
             replace_file(self._places.epoch, msgspec.json.encode(_Epoch(incarnation, epoch)))
+            if incarnation != self.incarnation:
+                self.change = 0
             self.incarnation, self.epoch = incarnation, epoch
 
     def keep_jobs(self, table: JobTable) -> None:
@@ -101,6 +113,7 @@ class StandIn:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.truncate(descriptor, 0)  # tells a daemon that starts to wait: see _take
         except OSError:
             os.close(descriptor)
             raise
@@ -110,6 +123,30 @@ class StandIn:
     def __exit__(self, *_: object) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
+
+
+def _take(lock: int, path: str) -> None:
+    """Lock the folder. Raises BlockingIOError where the daemon that holds it lives; waits for one that stands
+    in for an earlier daemon, which takes no longer than to publish an output."""
+    deadline = time.monotonic() + STAND_IN_SECONDS_MAX
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if _is_alive(_read_number(path)) or time.monotonic() > deadline:
+                raise
+        time.sleep(_STAND_IN_LOOK_SECONDS)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's
+    return pid > 0
 
 
 def _read_number(path: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pymr.config import ClusterConfig
 from pymr.control.leadership import Leader
@@ -14,8 +14,10 @@ from pymr.control.messages import (
     DoWrite,
     Ended,
     JobsChanged,
+    LeaderCommand,
     LeaderEvent,
     PeerFacts,
+    PresenceSeen,
     RunsLoaded,
     SendOrders,
     Settings,
@@ -29,6 +31,13 @@ from pymr.peer.threads import StoreThread
 from pymr.protocol import Orders
 
 TICK_SECONDS = 0.1
+
+LOOK_SECONDS = 1.0
+"""A leader looks this often, unasked, at the job table and at who is there: a message that something is new
+may have been lost."""
+
+FAILED_SECONDS = 2.0
+"""A leader that met an error nobody foresaw stays away from the lease for this long."""
 
 _log = logging.getLogger("pymr")
 
@@ -77,6 +86,8 @@ class Leading:
         self._is_over = False
         self._is_reading = False
         self._reads_again = False
+        self._is_looking = False
+        self._look_at = time.monotonic() + LOOK_SECONDS
 
     def begin(self) -> None:
         """Learn what an earlier leader left; nothing is decided before."""
@@ -110,6 +121,15 @@ class Leading:
     def tick(self) -> None:
         """To be called some ten times a second."""
         self.step(Tick())
+        if time.monotonic() >= self._look_at and not (self._is_over or self._is_looking):
+            self._look_at = time.monotonic() + LOOK_SECONDS
+            self._is_looking = True
+            self.read_jobs()
+            self._ask(lambda store: frozenset(store.present()), self._take_presence)
+
+    def _take_presence(self, names: frozenset[str]) -> None:
+        self._is_looking = False
+        self.step(PresenceSeen(names))
 
     def step(self, event: LeaderEvent) -> None:
         """Let the core decide about an event, and do what it says."""
@@ -118,7 +138,14 @@ class Leading:
         if not self._is_leader():
             self.end(0.0, "the lease has run out")
             return
-        for command in self.core.step(event, time.monotonic()):
+        try:
+            self._do(self.core.step(event, time.monotonic()))
+        except Exception as error:  # half of a step is done: only a new leadership knows what is true
+            _log.exception("the leader failed at %s, so another one is to begin anew", type(event).__name__)
+            self.end(FAILED_SECONDS, f"an error in the leader: {error!r}")
+
+    def _do(self, commands: Sequence[LeaderCommand]) -> None:
+        for command in commands:
             match command:
                 case SendOrders(orders):
                     self._send(orders)
@@ -175,4 +202,4 @@ class Leading:
             self.end(0.0, str(error))  # the lease has gone as well
             return
         _log.error("a write of the leader failed, so another peer is to lead: %s", error, exc_info=error)
-        self.end(2.0, f"a write failed: {error}")
+        self.end(FAILED_SECONDS, f"a write failed: {error}")

@@ -57,6 +57,10 @@ class LeaseMemory(Protocol):
     @property
     def epoch(self) -> int: ...
 
+    @property
+    def change(self) -> int:
+        """The last change of the incarnation's job table that this peer has read; 0 if it has read none."""
+
     def remember(self, incarnation: str, epoch: int) -> None:
         """Write down the incarnation, and the epoch where it is higher; returns when it is on disk."""
 
@@ -195,6 +199,9 @@ class Lease:
     def _look(self, sent: float) -> LeaseView:
         """See who leads; take the lease where nobody does."""
         compete = self.compete and sent >= self._no_contest_until and not self._stopping.is_set()
+        change_known = (
+            self._memory.change
+        )  # first: that of an earlier incarnation is lower than any later one
         known, epoch_known = self._memory.incarnation, self._memory.epoch
         outcome, incarnation, epoch_text, value = self._call(
             LOOK,
@@ -204,6 +211,7 @@ class Lease:
             f"{self._boot} {self._peer}",
             _milliseconds(TTL_SECONDS),
             token_hex(8),
+            change_known,
         )
         incarnation, epoch = incarnation.decode(), int(epoch_text)
         if outcome == b"forgot":

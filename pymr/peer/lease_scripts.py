@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # ARGV: incarnation and highest epoch the peer remembers, whether it competes, "BOOT PEER", milliseconds to
-# live, the incarnation to create where neither Redis nor the peer has any.
+# live, the incarnation to create where neither Redis nor the peer has any, highest change the peer remembers.
 # Answers: outcome (forgot, held, free or acquired), incarnation, epoch, value of the lease.
 LOOK = r"""
 local prefix, known, epoch_known, competes = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
@@ -25,7 +25,9 @@ if stored == '' then
 elseif known ~= '' and known ~= stored and not is_replaced() then
   return {'forgot', stored, epoch, ''}
 end
-if tonumber(epoch) < epoch_known then return {'forgot', stored, epoch, ''} end
+local change = tonumber(redis.call('HGET', prefix .. 'counters', 'change') or '0')
+local is_behind = known == stored and change < tonumber(ARGV[8])  -- although the epoch has not changed since
+if tonumber(epoch) < epoch_known or is_behind then return {'forgot', stored, epoch, ''} end
 
 local lease = redis.call('GET', prefix .. 'lease')
 if lease then return {'held', stored, epoch, lease} end

@@ -109,7 +109,7 @@ class Peer:
         self._figures = self._machine.measure()
 
         def make_store() -> Store:
-            return Store(config.redis.url, password, config.name)
+            return Store(config.redis.url, password, config.name, known=self._state.known)
 
         self._store = StoreThread("store", make_store, loop.call_soon)
         self._leader_store = StoreThread("leader-store", make_store, loop.call_soon)
@@ -351,7 +351,10 @@ class Peer:
 
     def _step(self, event: PeerEvent) -> None:
         for command in self._follower.step(event, time.monotonic()):
-            self._carry_out(command)
+            try:
+                self._carry_out(command)
+            except Exception:  # whatever is wrong with one command, those behind it were decided as well
+                _log.exception("a %s was not carried out", type(command).__name__)
         if self._is_stopping and self._follower.is_draining and self._follower.is_idle:
             self._loop.stop()
 
@@ -398,8 +401,8 @@ class Peer:
                 self._step(WorkerHalted(slot, False))
             case worker_events.WorkerFinished(slot, id, outcome):
                 self._step(TaskEnded(slot, id, outcome))
-            case worker_events.WorkerDied(slot, _, failure):
-                self._step(WorkerEnded(slot, failure))
+            case worker_events.WorkerDied(slot, _, failure) if self._workers.view(slot) is None:
+                self._step(WorkerEnded(slot, failure))  # else another has had its slot since, which lives
             case worker_events.NurseryDied():
                 _log.error("the process that starts workers has ended; this peer ends, to be started again")
                 self._loop.stop()

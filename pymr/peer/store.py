@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,7 +65,8 @@ class Store:
     url: `redis://`, `rediss://` or `unix://`, without a password. It connects when it is first used.
     Every method raises StoreUnavailable after some timeout_s at most; what was not answered may have been
     done, and is called again with the same arguments, which has no further effect. A method that is given an
-    incarnation raises StoreForgot where Redis has another; one given an epoch, StaleEpochError where Redis
+    incarnation raises StoreForgot where Redis has another, or less of it than `known` tells: the highest epoch
+    and the last change of the job table that the peer has seen; one given an epoch, StaleEpochError where Redis
     has a higher one.
     """
 
@@ -77,7 +78,9 @@ class Store:
         *,
         timeout_s: float = 2.0,
         limits: Limits = DEFAULT_LIMITS,
+        known: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
+        self._known = known
         self._redis = RedisConnection(url, password, timeout_s)
         self._prefix = f"pymr:{cluster}:"
         self._limits = limits
@@ -181,8 +184,8 @@ class Store:
     def recover(self, old: str, new: str, epoch_floor: int, jobs: Sequence[JobRecord], change: int) -> bool:
         """Put the jobs back into a Redis that forgot; returns whether it is done.
 
-        Only where Redis has no incarnation, or its epoch is below epoch_floor, the highest any peer has seen.
-        change: of the snapshot the jobs are from. Runs are not put back: jobs that ran are queued.
+        Only where Redis has no incarnation, or its epoch is below epoch_floor, the highest any peer has seen,
+        or it lacks changes. change: of the snapshot the jobs are from. Runs are not put back: jobs that ran are queued.
         """
         arguments: list[Argument] = [old, new, epoch_floor, change, *records.recovered_jobs(jobs)]
         return bool(self._run(job_scripts.RECOVER, arguments)[0])
@@ -298,10 +301,14 @@ class Store:
         epoch: int | None = None,
     ) -> list[Any]:
         text = self._texts.setdefault(body, script_text(body, self._limits))
+        epoch_known, change_known = self._known()
         header: list[Argument] = [self._prefix, incarnation, "" if epoch is None else epoch]
+        header += [epoch_known, change_known]
         status, *reply = self._redis.run_script(text, [*header, *arguments])
         if status == b"forgot":
-            raise StoreForgot(forgotten_problem(reply[0].decode(), int(reply[1]), incarnation, epoch))
+            raise StoreForgot(
+                forgotten_problem(reply[0].decode(), int(reply[1]), incarnation, max(epoch_known, epoch or 0))
+            )
         if status == b"stale":
             raise StaleEpochError(
                 f"a newer leader exists: its epoch is {int(reply[0])}, this one's is {epoch}"
@@ -382,15 +389,17 @@ _ADVICE = {
 _KINDS = {"OOM": (redis.exceptions.OutOfMemoryError,), "READONLY": (redis.exceptions.ReadOnlyError,)}
 
 
-def forgotten_problem(stored: str, stored_epoch: int, incarnation: str, epoch: int | None) -> str:
+def forgotten_problem(stored: str, stored_epoch: int, incarnation: str, epoch: int) -> str:
     """What is wrong with what Redis has, and the way out."""
     if not stored:
         found = "it holds nothing of this cluster"
     elif incarnation and stored != incarnation:
         found = f"it holds incarnation {stored} of it, and this peer knows {incarnation}"
     else:
-        found = (
-            f"it was restored from an old backup: its epoch is {stored_epoch}, and there was {epoch} already"
+        found = "it was restored from an old backup: " + (
+            f"its epoch is {stored_epoch}, and there was {epoch} already"
+            if stored_epoch < epoch
+            else "jobs have changed since"
         )
     return (
         f"Redis has forgotten this cluster: {found}. Nothing is scheduled or published until its data is put "

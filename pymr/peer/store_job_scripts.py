@@ -115,7 +115,10 @@ local MARGIN = 1000
 local old, new, floor, change = arguments[1], arguments[2], tonumber(arguments[3]), tonumber(arguments[4])
 local stored = redis.call('GET', key('incarnation'))
 if stored == new then return {'ok', 1} end
-if stored and tonumber(redis.call('GET', key('epoch')) or '0') >= floor then return {'ok', 0} end
+local is_behind = stored == old and counter('change') < change
+if stored and tonumber(redis.call('GET', key('epoch')) or '0') >= floor and not is_behind then
+  return {'ok', 0}
+end
 
 for _, id in ipairs(redis.call('SMEMBERS', key('active'))) do
   redis.call('DEL', key('run:' .. id), key('tasks:' .. id), key('released:' .. id))

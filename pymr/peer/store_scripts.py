@@ -32,8 +32,9 @@ Keys, each below `pymr:CLUSTER:`. Needs Redis 6.2, and no Redis Cluster, as scri
     events_token     string  of the last batch of events added
 
 What is opaque was encoded as msgpack by `store_records.py`; replies are assembled from it without decoding.
-A script's ARGV: prefix of keys, incarnation ("" for any), epoch of a leader ("" for others), then its own,
-which it finds in `arguments`. It answers {'ok', ...}, {'forgot', incarnation, epoch} or {'stale', epoch}.
+A script's ARGV: prefix of keys, incarnation ("" for any), epoch of a leader ("" for others), the highest epoch
+and the last change of that incarnation that the peer knows of, then its own, which it finds in `arguments`. It
+answers {'ok', ...}, {'forgot', incarnation, epoch} or {'stale', epoch}.
 """
 
 from __future__ import annotations
@@ -70,8 +71,9 @@ def script_text(body: str, limits: Limits) -> str:
 
 _FENCE = r"""
 local prefix, incarnation, epoch = ARGV[1], ARGV[2], ARGV[3]
+local epoch_known, change_known = tonumber(ARGV[4]), tonumber(ARGV[5])
 local arguments = {}
-for index = 4, #ARGV do arguments[index - 3] = ARGV[index] end
+for index = 6, #ARGV do arguments[index - 5] = ARGV[index] end
 local function key(name) return prefix .. name end
 
 -- Why this call must not have any effect; nil if it may.
@@ -79,6 +81,9 @@ local function refusal()
   local stored = redis.call('GET', key('incarnation'))
   local now = redis.call('GET', key('epoch')) or '0'
   if not stored or (incarnation ~= '' and stored ~= incarnation) then return {'forgot', stored or '', now} end
+  local change = tonumber(redis.call('HGET', key('counters'), 'change') or '0')
+  local is_older = tonumber(now) < epoch_known or change < change_known
+  if incarnation ~= '' and is_older then return {'forgot', stored, now} end
   if epoch == '' then return nil end
   if tonumber(now) < tonumber(epoch) then return {'forgot', stored, now} end
   local lease = redis.call('GET', key('lease'))

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.control`: what the leader's decisions cost in processor time, by the number of peers."""
+"""`python -m tests.bench.control`: what the leader's decisions cost in processor time, by number of peers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 import msgspec
@@ -127,7 +128,8 @@ class Measurement:
         self._step(RunsLoaded(()))
         self._step(JobsChanged(JobChanges(1, (self._job,), (), True, False)))
         for peer in self._peers.values():
-            self._later(self._random.uniform(0, REPORT_SECONDS), lambda peer=peer: self._report_regularly(peer))
+            start = self._random.uniform(0, REPORT_SECONDS)
+            self._later(start, partial(self._report_regularly, peer))
         self._later(0.0, self._tick)
 
     def run(self, seconds: float) -> None:
@@ -167,9 +169,9 @@ class Measurement:
             match command:
                 case SendOrders(orders):
                     self.orders += 1
-                    self._later(0.001, lambda orders=orders: self._follow(orders))
+                    self._later(0.001, partial(self._follow, orders))
                 case DoWrite(ticket, write):
-                    self._later(0.002, lambda ticket=ticket, write=write: self._written(ticket, write))
+                    self._later(0.002, partial(self._written, ticket, write))
 
     def _written(self, ticket: int, write: Write) -> None:
         outcome: object = True

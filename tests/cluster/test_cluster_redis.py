@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cluster.clusters import Cluster, ordered
@@ -88,3 +90,37 @@ def test_a_run_that_a_redis_has_forgotten_is_not_published(make_cluster: MakeClu
     assert published == []
     assert recovered.status == 0, recovered.err
     assert ordered(cluster.output()) == ordered(cluster.reference())
+
+
+@pytest.mark.parametrize("has_new_epoch", [True, False])
+def test_a_redis_of_an_old_backup_takes_no_jobs_and_spoils_no_memory(
+    make_cluster: MakeCluster, tmp_path: Path, has_new_epoch: bool
+) -> None:
+    cluster = make_cluster(settings=HeldRun.SETTINGS)
+    HeldRun(cluster)
+    cluster.client.pause()
+    cluster.submit(job_name="early")
+    cluster.kill_redis()
+    shutil.copytree(cluster.redis.directory, tmp_path / "backup")
+    if has_new_epoch:
+        cluster.wait_for(lambda: not cluster.view_leader(cluster.names[0]), what="the leader to step down")
+    cluster.restart_redis()
+    cluster.leader()
+    cluster.submit(job_name="late")
+    cluster.wait_for(lambda: cluster.remembered_jobs() == {2}, what="all peers to remember the jobs")
+    cluster.kill_redis()
+    shutil.rmtree(cluster.redis.directory)
+    shutil.copytree(tmp_path / "backup", cluster.redis.directory)
+    cluster.restart_redis()
+    cluster.wait_for(cluster.problem, what="a peer to say that Redis has forgotten")
+    with pytest.raises(RefusedError) as refused:
+        cluster.submit(job_name="new")
+    shown = [row.fields["job_name"] for row in cluster.client.jobs()]
+    remembered = cluster.remembered_jobs()
+    recovered = cluster.pymr("cluster", "recover", "--yes")
+    cluster.client.resume()
+    cluster.succeed("late")
+
+    assert refused.value.code == "forgotten"
+    assert sorted(shown) == ["early", "late"] and remembered == {2}
+    assert recovered.status == 0, recovered.err

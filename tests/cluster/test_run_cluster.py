@@ -1,4 +1,4 @@
-"""The cluster of one `pymr run`: a debugger in its workers, the deaths of its parts, and what is left of it."""
+"""The cluster of one `pymr run`: a debugger in its workers, the deaths of its parts, what is left of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cluster.running import PYMR, Place, finish, processes_of, wait_for_file, wait_until
+from cluster.running import PYMR, Place, finish, wait_for_file, wait_until
 from cluster.terminal import Terminal
 
 ATTACH = re.compile(r"pymr (attach --config \S+ local/0)")
@@ -53,7 +53,7 @@ def test_function_that_reads_its_terminal_gets_what_is_typed_there(place: Place)
     assert process.stdout is not None
     while "local/0 │ Which key? " not in (line := process.stdout.readline()):
         assert line, "the run has ended"
-    config = config_of(place)
+    config = config_of(process)
     with Terminal(place, [str(PYMR), "attach", "--config", str(config), "local/0"]) as terminal:
         terminal.wait_for(r"Which key\? ", 10.0)
         terminal.press("typed\n")
@@ -63,24 +63,15 @@ def test_function_that_reads_its_terminal_gets_what_is_typed_there(place: Place)
     assert place.counts() == {"typed": 1}
 
 
-def config_of(place: Place) -> Path:
-    """The configuration of the cluster of the run that goes on, by the command line of its peer."""
-    peer = parts_of_run(place)["pymr-peer"]
-    words = peer.cmdline()
+def config_of(run: subprocess.Popen[str]) -> Path:
+    """The configuration of the cluster of a run that goes on, by the command line of its peer."""
+    words = parts_of(run)["pymr-peer"].cmdline()
     return Path(words[words.index("--config") + 1])
 
 
-def parts_of_run(place: Place) -> dict[str, psutil.Process]:
-    """Its processes by a name of what they are."""
-    found = {}
-    for process in processes_of(place.marker):
-        if process.name() == "redis-server":
-            found["redis-server"] = process
-        elif process.name() == "pymr-nursery":
-            found["pymr-nursery"] = process
-        elif any(word.endswith("/pymr-peer") for word in process.cmdline()[:2]):
-            found["pymr-peer"] = process if "--until-stdin-closes" in process.cmdline() else process
-    return found
+def parts_of(run: subprocess.Popen[str]) -> dict[str, psutil.Process]:
+    """The processes of a run by their names."""
+    return {process.name(): process for process in psutil.Process(run.pid).children(recursive=True)}
 
 
 def waiting_for_ever(place: Place) -> Path:
@@ -109,7 +100,7 @@ def test_death_of_a_part_of_the_cluster_is_a_clear_error(place: Place, part: str
     place.earlier_output()
     process = place.start("--workers", "1")
     wait_for_file(mark)
-    parts_of_run(place)[part].kill()
+    parts_of(process)[part].kill()
     finished = finish(process, 10.0)
 
     assert finished.status == 1
@@ -119,9 +110,11 @@ def test_death_of_a_part_of_the_cluster_is_a_clear_error(place: Place, part: str
     assert place.left_files() == []
 
 
-def test_what_a_killed_run_leaves_among_temporary_files_is_cleared_by_the_next(place: Place) -> None:
+def test_what_a_killed_run_leaves_among_temporary_files_is_cleared_by_the_next(
+    place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     mark = waiting_for_ever(place)
-    temporary = place.folder / "temporary"
+    temporary = tmp_path_factory.getbasetemp() / "short"
     temporary.mkdir()
     process = place.start("--workers", "1", env={"TMPDIR": str(temporary)})
     wait_for_file(mark)

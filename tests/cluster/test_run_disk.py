@@ -44,19 +44,37 @@ def test_disk_error_at_publication_leaves_the_output_as_it_was(place: Place, ear
     )
 
 
-@pytest.mark.parametrize("point", [*POINTS, "publish.before_swap"])
-def test_kill_at_any_point_is_survived_or_leaves_the_output_as_it_was(place: Place, point: str) -> None:
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [
+        *((point, "max_attempts") for point in POINTS),
+        ("publish.before_swap", "the peer of this run was ended by"),
+    ],
+)
+def test_kill_of_a_worker_or_the_peer_at_any_point_leaves_the_output_as_it_was(
+    place: Place, point: str, said: str
+) -> None:
+    place.feed("a b c")
+
+    place.fail(
+        *("--workers", "1"),
+        env={"PYMR_FAULTS": f"{point}:kill@1"},
+        timeout_s=30.0,
+        attempts=4,
+        says=["SIGKILL", said],
+        earlier_output=True,
+    )
+
+
+def test_kill_at_the_publication_leaves_the_output_as_it_was(place: Place) -> None:
     place.feed("a b c")
     place.earlier_output()
-    finished = place.run("--workers", "1", env={"PYMR_FAULTS": f"{point}:kill@1"}, timeout_s=30.0)
-    if point == "publish.before_swap":
-        assert finished.status == -9
-        place.assert_output_untouched(True)
-        place.succeed()
-    else:
-        assert finished.status == 1
-        finished.says("SIGKILL", "max_attempts")
-        place.assert_output_untouched(True)
+    finished = place.run("--inline", env={"PYMR_FAULTS": "publish.before_swap:kill@1"})
+
+    assert finished.status == -9
+    place.assert_output_untouched(True)
+
+    place.succeed()
 
     assert place.left_files() == []
 

@@ -40,6 +40,7 @@ def test_terminal_has_its_cursor_back_after_success_failure_and_interruption(pla
         with Terminal(place, place.command("--workers", "1", "--set", "max_attempts=1")) as terminal:
             if wanted == 130:
                 wait_for_file(mark)
+                terminal.wait_for("map", 10.0)
                 terminal.interrupt()
             status = terminal.finish()
 

@@ -10,7 +10,7 @@ from simulation.memory_store import MemoryRedis, MemoryStore
 from simulation.models import JobModel, check_output
 from simulation.network import Network
 from simulation.peers import TTL_SECONDS, SimulatedPeer
-from simulation.world import Violation, World
+from simulation.world import ViolationError, World
 
 from pymr.control.messages import PeerFacts, Settings
 from pymr.control.records import (
@@ -128,7 +128,7 @@ class Cluster:
     def take_lease(self, peer: SimulatedPeer) -> int:
         epoch = self.redis.take_lease(peer.name, peer.disk.boot)
         if epoch <= max(self._epoch, peer.disk.epoch):
-            raise Violation(f"epoch {epoch} after {self._epoch}")
+            raise ViolationError(f"epoch {epoch} after {self._epoch}")
         self._epoch = epoch
         self._lease = Lease(peer.name, epoch, self.world.now + TTL_SECONDS)
         return epoch
@@ -145,7 +145,7 @@ class Cluster:
         if outcome is None and isinstance(write, BeginRun):
             outcome = self._begun_before(epoch, write)
         if epoch != self.redis.epoch:
-            raise Violation(f"a write of epoch {epoch} had an effect in epoch {self.redis.epoch}")
+            raise ViolationError(f"a write of epoch {epoch} had an effect in epoch {self.redis.epoch}")
         match write:
             case ReleaseTasks(run_id, ids):
                 for id in ids:
@@ -165,7 +165,7 @@ class Cluster:
         return outcome
 
     def _begun_before(self, epoch: int, write: BeginRun) -> RunRecord | None:
-        """The run that this write began when it was asked for the first time, although its job has changed since."""
+        """The run that this write began when it was first asked for, although its job has changed since."""
         return next(
             (
                 run.record
@@ -181,7 +181,8 @@ class Cluster:
         for task, committed in sorted(run.committed.items()) if run else ():
             before = self._committed.setdefault((run_id, task), committed.id.attempt)
             if before != committed.id.attempt:
-                raise Violation(f"{task} of {run_id}: {before} was committed, now {committed.id.attempt} is")
+                now = committed.id.attempt
+                raise ViolationError(f"{task} of {run_id}: {before} was committed, now {now} is")
 
     def _check_whole(self, run_id: str) -> None:
         run = self.redis.active.get(run_id)
@@ -195,12 +196,12 @@ class Cluster:
             if f"reduce-{partition:05d}" not in run.committed
         ]
         if missing:
-            raise Violation(f"{run_id} is published without partitions {missing}")
+            raise ViolationError(f"{run_id} is published without partitions {missing}")
 
     def _check_end(self, peer: SimulatedPeer, record: RunRecord, outcome: RunRecord) -> None:
         before = self.statuses.get(record.run_id)
         if before is not None and outcome.status != before:
-            raise Violation(f"{record.run_id} was {before}, and is {outcome.status}")
+            raise ViolationError(f"{record.run_id} was {before}, and is {outcome.status}")
         if before is not None:
             return
         why = (record.exception or "").replace("\n", " ")
@@ -227,7 +228,7 @@ class Cluster:
         if record.run_id in self.damaged_runs:
             allowed = (*allowed, "is not whole any more", "no plan of")
         if not why.startswith(allowed) and not any(words in why for words in allowed):
-            raise Violation(f"{record.run_id}, a {model.kind} job, failed: {why}")
+            raise ViolationError(f"{record.run_id}, a {model.kind} job, failed: {why}")
 
     # -- outputs
 
@@ -243,7 +244,7 @@ class Cluster:
             # One that has begun to be shown fails only where a machine stays away, or loses what it had.
             may_be_seen = status in ("publishing", "succeeded") or order.run_id in self._begun_publications
             if not may_be_seen and (status == "running" or order.attempts):
-                raise Violation(f"{order.run_id} is {status}, and is shown by {order.peer}")
+                raise ViolationError(f"{order.run_id} is {status}, and is shown by {order.peer}")
         return error
 
     def check_published(self, job_name: str) -> None:
@@ -272,7 +273,7 @@ class Cluster:
         for peer in self.peers.values():
             shown = peer.disk.outputs.get(job.name, Output()).runs
             if job.run_id not in shown and job.run_id not in self.lost_outputs:
-                raise Violation(f"{peer.name} shows {shown} of {job.name}, where {job.run_id} is the latest")
+                raise ViolationError(f"{peer.name} shows {shown} of {job.name}, and not {job.run_id}")
 
     def _has_partial_publication(self, job_name: str, latest: str) -> bool:
         """Whether a run failed while its output was being shown: then nothing can be said of it."""

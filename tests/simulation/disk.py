@@ -56,6 +56,9 @@ class Disk:
         self.attempts = {id: one for id, one in self.attempts.items() if id.run_id != run_id}
         self.fetched = {key: one for key, one in self.fetched.items() if key[0].run_id != run_id}
 
+    def remove(self, id: AttemptId) -> None:
+        self.attempts.pop(id, None)
+
     def keep(self, id: AttemptId, content: MapContent | ReduceContent) -> Outcome:
         """An attempt gets its last name; one that has it already is not done again."""
         if id not in self.attempts:
@@ -63,7 +66,7 @@ class Disk:
         return self.attempts[id].outcome
 
     def publish(self, order: PublishOrder) -> str:
-        """Show the parts of a run; returns why that cannot be. An earlier run never comes after a later one."""
+        """Show the parts of a run; returns why it cannot. An earlier run never comes after a later one."""
         shown = self.outputs.get(order.job_name, Output())
         if order.run_id in shown.runs or (shown.runs and number_of(order.run_id) < number_of(shown.runs[-1])):
             return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from simulation.cluster import Cluster, FaultPlan
 from simulation.models import random_model
@@ -98,9 +99,7 @@ class Faults:
         chosen = random.sample(kinds, random.choice([0, 1, 2, 3, 5, 8]))
         for _ in range(random.choice([5, 10, 20, 40, 60]) if chosen else 0):
             fault = random.choice(chosen)
-            self._world.later(
-                self._world.between(0.5, FAULT_SECONDS), lambda fault=fault: self._happen(fault)
-            )
+            self._world.later(self._world.between(0.5, FAULT_SECONDS), partial(self._happen, fault))
 
     def _happen(self, fault: Callable[[], None]) -> None:
         if not self.is_healed:
@@ -255,17 +254,20 @@ class Clients:
         self._ask(f"request-{self._requests}", name, None)
 
     def _retry(self) -> None:
-        """Queue a failed job once more; nobody insists on it."""
-        cluster, name = self._cluster, self._world.random.choice(NAMES)
+        """Queue a failed job once more, if there is one; nobody insists on it."""
+        cluster = self._cluster
         incarnation = cluster.redis.incarnation
         self._requests += 1
         self.unanswered -= 1
-        if cluster.redis.is_available and incarnation is not None:
-            if cluster.store.retry(f"request-{self._requests}", incarnation, name) == "queued":
-                job = cluster.redis.jobs[name]
-                self._world.log("queued again:", name, "version", job.version)
-                cluster.submitted(job.version, cluster.models[int(str(job.fields["model"]))])
-            cluster.wake_leaders()
+        failed = [job.name for job in cluster.redis.jobs.values() if job.status == "failed"]
+        if not failed or not cluster.redis.is_available or incarnation is None:
+            return
+        name = self._world.random.choice(failed)
+        cluster.store.retry(f"request-{self._requests}", incarnation, name)
+        job = cluster.redis.jobs[name]
+        self._world.log("queued again:", name, "version", job.version)
+        cluster.submitted(job.version, cluster.models[int(str(job.fields["model"]))])
+        cluster.wake_leaders()
 
     def _ask(self, request: str, name: str, fields: dict[str, object] | None) -> None:
         """Ask until there is an answer."""

@@ -19,7 +19,7 @@ from pymr.control.messages import (
     Tick,
     Written,
 )
-from pymr.control.records import BeginRun, JobChanges, Write
+from pymr.control.records import ActiveRun, BeginRun, JobChanges, Write
 from pymr.errors import StaleEpochError
 from pymr.peer.store import StoreForgot, StoreUnavailable
 
@@ -59,10 +59,14 @@ class Leadership:
         store = self.peer.store
         self._ask(
             lambda: (store.changes(0, self._incarnation), store.active_runs(self._incarnation)),
-            lambda found: (self.step(JobsChanged(found[0])), self.step(RunsLoaded(found[1]))),
+            self._take_over,
         )
         self._tick()
         self._look()
+
+    def _take_over(self, found: tuple[JobChanges, tuple[ActiveRun, ...]]) -> None:
+        self.step(JobsChanged(found[0]))
+        self.step(RunsLoaded(found[1]))
 
     def _tick(self) -> None:
         if not self.is_over:

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, Literal
 from zlib import crc32
 
-from simulation.world import Violation
+from simulation.world import ViolationError
 
 Kind = Literal["good", "flaky", "broken", "wrong", "random"]
 """flaky: attempts fail now and then. broken: a task always fails. wrong: it fails for good at once.
@@ -89,10 +89,10 @@ def check_output(what: str, parts: Sequence[ReduceContent], models: Sequence[Job
     if found != expected:
         lost = sorted(set(expected) - set(found))
         doubled = sorted({record for record in found if found.count(record) > expected.count(record)})
-        raise Violation(f"{what}: lost {lost}, too many of {doubled}")
+        raise ViolationError(f"{what}: lost {lost}, too many of {doubled}")
     keys = [key for part in parts for key, _ in part]
     if len(models) == 1 and len(keys) != len(set(keys)):
-        raise Violation(f"{what}: a key is in two parts")
+        raise ViolationError(f"{what}: a key is in two parts")
 
 
 def random_model(random: Random, number: int, name: str, hosts: Sequence[str]) -> JobModel:

@@ -10,7 +10,7 @@ from simulation.fetching import Fetching
 from simulation.leaderships import Leadership
 from simulation.memory_store import MemoryStore
 from simulation.workers import Workers
-from simulation.world import Violation
+from simulation.world import ViolationError
 
 from pymr.control.duties import (
     Drain,
@@ -255,7 +255,7 @@ class SimulatedPeer:
         epoch = self.follower.epoch
         commands = self.follower.step(event, self.clock())
         if self.follower.epoch < epoch:
-            raise Violation(f"the epoch of {self.name} went back from {epoch} to {self.follower.epoch}")
+            raise ViolationError(f"the epoch of {self.name} went back from {epoch} to {self.follower.epoch}")
         if isinstance(event, Ordered) and event.orders.epoch < epoch:
             self._check_refusal(commands)
         for command in commands:
@@ -264,13 +264,13 @@ class SimulatedPeer:
 
     def _check_refusal(self, commands: list[PeerCommand]) -> None:
         if any(not isinstance(one, Fence | SendReport) for one in commands):
-            raise Violation(f"{self.name} follows orders of an epoch that has passed: {commands}")
+            raise ViolationError(f"{self.name} follows orders of an epoch that has passed: {commands}")
 
     def _carry_out(self, command: PeerCommand) -> None:
         match command:
             case Remember(incarnation, epoch):
                 if incarnation == self.disk.incarnation and epoch < self.disk.epoch:
-                    raise Violation(f"{self.name} remembers epoch {epoch} after {self.disk.epoch}")
+                    raise ViolationError(f"{self.name} remembers epoch {epoch} after {self.disk.epoch}")
                 self.disk.incarnation, self.disk.epoch = incarnation, epoch
                 self.cluster.at_fault_point("epoch.after_remember", self)
             case SendReport(leader, report):
@@ -297,7 +297,7 @@ class SimulatedPeer:
                 self.fetching.forget(run_id)
                 self._on_disk(lambda: self.disk.remove_run(run_id))
             case RemoveAttempt(id):
-                self._on_disk(lambda: self.disk.attempts.pop(id, None) and None)
+                self._on_disk(lambda: self.disk.remove(id))
 
     def _prepare(self, run_id: str) -> None:
         failure = Failure("StoreUnavailable", "not now", is_counted=False)

@@ -1,10 +1,10 @@
-"""The simulator: a cluster in which much goes wrong, then nothing; safety is checked all along, then liveness."""
+"""The simulator: much goes wrong, then nothing more; safety is checked all along, and liveness at the end."""
 
 from __future__ import annotations
 
 from simulation.cluster import Cluster
 from simulation.faults import FAULT_SECONDS, Clients, Faults, random_cluster
-from simulation.world import Violation, World
+from simulation.world import ViolationError, World
 
 SETTLE_SECONDS = 120.0
 """After healing every run has to have ended within this time, waiting for a lost machine included."""
@@ -14,7 +14,7 @@ QUIET_SECONDS = 8.0
 
 
 class Simulation:
-    """One simulation, by its seed; `run` raises Violation, or any error of the parts that are simulated."""
+    """One simulation, by its seed; `run` raises ViolationError, or any error of the simulated parts."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -31,7 +31,7 @@ class Simulation:
         faults.heal()
         world.run(world.now + SETTLE_SECONDS, lambda: not clients.unanswered and self._is_settled())
         if not self._is_settled():
-            raise Violation(f"not settled {SETTLE_SECONDS:g} s after healing: {self._unsettled()}")
+            raise ViolationError(f"not settled {SETTLE_SECONDS:g} s after healing: {self._unsettled()}")
         world.run(world.now + QUIET_SECONDS)
         self._check_end()
 
@@ -68,15 +68,15 @@ class Simulation:
                 cluster.check_folders(job)
         for peer in cluster.peers.values():
             if not peer.follower.is_idle:
-                raise Violation(f"{peer.name} is not idle at the end")
+                raise ViolationError(f"{peer.name} is not idle at the end")
             if peer.disk.runs():
-                raise Violation(f"{peer.name} still has something of {peer.disk.runs()}")
+                raise ViolationError(f"{peer.name} still has something of {peer.disk.runs()}")
             self._check_epoch(peer.name)
 
     def _check_epoch(self, name: str) -> None:
         epoch = self.cluster.peers[name].disk.epoch
         if epoch != self.cluster.redis.epoch:
-            raise Violation(f"{name} knows epoch {epoch}, Redis {self.cluster.redis.epoch}")
+            raise ViolationError(f"{name} knows epoch {epoch}, Redis {self.cluster.redis.epoch}")
 
     def _check_not_lost(self, name: str, version: int) -> None:
         cluster = self.cluster
@@ -86,6 +86,6 @@ class Simulation:
             if run.job_name == name and run.job_version == version
         ]
         if not any(status in ("succeeded", "failed") for status in ended):
-            raise Violation(f"{name}, version {version}, was lost: its runs are {ended}")
+            raise ViolationError(f"{name}, version {version}, was lost: its runs are {ended}")
         if ended.count("succeeded") > 1:
-            raise Violation(f"{name}, version {version}, ran more than once: {ended}")
+            raise ViolationError(f"{name}, version {version}, ran more than once: {ended}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 
-class Violation(AssertionError):
+class ViolationError(AssertionError):
     """Something has happened that must never happen."""
 
 

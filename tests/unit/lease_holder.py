@@ -13,6 +13,7 @@ class Memory:
 
     incarnation: str | None = None
     epoch = 0
+    change = 0
 
     def remember(self, incarnation: str, epoch: int) -> None:
         self.incarnation, self.epoch = incarnation, max(self.epoch, epoch)

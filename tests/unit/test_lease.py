@@ -28,6 +28,7 @@ class Memory:
     def __init__(self, incarnation: str | None = None, epoch: int = 0) -> None:
         self.incarnation = incarnation
         self.epoch = epoch
+        self.change = 0
         self.error: OSError | None = None
 
     def remember(self, incarnation: str, epoch: int) -> None:
@@ -214,6 +215,20 @@ def test_an_old_backup_is_noticed_by_its_epoch(place: Place) -> None:
     place.ask("SET", "epoch", 6)
     assert step(lease).state == "leader"
     assert lease.view.epoch == 7
+
+
+def test_an_old_backup_of_the_same_epoch_is_noticed_by_what_it_lacks(place: Place) -> None:
+    place.ask("SET", "incarnation", "life-1")
+    place.ask("SET", "epoch", 6)
+    place.ask("HSET", "counters", "change", 40)
+    memory = Memory("life-1", 6)
+    memory.change = 41
+    lease = place.peer("a", memory)
+
+    assert step(lease).state == "forgotten"
+    assert "old backup" in lease.view.problem
+    place.ask("HSET", "counters", "change", 41)
+    assert step(lease).state == "leader"
 
 
 def test_a_life_that_replaces_the_known_one_is_adopted(place: Place) -> None:

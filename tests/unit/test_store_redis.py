@@ -281,3 +281,31 @@ def test_ten_thousand_jobs_are_read_quickly(own_redis: PrivateRedis, own_place: 
     assert fastest < 0.6, "0.1 s on an idle machine"
     assert min(seconds(lambda: store.changes(9_990)) for _ in range(5)) < 0.05
     store.close()
+
+
+def test_a_redis_that_has_less_than_the_peer_knows_takes_nothing(
+    redis_server: PrivateRedis, cluster_name: str
+) -> None:
+    known = [(3, 0)]
+    store = Store(redis_server.url, None, cluster_name, known=lambda: known[-1])
+    connection = RedisConnection(redis_server.url, None, 2.0)
+    prefix = f"pymr:{cluster_name}:"
+    connection.ask("MSET", f"{prefix}incarnation", "life-1", f"{prefix}epoch", 3)
+    record, _ = store.submit("r1", "life-1", {"job_name": "job"}, "")
+    refusals = []
+    for less in ((4, 0), (3, record.change + 1)):
+        known.append(less)
+        for call in (
+            lambda: store.changes(0, "life-1"),
+            lambda: store.submit("r2", "life-1", {"job_name": "other"}, ""),
+            lambda: store.write(3, "life-1", BeginRun("job", record.version)),
+        ):
+            with pytest.raises(StoreForgot) as refused:
+                call()
+            refusals.append(str(refused.value))
+    known.append((3, record.change))
+
+    assert all("old backup" in refusal for refusal in refusals)
+    assert store.changes(0, "life-1").jobs == (record,)
+    store.close()
+    connection.close()

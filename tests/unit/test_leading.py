@@ -1,0 +1,95 @@
+"""One leadership as it is carried out: what it asks of Redis by itself, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pymr.config import ClusterConfig
+from pymr.control.records import JobChanges
+from pymr.peer import leader
+from pymr.peer.leader import Leading
+from pymr.protocol import Orders
+
+
+class FakeStore:
+    """A Redis that answers at once, with an empty table and these peers present."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.names: tuple[str, ...] = ()
+
+    def changes(self, after: int, incarnation: str) -> JobChanges:
+        self.reads += 1
+        return JobChanges(1, (), (), after == 0, False)
+
+    def active_runs(self, incarnation: str) -> tuple[()]:
+        return ()
+
+    def present(self) -> tuple[str, ...]:
+        return self.names
+
+    def add_events(self, *_: object) -> None:
+        pass
+
+    def ask(self, work: Callable[[Any], Any], on_done: Callable[[Any], object], *_: Any, **__: Any) -> None:
+        on_done(work(self))
+
+
+def lead(store: FakeStore, send: Callable[[Orders], None]) -> tuple[Leading, list[tuple[float, str]]]:
+    ends: list[tuple[float, str]] = []
+    leading = Leading(
+        config(),
+        "a",
+        epoch=5,
+        incarnation="i",
+        store=store,  # type: ignore[arg-type]
+        is_leader=lambda: True,
+        send=send,
+        on_end=lambda seconds, reason: ends.append((seconds, reason)),
+    )
+    leading.begin()
+    return leading, ends
+
+
+def config() -> ClusterConfig:
+    return SimpleNamespace(  # type: ignore[return-value]
+        scheduler=SimpleNamespace(concurrent_runs=1, machine_grace_seconds=1.0),
+        storage=SimpleNamespace(shared=()),
+        peers=[SimpleNamespace(name=name, host="h", workers=1) for name in "ab"],
+    )
+
+
+def test_the_job_table_is_read_without_a_word_that_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leader, "LOOK_SECONDS", 0.0)
+    store = FakeStore()
+    leading, _ = lead(store, lambda _: None)
+    leading._look_at = 0.0
+    before = store.reads
+    leading.tick()
+    leading.tick()
+
+    assert store.reads == before + 2
+
+
+def test_a_leader_learns_who_reaches_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FakeStore()
+    store.names = ("a", "b")
+    leading, _ = lead(store, lambda _: None)
+    leading._look_at = 0.0
+    leading.tick()
+
+    assert leading.core._present == {"a", "b"}
+
+
+def test_a_leader_that_fails_half_way_makes_room_for_one_that_begins_anew() -> None:
+    def send(_: Orders) -> None:
+        raise RuntimeError("no key")
+
+    _, ends = lead(FakeStore(), send)
+
+    assert [seconds for seconds, _ in ends] == [leader.FAILED_SECONDS]
+    assert "no key" in ends[0][1]
