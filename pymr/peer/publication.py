@@ -47,7 +47,7 @@ def publish(places: Places, order: PublishOrder) -> None:
             undo_half_swap(output, places.previous_output(order.job_name))
             present = read_manifest(output)
             staged = places.staged_output(order.job_name, order.run_id)
-            if order.run_id not in _run_ids(present):
+            if order.run_id not in _run_ids(present) and not _is_late(order, present):
                 refuse_foreign_files(output, _MOVE_AWAY)
                 shutil.rmtree(staged, ignore_errors=True)
                 try:
@@ -161,6 +161,19 @@ def _bad_records(places: Places, order: PublishOrder) -> Iterator[str]:
                 "the run has to be done again"
             )
         yield os.path.join(folder, BAD_RECORDS_FILE)
+
+
+def _is_late(order: PublishOrder, present: dict[str, Any] | None) -> bool:
+    """Whether a later run of the job is shown already, which an order that was long on its way must not undo."""
+    if present is None or (order.add and order.attempts):
+        return False
+    return _number(str(present.get("run_id", ""))) > _number(order.run_id)
+
+
+def _number(run_id: str) -> int:
+    """The number at the end of a run's id; they rise over the life of a cluster, a recovery included."""
+    number = run_id.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def _run_ids(manifest: dict[str, Any] | None) -> list[str]:

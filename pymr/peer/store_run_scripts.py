@@ -8,6 +8,11 @@ BEGIN_RUN = r"""
 local refused = refusal()
 if refused then return refused end
 local name, version, ordinal = unpack(arguments)
+-- Asked for again after a lost reply: the run has to be led, and ended, whatever has become of its job since.
+for _, id in ipairs(redis.call('SMEMBERS', key('active'))) do
+  local run = redis.call('HMGET', key('run:' .. id), 'job_name', 'job_version', 'epoch')
+  if run[1] == name and run[2] == version and run[3] == epoch then return {'ok', packed_run(id)} end
+end
 local job = redis.call('HMGET', key('job:' .. name), 'version', 'status', 'run_id', 'first_run_id',
   'definition')
 if job[1] ~= version then return {'ok'} end

@@ -15,7 +15,6 @@ from simulation.world import ViolationError, World
 from pymr.control.messages import PeerFacts, Settings
 from pymr.control.records import (
     BeginPublication,
-    BeginRun,
     CommitTasks,
     EndRun,
     JobRecord,
@@ -142,8 +141,6 @@ class Cluster:
     def checked_write(self, peer: SimulatedPeer, epoch: int, incarnation: str, write: Write) -> Any:
         """Carry out a write, and see that it was allowed to do what it did."""
         outcome = peer.store.write(epoch, incarnation, write)
-        if outcome is None and isinstance(write, BeginRun):
-            outcome = self._begun_before(epoch, write)
         if epoch != self.redis.epoch:
             raise ViolationError(f"a write of epoch {epoch} had an effect in epoch {self.redis.epoch}")
         match write:
@@ -163,18 +160,6 @@ class Cluster:
             case _:
                 self.world.log(peer.name, type(write).__name__, _short(outcome))
         return outcome
-
-    def _begun_before(self, epoch: int, write: BeginRun) -> RunRecord | None:
-        """The run that this write began when it was first asked for, although its job has changed since."""
-        return next(
-            (
-                run.record
-                for run in self.redis.active.values()
-                if (run.record.job_name, run.record.job_version, run.record.epoch)
-                == (write.job_name, write.job_version, epoch)
-            ),
-            None,
-        )
 
     def _check_commit(self, run_id: str, write: CommitTasks) -> None:
         run = self.redis.active.get(run_id)

@@ -142,6 +142,10 @@ def _without_run(job: JobRecord) -> JobRecord:
 
 
 def begin_run(redis: MemoryRedis, write: BeginRun, epoch: int) -> RunRecord | None:
+    for run in redis.active.values():
+        begun = run.record.job_name, run.record.job_version, run.record.epoch
+        if begun == (write.job_name, write.job_version, epoch):
+            return run.record
     job = redis.jobs.get(write.job_name)
     if job is None or job.version != write.job_version or job.status == "failed":
         return None

@@ -143,6 +143,15 @@ def test_publishing_again_changes_nothing_also_when_the_run_is_gone(peer: Peer) 
     assert peer.shown() == before and peer.manifest() == manifest
 
 
+@pytest.mark.parametrize("add", [False, True])
+def test_an_order_that_was_long_on_its_way_does_not_undo_a_later_run(peer: Peer, add: bool) -> None:
+    publish(peer.places, peer.order("run-000010", "ten\n"))
+    publish(peer.places, peer.order("run-000009", add=add))
+
+    assert list_output(peer.places, JOB)[0] == "run-000010"
+    assert peer.shown() == {"part-00000-0000.jsonl": "ten\n"}
+
+
 def test_peer_without_parts_shows_an_empty_output(peer: Peer) -> None:
     publish(peer.places, peer.order("run-1", "one\n"))
     publish(peer.places, peer.order("run-2"))

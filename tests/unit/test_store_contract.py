@@ -282,6 +282,16 @@ def test_a_run_that_was_begun_is_not_begun_again(store: Store | MemoryStore, pla
     assert [active.record for active in store.active_runs()] == [run]
 
 
+def test_a_run_whose_beginning_was_not_heard_of_is_told_again_though_its_job_has_gone(
+    store: Store | MemoryStore,
+) -> None:
+    job = submit(store, "words")
+    run = begin(store, job)
+    store.delete("r1", LIFE, "words")
+
+    assert store.write(1, LIFE, BeginRun("words", job.version)) == run
+
+
 def test_a_job_that_recurs_begins_again_and_keeps_its_first_run(store: Store | MemoryStore) -> None:
     job = submit(store, "words")
     first = begin(store, job)
