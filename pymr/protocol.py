@@ -38,8 +38,12 @@ INCOMPARABLE = "~"
 WorkerState = Literal["idle", "starting", "map", "shuffle", "sort", "reduce", "breakpoint"]
 
 
-class AttemptId(msgspec.Struct, frozen=True, array_like=True):
-    """One attempt at one task. task: `map-00012` or `reduce-00003`. attempt: `EPOCH.N`, unique in its task."""
+# Those that come in great numbers are kept from the garbage collector: they form no cycles, and a leader of
+# 1,000 peers would spend more time on having them looked at than on its decisions.
+
+
+class AttemptId(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One attempt at one task, `map-00012` or `reduce-00003`. attempt: `EPOCH.N`, unique in its task."""
 
     run_id: str
     task: str
@@ -109,7 +113,7 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 Outcome = MapOutcome | ReduceOutcome | Failure
 
 
-class RunningAttempt(msgspec.Struct, frozen=True, array_like=True):
+class RunningAttempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An attempt that a peer has. done: (records, bytes) in map, (groups, values) in reduce."""
 
     id: AttemptId
@@ -118,7 +122,7 @@ class RunningAttempt(msgspec.Struct, frozen=True, array_like=True):
     done: tuple[int, int]
 
 
-class WorkerReport(msgspec.Struct, frozen=True, array_like=True):
+class WorkerReport(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A worker slot. pid: 0 where it has no process. run_id: of its process or its pane; "" for none."""
 
     slot: int
@@ -254,7 +258,7 @@ class Assignment(msgspec.Struct, frozen=True):
     plan_shared: bool = False
 
 
-class Source(msgspec.Struct, frozen=True, array_like=True):
+class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A committed map output: which map task, which attempt, in whose data folder it lies."""
 
     task: int
@@ -291,7 +295,7 @@ class PublishOrder(msgspec.Struct, frozen=True):
     summary: dict[str, object]
 
 
-class Acknowledged(msgspec.Struct, frozen=True, array_like=True):
+class Acknowledged(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The leader has dealt with a result. keep: the attempt was committed; otherwise its files may go."""
 
     id: AttemptId
@@ -301,9 +305,8 @@ class Acknowledged(msgspec.Struct, frozen=True, array_like=True):
 class Orders(msgspec.Struct, frozen=True, kw_only=True, tag="orders"):
     """All that a leader wants of a peer now.
 
-    sequence: rises with all orders of an epoch. boot: whom they are for; another boot of the peer ignores them.
-    runs: every run that is alive; what a peer has of any other run ends and goes from its disk, except where
-    its id is in `kept` (committed output waiting for publication elsewhere, or not yet looked at).
+    sequence: rises with all orders of an epoch. boot: whom they are for; another boot of the peer ignores
+    them. runs: every run that is alive; what a peer has of any other run ends, and goes from its disk.
     jobs_change: the last change of the job table; a peer that is behind reads on from Redis.
     """
 

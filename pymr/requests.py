@@ -159,9 +159,9 @@ class RecoverCluster(_Request, frozen=True, kw_only=True, tag="recover"):
 
 
 Request = (
-    GetCluster | GetJobs | GetJob | GetHistory | GetPeers | GetWorkers | GetEvents | PutPackage | SubmitJob
-    | DeleteJob | RetryJob | PauseQueue | GetOutput | GetMemory | AttachWorker | TypeIntoWorker | DetachWorker | StopPeer
-    | RecoverCluster
+    GetCluster | GetJobs | GetJob | GetHistory | GetPeers | GetWorkers | GetEvents | GetOutput | GetMemory
+    | PutPackage | SubmitJob | DeleteJob | RetryJob | PauseQueue | AttachWorker | TypeIntoWorker
+    | DetachWorker | StopPeer | RecoverCluster
 )  # fmt: skip
 
 READING = (GetCluster, GetJobs, GetJob, GetHistory, GetPeers, GetWorkers, GetEvents, GetOutput, GetMemory)
@@ -207,8 +207,8 @@ class PhaseRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution of a job. Times: Unix seconds. attempts_failed: over all tasks. map_tasks, reduce_tasks: how
-    many it has; 0 before they are known."""
+    """One execution of a job. Times: Unix seconds. attempts_failed: over all tasks. map_tasks, reduce_tasks:
+    how many it has; 0 before they are known."""
 
     run_id: str
     job_name: str

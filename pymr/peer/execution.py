@@ -59,6 +59,7 @@ from pymr.protocol import (
 
 _PLAN_KEY = "plan"
 _FETCH_RETRY_S = 2.0
+_PACKAGE_RETRY_S = 0.3
 
 _log = logging.getLogger("pymr")
 
@@ -310,9 +311,13 @@ class Execution:
         self._store.ask(
             lambda store: store.package(order.project_hash),
             unpack,
-            lambda error: self._on_event(ProjectPrepared(order.run_id, failure_of(error))),
-            is_wanted=lambda: order.run_id in self._orders,
+            # Later, and not again and again: consoles wait for the same thread.
+            lambda _: self._call_later(_PACKAGE_RETRY_S, lambda: self._prepare_if_wanted(order)),
         )
+
+    def _prepare_if_wanted(self, order: RunOrder) -> None:
+        if order.run_id in self._orders:
+            self._prepare(order)
 
     def _publish(self, order: PublishOrder) -> None:
         def work() -> None:

@@ -21,7 +21,7 @@ def found_runs(places: Places) -> list[str]:
 
 
 def held_attempts(places: Places) -> list[Held]:
-    """Finished attempts, with their outcomes: the leader knows whether they count. A damaged one is removed."""
+    """Finished attempts and their outcomes: the leader knows whether they count. Damaged ones are removed."""
     held = []
     for run in finished_attempts(places):
         for task, attempt, digest in run.attempts:

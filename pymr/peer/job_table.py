@@ -7,10 +7,14 @@ from collections.abc import Callable
 from pymr.control.backlog import Backlog
 from pymr.control.records import JobChanges
 from pymr.peer.kept_state import JobTable, KeptState
+from pymr.peer.store import StoreForgot
 from pymr.peer.threads import StoreThread, Thread
 
 KEEP_SECONDS = 1.0
 """Least time between two writes of the table to the disk."""
+
+RETRY_SECONDS = 1.0
+"""Between two tries to read what has changed."""
 
 
 class JobTableCopy:
@@ -30,7 +34,7 @@ class JobTableCopy:
         self._disk = disk
         self._incarnation = incarnation
         self._call_later = call_later
-        self._is_keeping = False
+        self._is_keeping = self._is_retrying = False
         self.table = Backlog()
         self._of = ""
         kept = state.kept_jobs()
@@ -58,6 +62,20 @@ class JobTableCopy:
             on_done()
 
         self._store.ask(lambda store: store.changes(after, incarnation), take, on_error, timeout_s=timeout_s)
+
+    def follow(self) -> None:
+        """Read what has changed, again and again until that is done; not from a Redis that has forgotten."""
+
+        def again(error: Exception) -> None:
+            if not isinstance(error, StoreForgot) and not self._is_retrying:
+                self._is_retrying = True
+                self._call_later(RETRY_SECONDS, retry)
+
+        def retry() -> None:
+            self._is_retrying = False
+            self.follow()
+
+        self.refresh(lambda: None, again)
 
     def as_kept(self) -> JobTable:
         """The table as it goes to the disk."""

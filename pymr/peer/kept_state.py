@@ -163,6 +163,6 @@ def _read_epoch(path: str) -> _Epoch:
         return _Epoch(None, 0)
     except msgspec.MsgspecError as error:
         raise StartError(
-            f"{path} is damaged ({error}): it holds the highest epoch this peer has seen. Without it a leader "
-            "of the past could be followed; remove the file only if the cluster's Redis is the one it was"
+            f"{path} is damaged ({error}): it holds the highest epoch this peer has seen. Without it a "
+            "leader of the past could be followed; remove the file only if Redis is the one it was"
         ) from error

@@ -239,7 +239,7 @@ class Peer:
         elif self._leading is None or self._leading.core.epoch != view.epoch:
             self._lead(view)
         if view.incarnation and view.incarnation != before.incarnation:
-            self._jobs.refresh(_nothing, _nothing)
+            self._jobs.follow()
 
     def _lead(self, view: LeaseView) -> None:
         if self._leading is not None:
@@ -371,7 +371,7 @@ class Peer:
             case Fence(leader, epoch):
                 self._links.send(leader, Fenced(self._me.name, epoch))
             case ReadJobs():
-                self._jobs.refresh(_nothing, _nothing)
+                self._jobs.follow()
             case _:
                 self._execution.carry_out(command)
 

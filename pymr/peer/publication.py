@@ -164,7 +164,7 @@ def _bad_records(places: Places, order: PublishOrder) -> Iterator[str]:
 
 
 def _is_late(order: PublishOrder, present: dict[str, Any] | None) -> bool:
-    """Whether a later run of the job is shown already, which an order that was long on its way must not undo."""
+    """Whether a later run of the job is shown already, which an order long on its way must not undo."""
     if present is None or (order.add and order.attempts):
         return False
     return _number(str(present.get("run_id", ""))) > _number(order.run_id)

@@ -64,10 +64,10 @@ class Store:
 
     url: `redis://`, `rediss://` or `unix://`, without a password. It connects when it is first used.
     Every method raises StoreUnavailable after some timeout_s at most; what was not answered may have been
-    done, and is called again with the same arguments, which has no further effect. A method that is given an
-    incarnation raises StoreForgot where Redis has another, or less of it than `known` tells: the highest epoch
-    and the last change of the job table that the peer has seen; one given an epoch, StaleEpochError where Redis
-    has a higher one.
+    done, and is called again with the same arguments, which has no further effect. A method that is given
+    an incarnation raises StoreForgot where Redis has another, or less of it than `known` tells: the highest
+    epoch and the last change of the job table that the peer has seen; one given an epoch, StaleEpochError
+    where Redis has a higher one.
     """
 
     def __init__(
@@ -185,7 +185,8 @@ class Store:
         """Put the jobs back into a Redis that forgot; returns whether it is done.
 
         Only where Redis has no incarnation, or its epoch is below epoch_floor, the highest any peer has seen,
-        or it lacks changes. change: of the snapshot the jobs are from. Runs are not put back: jobs that ran are queued.
+        or it lacks changes. change: of the snapshot the jobs are from. Runs are not put back: jobs that ran
+        are queued.
         """
         arguments: list[Argument] = [old, new, epoch_floor, change, *records.recovered_jobs(jobs)]
         return bool(self._run(job_scripts.RECOVER, arguments)[0])

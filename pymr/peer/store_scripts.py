@@ -32,9 +32,9 @@ Keys, each below `pymr:CLUSTER:`. Needs Redis 6.2, and no Redis Cluster, as scri
     events_token     string  of the last batch of events added
 
 What is opaque was encoded as msgpack by `store_records.py`; replies are assembled from it without decoding.
-A script's ARGV: prefix of keys, incarnation ("" for any), epoch of a leader ("" for others), the highest epoch
-and the last change of that incarnation that the peer knows of, then its own, which it finds in `arguments`. It
-answers {'ok', ...}, {'forgot', incarnation, epoch} or {'stale', epoch}.
+A script's ARGV: prefix of keys, incarnation ("" for any), epoch of a leader ("" for others), the highest
+epoch and the last change of that incarnation that the peer knows of, then its own, which it finds in
+`arguments`. It answers {'ok', ...}, {'forgot', incarnation, epoch} or {'stale', epoch}.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+import msgspec
+
 from pymr.control.leadership import Leader
 from pymr.control.records import JobRecord
 from pymr.errors import JobError, PymrError
@@ -38,6 +40,9 @@ from pymr.requests import (
 
 STORE_SECONDS = 5.0
 """How long a console waits for Redis before it is told that it does not answer."""
+
+JOB_BYTES_MAX = 256 << 10
+"""Longest definition of a job: those of all runs go to every peer with each of its orders, in one frame."""
 
 _log = logging.getLogger("pymr")
 
@@ -158,6 +163,13 @@ class Wishes:
             respond(Refused(id=request.id, code="invalid", reason=reason))
             return
         fields = job_to_dict(job)
+        size = len(msgspec.msgpack.encode(fields))
+        if size > JOB_BYTES_MAX:
+            reason = (
+                f"{job.job_name} takes {size:,} bytes, and a job may take {JOB_BYTES_MAX:,}: name folders"
+            )
+            respond(Refused(id=request.id, code="invalid", reason=f"{reason} instead of files in input_dirs"))
+            return
 
         def submit(store: Store) -> tuple[JobRecord, bool]:
             if not store.has_package(request.project_hash):

@@ -10,7 +10,7 @@ import pytest
 from cluster.clusters import Cluster, ordered
 from cluster.held_runs import HeldRun
 
-from pymr.client import ClientError
+from pymr.client import ClientError, RefusedError
 from pymr.client_submit import packed_project
 from pymr.jobs import parse_job
 from pymr.requests import SubmitJob, Submitted
@@ -167,3 +167,13 @@ def test_a_failed_job_can_be_tried_again(make_cluster: MakeCluster) -> None:
     assert failed.status == "failed" and "beta" in failed.exception
     assert retried.status == 0
     assert ordered(cluster.output()) == ordered(cluster.reference())
+
+
+def test_a_job_too_long_for_the_orders_of_peers_is_refused(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster()
+    cluster.project("def words(line, _): yield line, 1", "def total(group, _): yield group.key, 1")
+    cluster.start()
+    with pytest.raises(RefusedError) as refused:
+        cluster.submit(input_dirs=[f"input-{number:0100d}" for number in range(4_000)])
+
+    assert refused.value.code == "invalid" and "262,144" in str(refused.value)

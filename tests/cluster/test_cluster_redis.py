@@ -115,7 +115,7 @@ def test_a_redis_of_an_old_backup_takes_no_jobs_and_spoils_no_memory(
     cluster.wait_for(cluster.problem, what="a peer to say that Redis has forgotten")
     with pytest.raises(RefusedError) as refused:
         cluster.submit(job_name="new")
-    shown = [row.fields["job_name"] for row in cluster.client.jobs()]
+    shown = [row.fields["job_name"] for row in cluster.client.jobs().rows]
     remembered = cluster.remembered_jobs()
     recovered = cluster.pymr("cluster", "recover", "--yes")
     cluster.client.resume()

@@ -135,7 +135,8 @@ class MemoryStore:
         redis = self._reached()
         if redis.incarnation == new:
             return self._answered(True)
-        if redis.incarnation is not None and redis.epoch >= epoch_floor:
+        is_behind = redis.incarnation == old and redis.change < change
+        if redis.incarnation is not None and redis.epoch >= epoch_floor and not is_behind:
             return self._answered(False)
         rules.recover(redis, old, new, epoch_floor, jobs, change)
         return self._answered(True)

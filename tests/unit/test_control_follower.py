@@ -41,7 +41,9 @@ from pymr.control.duties import (
 )
 from pymr.control.following import Follower
 from pymr.control.messages import PeerFacts
+from pymr.peer.frames import FRAME_BYTES_MAX, encode
 from pymr.protocol import (
+    ERROR_CHARACTERS_MAX,
     REPORT_SECONDS,
     RESULTS_MAX,
     Acknowledged,
@@ -236,6 +238,19 @@ def test_results_beyond_what_a_report_holds_follow_later() -> None:
     desk.order(acknowledged=(Acknowledged(found[0].result.id, True),), wants_inventory=True)
 
     assert desk.reported().results[-1].id == found[-1].result.id
+
+
+def test_a_report_fits_into_a_frame_whatever_its_results_say() -> None:
+    failure = Failure("UserFunctionError", "\N{SNOWMAN}" * ERROR_CHARACTERS_MAX)
+    counters = {f"{number:020d}": number for number in range(30_000)}
+    outcomes = [MapOutcome("digest", 1, 1, 1, 1, counters), *[failure] * RESULTS_MAX]
+    ids = [AttemptId(RUN, f"map-{number:05d}", "4.1") for number in range(len(outcomes))]
+    desk = Desk(held=[Held(AttemptResult(*pair), "") for pair in zip(ids, outcomes, strict=True)])
+    desk.order(wants_inventory=True)
+    report = desk.reported()
+
+    assert report.results[0].id == ids[0] and report.has_more_results
+    assert len(encode(report)) < FRAME_BYTES_MAX
 
 
 # -- tasks

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from leader_desk import MAPPED, RUN, Desk, job, run_record, tasks_given
+import pytest
+from leader_desk import MAPPED, REDUCED, RUN, Desk, job, run_record, tasks_given
 
 from pymr.control.messages import PresenceSeen
 from pymr.control.records import (
@@ -19,7 +20,9 @@ from pymr.control.records import (
     RunPlan,
     SavePlan,
 )
+from pymr.engine.shuffler import CUT_BY_MEMORY
 from pymr.protocol import (
+    INCOMPARABLE,
     Acknowledged,
     AttemptId,
     AttemptResult,
@@ -32,6 +35,7 @@ from pymr.protocol import (
     ShuffleReport,
     SourcesOrder,
 )
+from pymr.requests import RunStatus
 
 ONE = ("a", "h", 1)
 PAIR = (("a", "h", 1), ("b", "h", 1))
@@ -362,6 +366,37 @@ def test_what_is_made_again_must_be_the_same() -> None:
 
     assert "gave other items" in (desk.end().exception or "")
     assert first.attempt == "5.1"
+
+
+def test_digests_that_hang_on_memory_are_not_compared() -> None:
+    desk, _, _ = two_hosts()
+    desk.restart("a", inventory=())
+    desk.answer(ReleaseTasks)
+    desk.report("a", running=desk.given("a"))
+    desk.result("a", "map-00000", MapOutcome(INCOMPARABLE + "another", 1, 1, 1, 1))
+    desk.commit()
+
+    assert desk.asked(EndRun) == []
+    assert INCOMPARABLE == CUT_BY_MEMORY
+
+
+@pytest.mark.parametrize("status", ["running", "publishing"])
+def test_a_run_that_has_output_on_a_peer_of_an_earlier_configuration_ends_by_name(
+    status: RunStatus,
+) -> None:
+    plan = RunPlan((HostPlan("h", "a", 0, 1, 1, 1),), 1, ("gone",))
+    done = (
+        Committed(AttemptId(RUN, "map-00000", "4.1"), "a", MAPPED),
+        Committed(AttemptId(RUN, "reduce-00000", "4.1"), "gone", REDUCED),
+    )
+    desk = Desk(ONE)
+    desk.load(
+        [job(status="running", run_id=RUN)], [ActiveRun(run_record(plan=plan, status=status), done, {})]
+    )
+    ended = desk.end()
+
+    assert ended.status == "failed"
+    assert "gone has some of job-000001" in (ended.exception or "")
 
 
 def test_a_new_leader_compares_what_the_last_one_may_not_have_come_to() -> None:

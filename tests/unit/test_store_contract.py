@@ -574,14 +574,25 @@ def test_jobs_are_put_back_under_a_new_life(store: Store | MemoryStore, place: P
 def test_an_old_backup_is_replaced_by_what_peers_remember(store: Store | MemoryStore, place: Place) -> None:
     begin(store, submit(store, "deleted since the backup"))
     job = submit(store, "kept")
-    assert store.recover(LIFE, "life-2", 1, [job], 50) is False
+    change = store.changes(0).change
+    assert store.recover(LIFE, "life-2", 1, [job], change) is False
 
-    assert store.recover(LIFE, "life-2", 5, [job], 50) is True
+    assert store.recover(LIFE, "life-2", 5, [job], change) is True
     assert [job.name for job in store.changes(0).jobs] == ["kept"]
     assert store.active_runs() == ()
     assert store.incarnation() == ("life-2", 6, (LIFE,))
     with pytest.raises(StoreForgot):
         store.submit("r9", LIFE, job_fields("late"), "")
+
+
+def test_an_old_backup_of_the_same_epoch_is_known_by_the_changes_it_lacks(
+    store: Store | MemoryStore, place: Place
+) -> None:
+    job = submit(store, "kept")
+    change = store.changes(0).change
+
+    assert store.recover(LIFE, "life-2", 1, [job], change + 1) is True
+    assert store.incarnation() == ("life-2", 2, (LIFE,))
 
 
 def test_jobs_of_a_life_that_began_meanwhile_stay(store: Store | MemoryStore, place: Place) -> None:

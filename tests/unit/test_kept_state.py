@@ -1,0 +1,47 @@
+"""A peer's data folder: one daemon at a time, or one that stands in for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from pymr.errors import StartError
+from pymr.peer.kept_state import KeptState, StandIn
+from pymr.peer.places import Places
+
+
+def end_of_a_daemon(folder: Path) -> Places:
+    """A folder as a daemon has left it that was killed."""
+    places = Places(str(folder))
+    script = f"from pymr.peer.kept_state import *; KeptState(Places({str(folder)!r}))"
+    subprocess.run([sys.executable, "-c", script], check=True)
+    return places
+
+
+def test_a_peer_that_comes_back_waits_for_the_one_that_stands_in_for_it(tmp_path: Path) -> None:
+    places = end_of_a_daemon(tmp_path)
+    states: list[KeptState] = []
+    with StandIn(places):
+        thread = threading.Thread(target=lambda: states.append(KeptState(places)))
+        thread.start()
+        thread.join(0.2)
+        before = list(states)
+    thread.join(5.0)
+
+    assert before == []
+    assert [state.boot for state in states] == [2]
+    states[0].close()
+
+
+def test_a_second_daemon_is_refused_at_once_and_cannot_be_stood_in_for(tmp_path: Path) -> None:
+    places = Places(str(tmp_path))
+    state = KeptState(places)
+    with pytest.raises(StartError, match="in use by another pymr-peer"):
+        KeptState(places)
+    with pytest.raises(BlockingIOError), StandIn(places):
+        pass
+    state.close()
