@@ -75,6 +75,7 @@ class Execution:
         workers: Workers,
         store: StoreThread,
         disk: Thread,
+        incarnation: Callable[[], str],
         on_event: Callable[[PeerEvent], None],
         call_later: Callable[[float, Callable[[], object]], object],
     ) -> None:
@@ -85,6 +86,7 @@ class Execution:
         self._workers = workers
         self._store = store
         self._disk = disk
+        self._incarnation = incarnation
         self._on_event = on_event
         self._call_later = call_later
         self._orders: dict[str, RunOrder] = {}
@@ -320,13 +322,15 @@ class Execution:
             self._prepare(order)
 
     def _publish(self, order: PublishOrder) -> None:
+        incarnation = self._incarnation()
+
         def work() -> None:
             places = Places(self._peers[order.peer].data_dir)
             if order.peer == self._me.name:
-                publish(places, order)
+                publish(places, order, incarnation)
                 return
             with StandIn(places):
-                publish(places, order)
+                publish(places, order, incarnation)
 
         def report(error: Exception | None) -> None:
             text = cut_text(str(error)) if error else ""

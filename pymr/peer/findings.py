@@ -8,10 +8,23 @@ from pymr.control.duties import Held
 from pymr.errors import PymrError
 from pymr.peer.attempts import map_outcome, reduce_outcome
 from pymr.peer.places import Places
-from pymr.peer.publication import clear_unfinished, finished_attempts, forget_attempt, runs_on_disk
+from pymr.peer.publication import (
+    clear_unfinished,
+    finished_attempts,
+    forget_attempt,
+    forget_run,
+    runs_on_disk,
+)
 from pymr.protocol import AttemptId, AttemptResult
 
 _log = logging.getLogger("pymr")
+
+
+def clear_strange_runs(places: Places) -> None:
+    """Runs on the disk of a peer that remembers no cluster are of one that is no more; ids begin anew."""
+    for run_id in runs_on_disk(places):
+        _log.warning("%s is of a cluster that this peer does not remember: it is removed", run_id)
+        forget_run(places, run_id)
 
 
 def found_runs(places: Places) -> list[str]:

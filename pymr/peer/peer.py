@@ -22,20 +22,14 @@ from pymr.control.duties import (
     ReadJobs,
     Remember,
     SendReport,
-    TaskEnded,
-    WorkerEnded,
-    WorkerHalted,
-    WorkerReady,
-    WorkerStarted,
 )
-from pymr.control.duties import WorkerMoved as Moved
 from pymr.control.following import Follower
 from pymr.control.messages import PeerFacts, Reported
 from pymr.keys import Security
 from pymr.peer import worker_events
 from pymr.peer.answers import Answers
 from pymr.peer.execution import Execution
-from pymr.peer.findings import found_runs, held_attempts
+from pymr.peer.findings import clear_strange_runs, found_runs, held_attempts
 from pymr.peer.job_table import JobTableCopy
 from pymr.peer.kept_state import KeptState
 from pymr.peer.keyboards import Keyboards
@@ -52,6 +46,7 @@ from pymr.peer.store import Store
 from pymr.peer.threads import StoreThread, Thread
 from pymr.peer.transport import Endpoint, Gatekeeper, Sender, shared_context
 from pymr.peer.wishes import Standing
+from pymr.peer.worker_news import worker_news
 from pymr.peer.workers import Workers
 from pymr.protocol import (
     SUSPECT_SECONDS,
@@ -72,6 +67,7 @@ DRAIN_SECONDS_MAX = 60.0
 """How long a peer that is asked to stop lets its tasks go on, before they are left to others."""
 
 THREAD_END_SECONDS_MAX = 2.0
+DATA_RETRY_SECONDS = 2.0
 
 _log = logging.getLogger("pymr")
 
@@ -104,6 +100,8 @@ class Peer:
         self._lease_view = LeaseView("candidate")
         places = Places(me.data_dir)
         self._state = KeptState(places)
+        if self._state.incarnation is None:
+            clear_strange_runs(places)
         held, runs = held_attempts(places), found_runs(places)
         self._machine = Machine(me.data_dir)
         self._figures = self._machine.measure()
@@ -134,6 +132,7 @@ class Peer:
             workers=self._workers,
             store=self._store,
             disk=self._disk,
+            incarnation=lambda: self._state.incarnation or "",
             on_event=lambda event: loop.call_soon(lambda: self._step(event)),
             call_later=loop.call_later,
         )
@@ -387,25 +386,12 @@ class Peer:
         self._loop.call_soon(lambda: self._take_worker_event(event))
 
     def _take_worker_event(self, event: worker_events.WorkerEvent) -> None:
-        match event:
-            case worker_events.WorkerReady(slot):
-                view = self._workers.view(slot)
-                self._step(WorkerStarted(slot, view.pid if view else 0))
-                self._step(WorkerReady(slot))
-            case worker_events.WorkerMoved(slot, done, _):
-                self._step(Moved(slot, done))
-            case worker_events.WorkerPaused(slot, where):
-                _log.info("%s/%d waits at a breakpoint: %s", self._me.name, slot, where)
-                self._step(WorkerHalted(slot, True))
-            case worker_events.WorkerResumed(slot):
-                self._step(WorkerHalted(slot, False))
-            case worker_events.WorkerFinished(slot, id, outcome):
-                self._step(TaskEnded(slot, id, outcome))
-            case worker_events.WorkerDied(slot, _, failure) if self._workers.view(slot) is None:
-                self._step(WorkerEnded(slot, failure))  # else another has had its slot since, which lives
-            case worker_events.NurseryDied():
-                _log.error("the process that starts workers has ended; this peer ends, to be started again")
-                self._loop.stop()
+        if isinstance(event, worker_events.NurseryDied):
+            _log.error("the process that starts workers has ended; this peer ends, to be started again")
+            self._loop.stop()
+            return
+        for news in worker_news(event, self._workers):
+            self._step(news)
 
     def _on_data(self) -> None:
         data = self._execution.data
@@ -413,8 +399,16 @@ class Peer:
         if data.has_died:
             _log.error("the data service has ended; starting it again")
             self._loop.unwatch(data.fileno())
+            self._restart_data_service()
+
+    def _restart_data_service(self) -> None:
+        try:
             self._execution.restart_data_service()
-            self._loop.watch(self._execution.data.fileno(), self._on_data)
+        except OSError as error:
+            _log.error("the data service cannot be started, and is tried again: %s", error)
+            self._loop.call_later(DATA_RETRY_SECONDS, self._restart_data_service)
+            return
+        self._loop.watch(self._execution.data.fileno(), self._on_data)
 
     # -- time
 

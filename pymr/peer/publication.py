@@ -34,10 +34,11 @@ from pymr.publishing import (
 _MOVE_AWAY = "move them away; the run's output is kept until then"
 
 
-def publish(places: Places, order: PublishOrder) -> None:
+def publish(places: Places, order: PublishOrder, incarnation: str = "") -> None:
     """Make the parts of a run visible as its job's output below `places`, instead of the present ones.
 
-    order.add: beside them. Done at most once for a run; again it does nothing.
+    order.add: beside them. Done at most once for a run; again it does nothing. incarnation: of the cluster;
+    ids of runs are unique in one, and begin anew in another that remembers nothing.
     Raises OutputError (what is there is not ours or not whole, or parts of the run are gone), DiskError.
     """
     output = places.output(order.job_name)
@@ -47,12 +48,13 @@ def publish(places: Places, order: PublishOrder) -> None:
             undo_half_swap(output, places.previous_output(order.job_name))
             present = read_manifest(output)
             staged = places.staged_output(order.job_name, order.run_id)
-            if order.run_id not in _run_ids(present) and not _is_late(order, present):
+            shown = _run_ids(present, incarnation)
+            if order.run_id not in shown and not _is_late(order, shown):
                 refuse_foreign_files(output, _MOVE_AWAY)
                 shutil.rmtree(staged, ignore_errors=True)
                 try:
                     os.mkdir(staged)
-                    _stage(places, order, staged, _run_ids(present))
+                    _stage(places, order, staged, shown, incarnation)
                     swap(staged, output, places.previous_output(order.job_name))
                 finally:
                     shutil.rmtree(staged, ignore_errors=True)
@@ -121,7 +123,7 @@ def clear_unfinished(places: Places) -> None:
         _clear_job(places, job_name)
 
 
-def _stage(places: Places, order: PublishOrder, staged: str, present: list[str]) -> None:
+def _stage(places: Places, order: PublishOrder, staged: str, present: list[str], incarnation: str) -> None:
     """Put together what the output is going to be."""
     output = places.output(order.job_name)
     parts = keep_parts(output, staged) if order.add else []
@@ -130,6 +132,7 @@ def _stage(places: Places, order: PublishOrder, staged: str, present: list[str])
         parts.append(part)
     manifest: dict[str, Any] = {
         "run_id": order.run_id,
+        "incarnation": incarnation,
         "job_name": order.job_name,
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "runs": [*(present if order.add else []), order.run_id],
@@ -163,11 +166,11 @@ def _bad_records(places: Places, order: PublishOrder) -> Iterator[str]:
         yield os.path.join(folder, BAD_RECORDS_FILE)
 
 
-def _is_late(order: PublishOrder, present: dict[str, Any] | None) -> bool:
+def _is_late(order: PublishOrder, shown: list[str]) -> bool:
     """Whether a later run of the job is shown already, which an order long on its way must not undo."""
-    if present is None or (order.add and order.attempts):
+    if not shown or (order.add and order.attempts):
         return False
-    return _number(str(present.get("run_id", ""))) > _number(order.run_id)
+    return _number(shown[-1]) > _number(order.run_id)
 
 
 def _number(run_id: str) -> int:
@@ -176,9 +179,11 @@ def _number(run_id: str) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def _run_ids(manifest: dict[str, Any] | None) -> list[str]:
-    """The runs whose parts are in an output."""
-    return [] if manifest is None else list(manifest.get("runs", ()))
+def _run_ids(manifest: dict[str, Any] | None, incarnation: str) -> list[str]:
+    """The runs of this incarnation whose parts are in an output, in the order of their publication."""
+    if manifest is None or manifest.get("incarnation", "") != incarnation:
+        return []
+    return list(manifest.get("runs", ()))
 
 
 def _digest(folder: str, id: AttemptId) -> str | None:

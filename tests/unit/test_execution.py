@@ -57,6 +57,7 @@ def execution_in(folder: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPat
         workers=recorder,  # type: ignore[arg-type]
         store=recorder,  # type: ignore[arg-type]
         disk=recorder,  # type: ignore[arg-type]
+        incarnation=lambda: "life",
         on_event=events.append,
         call_later=lambda *_: None,
     )

@@ -152,6 +152,16 @@ def test_an_order_that_was_long_on_its_way_does_not_undo_a_later_run(peer: Peer,
     assert peer.shown() == {"part-00000-0000.jsonl": "ten\n"}
 
 
+def test_a_run_of_another_incarnation_is_another_run_whatever_its_id(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-000007", "old\n"), "a life before")
+    forget_run(peer.places, "run-000007")
+    publish(peer.places, peer.order("run-000001", "new\n"), "this life")
+    publish(peer.places, peer.order("run-000007", "newer\n", add=True), "this life")
+
+    assert peer.shown() == {"part-00000-0000.jsonl": "new\n", "part-00000-0001.jsonl": "newer\n"}
+    assert peer.manifest()["runs"] == ["run-000001", "run-000007"]
+
+
 def test_peer_without_parts_shows_an_empty_output(peer: Peer) -> None:
     publish(peer.places, peer.order("run-1", "one\n"))
     publish(peer.places, peer.order("run-2"))
