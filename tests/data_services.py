@@ -138,7 +138,9 @@ class Service:
 
     def pump(self, seconds: float = 0.05) -> None:
         """Hear what has come."""
-        if select.select([self.service], [], [], seconds)[0]:
+        poll = select.poll()  # unlike select() with any descriptor
+        poll.register(self.service, select.POLLIN)
+        if poll.poll(seconds * 1_000):
             self.service.on_ready()
 
     def pump_until(self, is_done: Callable[[], bool], limit: float = LIMIT_SECONDS) -> None:

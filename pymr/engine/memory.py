@@ -29,16 +29,19 @@ _STEP_GROWTH_MAX = 1 / 64
 
 
 def resident_bytes_reader() -> Callable[[], int]:
-    """A function that returns the resident set size of this process, in bytes. Cost: about 2 us."""
+    """A function that returns the resident set size of this process, in bytes. Cost: about 2 us.
+
+    It holds a file that closes with it: a worker does thousands of tasks, each with a budget of its own.
+    """
     try:
-        descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        file = open("/proc/self/statm", "rb", buffering=0)  # noqa: SIM115 - closed with the function
     except OSError:
         from psutil import Process  # imported here: 30 ms that Linux does not pay
 
         process = Process()
         return lambda: int(process.memory_info().rss)
     page_bytes = os.sysconf("SC_PAGE_SIZE")
-    return lambda: int(os.pread(descriptor, 128, 0).split()[1]) * page_bytes
+    return lambda: int(os.pread(file.fileno(), 128, 0).split()[1]) * page_bytes
 
 
 class MemoryBudget:

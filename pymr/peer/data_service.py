@@ -161,9 +161,16 @@ def _first_orders(channel: Channel) -> list[Order]:
     """What the daemon sends first; none where it has gone."""
     orders: list[Order] = []
     while not orders and not channel.is_closed:
-        select.select([channel], [], [])
+        _wait_for(channel)
         orders += channel.orders()
     return orders
+
+
+def _wait_for(channel: Channel) -> None:
+    """Until there is something to read; unlike select() also with a descriptor above 1,023."""
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    poll.poll()
 
 
 def _serve_and_fetch(setup: Setup, orders: Sequence[Order], channel: Channel) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from pymr.engine.memory import MEMORY_BYTES_MIN, MemoryBudget, resident_bytes_reader
@@ -91,3 +93,11 @@ def test_this_process_is_measured(limit_bytes: int) -> None:
 
     assert 5 * MIB < measured < 100 << 30
     assert memory.is_full() is (measured > 0.7 * limit_bytes)
+
+
+def test_a_budget_that_is_gone_has_left_no_open_file() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(50):
+        MemoryBudget(MEMORY_BYTES_MIN).is_full()
+
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -96,7 +96,10 @@ class Bench:
     def turn(self) -> None:
         """One turn of the loop."""
         handlers = dict(self.workers.descriptors())
-        for descriptor in select.select(list(handlers), [], [], 0.02)[0]:
+        poll = select.poll()  # unlike select() with any descriptor
+        for descriptor in handlers:
+            poll.register(descriptor, select.POLLIN)
+        for descriptor, _ in poll.poll(20):
             if descriptor in dict(self.workers.descriptors()):
                 handlers[descriptor]()
         self.workers.tick(time.monotonic())
