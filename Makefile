@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Twice the cores: the tests of the cluster mostly wait for daemons.
+TEST_PROCESSES ?= $(shell expr 2 \* `getconf _NPROCESSORS_ONLN`)
 
 .PHONY: help demo test chaos check format bench clean
 
@@ -22,7 +24,7 @@ demo: $(STAMP)   ## count the words of Python's own standard library
 	@$(BIN)/python -m tests.demo
 
 test: $(STAMP)   ## all tests (some minutes)
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
 chaos: $(STAMP)  ## kills and storms, many times (an hour; CHAOS_ARGS="-k storm" for a part of it)
 	@$(BIN)/python -m pytest -s tests/chaos $(CHAOS_ARGS)

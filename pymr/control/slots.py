@@ -111,7 +111,6 @@ class Slots:
             return  # a slot does one thing at a time; the leader sees that this is not among what runs
         self.attempts[attempt] = Attempt(assignment, now)
         self.running_version += 1
-        self.is_news = True
 
     def cancel(self, attempt: AttemptId) -> None:
         """End an attempt that is no longer wanted; nothing is left of it."""
@@ -180,7 +179,6 @@ class Slots:
             one.progress_at = now
         elif slot.is_ready and slot.attempt is None and self._give(run, number, attempt, one):
             slot.attempt, one.is_given, one.progress_at = attempt, True, now
-            self.is_news = True
 
     def _give(self, run: KnownRun, number: int, attempt: AttemptId, one: Attempt) -> bool:
         if attempt.task.startswith("map-"):

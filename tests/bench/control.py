@@ -212,8 +212,7 @@ class Measurement:
             peer.plans = ()
         for assignment in orders.assignments:
             if assignment.slot not in peer.slots and assignment.id not in peer.results:
-                self._begin(peer, assignment)
-                is_news = True
+                self._begin(peer, assignment)  # of which the next regular report tells
         if is_news:
             self._report(peer)
 
