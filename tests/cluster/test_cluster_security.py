@@ -226,6 +226,7 @@ def test_orders_of_who_does_not_lead_are_not_followed(
         "another's name": ("beta", "alpha", epoch + 1),
         "an operator's key": ("operator", "beta", epoch + 1),
     }[name]
+    cluster.wait_for(lambda: any(row.job_name == "gated" for row in cluster.client.workers()), 10.0)
     with Stranger(cluster, "alpha", key) as stranger:
         for _ in range(3):
             stranger.send(encode(orders_for(cluster, "alpha", leader, told_epoch)))
