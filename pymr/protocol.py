@@ -35,6 +35,9 @@ SOURCES_MAX = 2_000
 INCOMPARABLE = "~"
 """Begins a digest that may differ for equal items: see engine.shuffler.CUT_BY_MEMORY."""
 
+_MAP, _REDUCE = "map-", "reduce-"
+"""Begin the names of tasks; their number follows."""
+
 WorkerState = Literal["idle", "starting", "map", "shuffle", "sort", "reduce", "breakpoint"]
 
 
@@ -53,6 +56,16 @@ class AttemptId(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def folder(self) -> str:
         """The name of the attempt's folder below that of its run."""
         return f"{self.task}-{self.attempt}"
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it is of a map task; otherwise it is of a reduce task."""
+        return self.task.startswith(_MAP)
+
+    @property
+    def number(self) -> int:
+        """Which of the map tasks its task is, or which partition it reduces."""
+        return int(self.task.rpartition("-")[2])
 
 
 class MachineFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -265,6 +278,10 @@ class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):
     attempt: str
     peer: str
 
+    def id_in(self, run_id: str) -> AttemptId:
+        """The attempt of that run which it stands for."""
+        return AttemptId(run_id, map_task(self.task), self.attempt)
+
 
 class SourcesOrder(msgspec.Struct, frozen=True):
     """Map outputs committed in a run, from the `start`-th announcement on. total: of map tasks.
@@ -356,6 +373,16 @@ class Relayed(msgspec.Struct, frozen=True, kw_only=True, tag="relayed"):
 
 
 PeerMessage = Report | Orders | Fenced | Wake | Relay | Relayed
+
+
+def map_task(index: int) -> str:
+    """The name of a map task."""
+    return f"{_MAP}{index:05d}"
+
+
+def reduce_task(partition: int) -> str:
+    """The name of the task that reduces a partition."""
+    return f"{_REDUCE}{partition:05d}"
 
 
 def cut_text(text: str, characters_max: int = ERROR_CHARACTERS_MAX) -> str:

@@ -79,8 +79,7 @@ class Gathering:
     def lose(self, source: Source) -> None:
         """The owner of an output does not have it: the leader is told until another takes its place."""
         if self._sources.get(source.task) == source:
-            task = f"map-{source.task:05d}"
-            self._lost[source] = AttemptId(self._run_id, task, source.attempt)
+            self._lost[source] = source.id_in(self._run_id)
 
     def is_complete(self, partition: int) -> bool:
         """Whether all map outputs are known, and those of other hosts are here, for a partition."""

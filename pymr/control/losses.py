@@ -18,6 +18,7 @@ from pymr.protocol import (
     MapOutcome,
     ShuffleReport,
     SourcesOrder,
+    reduce_task,
 )
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def check_peers(leader: Leader, run: Run) -> None:
     needed |= {
         home
         for partition, home in enumerate(run.home_of)
-        if run.tasks[f"reduce-{partition:05d}"].committed is None
+        if run.tasks[reduce_task(partition)].committed is None
     }
     unknown = sorted(needed - leader.peers.keys())
     if unknown:
@@ -203,7 +204,7 @@ def _move_homes(leader: Leader, run: Run) -> None:
     staying = [peer.facts for peer in leader.alive() if not peer.is_draining]
     is_moved = False
     for name in [*leader.dead, *leader.draining] if staying else ():
-        tasks = [run.tasks[f"reduce-{partition:05d}"] for partition in run.homes.get(name, ())]
+        tasks = [run.tasks[reduce_task(partition)] for partition in run.homes.get(name, ())]
         partitions = [task.index for task in tasks if task.is_waiting]
         load = {name: len(homes) for name, homes in run.homes.items()} if partitions else {}
         homes = replace_homes(len(partitions), staying, leader.peers[name].host, load)

@@ -23,6 +23,8 @@ from pymr.protocol import (
     RunOrder,
     Source,
     SourcesOrder,
+    map_task,
+    reduce_task,
 )
 
 # `saving` and `committed` wait for Redis: the plan is being saved, the beginning of the publication noted.
@@ -137,9 +139,9 @@ class Run:
         released = restored.released if restored else {}
         for host in self._host_of_map:
             for index in range(host.first, host.first + host.tasks):
-                self._add(Task(f"map-{index:05d}", index, True), committed, released)
+                self._add(Task(map_task(index), index, True), committed, released)
         for partition in range(plan.partitions):
-            self._add(Task(f"reduce-{partition:05d}", partition, False), committed, released)
+            self._add(Task(reduce_task(partition), partition, False), committed, released)
 
     def _add(self, task: Task, committed: dict[str, Committed], released: dict[str, str]) -> None:
         self.tasks[task.name] = task
@@ -243,7 +245,7 @@ class Run:
 
     def move_home(self, partition: int, home: str) -> None:
         """Let another peer reduce a partition; one that waits, waits there."""
-        task = self.tasks[f"reduce-{partition:05d}"]
+        task = self.tasks[reduce_task(partition)]
         before = self.home_of[partition]
         self.homes[before].remove(partition)
         self.homes.setdefault(home, []).append(partition)

@@ -80,7 +80,7 @@ def _worker_report(slots: Slots, number: int) -> WorkerReport:
 def _state(slots: Slots, id: AttemptId, one: Attempt) -> WorkerState:
     if one.is_halted:
         return "breakpoint"
-    if id.task.startswith("map-"):
+    if id.is_map:
         return "map" if one.is_given else "starting"
     if one.is_given:
         return "reduce" if one.done[0] else "sort"

@@ -23,6 +23,7 @@ from pymr.control.duties import (
     WorkerStarted,
 )
 from pymr.control.gathering import Gathering
+from pymr.errors import TaskTimeoutError
 from pymr.protocol import (
     Acknowledged,
     Assignment,
@@ -181,13 +182,12 @@ class Slots:
             slot.attempt, one.is_given, one.progress_at = attempt, True, now
 
     def _give(self, run: KnownRun, number: int, attempt: AttemptId, one: Attempt) -> bool:
-        if attempt.task.startswith("map-"):
+        if attempt.is_map:
             self._emit(GiveMap(number, one.assignment))
             return True
-        partition = int(attempt.task.removeprefix("reduce-"))
-        if not run.gathering.is_complete(partition):
+        if not run.gathering.is_complete(attempt.number):
             return False
-        self._emit(GiveReduce(number, attempt, partition, run.gathering.in_order()))
+        self._emit(GiveReduce(number, attempt, attempt.number, run.gathering.in_order()))
         return True
 
     # -- what workers do
@@ -256,4 +256,4 @@ def _timeout(id: AttemptId, worker: str, timeout_s: float, *, is_ready: bool) ->
         what = "did not get ready"
         why = "the modules of the project take that long to import, or for ever"
     text = f"{worker} {what} for {timeout_s:g} s (task_timeout_seconds): {why}"
-    return Failure("TaskTimeoutError", text)
+    return Failure(TaskTimeoutError.__name__, text)

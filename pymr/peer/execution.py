@@ -210,7 +210,7 @@ class Execution:
         )
 
     def _segment(self, command: GiveReduce, source: Source) -> Segment:
-        id = attempt_of_source(command.id.run_id, source)
+        id = source.id_in(command.id.run_id)
         owner = self._peers[source.peer]
         if owner.host == self._me.host:
             return LocalSegment(Places(owner.data_dir).attempt(id))
@@ -228,7 +228,7 @@ class Execution:
         with suppress(OSError):  # without the folder the fetch fails, and is tried again
             os.makedirs(self._places.fetched(command.run_id), exist_ok=True)
         for source in command.sources:
-            id = attempt_of_source(command.run_id, source)
+            id = source.id_in(command.run_id)
             key = f"{id.folder}.{command.partition}"
             self._fetching[command.run_id, key] = command.run_id, source, command.partition
             self.data.fetch(
@@ -341,11 +341,6 @@ class Execution:
 
     def _in_background(self, work: Callable[[], Any]) -> None:
         self._disk.do(work, lambda _: None, lambda error: _log.warning("cleaning up failed: %s", error))
-
-
-def attempt_of_source(run_id: str, source: Source) -> AttemptId:
-    """The map attempt that a source stands for."""
-    return AttemptId(run_id, f"map-{source.task:05d}", source.attempt)
 
 
 def failure_of(error: Exception) -> Failure:

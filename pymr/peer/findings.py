@@ -41,7 +41,7 @@ def held_attempts(places: Places) -> list[Held]:
             id = AttemptId(run.run_id, task, attempt)
             folder = places.attempt(id)
             try:
-                outcome = map_outcome(folder) if task.startswith("map-") else reduce_outcome(folder)
+                outcome = map_outcome(folder) if id.is_map else reduce_outcome(folder)
             except PymrError as error:
                 _log.warning("a finished attempt is damaged, and removed: %s", error)
                 forget_attempt(places, id)

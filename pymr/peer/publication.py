@@ -189,7 +189,7 @@ def _run_ids(manifest: dict[str, Any] | None, incarnation: str) -> list[str]:
 def _digest(folder: str, id: AttemptId) -> str | None:
     """The digest of a finished attempt; None where it is not whole."""
     try:
-        if id.task.startswith("map-"):
+        if id.is_map:
             return read_index(folder).facts.digest
         return read_reduce_index(folder).facts.digest
     except (OSError, DamagedFileError):

@@ -92,7 +92,7 @@ def phase_rows(leader: Leader, run: Run) -> tuple[PhaseRow, ...]:
 
 
 def _map_row(run: Run, running: Iterable[RunningAttempt], seconds: float) -> PhaseRow:
-    mine = [one for one in running if one.id.task.startswith("map-")]
+    mine = [one for one in running if one.id.is_map]
     records, read = _committed_sums(run, MapOutcome, "records", "bytes")
     return PhaseRow(
         name="map",
@@ -118,7 +118,7 @@ def _shuffle_row(leader: Leader, run: Run, seconds: float) -> PhaseRow:
 
 
 def _reduce_row(name: str, run: Run, running: Iterable[RunningAttempt], seconds: float) -> PhaseRow:
-    mine = [one for one in running if one.id.task.startswith("reduce-")]
+    mine = [one for one in running if not one.id.is_map]
     groups, values = _committed_sums(run, ReduceOutcome, "groups", "values")
     total = run.plan.partitions if run.plan else 0
     done = total - run.reduces_left if run.plan else 0
