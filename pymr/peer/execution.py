@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class Execution:
         self._call_later = call_later
         self._orders: dict[str, RunOrder] = {}
         self._given: dict[int, AttemptId] = {}  # by slot
-        self._fetching: dict[tuple[str, str], tuple[str, Source, int]] = {}
+        self._fetching: dict[tuple[str, str], FetchSegments] = {}  # by run and key; of one source each
         self._waiting_for_plan: dict[str, list[GiveMap]] = {}
         self._memory_bytes = workers_memory_bytes(config, me.host)
         self.data = self._start_data_service()
@@ -105,9 +106,8 @@ class Execution:
         """It has ended: start another, and ask it for everything that is still to come."""
         self.data.close()
         self.data = self._start_data_service()
-        fetching, self._fetching = self._fetching, {}
-        for run_id, source, partition in fetching.values():
-            self._fetch(FetchSegments(run_id, partition, (source,), self._in_flight(run_id)))
+        for fetch in list(self._fetching.values()):
+            self._fetch(fetch)
         waiting, self._waiting_for_plan = self._waiting_for_plan, {}
         for commands in waiting.values():
             for command in commands:
@@ -230,7 +230,7 @@ class Execution:
         for source in command.sources:
             id = source.id_in(command.run_id)
             key = f"{id.folder}.{command.partition}"
-            self._fetching[command.run_id, key] = command.run_id, source, command.partition
+            self._fetching[command.run_id, key] = replace(command, sources=(source,))
             self.data.fetch(
                 FetchOrder(
                     command.run_id,
@@ -247,10 +247,9 @@ class Execution:
             for command in self._waiting_for_plan.pop(notice.run_id, []):
                 self._give_map(command)
             return
-        found = self._fetching.pop((notice.run_id, notice.key), None)
-        if found is not None:
-            run_id, source, partition = found
-            self._on_event(SegmentFetched(run_id, source, partition, notice.bytes))
+        fetch = self._fetching.pop((notice.run_id, notice.key), None)
+        if fetch is not None:
+            self._on_event(SegmentFetched(fetch.run_id, fetch.sources[0], fetch.partition, notice.bytes))
 
     def _on_fetch_failed(self, notice: FetchFailed) -> None:
         _log.warning("a fetch for %s failed (%s): %s", notice.run_id, notice.code, notice.reason)
@@ -260,25 +259,20 @@ class Execution:
                 failure = Failure("InputError", text, is_counted=False)
                 self._on_event(TaskEnded(command.slot, command.assignment.id, failure))
             return
-        found = self._fetching.pop((notice.run_id, notice.key), None)
-        if found is None:
+        key = notice.run_id, notice.key
+        fetch = self._fetching.get(key)
+        if fetch is None:
             return
-        run_id, source, partition = found
-        if notice.code not in ("missing", "corrupt"):  # no space here, or a key that is not admitted there
-            again = FetchSegments(run_id, partition, (source,), self._in_flight(run_id))
-            self._fetching[notice.run_id, notice.key] = found
-            self._call_later(_FETCH_RETRY_S, lambda: self._fetch_if_wanted(notice.key, again))
-        else:
-            self._on_event(SegmentLost(run_id, source))
+        if notice.code in ("missing", "corrupt"):
+            del self._fetching[key]
+            self._on_event(SegmentLost(fetch.run_id, fetch.sources[0]))
+        else:  # no space here, or a key that is not admitted there
+            self._call_later(_FETCH_RETRY_S, lambda: self._fetch_if_wanted(key))
 
-    def _fetch_if_wanted(self, key: str, command: FetchSegments) -> None:
-        if (command.run_id, key) in self._fetching:
-            self._fetch(command)
-
-    def _in_flight(self, run_id: str) -> int:
-        order = self._orders.get(run_id)
-        in_flight = order.fields.get("simultaneous_files_in_redis") if order else None
-        return in_flight if isinstance(in_flight, int) else 10
+    def _fetch_if_wanted(self, key: tuple[str, str]) -> None:
+        fetch = self._fetching.get(key)
+        if fetch is not None:
+            self._fetch(fetch)
 
     def _forget_fetches(self, run_id: str) -> None:
         self._waiting_for_plan.pop(run_id, None)
