@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from pymr.cli_tables import amount, count_of, field_lines, moment, percent, span, table_lines
-from pymr.requests import JobRow, JobsView, JobView, PeerRow, PhaseRow, RunRow, WorkerRow
+from pymr.requests import JobsView, JobView
+from pymr.rows import JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
 
 _RUNS_SHOWN = 10
 _ATTEMPTS_SHOWN = 5

@@ -29,7 +29,6 @@ from pymr.requests import (
     DeleteJob,
     DetachWorker,
     Done,
-    EventRow,
     EventsView,
     GetCluster,
     GetEvents,
@@ -44,10 +43,8 @@ from pymr.requests import (
     JobsView,
     JobView,
     MemoryView,
-    OutputPart,
     OutputView,
     PauseQueue,
-    PeerRow,
     PeersView,
     PutPackage,
     RecoverCluster,
@@ -55,14 +52,13 @@ from pymr.requests import (
     Reply,
     Request,
     RetryJob,
-    RunRow,
     StopPeer,
     SubmitJob,
     Submitted,
     TypeIntoWorker,
-    WorkerRow,
     WorkersView,
 )
+from pymr.rows import EventRow, OutputPart, PeerRow, RunRow, WorkerRow
 
 if TYPE_CHECKING:
     from pymr.jobs import Job
@@ -205,7 +201,7 @@ class Client:
 
     def retry(self, job_name: str) -> str:
         """Queue a failed job once more."""
-        return self._do(RetryJob(id=_new_id(), job_name=job_name))
+        return self._do(RetryJob(id=_new_id(), name=job_name))
 
     def pause(self) -> str:
         """Start no more runs; those that are running go on."""

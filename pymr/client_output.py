@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pymr.client_errors import ClientError, RefusedError, UnreachableError
-from pymr.requests import OutputPart, OutputView, RunRow
+from pymr.requests import OutputView
+from pymr.rows import OutputPart, RunRow
 
 if TYPE_CHECKING:
     from pymr.config import ClusterConfig

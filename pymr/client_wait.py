@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pymr.requests import JobRow, JobView, RunRow, RunStatus
+from pymr.requests import JobView
+from pymr.rows import JobRow, RunRow, RunStatus
 
 _ENDED: tuple[RunStatus, ...] = ("succeeded", "failed", "deleted", "replaced", "skipped")
 _EXCEPTIONS = {

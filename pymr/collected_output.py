@@ -18,7 +18,7 @@ from pymr.publishing import complete, number_parts, refuse_foreign_files, swap
 
 if TYPE_CHECKING:
     from pymr.client import Client, Listing
-    from pymr.requests import OutputPart
+    from pymr.rows import OutputPart
 
 _ATTEMPTS = 3
 """So often an output is collected anew when a run has replaced it meanwhile."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from pymr.requests import JobView, PhaseRow, RunRow
+from pymr.requests import JobView
+from pymr.rows import PhaseRow, RunRow
 from pymr.run_phases import Observer, Phase
 
 SHOW_SECONDS = 0.1

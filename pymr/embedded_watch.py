@@ -15,7 +15,8 @@ from pymr.embedded_output import PaneLines
 from pymr.embedded_phases import PhaseReports
 from pymr.errors import FatalError
 from pymr.interruption import check_interruption
-from pymr.requests import JobView, RunRow
+from pymr.requests import JobView
+from pymr.rows import RunRow
 from pymr.run_phases import Observer
 
 WAIT_SECONDS_MAX = 5.0

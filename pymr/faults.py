@@ -1,8 +1,9 @@
 """Named fault points: tests make the disk full, or a process die, at an exact place.
 
 PYMR_FAULTS is a list such as `block.write:enospc@3,commit.after_rename:kill@1`: at the third pass through
-`block.write` raise ENOSPC, at the first through `commit.after_rename` kill this process. Without the
-variable a fault point costs a truth test.
+`block.write` raise ENOSPC, at the first through `commit.after_rename` kill this process. With
+`reduce.begin:hold=FILE` every pass waits there for as long as that file exists. Without the variable a fault
+point costs a truth test.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
+
+_HOLD = "hold="
 
 
 def _parse(text: str) -> dict[str, list[tuple[str, int]]]:
@@ -30,7 +34,9 @@ def fault_point(name: str) -> None:
     if _faults:
         _passes[name] = _passes.get(name, 0) + 1
         for what, nth in _faults.get(name, ()):
-            if _passes[name] == nth:
+            if what.startswith(_HOLD):
+                _hold(what.removeprefix(_HOLD))
+            elif _passes[name] == nth:
                 _happen(what)
 
 
@@ -39,3 +45,8 @@ def _happen(what: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     number = getattr(errno, what.upper(), errno.EIO)
     raise OSError(number, os.strerror(number))
+
+
+def _hold(path: str) -> None:
+    while os.path.exists(path):
+        time.sleep(0.01)

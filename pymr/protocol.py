@@ -35,10 +35,13 @@ SOURCES_MAX = 2_000
 INCOMPARABLE = "~"
 """Begins a digest that may differ for equal items: see engine.shuffler.CUT_BY_MEMORY."""
 
-_MAP, _REDUCE = "map-", "reduce-"
-"""Begin the names of tasks; their number follows."""
+STEPS = ("script", "list", "spread", "copy", "delete")
+"""What runs of script and file_transfer jobs consist of, one after another, each on one peer or more."""
 
-WorkerState = Literal["idle", "starting", "map", "shuffle", "sort", "reduce", "breakpoint"]
+WorkerState = Literal[
+    "idle", "starting", "map", "shuffle", "sort", "reduce", "breakpoint",
+    "script", "list", "spread", "copy", "delete",
+]  # fmt: skip
 
 
 # Those that come in great numbers are kept from the garbage collector: they form no cycles, and a leader of
@@ -46,7 +49,8 @@ WorkerState = Literal["idle", "starting", "map", "shuffle", "sort", "reduce", "b
 
 
 class AttemptId(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One attempt at one task, `map-00012` or `reduce-00003`. attempt: `EPOCH.N`, unique in its task."""
+    """One attempt at one task, `map-00012` or `reduce-00003`; or at a step on one peer, such as `copy-00000`.
+    attempt: `EPOCH.N`, unique in its task; N of a step counts its attempts under all leaders."""
 
     run_id: str
     task: str
@@ -58,14 +62,24 @@ class AttemptId(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return f"{self.task}-{self.attempt}"
 
     @property
+    def kind(self) -> str:
+        """`map`, `reduce` or one of STEPS."""
+        return self.task.rpartition("-")[0]
+
+    @property
     def is_map(self) -> bool:
-        """Whether it is of a map task; otherwise it is of a reduce task."""
-        return self.task.startswith(_MAP)
+        """Whether it is of a map task."""
+        return self.task.startswith("map-")
 
     @property
     def number(self) -> int:
-        """Which of the map tasks its task is, or which partition it reduces."""
+        """Which of the tasks of its kind its task is; of a reduce task, the partition."""
         return int(self.task.rpartition("-")[2])
+
+    @property
+    def try_number(self) -> int:
+        """The N of EPOCH.N."""
+        return int(self.attempt.rpartition(".")[2])
 
 
 class MachineFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +123,21 @@ class ReduceOutcome(msgspec.Struct, frozen=True, tag="reduce"):
     counters: dict[str, int | float] = {}
 
 
+class StepOutcome(msgspec.Struct, frozen=True, tag="step", kw_only=True):
+    """A step of a script or file_transfer run done on a peer.
+
+    files, bytes: listed, copied or deleted; skipped: files that were there already. exit_status, output: of a
+    script, the latter its last lines.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    skipped: int = 0
+    exit_status: int = 0
+    output: str = ""
+    counters: dict[str, int | float] = {}
+
+
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
     """An attempt that failed. kind: the name of the error's class.
 
@@ -123,11 +152,12 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     missing: AttemptId | None = None
 
 
-Outcome = MapOutcome | ReduceOutcome | Failure
+Outcome = MapOutcome | ReduceOutcome | StepOutcome | Failure
 
 
 class RunningAttempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An attempt that a peer has. done: (records, bytes) in map, (groups, values) in reduce."""
+    """An attempt that a peer has. done: (records, bytes) in map, (groups, values) in reduce, and in a step
+    (files, bytes)."""
 
     id: AttemptId
     slot: int
@@ -249,19 +279,29 @@ class PlanOrder(msgspec.Struct, frozen=True):
     """List the input of a run on this host, and cut it into map tasks.
 
     workers: those that will read it. shared: the folders that all hosts share, and only these; false: all
-    others. A peer may get both.
+    others. A peer may get both. consumed: of a job with `hold_state`, the run whose list of consumed files
+    counts; "" for none.
     """
 
     run_id: str
     workers: int
     shared: bool
+    consumed: str = ""
+
+
+class StepInput(msgspec.Struct, frozen=True, array_like=True):
+    """A committed attempt at an earlier step of the run, in whose folder lies what a later one reads."""
+
+    task: str
+    attempt: str
+    peer: str
 
 
 class Assignment(msgspec.Struct, frozen=True):
     """Do this task in this worker slot.
 
     plan_peer, plan_index: for a map task, whose plan it is in and where there (from 0). plan_shared: which of
-    that peer's plans.
+    that peer's plans. inputs: for a step, all committed attempts at the steps before it, in their order.
     """
 
     id: AttemptId
@@ -269,6 +309,7 @@ class Assignment(msgspec.Struct, frozen=True):
     plan_peer: str = ""
     plan_index: int = 0
     plan_shared: bool = False
+    inputs: tuple[StepInput, ...] = ()
 
 
 class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -377,12 +418,17 @@ PeerMessage = Report | Orders | Fenced | Wake | Relay | Relayed
 
 def map_task(index: int) -> str:
     """The name of a map task."""
-    return f"{_MAP}{index:05d}"
+    return f"map-{index:05d}"
 
 
 def reduce_task(partition: int) -> str:
     """The name of the task that reduces a partition."""
-    return f"{_REDUCE}{partition:05d}"
+    return f"reduce-{partition:05d}"
+
+
+def step_task(step: str, number: int) -> str:
+    """The name of a step on one peer, the number-th of those that do it."""
+    return f"{step}-{number:05d}"
 
 
 def cut_text(text: str, characters_max: int = ERROR_CHARACTERS_MAX) -> str:

@@ -7,7 +7,17 @@ from typing import Any, Literal
 
 import msgspec
 
-from pymr.protocol import MachineFigures, WorkerState
+from pymr.rows import (
+    EventRow,
+    FailedAttempt,
+    JobRow,
+    OutputPart,
+    PeerRow,
+    PhaseRow,
+    RunRow,
+    StateRow,
+    WorkerRow,
+)
 
 PACKAGE_CHUNK_BYTES = 512 << 10
 """A project package travels in pieces of this size."""
@@ -18,8 +28,6 @@ TYPED_BYTES_MAX = 64 << 10
 JOBS_PER_PAGE = 1_000
 
 Role = Literal["peer", "operator", "viewer"]
-JobStatus = Literal["queued", "running", "succeeded", "failed", "skipped"]
-RunStatus = Literal["running", "publishing", "succeeded", "failed", "deleted", "replaced", "skipped"]
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask"):
@@ -92,9 +100,43 @@ class DeleteJob(_Request, frozen=True, kw_only=True, tag="delete"):
 
 
 class RetryJob(_Request, frozen=True, kw_only=True, tag="retry"):
-    """Queue a failed job once more. Answered by Done."""
+    """Queue a failed job once more, with all of its group. Answered by Done.
+
+    name: of a job, or of a group.
+    """
+
+    name: str
+
+
+class ForceJob(_Request, frozen=True, kw_only=True, tag="force"):
+    """Let a job run again although it has run in this cycle. Answered by Done."""
 
     job_name: str
+
+
+class GetState(_Request, frozen=True, kw_only=True, tag="state"):
+    """The input files that a job with `hold_state` has consumed on the host that is asked. Answered by
+    StateView: a page of them in the order of their paths, from the `start`-th on."""
+
+    job_name: str
+    start: int = 0
+
+
+class ForgetState(_Request, frozen=True, kw_only=True, tag="forget"):
+    """Forget, on the host that is asked, that files were consumed whose path matches a pattern as of fnmatch;
+    the next run reads them again. Answered by Done, whose detail is the number of them; refused with code
+    "invalid" while the job runs."""
+
+    job_name: str
+    pattern: str
+
+
+class GetBadRecords(_Request, frozen=True, kw_only=True, tag="bad_records"):
+    """The records that the map function raised on in a run, as they are kept on the host that is asked.
+    Answered by BadRecordsView: a page of them, from the `start`-th byte on."""
+
+    run_id: str
+    start: int = 0
 
 
 class PauseQueue(_Request, frozen=True, kw_only=True, tag="pause"):
@@ -160,137 +202,17 @@ class RecoverCluster(_Request, frozen=True, kw_only=True, tag="recover"):
 
 Request = (
     GetCluster | GetJobs | GetJob | GetHistory | GetPeers | GetWorkers | GetEvents | GetOutput | GetMemory
-    | PutPackage | SubmitJob | DeleteJob | RetryJob | PauseQueue | AttachWorker | TypeIntoWorker
-    | DetachWorker | StopPeer | RecoverCluster
+    | GetState | GetBadRecords | PutPackage | SubmitJob | DeleteJob | RetryJob | ForceJob | ForgetState
+    | PauseQueue | AttachWorker | TypeIntoWorker | DetachWorker | StopPeer | RecoverCluster
 )  # fmt: skip
 
-READING = (GetCluster, GetJobs, GetJob, GetHistory, GetPeers, GetWorkers, GetEvents, GetOutput, GetMemory)
+READING = (
+    GetCluster, GetJobs, GetJob, GetHistory, GetPeers, GetWorkers, GetEvents, GetOutput, GetMemory, GetState,
+    GetBadRecords,
+)  # fmt: skip
 """What a viewer may ask. Everything else needs the role of an operator."""
 
 ATTACH_SECONDS = 10.0
-
-
-class JobRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as it stands. fields: its definition. progress: 0 to 1 of the running run. Times: Unix seconds.
-
-    first_run_id: the first run begun after the last submission; None while there is none.
-    waiting_for: what a run cannot go on without, for a person; "" if nothing.
-    """
-
-    fields: dict[str, Any]
-    status: JobStatus
-    version: int
-    submitted_at: float
-    current_phase: str | None = None
-    progress: float = 0.0
-    seconds_left: float | None = None
-    run_id: str | None = None
-    first_run_id: str | None = None
-    first_run_status: RunStatus | None = None
-    start_time: float | None = None
-    end_time: float | None = None
-    exception: str | None = None
-    waiting_for: str = ""
-
-
-class PhaseRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A phase of a run. done, total: tasks (segments in shuffle). units: (records, bytes) in map, (segments,
-    bytes) in shuffle, (groups, values) in sort and reduce; total_units: what the second is to reach."""
-
-    name: str
-    done: int = 0
-    total: int = 0
-    running: int = 0
-    units: tuple[int, int] = (0, 0)
-    total_units: int = 0
-    seconds: float = 0.0
-
-
-class RunRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution of a job. Times: Unix seconds. attempts_failed: over all tasks. map_tasks, reduce_tasks:
-    how many it has; 0 before they are known."""
-
-    run_id: str
-    job_name: str
-    job_version: int
-    status: RunStatus
-    start_time: float
-    end_time: float | None = None
-    exception: str | None = None
-    counters: dict[str, int | float] = {}
-    records: int = 0
-    bytes: int = 0
-    files: int = 0
-    values: int = 0
-    groups: int = 0
-    items: int = 0
-    bad_records: int = 0
-    attempts_failed: int = 0
-    phase_seconds: dict[str, float] = {}
-    map_tasks: int = 0
-    reduce_tasks: int = 0
-
-
-class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt that failed in the running run."""
-
-    task: str
-    attempt: str
-    worker: str
-    error: str
-
-
-class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A peer. address: host:port of its control endpoint. heard: seconds since its last report."""
-
-    name: str
-    address: str
-    data_address: str
-    pid: int = 0
-    leader: bool = False
-    epoch: int = 0
-    workers: int = 0
-    busy: int = 0
-    alive: bool = False
-    state: str = "unknown"
-    heard: float | None = None
-    version: str = ""
-    machine: MachineFigures = MachineFigures()
-
-
-class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker slot. phase: what it is doing, of its job's phases; None when idle."""
-
-    name: str
-    peer: str
-    pid: int
-    state: WorkerState
-    job_name: str | None = None
-    run_id: str | None = None
-    task: str | None = None
-    phase: str | None = None
-    done: tuple[int, int] = (0, 0)
-
-
-class EventRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened. id: its place in the stream. time: Unix seconds."""
-
-    id: str
-    time: float
-    kind: str
-    text: str
-    job_name: str = ""
-    run_id: str = ""
-    peer: str = ""
-
-
-class OutputPart(msgspec.Struct, frozen=True):
-    """A part file. resource: what to ask the data service of that peer for."""
-
-    peer: str
-    name: str
-    items: int
-    length: int
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):
@@ -319,11 +241,14 @@ class ClusterView(_Reply, frozen=True, kw_only=True, tag="cluster"):
 
 
 class JobsView(_Reply, frozen=True, kw_only=True, tag="jobs"):
-    """total: of all pages."""
+    """total: of all pages. cycle: the number of the present one. next_cycle_at: when the next one begins at
+    the earliest, in Unix seconds; None where that is not known."""
 
     rows: tuple[JobRow, ...]
     total: int
     paused: bool = False
+    cycle: int = 0
+    next_cycle_at: float | None = None
 
 
 class JobView(_Reply, frozen=True, kw_only=True, tag="job"):
@@ -359,6 +284,22 @@ class OutputView(_Reply, frozen=True, kw_only=True, tag="output"):
     parts: tuple[OutputPart, ...]
 
 
+class StateView(_Reply, frozen=True, kw_only=True, tag="state"):
+    """run_id: of the run that consumed the last of them; "" where there is no state. total: of all pages."""
+
+    run_id: str
+    rows: tuple[StateRow, ...]
+    total: int
+
+
+class BadRecordsView(_Reply, frozen=True, kw_only=True, tag="bad_records"):
+    """lines: JSON, each with file, offset, line, error and traceback. next: where the following page starts;
+    None at the end."""
+
+    lines: tuple[str, ...]
+    next: int | None
+
+
 class MemoryView(_Reply, frozen=True, kw_only=True, tag="memory"):
     """change: of the job table that the peer remembers. jobs: how many there are in it."""
 
@@ -389,5 +330,5 @@ class Refused(_Reply, frozen=True, kw_only=True, tag="refused"):
 
 Reply = (
     ClusterView | JobsView | JobView | HistoryView | PeersView | WorkersView | EventsView | OutputView
-    | MemoryView | Submitted | Done | Refused
+    | MemoryView | StateView | BadRecordsView | Submitted | Done | Refused
 )  # fmt: skip

@@ -241,6 +241,15 @@ class GiveReduce:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveStep:
+    """Give a step of a script or file_transfer run to a worker that is ready; then `TaskEnded` or
+    `WorkerEnded`."""
+
+    slot: int
+    assignment: Assignment
+
+
+@dataclass(frozen=True, slots=True)
 class EndWorker:
     """End the process of a slot, with all that it started. No event follows."""
 
@@ -288,6 +297,7 @@ PeerCommand = (
     | StartWorker
     | GiveMap
     | GiveReduce
+    | GiveStep
     | EndWorker
     | FetchSegments
     | Publish

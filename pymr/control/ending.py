@@ -9,7 +9,7 @@ import msgspec
 from pymr.control.phases import Run
 from pymr.control.records import EndRun
 from pymr.protocol import AttemptId, cut_text
-from pymr.requests import RunStatus
+from pymr.rows import RunStatus
 
 if TYPE_CHECKING:
     from pymr.control.leadership import Leader

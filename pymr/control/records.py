@@ -6,14 +6,17 @@ from typing import Any
 
 import msgspec
 
-from pymr.protocol import AttemptId, MapOutcome, ReduceOutcome
-from pymr.requests import JobStatus, RunStatus
+from pymr.protocol import AttemptId, MapOutcome, ReduceOutcome, StepOutcome
+from pymr.rows import JobStatus, RunStatus
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A job in the queue. version: rises with every submission of any job. change: number of the last change.
 
     fields: the definition. first_run_id: of this version. Times: Unix seconds, by the clock of Redis.
+    cycle: the one in which it last began to run, or ended; below that of the cluster it is due again.
+    seconds: how long its runs take that succeed, an average with more weight on the latest; None while none
+    has. It outlives the version.
     """
 
     name: str
@@ -29,12 +32,27 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     start_time: float | None = None
     end_time: float | None = None
     exception: str | None = None
+    cycle: int = 0
+    seconds: float | None = None
+
+
+class JobState(msgspec.Struct, frozen=True):
+    """Which input a job with `hold_state` has consumed: what the lists of that run say, on every host.
+
+    shared_host: where the list of the folders that all hosts share lies; "" while there is none.
+    """
+
+    run_id: str
+    shared_host: str = ""
 
 
 class JobChanges(msgspec.Struct, frozen=True):
     """Changes of the job table after some change. change: the number of the last one.
 
     is_whole: `jobs` are all there are; otherwise only the changed ones, and `deleted` names those gone.
+    cycle: the number of the present one. cycle_began_at, now: Unix seconds, by the clock of Redis.
+    states: of all jobs with `hold_state` that ever succeeded, also of those that left the table; None where
+    they have not changed.
     """
 
     change: int
@@ -42,6 +60,10 @@ class JobChanges(msgspec.Struct, frozen=True):
     deleted: tuple[str, ...]
     is_whole: bool
     paused: bool
+    cycle: int = 1
+    cycle_began_at: float = 0.0
+    now: float = 0.0
+    states: dict[str, JobState] | None = None
 
 
 class HostPlan(msgspec.Struct, frozen=True):
@@ -59,12 +81,24 @@ class HostPlan(msgspec.Struct, frozen=True):
     shared: bool = False
 
 
+class StepPlan(msgspec.Struct, frozen=True):
+    """A step of a script or file_transfer run: one of protocol.STEPS, and the peers that do it."""
+
+    name: str
+    peers: tuple[str, ...]
+
+
 class RunPlan(msgspec.Struct, frozen=True):
-    """What a run consists of. homes: the peer that reduces each partition, by partition."""
+    """What a run consists of. homes: the peer that reduces each partition, by partition.
+
+    steps: of a run that is no mapreduce run, which has nothing else; a step begins when all peers have done
+    the one before.
+    """
 
     hosts: tuple[HostPlan, ...]
     partitions: int
     homes: tuple[str, ...]
+    steps: tuple[StepPlan, ...] = ()
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -72,11 +106,15 @@ class Committed(msgspec.Struct, frozen=True):
 
     id: AttemptId
     peer: str
-    outcome: MapOutcome | ReduceOutcome
+    outcome: MapOutcome | ReduceOutcome | StepOutcome
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution of a job. plan: None until it is made. epoch: of the leader that began it."""
+    """One execution of a job. plan: None until it is made. epoch: of the leader that began it.
+
+    files, bytes: of input, or transferred; skipped: files that a transfer found to be there already.
+    exit_status, output: of a script (of several, the first that failed, or the first); its last lines.
+    """
 
     run_id: str
     job_name: str
@@ -99,14 +137,19 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     groups: int = 0
     items: int = 0
     bad_records: int = 0
+    skipped: int = 0
+    exit_status: int | None = None
+    output: str = ""
 
 
 class ActiveRun(msgspec.Struct, frozen=True):
-    """A run that has not ended, as the next leader finds it. released: digests of lost map outputs."""
+    """A run that has not ended, as the next leader finds it. released: digests of lost map outputs.
+    attempts: how many were begun of each step, by task."""
 
     record: RunRecord
     committed: tuple[Committed, ...]
     released: dict[str, str]
+    attempts: dict[str, int] = {}
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,11 +162,29 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     peer: str = ""
 
 
+class BeginCycle(msgspec.Struct, frozen=True, tag="cycle"):
+    """All jobs have run in the cycle `ended`: the next one begins, and all that recur are due in it.
+
+    Outcome: the number of the present cycle; that of a later one where it had begun already.
+    """
+
+    ended: int
+
+
 class BeginRun(msgspec.Struct, frozen=True, tag="begin"):
-    """A queued job begins to run. Outcome: the RunRecord; None where the job is no longer so."""
+    """A job that is due begins to run, in this cycle. Outcome: the RunRecord; None where the job is no longer
+    as it was: deleted, replaced, failed or running."""
 
     job_name: str
     job_version: int
+
+
+class BeginAttempt(msgspec.Struct, frozen=True, tag="attempt"):
+    """A step is about to be tried. Outcome: how many attempts at it were begun so far, with this one; 0 where
+    the run takes no more (not running)."""
+
+    run_id: str
+    task: str
 
 
 class SavePlan(msgspec.Struct, frozen=True, tag="plan"):
@@ -157,10 +218,15 @@ class BeginPublication(msgspec.Struct, frozen=True, tag="publication"):
 class EndRun(msgspec.Struct, frozen=True, tag="end"):
     """The run ends: `record`, whose status is final, goes into the history, and the job's status follows.
 
+    With the status failed, all jobs of its group leave the queue. state: of a job with `hold_state`; where
+    the status is succeeded it is kept in the same step.
     Outcome: the RunRecord as it was stored, with end_time; the earlier one where it had ended already.
     """
 
     record: RunRecord
+    state: JobState | None = None
 
 
-Write = BeginRun | SavePlan | CommitTasks | ReleaseTasks | BeginPublication | EndRun
+Write = (
+    BeginCycle | BeginRun | BeginAttempt | SavePlan | CommitTasks | ReleaseTasks | BeginPublication | EndRun
+)

@@ -27,7 +27,6 @@ from pymr.requests import (
     ClusterView,
     DetachWorker,
     Done,
-    EventRow,
     EventsView,
     GetCluster,
     GetEvents,
@@ -42,15 +41,14 @@ from pymr.requests import (
     JobsView,
     JobView,
     MemoryView,
-    OutputPart,
     OutputView,
-    PeerRow,
     PeersView,
     Request,
     StopPeer,
     TypeIntoWorker,
     WorkersView,
 )
+from pymr.rows import EventRow, OutputPart, PeerRow
 
 EVENTS_MAX = 1_000
 

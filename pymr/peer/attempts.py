@@ -110,6 +110,7 @@ def do_reduce(
         segments = read_sources(sources_path)
         owners = {_data_path(segment): segment for segment in segments}
         runs = [run for segment in segments for run in _runs_of(id.run_id, segment, partition)]
+        fault_point("reduce.begin")
         try:
             output = run_reduce_task(context, ReduceTask(partition, tuple(runs)), folder, watch)
         except (CorruptBlockError, DiskError) as error:

@@ -12,7 +12,7 @@ import msgspec
 
 from pymr.control.records import Committed, Event, JobRecord, RunPlan, RunRecord
 from pymr.protocol import MapOutcome
-from pymr.requests import JobStatus, RunStatus
+from pymr.rows import JobStatus, RunStatus
 
 Argument = str | bytes | int
 """What a script may be given."""

@@ -9,7 +9,7 @@ from pymr.control.leadership import Leader
 from pymr.control.phases import PHASES, Run
 from pymr.control.records import JobRecord, RunRecord
 from pymr.protocol import MachineFigures, MapOutcome, ReduceOutcome, Report, RunningAttempt
-from pymr.requests import FailedAttempt, JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
+from pymr.rows import FailedAttempt, JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
 
 _SHARES = {"plan": 0.02, "map": 0.58, "shuffle": 0.05, "sort": 0.05, "reduce": 0.28, "publish": 0.02}
 """How much of a run each phase counts for, where its progress is one number."""

@@ -106,7 +106,7 @@ class Wishes:
                     ),
                     respond,
                 )
-            case RetryJob(id=id, job_name=name):
+            case RetryJob(id=id, name=name):
                 ask_store(
                     self._store,
                     request,

@@ -40,6 +40,7 @@ from pymr.peer.worker_protocol import (
     Progress,
     Ready,
     Resumed,
+    StepOrder,
     TaskDone,
     TaskOrder,
     ToWorker,
@@ -201,6 +202,8 @@ class _Worker:
                     return tasks.do_map(
                         context, order.id, order.plan_path, order.plan_index, run_dir, self._watch
                     )
+                if isinstance(order, StepOrder):
+                    raise FatalError(f"a {order.id.kind} is no task of this worker")
                 return tasks.do_reduce(
                     context, order.id, order.partition, order.sources_path, run_dir, self._watch
                 )

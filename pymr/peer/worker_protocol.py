@@ -10,7 +10,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import msgpack
 
-from pymr.protocol import AttemptId, Failure, Outcome
+from pymr.config import ClusterConfig
+from pymr.protocol import AttemptId, Failure, Outcome, StepInput
 
 MESSAGE_BYTES_MAX = 1 << 20
 """Longest message. A longer one is not sent, and whoever claims to send one is not listened to any more."""
@@ -31,7 +32,8 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True, tag="setup"):
 
     worker: its name, `alpha/0`. fields: the job, as `parse_job` takes it. projects_dir: the folder in which
     that of the job's project lies. data_dir: of the peer, for auxiliary data. engine: of EngineConfig.
-    runs_dir: the folder in which that of the run lies.
+    runs_dir: the folder in which that of the run lies. cluster: the configuration, where the run is no
+    mapreduce run.
     """
 
     run_id: str
@@ -43,6 +45,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True, tag="setup"):
     memory_bytes: int
     partitions: int
     runs_dir: str
+    cluster: ClusterConfig | None = None
 
 
 class MapOrder(msgspec.Struct, frozen=True, tag="map"):
@@ -59,6 +62,13 @@ class ReduceOrder(msgspec.Struct, frozen=True, tag="reduce"):
     id: AttemptId
     partition: int
     sources_path: str
+
+
+class StepOrder(msgspec.Struct, frozen=True, tag="step"):
+    """Do a step of a script or file_transfer run. inputs: see protocol.Assignment."""
+
+    id: AttemptId
+    inputs: tuple[StepInput, ...] = ()
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -95,8 +105,8 @@ class Resumed(msgspec.Struct, frozen=True, tag="resumed"):
     """It goes on."""
 
 
-TaskOrder = MapOrder | ReduceOrder
-ToWorker = WorkerSetup | MapOrder | ReduceOrder
+TaskOrder = MapOrder | ReduceOrder | StepOrder
+ToWorker = WorkerSetup | MapOrder | ReduceOrder | StepOrder
 FromWorker = Ready | Failed | Progress | TaskDone | Paused | Resumed
 
 

@@ -41,25 +41,26 @@ def words(line, auxiliary_data):
 _REDUCE = (
     _COMMON
     + """
-_groups = {{}}
-
 def total(group, auxiliary_data):
-    attempt = os.environ.get("PYMR_ATTEMPT")
-    _groups[attempt] = _groups.get(attempt, 0) + 1
     note("reduce")
-    hold("sort" if _groups[attempt] == 1 else "reduce")
+    hold("reduce")
     return [(group.key, sum(group.values))]
 """
 )
 
 
 class Gates:
-    """The gates of a word count, as files in `folder`: `map` (of lines with HOLD), `sort` (the first group of
-    a reduce task) and `reduce` (its others)."""
+    """The gates of a word count, as files in `folder`: `map` (of lines with HOLD), `sort` (before a reduce
+    task merges anything; for daemons with `faults` in their environment) and `reduce` (each group)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir()
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """The environment in which the gate `sort` works."""
+        return {"PYMR_FAULTS": f"reduce.begin:hold={self.folder / 'sort'}"}
 
     @property
     def map_source(self) -> str:

@@ -35,6 +35,7 @@ class HeldRun:
         self.cluster = cluster
         self.gates = Gates(cluster.folder / "gates")
         self._undo: list[Callable[[], None]] = []
+        cluster.env |= self.gates.faults
         cluster.project(self.gates.map_source, self.gates.reduce_source)
         for name in cluster.names:
             words = [f"all {name} word-{word % 29}" for word in range(90)]
@@ -116,7 +117,6 @@ class HeldRun:
     def _reach_sort(self, spare: str) -> None:
         self._close("sort")
         self._submit()
-        self.cluster.wait_for(lambda: self.gates.attempts("held-sort"), what="a reduce task to be held")
         self.cluster.wait_for_phase("sort")
 
     def _reach_reduce(self, spare: str) -> None:

@@ -18,7 +18,7 @@ from cluster.terminal import Terminal
 from pymr.client import Client
 from pymr.client_errors import RefusedError
 from pymr.cluster_init import add_key
-from pymr.requests import WorkerRow
+from pymr.rows import WorkerRow
 
 MAP_TALKING = """
     import os, time

@@ -137,7 +137,7 @@ def test_a_viewer_changes_nothing(cluster: Cluster, log_lines: LogLines) -> None
     wishes = [
         DeleteJob(id="1", job_name="kept"),
         SubmitJob(id="2", fields=fields),
-        RetryJob(id="3", job_name="kept"),
+        RetryJob(id="3", name="kept"),
         PauseQueue(id="4", paused=False),
         PutPackage(id="5", content_hash="0" * 64, index=0, count=1, data=b"x"),
         AttachWorker(id="6", worker="alpha/0", holder="me"),

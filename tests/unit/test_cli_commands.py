@@ -24,24 +24,20 @@ from pymr.requests import (
     GetPeers,
     GetWorkers,
     HistoryView,
-    JobRow,
     JobsView,
     JobView,
     MemoryView,
     PauseQueue,
-    PeerRow,
     PeersView,
-    PhaseRow,
     PutPackage,
     RecoverCluster,
     Refused,
     RetryJob,
-    RunRow,
     SubmitJob,
     Submitted,
-    WorkerRow,
     WorkersView,
 )
+from pymr.rows import JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
 
 
 @dataclass(frozen=True)

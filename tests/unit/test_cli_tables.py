@@ -9,7 +9,8 @@ import pytest
 
 from pymr.cli_rows import history_lines, job_object, jobs_lines, peers_lines, workers_lines
 from pymr.cli_tables import amount, count_of, field_lines, moment, one_line, percent, span, table_lines
-from pymr.requests import JobRow, JobsView, PeerRow, RunRow, WorkerRow
+from pymr.requests import JobsView
+from pymr.rows import JobRow, PeerRow, RunRow, WorkerRow
 
 
 def test_columns_are_aligned_and_numbers_stand_to_the_right() -> None:

@@ -27,21 +27,18 @@ from pymr.requests import (
     GetOutput,
     GetWorkers,
     HistoryView,
-    JobRow,
     JobsView,
     JobView,
-    OutputPart,
     OutputView,
     PauseQueue,
     PutPackage,
     Refused,
-    RunRow,
     SubmitJob,
     Submitted,
     TypeIntoWorker,
-    WorkerRow,
     WorkersView,
 )
+from pymr.rows import JobRow, OutputPart, RunRow, WorkerRow
 
 
 def row(name: str = "j", **values: Any) -> JobRow:

@@ -35,7 +35,7 @@ from pymr.protocol import (
     ShuffleReport,
     SourcesOrder,
 )
-from pymr.requests import RunStatus
+from pymr.rows import RunStatus
 
 ONE = ("a", "h", 1)
 PAIR = (("a", "h", 1), ("b", "h", 1))

@@ -1,0 +1,157 @@
+"""What consoles are told of jobs, runs, peers and workers, a row for each. Part of `requests`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from pymr.protocol import MachineFigures, WorkerState
+
+JobStatus = Literal["queued", "running", "succeeded", "failed", "skipped"]
+RunStatus = Literal["running", "publishing", "succeeded", "failed", "deleted", "replaced", "skipped"]
+
+
+class JobRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as it stands. fields: its definition. progress: 0 to 1 of the running run. Times: Unix seconds.
+
+    first_run_id: the first run begun after the last submission; None while there is none.
+    waiting_for: what a run cannot go on without, for a person; "" if nothing.
+    expected_start, expected_end: of the next run of a job that waits, and the end of one that runs; None
+    where nothing is known of how long the jobs before it take. last_seconds: how long its runs take.
+    cycle: the one in which it last ran.
+    """
+
+    fields: dict[str, Any]
+    status: JobStatus
+    version: int
+    submitted_at: float
+    current_phase: str | None = None
+    progress: float = 0.0
+    seconds_left: float | None = None
+    run_id: str | None = None
+    first_run_id: str | None = None
+    first_run_status: RunStatus | None = None
+    start_time: float | None = None
+    end_time: float | None = None
+    exception: str | None = None
+    waiting_for: str = ""
+    expected_start: float | None = None
+    expected_end: float | None = None
+    last_seconds: float | None = None
+    cycle: int = 0
+
+
+class PhaseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A phase of a run, or a step of a script or file_transfer run. done, total: tasks (segments in shuffle,
+    peers in a step). units: (records, bytes) in map, (segments, bytes) in shuffle, (groups, values) in sort
+    and reduce, (files, bytes) in a step; total_units: what the second is to reach."""
+
+    name: str
+    done: int = 0
+    total: int = 0
+    running: int = 0
+    units: tuple[int, int] = (0, 0)
+    total_units: int = 0
+    seconds: float = 0.0
+
+
+class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution of a job. Times: Unix seconds. attempts_failed: over all tasks. map_tasks, reduce_tasks:
+    how many it has; 0 before they are known. skipped, exit_status, output: see control.records.RunRecord."""
+
+    run_id: str
+    job_name: str
+    job_version: int
+    job_type: str = "mapreduce"
+    status: RunStatus
+    start_time: float
+    end_time: float | None = None
+    exception: str | None = None
+    counters: dict[str, int | float] = {}
+    records: int = 0
+    bytes: int = 0
+    files: int = 0
+    values: int = 0
+    groups: int = 0
+    items: int = 0
+    bad_records: int = 0
+    attempts_failed: int = 0
+    phase_seconds: dict[str, float] = {}
+    map_tasks: int = 0
+    reduce_tasks: int = 0
+    skipped: int = 0
+    exit_status: int | None = None
+    output: str = ""
+
+
+class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that failed in the running run."""
+
+    task: str
+    attempt: str
+    worker: str
+    error: str
+
+
+class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A peer. address: host:port of its control endpoint. heard: seconds since its last report."""
+
+    name: str
+    address: str
+    data_address: str
+    pid: int = 0
+    leader: bool = False
+    epoch: int = 0
+    workers: int = 0
+    busy: int = 0
+    alive: bool = False
+    state: str = "unknown"
+    heard: float | None = None
+    version: str = ""
+    machine: MachineFigures = MachineFigures()
+
+
+class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker slot. phase: what it is doing, of its job's phases; None when idle."""
+
+    name: str
+    peer: str
+    pid: int
+    state: WorkerState
+    job_name: str | None = None
+    run_id: str | None = None
+    task: str | None = None
+    phase: str | None = None
+    done: tuple[int, int] = (0, 0)
+
+
+class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened. id: its place in the stream. time: Unix seconds."""
+
+    id: str
+    time: float
+    kind: str
+    text: str
+    job_name: str = ""
+    run_id: str = ""
+    peer: str = ""
+
+
+class OutputPart(msgspec.Struct, frozen=True):
+    """A part file. resource: what to ask the data service of that peer for."""
+
+    peer: str
+    name: str
+    items: int
+    length: int
+
+
+class StateRow(msgspec.Struct, frozen=True):
+    """An input file that was consumed, as it was then. peer: in whose data folder it lies; "" for one that
+    lies elsewhere. path: relative to that folder, or absolute."""
+
+    path: str
+    peer: str
+    size: int
+    mtime_ns: int
