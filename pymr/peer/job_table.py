@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from pymr.control.backlog import Backlog
@@ -40,7 +41,8 @@ class JobTableCopy:
         kept = state.kept_jobs()
         if kept is not None and kept.incarnation == (state.incarnation or ""):
             self._of = kept.incarnation
-            self.table.apply(JobChanges(kept.change, kept.jobs, (), True, False))
+            whole = JobChanges(kept.change, kept.jobs, (), True, False, cycle=kept.cycle, states=kept.states)
+            self.table.apply(whole)
             state.change = kept.change
 
     def refresh(
@@ -51,10 +53,11 @@ class JobTableCopy:
         after = self.table.change if incarnation == self._of else 0
 
         def take(changes: JobChanges) -> None:
-            if changes.change != self.table.change or changes.is_whole:
+            is_new = changes.change != self.table.change or self.table.unix_offset is None
+            if is_new or changes.is_whole:
                 if changes.is_whole:
                     self.table.change = 0
-                self.table.apply(changes)
+                self.table.apply(changes, time.monotonic())
                 self._of = incarnation
                 if incarnation == self._state.incarnation:
                     self._state.change = changes.change
@@ -79,7 +82,8 @@ class JobTableCopy:
 
     def as_kept(self) -> JobTable:
         """The table as it goes to the disk."""
-        return JobTable(self._of, self.table.change, tuple(self.table.jobs.values()))
+        table = self.table
+        return JobTable(self._of, table.change, tuple(table.jobs.values()), table.cycle, table.states)
 
     def _keep_soon(self) -> None:
         if not self._is_keeping:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import msgspec
 
-from pymr.control.records import JobRecord
+from pymr.control.records import JobRecord, JobState
 from pymr.engine.durable import replace_file
 from pymr.errors import StartError, disk_error
 from pymr.peer.places import Places
@@ -27,11 +27,17 @@ class _Epoch(msgspec.Struct, frozen=True):
 
 
 class JobTable(msgspec.Struct, frozen=True):
-    """The jobs as they were at a change of some incarnation: what `pymr cluster recover` puts back."""
+    """The jobs as they were at a change of some incarnation: what `pymr cluster recover` puts back.
+
+    cycle, states: see JobChanges. One that an earlier release kept has neither, and is read all the same: as
+    of the first cycle, with nothing consumed.
+    """
 
     incarnation: str
     change: int
     jobs: tuple[JobRecord, ...]
+    cycle: int = 1
+    states: dict[str, JobState] = {}
 
 
 class KeptState:

@@ -15,7 +15,8 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from pymr.peer.lease_scripts import LOOK, PRESENCE, RELEASE, RENEW
-from pymr.peer.store import RedisConnection, StoreUnavailable, forgotten_problem
+from pymr.peer.store import RedisConnection, StoreUnavailable
+from pymr.peer.store_problems import forgotten_problem
 
 TTL_SECONDS = 1.5
 """How long a lease lasts after its last renewal. Higher: a dead leader is replaced later."""

@@ -1,43 +1,67 @@
-"""Lua for every peer: jobs, packages, presence, recovery. Its keys and functions: `store_scripts.py`."""
+"""Lua for every peer: jobs, packages, presence. Its keys and functions: `store_scripts.py`."""
 
 from __future__ import annotations
 
+# The jobs of a whole table are read beside it, in the same transaction. As of one that is whole there is told
+# of many changes.
 CHANGES = r"""
+local CHANGES_MAX = 500
 local refused = refusal()
 if refused then return refused end
 local after, change = tonumber(arguments[1]), counter('change')
+local since = '(' .. arguments[1]
 local is_whole = after == 0 or after < counter('trimmed') or after > change
-local since = is_whole and '-inf' or '(' .. arguments[1]
-local jobs
-if is_whole then
-  jobs = redis.call('HVALS', key('packed_jobs'))
-else
-  jobs = redis.call('ZRANGEBYSCORE', key('changes'), since, '+inf')
-  for index, name in ipairs(jobs) do jobs[index] = redis.call('HGET', key('packed_jobs'), name) end
+  or redis.call('ZCOUNT', key('changes'), since, '+inf') > CHANGES_MAX
+local jobs, deleted = {}, {}
+if not is_whole then
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', key('changes'), since, '+inf')) do
+    jobs[#jobs + 1] = redis.call('HGET', key('packed_jobs'), name)
+    jobs[#jobs + 1] = redis.call('HGET', key('definitions'), name)
+    jobs[#jobs + 1] = redis.call('HGET', key('exceptions'), name) or ''
+  end
+  deleted = redis.call('ZRANGEBYSCORE', key('tombstones'), since, '+inf')
 end
-local deleted = is_whole and {} or redis.call('ZRANGEBYSCORE', key('tombstones'), since, '+inf')
-local paused = redis.call('EXISTS', key('paused'))
-return {'ok', text(change), is_whole and 1 or 0, paused, packed_array(jobs), deleted}
+local has_states = is_whole or counter('states') > after
+local states = has_states and redis.call('HGETALL', key('states')) or {}
+return {'ok', text(change), is_whole and 1 or 0, redis.call('EXISTS', key('paused')), jobs, deleted,
+  text(present_cycle()), redis.call('HGET', key('counters'), 'cycle_began_at') or '0', time_now(),
+  has_states and 1 or 0, states}
 """
 
+# The first submission of all begins the first cycle. A job that comes into a group that has failed brings it
+# back as a whole, and has its old place in it; it alone can be what the others were waiting for.
 SUBMIT = r"""
 local refused = refusal()
 if refused then return refused end
-local id, name, definition, project_hash, run_once = unpack(arguments)
+local id, name, definition, project_hash, run_once, group, priority = unpack(arguments)
 local earlier = earlier_outcome(id)
 if earlier then return {'ok', earlier} end
 local job = key('job:' .. name)
-local replaced = redis.call('EXISTS', job)
-local replaced_hash = redis.call('HGET', job, 'project_hash')
-local version, time = next_number('version'), time_now()
+local before = redis.call('HMGET', job, 'version', 'project_hash', 'group', 'seconds')
+local time, seconds, is_elsewhere = time_now(), before[4] or '', before[3] and before[3] ~= group
+redis.call('HSETNX', key('counters'), 'cycle_began_at', time)
 redis.call('DEL', job)
-redis.call('HSET', job, 'version', version, 'submitted_at', time, 'status', 'queued', 'run_id', '',
-  'first_run_id', '', 'first_run_status', '', 'start_time', '', 'end_time', '', 'exception', '',
-  'run_once', run_once, 'project_hash', project_hash, 'definition', definition)
+redis.call('HSET', job, 'version', next_number('version'), 'submitted_at', time, 'status', 'queued',
+  'run_id', '', 'first_run_id', '', 'first_run_status', '', 'start_time', '', 'end_time', '',
+  'run_once', run_once, 'project_hash', project_hash, 'cycle', '0', 'seconds', seconds, 'group', group,
+  'priority', priority)
+redis.call('HSET', key('definitions'), name, definition)
+set_exception(name, '')
 use_package(project_hash)
-drop_package(replaced_hash)
+drop_package(before[2])
 redis.call('ZREM', key('tombstones'), name)
-return keep_outcome(id, version .. ' ' .. touch_job(name) .. ' ' .. time .. ' ' .. replaced)
+move_job(name, before[3], group)
+touch_job(name)
+if group ~= '' and has_failed(group) then
+  local members = group_members(group)
+  for _, member in ipairs(members) do
+    if member.name == name and before[1] and not is_elsewhere then member.version = tonumber(before[1]) end
+  end
+  queue_again(members)
+end
+if is_elsewhere then settle_group(before[3]) end
+local now = redis.call('HMGET', job, 'version', 'change')
+return keep_outcome(id, table.concat({now[1], now[2], time, before[1] and 1 or 0, seconds}, ' '))
 """
 
 DELETE = r"""
@@ -47,11 +71,36 @@ local id, name = unpack(arguments)
 local earlier = earlier_outcome(id)
 if earlier then return {'ok', earlier} end
 local existed = redis.call('EXISTS', key('job:' .. name))
-if existed == 1 then remove_job(name) end
+local group = redis.call('HGET', key('job:' .. name), 'group')
+if existed == 1 then
+  remove_job(name)
+  settle_group(group)
+end
 return keep_outcome(id, text(existed))
 """
 
+# name: of a job, which stands for its group, or of a group.
 RETRY = r"""
+local refused = refusal()
+if refused then return refused end
+local id, name = unpack(arguments)
+local earlier = earlier_outcome(id)
+if earlier then return {'ok', earlier} end
+local job = redis.call('HMGET', key('job:' .. name), 'version', 'status', 'group')
+local group, members = job[1] and (job[3] or '') or name, {}
+if job[1] and group == '' then
+  if job[2] ~= 'failed' then return keep_outcome(id, 'not failed') end
+  members = {{name = name, version = tonumber(job[1]), priority = 0, status = job[2]}}
+else
+  if redis.call('EXISTS', key('group:' .. group)) == 0 then return keep_outcome(id, 'unknown') end
+  if not has_failed(group) then return keep_outcome(id, 'not failed') end
+  members = group_members(group)
+end
+local count = queue_again(members)
+return keep_outcome(id, group == '' and 'queued' or string.format('queued %d jobs of group %s', count, group))
+"""
+
+FORCE = r"""
 local refused = refusal()
 if refused then return refused end
 local id, name = unpack(arguments)
@@ -59,10 +108,11 @@ local earlier = earlier_outcome(id)
 if earlier then return {'ok', earlier} end
 local status = redis.call('HGET', key('job:' .. name), 'status')
 if not status then return keep_outcome(id, 'unknown') end
-if status ~= 'failed' then return keep_outcome(id, 'not failed') end
-redis.call('HSET', key('job:' .. name), 'version', next_number('version'), 'status', 'queued', 'run_id', '',
-  'first_run_id', '', 'first_run_status', '', 'start_time', '', 'end_time', '', 'exception', '')
-touch_job(name)
+if status == 'running' or status == 'failed' then return keep_outcome(id, status) end
+if status ~= 'queued' then
+  redis.call('HSET', key('job:' .. name), 'status', 'queued', 'cycle', '0')
+  touch_job(name)
+end
 return keep_outcome(id, 'queued')
 """
 
@@ -105,64 +155,4 @@ for _, peer in ipairs(redis.call('SMEMBERS', key('peers'))) do
   if redis.call('EXISTS', key('presence:' .. peer)) == 1 then present[#present + 1] = peer end
 end
 return present
-"""
-
-# Jobs of another incarnation, one that began on an empty Redis, were submitted to it and stay; those of an
-# old backup do not, as they may have been deleted since. All numbers go on far above any that were given.
-RECOVER = r"""
-local JOB_FIELDS = 11
-local MARGIN = 1000
-local old, new, floor, change = arguments[1], arguments[2], tonumber(arguments[3]), tonumber(arguments[4])
-local stored = redis.call('GET', key('incarnation'))
-if stored == new then return {'ok', 1} end
-local is_behind = stored == old and counter('change') < change
-if stored and tonumber(redis.call('GET', key('epoch')) or '0') >= floor and not is_behind then
-  return {'ok', 0}
-end
-
-for _, id in ipairs(redis.call('SMEMBERS', key('active'))) do
-  redis.call('DEL', key('run:' .. id), key('tasks:' .. id), key('released:' .. id))
-end
-for _, name in ipairs(redis.call('ZRANGE', key('changes'), 0, -1)) do
-  local job = key('job:' .. name)
-  if stored and stored ~= old then
-    if redis.call('HGET', job, 'status') == 'running' then
-      redis.call('HSET', job, 'status', 'queued', 'run_id', '', 'start_time', '')
-    end
-    if redis.call('HGET', job, 'first_run_status') == '' then redis.call('HSET', job, 'first_run_id', '') end
-    touch_job(name)
-  else
-    drop_package(redis.call('HGET', job, 'project_hash'))
-    redis.call('DEL', job)
-    redis.call('HDEL', key('packed_jobs'), name)
-    redis.call('ZREM', key('changes'), name)
-  end
-end
-redis.call('DEL', key('active'), key('tombstones'), key('lease'))
-
-local number = math.max(change, counter('change'), counter('version'), counter('run')) + MARGIN
-for index = 5, #arguments, JOB_FIELDS + 1 do
-  number = math.max(number, tonumber(arguments[index + 1]) + MARGIN)
-end
-redis.call('HSET', key('counters'), 'change', text(number), 'version', text(number), 'run', text(number),
-  'trimmed', text(number))
-for index = 5, #arguments, JOB_FIELDS + 1 do
-  local name, job = arguments[index], key('job:' .. arguments[index])
-  drop_package(redis.call('HGET', job, 'project_hash'))
-  redis.call('DEL', job)
-  redis.call('HSET', job, 'version', arguments[index + 1], 'submitted_at', arguments[index + 2],
-    'status', arguments[index + 3], 'first_run_id', arguments[index + 4],
-    'first_run_status', arguments[index + 5], 'start_time', arguments[index + 6],
-    'end_time', arguments[index + 7], 'exception', arguments[index + 8], 'run_once', arguments[index + 9],
-    'project_hash', arguments[index + 10], 'definition', arguments[index + 11], 'run_id', '')
-  use_package(arguments[index + 10])
-  touch_job(name)
-end
-for _, before in ipairs({stored or old, old}) do
-  redis.call('LREM', key('replaces'), 0, before)
-  redis.call('LPUSH', key('replaces'), before)
-end
-redis.call('SET', key('incarnation'), new)
-redis.call('SET', key('epoch'), text(floor + 1))
-return {'ok', 1}
 """

@@ -10,9 +10,12 @@ from typing import Any
 
 import msgspec
 
-from pymr.control.records import Committed, Event, JobRecord, RunPlan, RunRecord
+from pymr.control.records import Committed, EndRun, Event, JobRecord, JobState, RunPlan, RunRecord
 from pymr.protocol import MapOutcome
 from pymr.rows import JobStatus, RunStatus
+
+REASON_CHARACTERS_MAX = 500
+"""Longest part of an exception that all the jobs of a group are told of."""
 
 Argument = str | bytes | int
 """What a script may be given."""
@@ -38,16 +41,16 @@ class StoredJob(msgspec.Struct, frozen=True, array_like=True):
     first_run_status: RunStatus | str
     start_time: float
     end_time: float
-    exception: str
-    definition: Definition
+    cycle: int
+    seconds: float
 
-    def record(self) -> JobRecord:
+    def record(self, definition: Definition, exception: str) -> JobRecord:
         return JobRecord(
             name=self.name,
             version=self.version,
             change=self.change,
-            fields=self.definition.fields,
-            project_hash=self.definition.project_hash,
+            fields=definition.fields,
+            project_hash=definition.project_hash,
             submitted_at=self.submitted_at,
             status=self.status,
             first_run_id=self.first_run_id or None,
@@ -55,7 +58,9 @@ class StoredJob(msgspec.Struct, frozen=True, array_like=True):
             run_id=self.run_id or None,
             start_time=self.start_time or None,
             end_time=self.end_time or None,
-            exception=self.exception or None,
+            exception=exception or None,
+            cycle=self.cycle,
+            seconds=self.seconds or None,
         )
 
 
@@ -96,13 +101,36 @@ class EndedRun(msgspec.Struct, frozen=True, array_like=True):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode_jobs = msgspec.msgpack.Decoder(list[StoredJob]).decode
+_decode_job = msgspec.msgpack.Decoder(StoredJob).decode
+_decode_definition = msgspec.msgpack.Decoder(Definition).decode
 decode_run = msgspec.msgpack.Decoder(StoredRun).decode
 decode_runs = msgspec.msgpack.Decoder(list[StoredRun]).decode
 decode_ended_run = msgspec.msgpack.Decoder(EndedRun).decode
 decode_ended_runs = msgspec.msgpack.Decoder(list[EndedRun]).decode
+_decode_state = msgspec.msgpack.Decoder(JobState).decode
 decode_event = msgspec.msgpack.Decoder(Event).decode
 _decode_committed = msgspec.msgpack.Decoder(Committed).decode
+
+
+def changed_jobs(reply: Sequence[bytes]) -> tuple[JobRecord, ...]:
+    """The jobs in a reply of three texts each: packed, definition, exception."""
+    parts = zip(reply[::3], reply[1::3], reply[2::3], strict=True)
+    return tuple(
+        _decode_job(packed).record(_decode_definition(definition), exception.decode())
+        for packed, definition, exception in parts
+    )
+
+
+def all_jobs(
+    packed: Sequence[bytes], definitions: Mapping[bytes, bytes], exceptions: Mapping[bytes, bytes]
+) -> tuple[JobRecord, ...]:
+    """The jobs of a whole table, whose texts are found by their names."""
+    jobs = []
+    for job in map(_decode_job, packed):
+        name = job.name.encode()
+        definition = _decode_definition(definitions[name])
+        jobs.append(job.record(definition, exceptions.get(name, b"").decode()))
+    return tuple(jobs)
 
 
 def encode_committed(task: Committed) -> bytes:
@@ -116,13 +144,48 @@ def decode_committed(stored: bytes) -> Committed:
 
 
 def submission(fields: Mapping[str, Any], project_hash: str) -> list[Argument]:
-    """What the script that submits is told of a job: name, definition, project hash, run_once."""
+    """What the script that submits is told of a job: name, definition, project hash, run_once, group,
+    priority."""
     definition = encode(Definition(dict(fields), project_hash))
-    return [str(fields["job_name"]), definition, project_hash, _run_once(fields)]
+    name, run_once = str(fields["job_name"]), _run_once(fields)
+    return [name, definition, project_hash, run_once, _group(fields), _priority(fields)]
+
+
+def ending(write: EndRun) -> list[Argument]:
+    """What the script that ends a run is told: id, status, exception, that of its group, record, state."""
+    record, state = write.record, write.state
+    return [
+        record.run_id,
+        record.status,
+        record.exception or "",
+        group_failure(record),
+        encode(record),
+        encode(state) if state is not None else "",
+    ]
+
+
+def group_failure(run: RunRecord) -> str:
+    """Why the other jobs of a run's group have failed with it."""
+    group = _group(run.fields)
+    reason = (run.exception or "").partition("\n")[0][:REASON_CHARACTERS_MAX]
+    again = f"`pymr retry {group}` queues all of it again"
+    return f"the job {run.job_name} of its group {group} failed: {reason}; {again}"
+
+
+def decode_states(stored: Mapping[bytes, bytes]) -> dict[str, JobState]:
+    return {name.decode(): _decode_state(state) for name, state in stored.items()}
+
+
+def recovered_states(states: Mapping[str, JobState]) -> list[Argument]:
+    """What the script that recovers is told of states: how many, then each name and its state."""
+    arguments: list[Argument] = [len(states)]
+    for name, state in states.items():
+        arguments += [name, encode(state)]
+    return arguments
 
 
 def recovered_jobs(jobs: Sequence[JobRecord]) -> list[Argument]:
-    """What the script that recovers is told: of each job all it is to write. What ran is queued again."""
+    """What the script that recovers is told: of each job all but its texts. What ran is queued again."""
     arguments: list[Argument] = []
     for job in jobs:
         is_lost = job.status == "running"
@@ -136,16 +199,34 @@ def recovered_jobs(jobs: Sequence[JobRecord]) -> list[Argument]:
             job.first_run_status or "",
             "" if is_lost else _seconds(job.start_time),
             _seconds(job.end_time),
-            job.exception or "",
             _run_once(job.fields),
             job.project_hash,
-            encode(Definition(job.fields, job.project_hash)),
+            0 if is_lost else job.cycle,
+            _seconds(job.seconds),
+            _group(job.fields),
+            _priority(job.fields),
         ]
     return arguments
 
 
+def recovered_texts(jobs: Sequence[JobRecord]) -> dict[str, list[tuple[str, bytes]]]:
+    """By hash, what is to be in it: name of a job and text."""
+    return {
+        "definitions": [(job.name, encode(Definition(job.fields, job.project_hash))) for job in jobs],
+        "exceptions": [(job.name, job.exception.encode()) for job in jobs if job.exception],
+    }
+
+
 def _run_once(fields: Mapping[str, Any]) -> str:
     return "1" if fields.get("run_once") else ""
+
+
+def _group(fields: Mapping[str, Any]) -> str:
+    return str(fields.get("group_name") or "")
+
+
+def _priority(fields: Mapping[str, Any]) -> int:
+    return int(fields.get("job_priority") or 0)
 
 
 def _seconds(time: float | None) -> str:

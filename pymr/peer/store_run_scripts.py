@@ -1,8 +1,22 @@
-"""Lua of the leader: runs and their tasks, history, events. Its keys and functions: `store_scripts.py`."""
+"""Lua of the leader: cycles, runs and their tasks, history, events. Its keys and functions:
+`store_scripts.py`."""
 
 from __future__ import annotations
 
-# A job that recurs begins from `succeeded` or `skipped` as well. A call that was delayed on its way, and that
+BEGIN_CYCLE = r"""
+local refused = refusal()
+if refused then return refused end
+local cycle = present_cycle()
+if tonumber(arguments[1]) == cycle then
+  cycle = cycle + 1
+  redis.call('HSET', key('counters'), 'cycle', text(cycle), 'cycle_began_at', time_now())
+  next_number('change')
+end
+return {'ok', text(cycle)}
+"""
+
+# A job that recurs begins from `succeeded` or `skipped` as well; one that was to run once and has is in the
+# table for its group only. A call that was delayed on its way, and that
 # a later one of the same leader has overtaken, must not begin a run nobody waits for: thus the ordinal.
 BEGIN_RUN = r"""
 local refused = refusal()
@@ -14,21 +28,36 @@ for _, id in ipairs(redis.call('SMEMBERS', key('active'))) do
   if run[1] == name and run[2] == version and run[3] == epoch then return {'ok', packed_run(id)} end
 end
 local job = redis.call('HMGET', key('job:' .. name), 'version', 'status', 'run_id', 'first_run_id',
-  'definition')
+  'run_once')
 if job[1] ~= version then return {'ok'} end
 if job[2] == 'running' then return is_active(job[3]) and {'ok', packed_run(job[3])} or {'ok'} end
-if job[2] == 'failed' then return {'ok'} end
+if job[2] == 'failed' or (job[2] == 'succeeded' and job[5] == '1') then return {'ok'} end
 local begun = redis.call('HMGET', key('counters'), 'begin_epoch', 'begin_ordinal')
 if begun[1] == epoch and tonumber(ordinal) < tonumber(begun[2]) then return {'ok'} end
 redis.call('HSET', key('counters'), 'begin_epoch', epoch, 'begin_ordinal', ordinal)
 local id, time = string.format('%s-%06d', name, next_number('run')), time_now()
 redis.call('HSET', key('run:' .. id), 'job_name', name, 'job_version', version, 'epoch', epoch,
-  'status', 'running', 'start_time', time, 'definition', job[5])
+  'status', 'running', 'start_time', time, 'definition', redis.call('HGET', key('definitions'), name))
 redis.call('SADD', key('active'), id)
 redis.call('HSET', key('job:' .. name), 'status', 'running', 'run_id', id, 'start_time', time, 'end_time', '',
-  'exception', '', 'first_run_id', job[4] == '' and id or job[4])
+  'first_run_id', job[4] == '' and id or job[4], 'cycle', text(present_cycle()))
 touch_job(name)
 return {'ok', packed_run(id)}
+"""
+
+# The token is of whoever asks: asked for again after a lost reply, it is the same attempt.
+BEGIN_ATTEMPT = r"""
+local refused = refusal()
+if refused then return refused end
+local id, task, token = unpack(arguments)
+if not is_running(id) then return {'ok', 0} end
+local number, before = string.match(redis.call('HGET', key('attempts:' .. id), task) or '', '^(%d+) (.*)$')
+number = tonumber(number or '0')
+if before ~= token then
+  number = number + 1
+  redis.call('HSET', key('attempts:' .. id), task, text(number) .. ' ' .. token)
+end
+return {'ok', number}
 """
 
 SAVE_PLAN = r"""
@@ -80,6 +109,9 @@ return {'ok', 1}
 """
 
 # A record of a run that is not known any more (trimmed from the history) is given back and not stored.
+# A job that runs once stays after its success until all of its group have run, so that a group that fails can
+# be retried as a whole. What a run has consumed counts with its success, whatever has become of its job: its
+# output is there.
 END_RUN = r"""
 local function trim_history()
   local excess = redis.call('ZCARD', key('history')) - HISTORY_MAX
@@ -91,18 +123,33 @@ local function trim_history()
   redis.call('ZREMRANGEBYRANK', key('history'), 0, excess - 1)
 end
 
-local function end_job(name, version, id, status, exception, time)
-  local job = redis.call('HMGET', key('job:' .. name), 'version', 'run_id', 'first_run_id', 'run_once')
+local function end_job(name, version, id, began, status, exception, group_failure, time)
+  local job = redis.call('HMGET', key('job:' .. name), 'version', 'run_id', 'first_run_id', 'run_once',
+    'group', 'seconds')
   if job[1] ~= version or job[2] ~= id or status == 'deleted' or status == 'replaced' then return end
-  if status == 'succeeded' and job[4] == '1' then return remove_job(name) end
-  redis.call('HSET', key('job:' .. name), 'status', status, 'end_time', time, 'exception', exception)
+  if status == 'succeeded' and job[4] == '1' and (job[5] or '') == '' then return remove_job(name) end
+  redis.call('HSET', key('job:' .. name), 'status', status, 'end_time', time)
+  set_exception(name, exception)
   if job[3] == id then redis.call('HSET', key('job:' .. name), 'first_run_status', status) end
+  if status == 'succeeded' then
+    local took, before = math.max(tonumber(time) - tonumber(began), 0), tonumber(job[6])
+    local seconds = string.format('%.6f', before and (before + took) / 2 or took)
+    redis.call('HSET', key('job:' .. name), 'seconds', seconds)
+  end
   touch_job(name)
+  if status ~= 'failed' then return settle_group(job[5]) end
+  for _, other in ipairs(group_members(job[5] or '')) do
+    if other.status ~= 'failed' and other.status ~= 'running' then
+      redis.call('HSET', key('job:' .. other.name), 'status', 'failed')
+      set_exception(other.name, group_failure)
+      touch_job(other.name)
+    end
+  end
 end
 
 local refused = refusal()
 if refused then return refused end
-local id, status, exception, record = unpack(arguments)
+local id, status, exception, group_failure, record, state = unpack(arguments)
 local run = redis.call('HMGET', key('run:' .. id), 'job_name', 'job_version', 'start_time', 'record',
   'end_time')
 if run[4] then return {'ok', packed_ended(run[4], run[5])} end
@@ -111,10 +158,14 @@ if not is_active(id) then return {'ok', packed_ended(record, time)} end
 redis.call('HSET', key('run:' .. id), 'status', status, 'end_time', time, 'record', record)
 redis.call('HDEL', key('run:' .. id), 'definition', 'plan')
 redis.call('SREM', key('active'), id)
-redis.call('DEL', key('tasks:' .. id), key('released:' .. id))
+redis.call('DEL', key('tasks:' .. id), key('released:' .. id), key('attempts:' .. id))
 redis.call('ZADD', key('history'), run[3], id)
 redis.call('ZADD', key('history:' .. run[1]), run[3], id)
-end_job(run[1], run[2], id, status, exception, time)
+if status == 'succeeded' and state ~= '' then
+  redis.call('HSET', key('states'), run[1], state)
+  redis.call('HSET', key('counters'), 'states', next_number('change'))
+end
+end_job(run[1], run[2], id, run[3], status, exception, group_failure, time)
 trim_history()
 return {'ok', packed_ended(record, time)}
 """

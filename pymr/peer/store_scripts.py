@@ -12,10 +12,15 @@ Keys, each below `pymr:CLUSTER:`. Needs Redis 6.2, and no Redis Cluster, as scri
     presence:PEER    string  boot of a peer that is present; expires
     paused           string  "1" while no runs are to be started
     counters         hash    change, version, run: the last numbers given; trimmed: highest change of the
-                             tombstones dropped; begin_epoch, begin_ordinal: of the last run begun
+                             tombstones dropped; begin_epoch, begin_ordinal: of the last run begun; cycle,
+                             cycle_began_at: of the present one; states: change of the last one of the states
     job:NAME         hash    version change submitted_at status run_id first_run_id first_run_status
-                             start_time end_time exception run_once project_hash; definition: opaque; "": none
-    packed_jobs      hash    name of each job in the table -> all of job:NAME as msgpack, for quick reading
+                             start_time end_time run_once project_hash cycle seconds group priority; "": none
+    definitions      hash    name of each job in the table -> opaque Definition
+    exceptions       hash    name of each job that has failed -> why
+    group:NAME       set     names of the jobs in the table that have this group_name
+    failed:NAME      set     those of them that have failed
+    packed_jobs      hash    name of each job in the table -> most of job:NAME as msgpack, for quick reading
     changes          zset    name of each job in the table -> number of its last change
     tombstones       zset    name of a job that left the table -> number of that change
     request:INCARNATION:ID   string  outcome of a console's request; expires
@@ -26,11 +31,18 @@ Keys, each below `pymr:CLUSTER:`. Needs Redis 6.2, and no Redis Cluster, as scri
                              opaque; then end_time, and record: opaque
     tasks:ID         hash    of an active run: task -> `ATTEMPT DIGEST ` and the opaque Committed
     released:ID      hash    of an active run: map task -> digest of its output that was lost
+    attempts:ID      hash    of an active run: step -> `NUMBER TOKEN` of its last attempt, and of who asked
+    states           hash    name of a job with hold_state -> opaque JobState of its last run that succeeded;
+                             it stays when the job leaves the table
     history          zset    id of each run that has ended -> its start_time
     history:NAME     zset    the same for one job
     events           stream  `event`: opaque; capped
     events_token     string  of the last batch of events added
 
+No script touches the long texts of many jobs: Lua 5.1 looks at every 32nd character of a text of 1,000 to
+tell it from others, so that 10,000 jobs that differ by little but their names took 0.6 s and more, with Redis
+standing still. They have hashes of their own, which are read and written as they are, in one transaction with
+the script: see Store.changes, Store.recover.
 What is opaque was encoded as msgpack by `store_records.py`; replies are assembled from it without decoding.
 A script's ARGV: prefix of keys, incarnation ("" for any), epoch of a leader ("" for others), the highest
 epoch and the last change of that incarnation that the peer knows of, then its own, which it finds in
@@ -66,7 +78,7 @@ def script_text(body: str, limits: Limits) -> str:
         f"{limits.tombstones}, {limits.history_runs}, {limits.events}\n"
         f"local REQUEST_SECONDS, PACKAGE_SECONDS = {limits.request_seconds}, {limits.package_seconds}\n"
     )
-    return constants + _FENCE + _NUMBERS + _JOBS + _RUNS + body
+    return constants + _FENCE + _NUMBERS + _JOBS + _GROUPS + _RUNS + body
 
 
 _FENCE = r"""
@@ -97,6 +109,7 @@ _NUMBERS = r"""
 local function text(number) return string.format('%.0f', number) end
 local function next_number(counter) return text(redis.call('HINCRBY', key('counters'), counter, 1)) end
 local function counter(name) return tonumber(redis.call('HGET', key('counters'), name) or '0') end
+local function present_cycle() return math.max(counter('cycle'), 1) end
 local function time_now()
   local time = redis.call('TIME')
   return string.format('%d.%06d', time[1], time[2])
@@ -132,9 +145,18 @@ end
 -- msgpack: a job as `store_records.StoredJob` takes it. No field is missing, so none of them is false.
 local function packed_job(name)
   local job = redis.call('HMGET', key('job:' .. name), 'version', 'change', 'submitted_at', 'status',
-    'run_id', 'first_run_id', 'first_run_status', 'start_time', 'end_time', 'exception', 'definition')
+    'run_id', 'first_run_id', 'first_run_status', 'start_time', 'end_time', 'cycle', 'seconds')
   return '\156' .. cmsgpack.pack(name, tonumber(job[1]), tonumber(job[2]), tonumber(job[3]), job[4], job[5],
-    job[6], job[7], tonumber(job[8]) or 0, tonumber(job[9]) or 0, job[10]) .. job[11]
+    job[6], job[7], tonumber(job[8]) or 0, tonumber(job[9]) or 0, tonumber(job[10]), tonumber(job[11]) or 0)
+end
+
+-- Why a job has failed; '' for one that has not.
+local function set_exception(name, exception)
+  if exception == '' then
+    redis.call('HDEL', key('exceptions'), name)
+  else
+    redis.call('HSET', key('exceptions'), name, exception)
+  end
 end
 
 -- The job has changed: give it the next number. Called after every change of job:NAME.
@@ -143,7 +165,10 @@ local function touch_job(name)
   redis.call('HSET', key('job:' .. name), 'change', change)
   redis.call('ZADD', key('changes'), change, name)
   redis.call('HSET', key('packed_jobs'), name, packed_job(name))
-  return change
+  local job = redis.call('HMGET', key('job:' .. name), 'group', 'status')
+  if job[1] and job[1] ~= '' then
+    redis.call(job[2] == 'failed' and 'SADD' or 'SREM', key('failed:' .. job[1]), name)
+  end
 end
 
 local function trim_tombstones()
@@ -154,13 +179,79 @@ local function trim_tombstones()
   redis.call('ZREMRANGEBYRANK', key('tombstones'), 0, excess - 1)
 end
 
-local function remove_job(name)
-  drop_package(redis.call('HGET', key('job:' .. name), 'project_hash'))
+-- Put a job into no group, or into that one.
+local function move_job(name, old, new)
+  if old and old ~= '' and old ~= new then
+    redis.call('SREM', key('group:' .. old), name)
+    redis.call('SREM', key('failed:' .. old), name)
+  end
+  if new ~= '' then redis.call('SADD', key('group:' .. new), name) end
+end
+
+local function forget_job(name)
+  local job = redis.call('HMGET', key('job:' .. name), 'project_hash', 'group')
+  drop_package(job[1])
+  move_job(name, job[2], '')
   redis.call('DEL', key('job:' .. name))
   redis.call('HDEL', key('packed_jobs'), name)
+  redis.call('HDEL', key('definitions'), name)
+  redis.call('HDEL', key('exceptions'), name)
   redis.call('ZREM', key('changes'), name)
+end
+
+local function remove_job(name)
+  forget_job(name)
   redis.call('ZADD', key('tombstones'), next_number('change'), name)
   trim_tombstones()
+end
+"""
+
+_GROUPS = r"""
+-- Its jobs, in no order.
+local function group_members(group)
+  local members = group == '' and {} or redis.call('SMEMBERS', key('group:' .. group))
+  for index, name in ipairs(members) do
+    local job = redis.call('HMGET', key('job:' .. name), 'version', 'priority', 'status')
+    members[index] = {name = name, version = tonumber(job[1]), priority = tonumber(job[2]), status = job[3]}
+  end
+  return members
+end
+
+local function has_failed(group) return redis.call('EXISTS', key('failed:' .. group)) == 1 end
+
+-- Queue those that do not run as new versions, in the order of the queue; gives how many.
+local function queue_again(members)
+  table.sort(members, function(one, other)
+    if one.priority ~= other.priority then return one.priority > other.priority end
+    return one.version < other.version
+  end)
+  local count = 0
+  for _, job in ipairs(members) do
+    if job.status ~= 'running' then
+      redis.call('HSET', key('job:' .. job.name), 'version', next_number('version'), 'status', 'queued',
+        'run_id', '', 'first_run_id', '', 'first_run_status', '', 'start_time', '', 'end_time', '',
+        'cycle', '0')
+      set_exception(job.name, '')
+      touch_job(job.name)
+      count = count + 1
+    end
+  end
+  return count
+end
+
+-- Where all of a group have run in this cycle, let those leave that were to run once: see END_RUN.
+local function settle_group(group)
+  if not group or group == '' then return end
+  local cycle, leaving = present_cycle(), {}
+  for _, name in ipairs(redis.call('SMEMBERS', key('group:' .. group))) do
+    local job = redis.call('HMGET', key('job:' .. name), 'status', 'run_once', 'cycle')
+    if job[1] == 'succeeded' and job[2] == '1' then
+      leaving[#leaving + 1] = name
+    elseif (job[1] ~= 'succeeded' and job[1] ~= 'skipped') or tonumber(job[3]) < cycle then
+      return
+    end
+  end
+  for _, name in ipairs(leaving) do remove_job(name) end
 end
 """
 

@@ -10,23 +10,24 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-import msgspec
-
+from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.leadership import Leader
 from pymr.control.records import JobRecord
 from pymr.errors import JobError, PymrError
-from pymr.jobs import MapReduceJob, job_to_dict, parse_job
+from pymr.job_projects import project_of
 from pymr.peer.job_table import JobTableCopy
 from pymr.peer.kept_state import KeptState
 from pymr.peer.packages import PackageParts
 from pymr.peer.places import Places
 from pymr.peer.store import Store, StoreForgot, StoreUnavailable
+from pymr.peer.submissions import check_submission
 from pymr.peer.threads import StoreThread
 from pymr.projects import pack_project
 from pymr.protocol import Report
 from pymr.requests import (
     DeleteJob,
     Done,
+    ForceJob,
     PauseQueue,
     PutPackage,
     RecoverCluster,
@@ -40,9 +41,6 @@ from pymr.requests import (
 
 STORE_SECONDS = 5.0
 """How long a console waits for Redis before it is told that it does not answer."""
-
-JOB_BYTES_MAX = 256 << 10
-"""Longest definition of a job: those of all runs go to every peer with each of its orders, in one frame."""
 
 _log = logging.getLogger("pymr")
 
@@ -66,14 +64,17 @@ class Wishes:
 
     def __init__(
         self,
-        places: Places,
+        config: ClusterConfig,
+        me: PeerConfig,
         state: KeptState,
         store: StoreThread,
         jobs: JobTableCopy,
         standing: Callable[[], Standing],
         wake_leader: Callable[[], None],
     ) -> None:
-        self._places = places
+        self._peers = [peer.name for peer in config.peers]
+        self._name = me.name
+        self._places = Places(me.data_dir)
         self._state = state
         self._store = store
         self._jobs = jobs
@@ -112,6 +113,14 @@ class Wishes:
                     request,
                     lambda store: store.retry(id, incarnation, name),
                     lambda outcome: self._changed(respond, _retried(id, name, outcome)),
+                    respond,
+                )
+            case ForceJob(id=id, job_name=name):
+                ask_store(
+                    self._store,
+                    request,
+                    lambda store: store.force(id, incarnation, name),
+                    lambda outcome: self._changed(respond, _forced(id, name, outcome)),
                     respond,
                 )
             case PauseQueue(id=id, paused=paused):
@@ -154,30 +163,18 @@ class Wishes:
 
     def _submit(self, request: SubmitJob, incarnation: str, respond: Respond) -> None:
         try:
-            job = parse_job(request.fields, str(request.fields.get("job_name", "job")))
+            job = check_submission(request.fields, request.project_hash, peers=self._peers, asked=self._name)
         except JobError as error:
             respond(Refused(id=request.id, code="invalid", reason=str(error)))
             return
-        if not isinstance(job, MapReduceJob):
-            reason = f"{job.job_name} is a {job.job_type} job; this release runs mapreduce jobs only"
-            respond(Refused(id=request.id, code="invalid", reason=reason))
-            return
-        fields = job_to_dict(job)
-        size = len(msgspec.msgpack.encode(fields))
-        if size > JOB_BYTES_MAX:
-            reason = (
-                f"{job.job_name} takes {size:,} bytes, and a job may take {JOB_BYTES_MAX:,}: name folders"
-            )
-            respond(Refused(id=request.id, code="invalid", reason=f"{reason} instead of files in input_dirs"))
-            return
 
         def submit(store: Store) -> tuple[JobRecord, bool]:
-            if not store.has_package(request.project_hash):
+            if job.project_hash and not store.has_package(job.project_hash):
                 raise PymrError(
-                    f"the package of project {job.project_name} is not in Redis: send it first, as "
+                    f"the package of project {job.project} is not in Redis: send it first, as "
                     "`pymr submit` does"
                 )
-            return store.submit(request.id, incarnation, fields, request.project_hash)
+            return store.submit(request.id, incarnation, job.fields, job.project_hash)
 
         def answer(outcome: tuple[JobRecord, bool]) -> None:
             record, replaced = outcome
@@ -207,7 +204,9 @@ class Wishes:
             )
 
         def recover(store: Store) -> bool:
-            is_done = store.recover(kept.incarnation, new, epoch, kept.jobs, kept.change)
+            is_done = store.recover(
+                kept.incarnation, new, epoch, kept.jobs, kept.change, kept.cycle, kept.states
+            )
             if is_done:
                 self._put_packages_back(store, kept.jobs)
             return is_done
@@ -223,8 +222,8 @@ class Wishes:
     def _put_packages_back(self, store: Store, jobs: Iterable[JobRecord]) -> None:
         """The projects of the jobs, as this peer has unpacked them; the log tells of one it never had."""
         for job in jobs:
-            project = str(job.fields.get("project_name"))
-            if store.has_package(job.project_hash):
+            project = project_of(job.fields)
+            if not job.project_hash or store.has_package(job.project_hash):
                 continue
             try:
                 package = pack_project(Path(self._places.project(job.project_hash)), project)
@@ -275,7 +274,20 @@ def _unknown_job(id: str, name: str) -> Refused:
 
 def _retried(id: str, name: str, outcome: str) -> Reply:
     if outcome == "unknown":
-        return _unknown_job(id, name)
+        reason = f"there is no job and no group {name!r} in the queue; see `pymr jobs`"
+        return Refused(id=id, code="unknown", reason=reason)
     if outcome == "not failed":
         return Refused(id=id, code="invalid", reason=f"{name} has not failed, so there is nothing to retry")
+    return Done(id=id, detail=outcome)
+
+
+def _forced(id: str, name: str, outcome: str) -> Reply:
+    if outcome == "unknown":
+        return _unknown_job(id, name)
+    reasons = {
+        "running": f"{name} is running now; force it when that has ended",
+        "failed": f"{name} has failed: `pymr retry {name}` queues it again",
+    }
+    if outcome in reasons:
+        return Refused(id=id, code="invalid", reason=reasons[outcome])
     return Done(id=id, detail=outcome)

@@ -1,27 +1,20 @@
-"""What a Redis would hold, in memory, and the rules by which the scripts of the store change it."""
+"""What a Redis would hold, in memory, and the rules by which the scripts of the store change its jobs.
+
+The rules for runs: `memory_runs`.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec.structs import replace
 
-from pymr.control.records import (
-    BeginPublication,
-    BeginRun,
-    CommitTasks,
-    Committed,
-    Event,
-    JobRecord,
-    ReleaseTasks,
-    RunRecord,
-    SavePlan,
-)
+from pymr.control.backlog import queue_order
+from pymr.control.records import Committed, Event, JobRecord, JobState, RunRecord
 from pymr.peer.store_scripts import DEFAULT_LIMITS, Limits
-from pymr.protocol import MapOutcome
 
 MARGIN = 1_000
 
@@ -33,6 +26,7 @@ class Run:
     record: RunRecord
     committed: dict[str, Committed] = field(default_factory=dict)
     released: dict[str, str] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -57,8 +51,12 @@ class MemoryRedis:
     version: int = 0
     run: int = 0
     trimmed: int = 0
+    cycle: int = 1
+    cycle_began_at: float = 0.0
     jobs: dict[str, JobRecord] = field(default_factory=dict)
     tombstones: dict[str, int] = field(default_factory=dict)
+    states: dict[str, JobState] = field(default_factory=dict)
+    states_change: int = 0
     outcomes: dict[tuple[str | None, str], Any] = field(default_factory=dict)
     packages: dict[str, bytes] = field(default_factory=dict)
     active: dict[str, Run] = field(default_factory=dict)
@@ -85,6 +83,21 @@ class MemoryRedis:
         self.change += 1
         return self.change
 
+    def next_version(self) -> int:
+        self.version += 1
+        return self.version
+
+    def members(self, group: str) -> list[JobRecord]:
+        """The jobs of a group, in the order of the queue."""
+        return sorted(
+            (job for job in self.jobs.values() if group and group_of(job) == group), key=queue_order
+        )
+
+
+def group_of(job: JobRecord) -> str:
+    """The name of a job's group; "" where it is alone."""
+    return str(job.fields.get("group_name") or "")
+
 
 # ---- jobs ----
 
@@ -102,6 +115,75 @@ def remove_job(redis: MemoryRedis, name: str) -> None:
         redis.trimmed = redis.tombstones.pop(oldest)
 
 
+def submit(redis: MemoryRedis, fields: Mapping[str, Any], project_hash: str) -> tuple[JobRecord, bool]:
+    name = str(fields["job_name"])
+    before = redis.jobs.pop(name, None)
+    redis.cycle_began_at = redis.cycle_began_at or redis.clock()
+    job = JobRecord(
+        name=name,
+        version=redis.next_version(),
+        change=0,
+        fields=dict(fields),
+        project_hash=project_hash,
+        submitted_at=redis.clock(),
+        seconds=before.seconds if before else None,
+    )
+    group = group_of(job)
+    others = redis.members(group)
+    change_job(redis, job)
+    redis.tombstones.pop(name, None)
+    if any(other.status == "failed" for other in others):
+        # Among those that are queued again it has the place that it had before.
+        is_kept = before is not None and group_of(before) == group
+        place = replace(job, version=before.version) if before and is_kept else job
+        queue_again(redis, [*others, place])
+    if before is not None and group_of(before) != group:
+        settle_group(redis, group_of(before))
+    return redis.jobs[name], before is not None
+
+
+def delete(redis: MemoryRedis, name: str) -> bool:
+    job = redis.jobs.get(name)
+    if job is None:
+        return False
+    remove_job(redis, name)
+    settle_group(redis, group_of(job))
+    return True
+
+
+def retry(redis: MemoryRedis, name: str) -> str:
+    job = redis.jobs.get(name)
+    group = group_of(job) if job else name
+    jobs = redis.members(group) or ([job] if job else [])
+    if not jobs:
+        return "unknown"
+    if all(one.status != "failed" for one in jobs):
+        return "not failed"
+    count = queue_again(redis, jobs)
+    return f"queued {count} jobs of group {group}" if group else "queued"
+
+
+def force(redis: MemoryRedis, name: str) -> str:
+    job = redis.jobs.get(name)
+    if job is None:
+        return "unknown"
+    if job.status in ("running", "failed"):
+        return job.status
+    if job.status != "queued":
+        change_job(redis, replace(job, status="queued", cycle=0))
+    return "queued"
+
+
+def queue_again(redis: MemoryRedis, jobs: Iterable[JobRecord]) -> int:
+    """Queue those that do not run as new versions, in the order of the queue; returns how many."""
+    count = 0
+    for job in sorted(jobs, key=queue_order):
+        if job.status != "running":
+            count += 1
+            change_job(redis, as_submitted(redis.jobs[job.name], redis.next_version()))
+    return count
+
+
 def as_submitted(job: JobRecord, version: int) -> JobRecord:
     """The job as if it had just been queued, with that version."""
     return JobRecord(
@@ -111,20 +193,52 @@ def as_submitted(job: JobRecord, version: int) -> JobRecord:
         fields=job.fields,
         project_hash=job.project_hash,
         submitted_at=job.submitted_at,
+        seconds=job.seconds,
     )
 
 
+def settle_group(redis: MemoryRedis, group: str) -> None:
+    """Where all of a group have run in this cycle, let those leave that were to run once."""
+    members = redis.members(group)
+    if all(is_done_once(job) or _has_run(job, redis.cycle) for job in members):
+        for job in filter(is_done_once, members):
+            remove_job(redis, job.name)
+
+
+def is_done_once(job: JobRecord) -> bool:
+    """Whether it was to run once, and has: its group alone keeps it in the table."""
+    return bool(job.fields.get("run_once")) and job.status == "succeeded"
+
+
+def _has_run(job: JobRecord, cycle: int) -> bool:
+    return job.status in ("succeeded", "skipped") and job.cycle >= cycle
+
+
+# ---- recovery ----
+
+
 def recover(
-    redis: MemoryRedis, old: str, new: str, epoch_floor: int, jobs: Sequence[JobRecord], change: int
+    redis: MemoryRedis,
+    old: str,
+    new: str,
+    epoch_floor: int,
+    jobs: Sequence[JobRecord],
+    change: int,
+    cycle: int,
+    states: Mapping[str, JobState],
 ) -> None:
-    kept = list(redis.jobs.values()) if redis.incarnation not in (None, old) else []
+    began_meanwhile = redis.incarnation not in (None, old)
+    kept = list(redis.jobs.values()) if began_meanwhile else []
     number = max([change, redis.change, redis.version, redis.run, *(job.version for job in jobs)]) + MARGIN
     redis.change = redis.version = redis.run = redis.trimmed = number
+    redis.cycle, redis.cycle_began_at = max(redis.cycle, cycle), redis.clock()
+    redis.states = {**states, **redis.states} if began_meanwhile else dict(states)
     redis.active.clear()
     redis.tombstones.clear()
     redis.jobs = {job.name: _without_run(job) for job in kept}
     for job in jobs:
         change_job(redis, _without_run(job))
+    redis.states_change = redis.next_change()
     for before in (redis.incarnation or old, old):
         redis.replaces = [before, *(known for known in redis.replaces if known != before)]
     redis.incarnation, redis.epoch, redis.leader = new, epoch_floor + 1, None
@@ -135,123 +249,7 @@ def _without_run(job: JobRecord) -> JobRecord:
     first = job.first_run_id if job.first_run_status is not None else None
     if job.status != "running":
         return replace(job, run_id=None, first_run_id=first)
-    return replace(job, status="queued", run_id=None, start_time=None, first_run_id=first)
-
-
-# ---- runs ----
-
-
-def begin_run(redis: MemoryRedis, write: BeginRun, epoch: int) -> RunRecord | None:
-    for run in redis.active.values():
-        begun = run.record.job_name, run.record.job_version, run.record.epoch
-        if begun == (write.job_name, write.job_version, epoch):
-            return run.record
-    job = redis.jobs.get(write.job_name)
-    if job is None or job.version != write.job_version or job.status == "failed":
-        return None
-    if job.status == "running":
-        active = redis.active.get(job.run_id or "")
-        return active.record if active else None
-    redis.run += 1
-    record = RunRecord(
-        run_id=f"{job.name}-{redis.run:06d}",
-        job_name=job.name,
-        job_version=job.version,
-        fields=job.fields,
-        project_hash=job.project_hash,
-        epoch=epoch,
-        status="running",
-        start_time=redis.clock(),
-    )
-    redis.active[record.run_id] = Run(record)
-    change_job(
-        redis,
-        replace(
-            job,
-            status="running",
-            run_id=record.run_id,
-            first_run_id=job.first_run_id or record.run_id,
-            start_time=record.start_time,
-            end_time=None,
-            exception=None,
-        ),
-    )
-    return record
-
-
-def save_plan(redis: MemoryRedis, write: SavePlan) -> bool:
-    run = redis.active.get(write.run_id)
-    if run is None:
-        return False
-    if run.record.plan is None:
-        run.record = replace(run.record, plan=write.plan)
-    return run.record.plan == write.plan
-
-
-def commit_tasks(redis: MemoryRedis, write: CommitTasks) -> tuple[str, ...]:
-    run = _running(redis, write.run_id)
-    if run is None:
-        return ("",) * len(write.tasks)
-    return tuple(run.committed.setdefault(task.id.task, task).id.attempt for task in write.tasks)
-
-
-def release_tasks(redis: MemoryRedis, write: ReleaseTasks) -> bool:
-    run = _running(redis, write.run_id)
-    for identity in write.ids if run else ():
-        assert run is not None
-        committed = run.committed.get(identity.task)
-        if committed and committed.id.attempt == identity.attempt:
-            del run.committed[identity.task]
-            if isinstance(committed.outcome, MapOutcome):
-                run.released[identity.task] = committed.outcome.digest
-    return True
-
-
-def begin_publication(redis: MemoryRedis, write: BeginPublication) -> bool:
-    run = redis.active.get(write.run_id)
-    if run is None:
-        return False
-    run.record = replace(run.record, status="publishing")
-    return True
-
-
-def end_run(redis: MemoryRedis, record: RunRecord) -> RunRecord:
-    if record.run_id in redis.history:
-        return redis.history[record.run_id]
-    ended = replace(record, end_time=redis.clock())
-    run = redis.active.pop(record.run_id, None)
-    if run is None:
-        return ended
-    redis.history[record.run_id] = ended
-    _end_job(redis, run.record, ended)
-    while len(redis.history) > redis.limits.history_runs:
-        del redis.history[min(redis.history.values(), key=lambda run: (run.start_time, run.run_id)).run_id]
-    return ended
-
-
-def _end_job(redis: MemoryRedis, begun: RunRecord, ended: RunRecord) -> None:
-    job = redis.jobs.get(begun.job_name)
-    if job is None or (job.version, job.run_id) != (begun.job_version, begun.run_id):
-        return
-    if ended.status == "succeeded" and job.fields.get("run_once"):
-        remove_job(redis, job.name)
-    elif ended.status in ("succeeded", "failed", "skipped"):
-        is_first = job.first_run_id == ended.run_id
-        change_job(
-            redis,
-            replace(
-                job,
-                status=ended.status,
-                end_time=ended.end_time,
-                exception=ended.exception,
-                first_run_status=ended.status if is_first else job.first_run_status,
-            ),
-        )
-
-
-def _running(redis: MemoryRedis, run_id: str) -> Run | None:
-    run = redis.active.get(run_id)
-    return run if run and run.record.status == "running" else None
+    return replace(job, status="queued", run_id=None, start_time=None, first_run_id=first, cycle=0)
 
 
 # ---- events ----

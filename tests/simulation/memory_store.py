@@ -1,6 +1,6 @@
 """A store in memory, with the interface and the rules of `pymr.peer.store.Store`, for the simulator.
 
-`tests/unit/test_store_contract.py` holds both to the same contract.
+The tests that use `store_places` hold both to the same contract.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from simulation import memory_redis as rules
+from simulation import memory_runs as run_rules
 from simulation.memory_redis import MemoryRedis
 
 from pymr.control.records import (
     ActiveRun,
+    BeginAttempt,
+    BeginCycle,
     BeginPublication,
     BeginRun,
     CommitTasks,
@@ -20,6 +23,7 @@ from pymr.control.records import (
     Event,
     JobChanges,
     JobRecord,
+    JobState,
     ReleaseTasks,
     RunRecord,
     SavePlan,
@@ -39,6 +43,7 @@ class MemoryStore:
     def __init__(self, redis: MemoryRedis) -> None:
         self._redis = redis
         self._events_unanswered: tuple[Event, ...] = ()
+        self._attempt_unanswered: tuple[int, BeginAttempt, int] | None = None
 
     def close(self) -> None:
         pass
@@ -50,47 +55,34 @@ class MemoryStore:
         whole = after == 0 or after < redis.trimmed or after > redis.change
         jobs = tuple(job for job in redis.jobs.values() if whole or job.change > after)
         deleted = () if whole else tuple(name for name, change in redis.tombstones.items() if change > after)
-        return self._answered(JobChanges(redis.change, jobs, deleted, whole, redis.paused))
+        has_states = whole or redis.states_change > after
+        return self._answered(
+            JobChanges(
+                redis.change,
+                jobs,
+                deleted,
+                whole,
+                redis.paused,
+                cycle=redis.cycle,
+                cycle_began_at=redis.cycle_began_at,
+                now=redis.clock(),
+                states=dict(redis.states) if has_states else None,
+            )
+        )
 
     def submit(
         self, request_id: str, incarnation: str, fields: Mapping[str, Any], project_hash: str
     ) -> tuple[JobRecord, bool]:
-        def do(redis: MemoryRedis) -> tuple[JobRecord, bool]:
-            name = str(fields["job_name"])
-            replaced = name in redis.jobs
-            redis.version += 1
-            redis.jobs[name] = JobRecord(
-                name=name,
-                version=redis.version,
-                change=redis.next_change(),
-                fields=dict(fields),
-                project_hash=project_hash,
-                submitted_at=redis.clock(),
-            )
-            redis.tombstones.pop(name, None)
-            return redis.jobs[name], replaced
-
-        return self._once(request_id, incarnation, do)
+        return self._once(request_id, incarnation, lambda redis: rules.submit(redis, fields, project_hash))
 
     def delete(self, request_id: str, incarnation: str, name: str) -> bool:
-        def do(redis: MemoryRedis) -> bool:
-            existed = name in redis.jobs
-            if existed:
-                rules.remove_job(redis, name)
-            return existed
-
-        return self._once(request_id, incarnation, do)
+        return self._once(request_id, incarnation, lambda redis: rules.delete(redis, name))
 
     def retry(self, request_id: str, incarnation: str, name: str) -> str:
-        def do(redis: MemoryRedis) -> str:
-            job = redis.jobs.get(name)
-            if job is None or job.status != "failed":
-                return "unknown" if job is None else "not failed"
-            redis.version += 1
-            rules.change_job(redis, rules.as_submitted(job, redis.version))
-            return "queued"
+        return self._once(request_id, incarnation, lambda redis: rules.retry(redis, name))
 
-        return self._once(request_id, incarnation, do)
+    def force(self, request_id: str, incarnation: str, name: str) -> str:
+        return self._once(request_id, incarnation, lambda redis: rules.force(redis, name))
 
     def pause(self, request_id: str, incarnation: str, paused: bool) -> None:
         def do(redis: MemoryRedis) -> None:
@@ -131,14 +123,23 @@ class MemoryStore:
         redis = self._reached()
         return self._answered((redis.incarnation, redis.epoch, tuple(redis.replaces)))
 
-    def recover(self, old: str, new: str, epoch_floor: int, jobs: Sequence[JobRecord], change: int) -> bool:
+    def recover(
+        self,
+        old: str,
+        new: str,
+        epoch_floor: int,
+        jobs: Sequence[JobRecord],
+        change: int,
+        cycle: int = 1,
+        states: Mapping[str, JobState] | None = None,
+    ) -> bool:
         redis = self._reached()
         if redis.incarnation == new:
             return self._answered(True)
         is_behind = redis.incarnation == old and redis.change < change
         if redis.incarnation is not None and redis.epoch >= epoch_floor and not is_behind:
             return self._answered(False)
-        rules.recover(redis, old, new, epoch_floor, jobs, change)
+        rules.recover(redis, old, new, epoch_floor, jobs, change, cycle, states or {})
         return self._answered(True)
 
     def check_settings(self) -> list[str]:
@@ -150,18 +151,31 @@ class MemoryStore:
     def write(self, epoch: int, incarnation: str, write: Write) -> Any:
         redis = self._reached(incarnation, epoch)
         match write:
+            case BeginCycle():
+                return self._answered(run_rules.begin_cycle(redis, write))
             case BeginRun():
-                return self._answered(rules.begin_run(redis, write, epoch))
+                return self._answered(run_rules.begin_run(redis, write, epoch))
+            case BeginAttempt():
+                return self._begin_attempt(redis, epoch, write)
             case SavePlan():
-                return self._answered(rules.save_plan(redis, write))
+                return self._answered(run_rules.save_plan(redis, write))
             case CommitTasks():
-                return self._answered(rules.commit_tasks(redis, write))
+                return self._answered(run_rules.commit_tasks(redis, write))
             case ReleaseTasks():
-                return self._answered(rules.release_tasks(redis, write))
+                return self._answered(run_rules.release_tasks(redis, write))
             case BeginPublication():
-                return self._answered(rules.begin_publication(redis, write))
+                return self._answered(run_rules.begin_publication(redis, write))
             case EndRun():
-                return self._answered(rules.end_run(redis, write.record))
+                return self._answered(run_rules.end_run(redis, write))
+
+    def _begin_attempt(self, redis: MemoryRedis, epoch: int, write: BeginAttempt) -> int:
+        asked = self._attempt_unanswered
+        if asked is None or asked[:2] != (epoch, write):
+            asked = epoch, write, run_rules.begin_attempt(redis, write)
+        self._attempt_unanswered = asked
+        number = self._answered(asked[2])
+        self._attempt_unanswered = None
+        return number
 
     def active_runs(self, incarnation: str = "") -> tuple[ActiveRun, ...]:
         runs = sorted(self._reached(incarnation).active.values(), key=lambda run: run.record.start_time)
@@ -171,6 +185,7 @@ class MemoryStore:
                     run.record,
                     tuple(run.committed[task] for task in sorted(run.committed)),
                     dict(run.released),
+                    dict(run.attempts),
                 )
                 for run in runs
             )

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from pymr.control.records import BeginRun, EndRun, Event, RunRecord
 from pymr.errors import StaleEpochError
-from pymr.peer import store as store_module
+from pymr.peer import store_writes
 from pymr.peer.store import RedisConnection, Store, StoreForgot, StoreUnavailable
 from pymr.peer.store_scripts import Limits
 from pymr.private_redis import PrivateRedis
@@ -180,20 +180,20 @@ def test_a_submission_whose_answer_was_lost_has_one_effect(
 
 def test_a_beginning_that_arrives_late_begins_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     job = place.store.submit("r", LIFE, job_fields("words"), "")[0]
-    late = time.clock_gettime_ns(store_module._BOOT_CLOCK)
-    run = place.store.begin_run(1, LIFE, BeginRun("words", job.version))
+    late = time.clock_gettime_ns(store_writes._BOOT_CLOCK)
+    run = place.store.write(1, LIFE, BeginRun("words", job.version))
     assert run
     end_run(place, run)
     monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: late)
 
-    assert place.store.begin_run(1, LIFE, BeginRun("words", job.version)) is None
+    assert place.store.write(1, LIFE, BeginRun("words", job.version)) is None
     assert place.store.active_runs() == ()
     monkeypatch.undo()
-    assert place.store.begin_run(1, LIFE, BeginRun("words", job.version))
+    assert place.store.write(1, LIFE, BeginRun("words", job.version))
 
 
 def end_run(place: Place, run: RunRecord) -> None:
-    place.store.end_run(1, LIFE, EndRun(replace(run, status="succeeded")))
+    place.store.write(1, LIFE, EndRun(replace(run, status="succeeded")))
 
 
 def test_epoch_and_lease_both_fence(place: Place) -> None:
@@ -203,7 +203,7 @@ def test_epoch_and_lease_both_fence(place: Place) -> None:
         place.ask("SET", "lease", lease)
 
         with pytest.raises(StaleEpochError):
-            place.store.begin_run(1, LIFE, BeginRun("words", job.version))
+            place.store.write(1, LIFE, BeginRun("words", job.version))
 
 
 def test_a_package_stays_as_long_as_a_job_uses_it(place: Place) -> None:
@@ -262,7 +262,7 @@ def test_two_clusters_share_a_redis_without_seeing_each_other(
     other.close()
 
 
-def test_ten_thousand_jobs_are_read_with_one_call(own_redis: PrivateRedis, own_place: Place) -> None:
+def test_ten_thousand_jobs_are_read_and_put_back(own_redis: PrivateRedis, own_place: Place) -> None:
     own_place.beside.ask("CONFIG", "SET", "appendfsync", "no")
     padding = ["input/of/some/length"] * 20
     for number in range(10_000):
@@ -271,8 +271,20 @@ def test_ten_thousand_jobs_are_read_with_one_call(own_redis: PrivateRedis, own_p
     store = Store(own_redis.url, None, "pymr", timeout_s=5.0)
     store.changes(9_999)
 
-    assert len(store.changes(0).jobs) == 10_000
+    whole = store.changes(0)
+    assert len(whole.jobs) == 10_000
     assert len(store.changes(9_990).jobs) == 10
+    assert not store.changes(9_500).is_whole
+    assert store.changes(9_499).is_whole, "what has changed in so many jobs is told with all of them"
+    own_place.beside.ask("FLUSHALL")
+    jobs = [replace(job, status="failed", exception=f"of {job.name}: no") for job in whole.jobs]
+    assert store.recover(LIFE, "life-2", 1, jobs, whole.change)
+    recovered = {job.name: job for job in store.changes(0, "life-2").jobs}
+    assert {name: (job.fields, job.exception) for name, job in recovered.items()} == {
+        job.name: (job.fields, job.exception) for job in jobs
+    }
+    assert own_place.ask("TTL", "definitions") == -1
+    assert own_place.beside.ask("KEYS", "*recovered*") == []
     store.close()
 
 

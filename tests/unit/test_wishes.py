@@ -1,0 +1,230 @@
+"""What a peer makes of the wishes of consoles: what it refuses, what it fills in, and whom it wakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from simulation.memory_store import MemoryRedis, MemoryStore
+
+from pymr.config import ClusterConfig, PeerConfig
+from pymr.control.records import BeginRun, EndRun, JobState
+from pymr.errors import JobError
+from pymr.peer.job_table import JobTableCopy
+from pymr.peer.kept_state import KeptState
+from pymr.peer.places import Places
+from pymr.peer.submissions import JOB_BYTES_MAX, Submission, check_submission
+from pymr.peer.wishes import Standing, Wishes
+from pymr.requests import (
+    DeleteJob,
+    Done,
+    ForceJob,
+    RecoverCluster,
+    Refused,
+    Reply,
+    Request,
+    RetryJob,
+    SubmitJob,
+    Submitted,
+)
+
+PEERS = ("alpha", "beta")
+SCRIPT = {"job_type": "script", "job_name": "s", "job_priority": 1, "script_location": "/bin/true"}
+UPLOAD = {
+    "job_type": "file_transfer", "job_name": "u", "job_priority": 1, "transfer_type": "upload",
+    "input_dir": "corpus", "output_dir": "corpus",
+}  # fmt: skip
+COUNT = {
+    "job_type": "mapreduce", "job_name": "m", "job_priority": 1, "project_name": "words",
+    "input_dirs": ["corpus"], "reduce_function_name": "count",
+}  # fmt: skip
+
+
+def check(fields: dict[str, Any], project_hash: str = "", **changed: Any) -> Submission:
+    return check_submission({**fields, **changed}, project_hash, peers=PEERS, asked="beta")
+
+
+# ---- submissions ----
+
+
+@pytest.mark.parametrize("run_on", ["leader", "all", "alpha"])
+def test_a_script_runs_on_a_peer_or_wherever_it_says(run_on: str) -> None:
+    job = check(SCRIPT, "hash", run_on=run_on)
+
+    assert job.fields["run_on"] == run_on
+    assert (job.project, job.project_hash) == ("", ""), "a path needs no package"
+
+
+def test_a_script_of_a_project_brings_its_package() -> None:
+    job = check(SCRIPT, "hash", script_location="tools/bin/report.py")
+
+    assert (job.project, job.project_hash) == ("tools", "hash")
+
+
+def test_a_transfer_that_names_no_peer_means_the_one_that_was_asked() -> None:
+    assert check(UPLOAD).fields["local_peer"] == "beta"
+    assert check(UPLOAD, local_peer="alpha").fields["local_peer"] == "alpha"
+
+
+@pytest.mark.parametrize(
+    ("fields", "changed", "words"),
+    [
+        (SCRIPT, {"run_on": "alhpa"}, "run_on = 'alhpa'.*leader, all, alpha, beta.*alpha"),
+        (SCRIPT, {"script_location": "report.py"}, "script_location = 'report.py'.*PROJECT/file.py"),
+        (SCRIPT, {"script_location": "tools/"}, "script_location"),
+        (SCRIPT, {"script_location": "tools//x.py"}, "script_location"),
+        (SCRIPT, {"script_location": "tools/../x.py"}, "script_location"),
+        (SCRIPT, {"script_location": ".tools/x.py"}, "script_location"),
+        (SCRIPT, {"script_location": "/opt/"}, "script_location"),
+        (SCRIPT, {"script_location": "/opt/a\nb"}, "script_location"),
+        (SCRIPT, {"script_location": "tools/x.py"}, "script_location.*package of project tools"),
+        (SCRIPT, {"script_arguments": ["x" * JOB_BYTES_MAX]}, "bytes.*script_arguments"),
+        (UPLOAD, {"local_peer": "gamma"}, "local_peer = 'gamma'.*alpha, beta"),
+        (UPLOAD, {"output_dir": "/corpus"}, "output_dir"),
+        (UPLOAD, {"output_dir": "../corpus"}, "output_dir"),
+        (COUNT, {}, "project_name.*package of project words"),
+        (COUNT, {"input_dirs": ["d" * 100] * 3_000}, "bytes.*name folders"),
+    ],
+)
+def test_a_job_that_cannot_run_here_is_refused_by_its_field(
+    fields: dict[str, Any], changed: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(JobError, match=f"(?s){words}"):
+        check(fields, **changed)
+
+
+# ---- wishes ----
+
+
+class Desk:
+    """A peer's wishes, with a store in memory that answers at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.redis = MemoryRedis()
+        self.epoch = self.redis.take_lease("alpha", 1)
+        self.store = MemoryStore(self.redis)
+        self.woken = 0
+        peers = [PeerConfig(name=name, workers=1, data_dir=str(folder / name)) for name in PEERS]
+        config, me = ClusterConfig(peers=tuple(peers)), peers[1]
+        self.state = KeptState(Places(me.data_dir))
+        life = self.redis.incarnation or ""
+        self.state.remember(life, 1)
+        self.jobs = JobTableCopy(
+            self.state,
+            self,
+            self,
+            lambda: life,
+            lambda seconds, function: function(),  # type: ignore[arg-type]
+        )
+        standing = Standing(life, 1, "alpha", None, None, "")
+        self.wishes = Wishes(config, me, self.state, self, self.jobs, lambda: standing, self._wake)  # type: ignore[arg-type]
+        self._number = 0
+
+    def ask(self, work: Callable[[Any], Any], on_done: Any, on_error: Any, **_: Any) -> None:
+        try:
+            outcome = work(self.store)
+        except Exception as error:
+            on_error(error)
+        else:
+            on_done(outcome)
+
+    def do(self, work: Callable[[], Any], on_done: Any, on_error: Any) -> None:
+        on_done(work())
+
+    def wish(self, kind: type[Request], **fields: Any) -> Reply:
+        self._number += 1
+        replies: list[Reply] = []
+        self.wishes.grant(kind(id=f"r{self._number}", **fields), replies.append)
+        (reply,) = replies
+        return reply
+
+    def run(self, name: str, status: str, state: JobState | None = None) -> None:
+        life, job = self.redis.incarnation or "", self.redis.jobs[name]
+        run = self.store.write(self.epoch, life, BeginRun(name, job.version))
+        self.store.write(self.epoch, life, EndRun(replace(run, status=status), state))
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    desk.state.close()
+
+
+def refusal(reply: Reply) -> tuple[str, str]:
+    assert isinstance(reply, Refused)
+    return reply.code, reply.reason
+
+
+def test_scripts_and_transfers_are_queued_and_wake_the_leader(desk: Desk) -> None:
+    replies = [desk.wish(SubmitJob, fields=fields) for fields in (SCRIPT, UPLOAD, SCRIPT)]
+
+    assert [reply.replaced for reply in replies if isinstance(reply, Submitted)] == [False, False, True]
+    assert desk.redis.jobs["u"].fields["local_peer"] == "beta"
+    assert desk.woken == 3
+
+
+def test_a_package_that_is_not_there_is_asked_for(desk: Desk) -> None:
+    fields = {**SCRIPT, "script_location": "tools/x.py"}
+    code, reason = refusal(desk.wish(SubmitJob, fields=fields, project_hash="hash"))
+    assert code == "invalid" and "package of project tools is not in Redis" in reason
+    desk.store.put_package("hash", b"zip")
+
+    assert isinstance(desk.wish(SubmitJob, fields=fields, project_hash="hash"), Submitted)
+    assert desk.redis.jobs["s"].project_hash == "hash"
+
+
+def test_a_bad_job_never_reaches_redis(desk: Desk) -> None:
+    code, reason = refusal(desk.wish(SubmitJob, fields={**SCRIPT, "run_on": "gamma"}))
+
+    assert code == "invalid" and "run_on" in reason
+    assert desk.redis.jobs == {} and desk.woken == 0
+
+
+def test_groups_are_retried_and_jobs_forced_with_an_answer_in_words(desk: Desk) -> None:
+    for name in ("one", "two"):
+        desk.wish(SubmitJob, fields={**SCRIPT, "job_name": name, "group_name": "line"})
+    assert refusal(desk.wish(RetryJob, name="line"))[0] == "invalid"
+    assert refusal(desk.wish(RetryJob, name="none")) == (
+        "unknown",
+        "there is no job and no group 'none' in the queue; see `pymr jobs`",
+    )
+    desk.run("one", "succeeded")
+    forced = desk.wish(ForceJob, job_name="one")
+    desk.run("one", "failed")
+    woken = desk.woken
+    again = desk.wish(RetryJob, name="two")
+
+    assert isinstance(forced, Done) and forced.detail == "queued"
+    assert isinstance(again, Done) and again.detail == "queued 2 jobs of group line"
+    assert desk.woken == woken + 1
+    desk.run("one", "failed")
+    assert "`pymr retry one`" in refusal(desk.wish(ForceJob, job_name="one"))[1]
+    assert refusal(desk.wish(ForceJob, job_name="none"))[0] == "unknown"
+    assert isinstance(desk.wish(DeleteJob, job_name="one"), Done)
+
+
+def test_a_cluster_is_recovered_with_its_cycle_and_what_was_consumed(desk: Desk) -> None:
+    desk.wish(SubmitJob, fields=SCRIPT)
+    desk.redis.cycle = 4
+    desk.run("s", "succeeded", JobState("s-000001", "h"))
+    desk.jobs.refresh(lambda: None, pytest.fail)
+    life = desk.redis.incarnation or ""
+    desk.redis.forget()
+    reply = desk.wish(RecoverCluster, incarnation=life, epoch=1)
+
+    assert isinstance(reply, Done) and "1 jobs are back" in reply.detail
+    assert (desk.redis.cycle, desk.redis.states) == (4, {"s": JobState("s-000001", "h")})
+    assert desk.redis.jobs["s"].cycle == 4
+
+
+def test_a_redis_that_does_not_answer_is_told_of(desk: Desk) -> None:
+    desk.redis.is_available = False
+
+    assert refusal(desk.wish(ForceJob, job_name="s"))[0] == "unavailable"
