@@ -120,6 +120,23 @@ class OutputError(FatalError):
     """The output folder cannot be replaced, or an output item cannot be written."""
 
 
+class ScriptError(FatalError):
+    """A script that cannot be started, took too long, or ended with another status than 0.
+
+    output: its last lines, which are in the pane already and follow in the message. exit_status: negative for
+    a signal; None where it was not started.
+    """
+
+    def __init__(self, reason: str, output: str = "", exit_status: int | None = None) -> None:
+        self.reason = reason
+        self.output = output
+        self.exit_status = exit_status
+        super().__init__(f"{reason}; its last lines:\n{output}" if output else reason)
+
+    def __reduce__(self) -> tuple[type[ScriptError], tuple[str, str, int | None]]:
+        return type(self), (self.reason, self.output, self.exit_status)
+
+
 class WorkerDiedError(RetryableError):
     """A worker process ended without saying why: a crash, a kill, or out of memory."""
 

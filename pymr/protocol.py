@@ -142,7 +142,8 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     """An attempt that failed. kind: the name of the error's class.
 
     is_final: trying again is of no use. is_counted: it counts against max_attempts; false where the machine
-    failed and not the task. missing: the map task whose output could not be had, where that is why.
+    failed and not the task. missing: the attempt whose output could not be had, where that is why: of a map
+    task, or of an earlier step. exit_status, output: of a script that failed; see StepOutcome.
     """
 
     kind: str
@@ -150,6 +151,8 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     is_final: bool = False
     is_counted: bool = True
     missing: AttemptId | None = None
+    exit_status: int | None = None
+    output: str = ""
 
 
 Outcome = MapOutcome | ReduceOutcome | StepOutcome | Failure
@@ -280,13 +283,15 @@ class PlanOrder(msgspec.Struct, frozen=True):
 
     workers: those that will read it. shared: the folders that all hosts share, and only these; false: all
     others. A peer may get both. consumed: of a job with `hold_state`, the run whose list of consumed files
-    counts; "" for none.
+    counts; "" for none. consumed_peer: in whose data folder on this host that list lies; "" where none of
+    this host planned that run.
     """
 
     run_id: str
     workers: int
     shared: bool
     consumed: str = ""
+    consumed_peer: str = ""
 
 
 class StepInput(msgspec.Struct, frozen=True, array_like=True):

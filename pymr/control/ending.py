@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pymr.control.phases import Run
 from pymr.control.records import EndRun
+from pymr.control.runs import Run
 from pymr.protocol import AttemptId, cut_text
 from pymr.rows import RunStatus
 
@@ -37,4 +37,5 @@ def end(leader: Leader, run: Run, status: RunStatus, exception: str | None) -> N
         if task.running is not None:
             cancel(leader, task.runner, task.running)
             run.stop(task)
-    leader.write(EndRun(record))
+    hosts = {peer.name: peer.host for peer in leader.peers.values()}
+    leader.write(EndRun(record, run.state_after(hosts) if status == "succeeded" else None))

@@ -1,12 +1,13 @@
-"""Leadership: what the leader does about every event. It hears peers, begins runs and sends orders; how a run
-is moved on stands in `planning`, `running`, `losses` and `publishing`."""
+"""Leadership: what the leader does about every event. It hears peers and has runs moved on: how that is done
+stands in `queueing`, `planning`, `running`, `stepping`, `losses` and `publishing`."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from pymr.control import losses, planning, publishing, running
+from pymr.control import losses, planning, publishing, running, stepping
 from pymr.control.backlog import Backlog
 from pymr.control.ending import end
 from pymr.control.liveness import Peer, PeerState
@@ -27,9 +28,13 @@ from pymr.control.messages import (
     Tick,
     Written,
 )
-from pymr.control.phases import Run, Stage, Task
+from pymr.control.ordering import orders_to
+from pymr.control.phases import MapReduceRun
+from pymr.control.queueing import Queueing, make_run
 from pymr.control.records import (
     ActiveRun,
+    BeginAttempt,
+    BeginCycle,
     BeginPublication,
     BeginRun,
     CommitTasks,
@@ -40,7 +45,9 @@ from pymr.control.records import (
     SavePlan,
     Write,
 )
-from pymr.protocol import DEAD_SECONDS, REPORT_SECONDS, Acknowledged, AttemptId, Orders, PublishOrder, Report
+from pymr.control.runs import Run, Task
+from pymr.control.steps import SteppedRun
+from pymr.protocol import DEAD_SECONDS, REPORT_SECONDS, Report
 
 WATCH_SECONDS = 0.25
 """The silence of peers is looked at this often."""
@@ -90,9 +97,7 @@ class Leader:
         self._resting: dict[str, Peer] = {}
         self._next_watch_at = now
         self._present: frozenset[str] = frozenset()
-        self.knows_jobs = False
-        self._may_begin = True
-        self._beginning: set[str] = set()
+        self.queueing = Queueing()
         self._writes: dict[int, Write] = {}
         self._tickets = 0
         self._commands: list[LeaderCommand] = []
@@ -112,9 +117,7 @@ class Leader:
             case Written(ticket, outcome):
                 self._take_outcome(self._writes.pop(ticket), outcome)
             case JobsChanged(changes):
-                self.backlog.apply(changes)
-                self.knows_jobs = self._may_begin = True
-                self._end_runs_of_changed_jobs()
+                self.queueing.take_jobs(self, changes)
             case RunsLoaded(runs):
                 self._load(runs)
             case PresenceSeen(names):
@@ -122,8 +125,7 @@ class Leader:
             case _:
                 self._watch_peers()
         if self.is_loaded and not self._is_over:
-            if self._may_begin:
-                self._begin_runs()
+            self.queueing.begin_runs(self)
             self._advance(is_tick=isinstance(event, Tick))
             if self._owed:
                 self._send_orders()
@@ -135,16 +137,22 @@ class Leader:
             if not is_tick and not run.is_touched:
                 continue
             run.is_touched = False
-            if run.stage == "planning":
-                planning.advance(self, run)
-            elif run.stage == "tasks":
-                running.advance(self, run)
-                if is_tick:
-                    losses.check_machines(self, run)
-            elif run.stage == "publishing":
-                publishing.advance(self, run)
+            if isinstance(run, SteppedRun):
+                stepping.advance(self, run, is_tick=is_tick)
+            elif isinstance(run, MapReduceRun):
+                self._advance_phases(run, is_tick=is_tick)
         if self.hungry:
             running.assign(self)
+
+    def _advance_phases(self, run: MapReduceRun, *, is_tick: bool) -> None:
+        if run.stage == "planning":
+            planning.advance(self, run)
+        elif run.stage == "tasks":
+            running.advance(self, run)
+            if is_tick:
+                losses.check_machines(self, run)
+        elif run.stage == "publishing":
+            publishing.advance(self, run)
 
     # -- what the parts of the leader use
 
@@ -170,6 +178,10 @@ class Leader:
         """Whether every peer of a host is dead."""
         return all(peer.state == "dead" for peer in self.hosts.get(host, ()))
 
+    def mapreduce_runs(self) -> Iterator[MapReduceRun]:
+        """The runs that map, shuffle and reduce."""
+        return (run for run in self.runs.values() if isinstance(run, MapReduceRun))
+
     def owe(self, peer: Peer) -> None:
         """Let a peer have orders at the end of this step."""
         self._owed[peer.name] = peer
@@ -187,14 +199,10 @@ class Leader:
 
     def feed(self, run: Run, task: Task) -> None:
         """A task waits: let those look who may do it."""
-        if not task.is_map:
-            candidates = (
-                [self.peers[run.home_of[task.index]]] if run.home_of[task.index] in self.peers else []
-            )
-        elif run.host_plan(task).shared:
-            candidates = list(self.peers.values())
-        else:
-            candidates = self.hosts.get(run.host_plan(task).host, [])
+        name, host = run.place_of(task)
+        candidates: Iterable[Peer] = self.hosts.get(host, ()) if host else self.peers.values()
+        if name:
+            candidates = [self.peers[name]] if name in self.peers else ()
         self.hungry.update((peer.name, peer) for peer in candidates if peer.takes_work)
 
     def let_rest(self, peer: Peer) -> None:
@@ -295,89 +303,87 @@ class Leader:
 
     def _load(self, active: Iterable[ActiveRun]) -> None:
         for one in active:
-            run = self.runs[one.record.run_id] = Run(one.record, self.now)
+            run = self.runs[one.record.run_id] = make_run(self, one.record)
             if one.record.plan is not None:
                 run.begin_tasks(one.record.plan, one)
-                run.enter_phase("map" if run.maps_left else "shuffle", self.now)
         self.is_loaded = True
         for run in self.runs.values():
-            if run.record.status == "publishing":
-                publishing.begun(self, run)
-            else:
-                losses.check_digests(self, run)
-            losses.check_peers(self, run)
-            if run.stage == "tasks" and not run.maps_left:
-                running.has_too_many_bad_records(self, run)
-        self._end_runs_of_changed_jobs()
+            if isinstance(run, MapReduceRun):
+                self._look_at_loaded(run)
+            elif isinstance(run, SteppedRun):
+                stepping.check_peers(self, run)
+        self.queueing.end_runs_of_changed_jobs(self)
         self.owe_everybody()
 
-    def _begin_runs(self) -> None:
-        if not self.knows_jobs:
-            return
-        self._may_begin = False
-        while len(self.runs) + len(self._beginning) < self.settings.concurrent_runs:
-            job = self.backlog.next_job({run.job_name for run in self.runs.values()} | self._beginning)
-            if job is None:
-                return
-            self._beginning.add(job.name)
-            self.backlog.begin(job)
-            self.write(BeginRun(job.name, job.version))
+    def _look_at_loaded(self, run: MapReduceRun) -> None:
+        """What an earlier leader may not have come to."""
+        if run.plan is not None:
+            run.enter_phase("map" if run.maps_left else "shuffle", self.now)
+        if run.record.status == "publishing":
+            publishing.begun(self, run)
+        else:
+            losses.check_digests(self, run)
+        losses.check_peers(self, run)
+        if run.stage == "tasks" and not run.maps_left:
+            running.has_too_many_bad_records(self, run)
 
-    def _end_runs_of_changed_jobs(self) -> None:
-        """Runs of jobs that were deleted or replaced end, unless their output is about to be seen."""
-        if not self.knows_jobs or not self.is_loaded:
-            return
-        for run in self.runs.values():
-            job = self.backlog.jobs.get(run.job_name)
-            if run.stage not in ("publishing", "ending") and (
-                job is None or job.version > run.record.job_version
-            ):
-                end(self, run, "replaced" if job else "deleted", None)
-
-    def _take_outcome(self, write: Write, outcome: object) -> None:
+    def _take_outcome(self, write: Write, outcome: Any) -> None:
         match write:
+            case BeginCycle():
+                self.queueing.cycle_begun(self, outcome)
             case BeginRun(job_name):
-                self._beginning.discard(job_name)
-                self._may_begin = True
+                self.queueing.run_begun(self, job_name)
                 if isinstance(outcome, RunRecord) and outcome.run_id not in self.runs:
-                    run = self.runs[outcome.run_id] = Run(outcome, self.now)
+                    run = self.runs[outcome.run_id] = make_run(self, outcome)
                     self.announce("run.started", f"{run.run_id} has begun", run)
-                    self._end_runs_of_changed_jobs()
+                    self.queueing.end_runs_of_changed_jobs(self)
                     self.owe_everybody()
             case EndRun() if isinstance(outcome, RunRecord):
-                self._forget(outcome)
-            case SavePlan(run_id) | CommitTasks(run_id) | ReleaseTasks(run_id) | BeginPublication(run_id):
-                run_or_none = self.runs.get(run_id)
+                self._forget(write, outcome)
+            case EndRun():
+                raise AssertionError(f"the end of {write.record.run_id} has the outcome {outcome!r}")
+            case _:
+                run_or_none = self.runs.get(write.run_id)
                 if run_or_none is not None and run_or_none.stage != "ending":
                     self._take_run_outcome(run_or_none, write, outcome)
 
-    def _take_run_outcome(self, run: Run, write: Write, outcome: object) -> None:
+    def _take_run_outcome(self, run: Run, write: Write, outcome: Any) -> None:
         run.is_touched = True
         match write:
             case CommitTasks() if isinstance(outcome, list | tuple):
                 running.committed(self, run, write, outcome)
+                if isinstance(run, MapReduceRun):
+                    running.mapped(self, run, write)
             case ReleaseTasks(_, attempts):
                 losses.released(self, run, attempts)
-            case SavePlan() if outcome:
+                if isinstance(run, MapReduceRun):
+                    losses.make_way(self, run)
+                elif isinstance(run, SteppedRun):
+                    stepping.released(self, run)
+            case SavePlan() if outcome and isinstance(run, MapReduceRun):
                 planning.saved(self, run)
-            case BeginPublication() if outcome:
+            case SavePlan() if outcome and isinstance(run, SteppedRun):
+                stepping.saved(self, run)
+            case BeginAttempt(_, task) if outcome and isinstance(run, SteppedRun):
+                stepping.numbered(self, run, task, outcome)
+            case BeginPublication() if outcome and isinstance(run, MapReduceRun):
                 publishing.begun(self, run)
             case _:  # Redis knows better: it tells how the run has ended
                 end(self, run, "failed", f"Redis refused: {type(write).__name__} of {run.run_id}")
 
-    def _forget(self, record: RunRecord) -> None:
+    def _forget(self, write: EndRun, record: RunRecord) -> None:
         run = self.runs.pop(record.run_id, None)
-        self._may_begin = True
+        self.queueing.look_soon(self)
         if record.status == "succeeded":
             self.shown[record.job_name] = record.run_id
-            if run is not None:
+            if write.state is not None:
+                self.backlog.states[record.job_name] = write.state  # a next run may begin before it is read
+            if isinstance(run, MapReduceRun):
                 publishing.ended(self, run)
         self.owe_everybody()
         self._commands.append(Ended(record))
         why = f": {record.exception.splitlines()[0]}" if record.exception else ""
         self.announce(f"run.{record.status}", f"{record.run_id} {record.status}{why}", run)
-
-    # -- orders
 
     def _send_orders(self) -> None:
         owed, self._owed = self._owed, {}
@@ -385,48 +391,4 @@ class Leader:
         for peer in owed.values():
             peer.next_orders_at = self.now + REPORT_SECONDS
             self._due.append((peer.next_orders_at, peer))
-            self._commands.append(SendOrders(self._orders(peer, stages)))
-
-    def _orders(self, peer: Peer, stages: set[Stage]) -> Orders:
-        peer.sequence += 1
-        for given in peer.unseen.values():
-            given.sequence = given.sequence or peer.sequence
-        if peer.runs is None:
-            peer.runs = tuple(run.order(peer.name) for run in self.runs.values())
-        publish: tuple[PublishOrder, ...] = ()
-        if peer.reconcile or peer.reconcile is None or "publishing" in stages:
-            publish = publishing.orders(self, peer)
-        report = peer.report
-        follows = report is not None and report.epoch == self.epoch
-        return Orders(
-            incarnation=self.incarnation,
-            epoch=self.epoch,
-            leader=self.name,
-            peer=peer.name,
-            boot=report.boot if report else 0,
-            sequence=peer.sequence,
-            jobs_change=self.backlog.change,
-            wants_inventory=not peer.has_inventory,
-            runs=peer.runs,
-            plans=planning.orders(self, peer) if "planning" in stages else (),
-            assignments=tuple([given.assignment for given in peer.unseen.values()]) if peer.unseen else (),
-            cancelled=peer.cancelled,
-            sources=losses.sources_orders(self, peer) if "tasks" in stages else (),
-            publish=publish,
-            acknowledged=self._acknowledgements(report) if report and follows and report.results else (),
-        )
-
-    def _acknowledgements(self, report: Report) -> tuple[Acknowledged, ...]:
-        """What has become of the results that a peer still repeats."""
-        fates = ((result.id, self._fate(result.id)) for result in report.results)
-        return tuple([Acknowledged(attempt, keep) for attempt, keep in fates if keep is not None])
-
-    def _fate(self, attempt: AttemptId) -> bool | None:
-        """Whether the files of a finished attempt are kept; None while that is not decided."""
-        run = self.runs.get(attempt.run_id)
-        if run is None:
-            return False
-        task = run.tasks.get(attempt.task)
-        if task is None or task.committing == attempt or run.stage == "ending":
-            return None
-        return task.committed is not None and task.committed.id == attempt
+            self._commands.append(SendOrders(orders_to(self, peer, stages)))

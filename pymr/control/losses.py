@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from pymr.control.ending import cancel, end
 from pymr.control.liveness import Peer
-from pymr.control.phases import Run, Task
+from pymr.control.phases import MapReduceRun
 from pymr.control.placement import replace_homes
 from pymr.control.records import Committed, ReleaseTasks
+from pymr.control.runs import Run, Task
 from pymr.protocol import (
     INCOMPARABLE,
     SOURCES_MAX,
@@ -58,7 +59,7 @@ def take_shuffles(leader: Leader, peer: Peer, shuffles: Sequence[ShuffleReport])
     peer.shuffles = {one.run_id: one for one in shuffles}
     for shuffle in shuffles:
         run = leader.runs.get(shuffle.run_id)
-        if run is None or run.stage != "tasks":
+        if not isinstance(run, MapReduceRun) or run.stage != "tasks":
             continue
         if shuffle.lost:
             lose_outputs(leader, run, shuffle.lost)
@@ -70,7 +71,7 @@ def take_shuffles(leader: Leader, peer: Peer, shuffles: Sequence[ShuffleReport])
 def sources_orders(leader: Leader, peer: Peer) -> tuple[SourcesOrder, ...]:
     """The map outputs that a peer has to learn of next."""
     orders: tuple[SourcesOrder, ...] = ()
-    for run in leader.runs.values():
+    for run in leader.mapreduce_runs():
         if run.stage == "tasks" and run.homes.get(peer.name):
             shuffle = peer.shuffles.get(run.run_id)
             order = run.sources_order(shuffle.sources if shuffle else 0)
@@ -80,9 +81,16 @@ def sources_orders(leader: Leader, peer: Peer) -> tuple[SourcesOrder, ...]:
 
 
 def lose_outputs(leader: Leader, run: Run, attempts: Sequence[AttemptId]) -> None:
-    """Committed outputs are lost: once Redis knows, they are made again."""
-    lost = tuple(one for one in attempts if one not in run.releasing and _is_committed(run, one))
+    """Committed outputs are lost: once Redis knows, those that are still needed are made again."""
+    lost = tuple(
+        one for one in attempts if one not in run.releasing and _is_committed(run, one) and run.needs(one)
+    )
     if not lost or run.stage != "tasks":
+        return
+    used = next((one for one in lost if run.has_used(one)), None)
+    if used is not None:
+        text = f"what {used.task} has found is lost, and only some of what hangs on it is done"
+        end(leader, run, "failed", f"{text}: submit the job again")
         return
     run.releasing.update(dict.fromkeys(lost))
     leader.announce("task.lost", f"the output of {lost[0].task} is lost: doing it again", run)
@@ -95,13 +103,15 @@ def _is_committed(run: Run, attempt: AttemptId) -> bool:
 
 
 def released(leader: Leader, run: Run, attempts: Sequence[AttemptId]) -> None:
-    """Redis knows that outputs are lost: their tasks wait again.
-
-    Reduce tasks that wait for them give their workers back: these may be the only ones that can do the maps.
-    """
+    """Redis knows that outputs are lost: their tasks wait again."""
     for attempt in attempts:
         run.release(attempt)
         leader.feed(run, run.tasks[attempt.task])
+
+
+def make_way(leader: Leader, run: MapReduceRun) -> None:
+    """Reduce tasks that wait for a map output which is made again give their workers back: these may be the
+    only ones that can do the maps."""
     if not run.maps_left:
         leader.feed_everybody()
         return
@@ -144,7 +154,7 @@ def _contradict(lost: str, again: str) -> bool:
 # -- machines
 
 
-def check_peers(leader: Leader, run: Run) -> None:
+def check_peers(leader: Leader, run: MapReduceRun) -> None:
     """A run that needs a peer which cluster.toml has lost since it began can never end well: it ends now."""
     if run.plan is None:
         return
@@ -166,7 +176,7 @@ def check_peers(leader: Leader, run: Run) -> None:
         )
 
 
-def check_machines(leader: Leader, run: Run) -> None:
+def check_machines(leader: Leader, run: MapReduceRun) -> None:
     """Whether somebody has what the run still needs: its input, what was made from it, and a home for each
     partition."""
     if run.plan is None or not (leader.dead or leader.draining or run.waiting_since is not None):
@@ -187,7 +197,7 @@ def check_machines(leader: Leader, run: Run) -> None:
         _move_homes(leader, run)
 
 
-def has_all_output(leader: Leader, run: Run) -> bool:
+def has_all_output(leader: Leader, run: MapReduceRun) -> bool:
     """Whether all that is to be published is known to be there: once it is seen, nothing goes back."""
     for name in run.reducers():
         peer = leader.peers.get(name)
@@ -199,7 +209,7 @@ def has_all_output(leader: Leader, run: Run) -> bool:
     return True
 
 
-def _move_homes(leader: Leader, run: Run) -> None:
+def _move_homes(leader: Leader, run: MapReduceRun) -> None:
     """Partitions of peers that are gone, or on their way, are reduced elsewhere."""
     staying = [peer.facts for peer in leader.alive() if not peer.is_draining]
     is_moved = False
@@ -215,7 +225,7 @@ def _move_homes(leader: Leader, run: Run) -> None:
         leader.owe_everybody()
 
 
-def _redo_elsewhere(leader: Leader, run: Run) -> None:
+def _redo_elsewhere(leader: Leader, run: MapReduceRun) -> None:
     """What a machine that is gone had made is made again elsewhere, as all that it takes is still there."""
     for name in leader.dead:
         commits = run.committed_by.get(name)
@@ -226,12 +236,16 @@ def _redo_elsewhere(leader: Leader, run: Run) -> None:
 
 def wait_for_machines(leader: Leader, run: Run, gone: Sequence[str], why: str) -> None:
     """A run that needs hosts which are gone waits for them, visibly, and fails when that takes too long."""
+    names = [f"{peer.name} ({host})" for host in dict.fromkeys(gone) for peer in leader.hosts.get(host, ())]
+    wait_for(leader, run, names or gone, why)
+
+
+def wait_for(leader: Leader, run: Run, gone: Sequence[str], why: str) -> None:
+    """As `wait_for_machines`, for whatever is named; nothing is missing where there are no names."""
     if not gone:
         run.waiting_for, run.waiting_since = run.trouble, None
         return
-    hosts = dict.fromkeys(gone)
-    named = ", ".join(f"{peer.name} ({host})" for host in hosts for peer in leader.hosts.get(host, ()))
-    run.waiting_for = f"{named}: {why}"
+    run.waiting_for = f"{', '.join(gone)}: {why}"
     grace_s = leader.settings.machine_grace_s
     if run.waiting_since is None:
         run.waiting_since = leader.now

@@ -24,6 +24,7 @@ class Settings:
     concurrent_runs: int = 1
     machine_grace_s: float = 1800.0
     shared: tuple[str, ...] = ()
+    cycle_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pymr.control.ending import end
 from pymr.control.liveness import Peer
 from pymr.control.losses import wait_for_machines
-from pymr.control.phases import Run
+from pymr.control.phases import MapReduceRun
 from pymr.control.placement import place_partitions
 from pymr.control.records import HostPlan, RunPlan, SavePlan
 from pymr.protocol import PlanOrder, PlanReport
@@ -21,16 +21,29 @@ ANY_HOST = ""
 TROUBLE_SECONDS_MAX = 60.0
 """An input that cannot be listed, by an error that may go by itself, is tried again for this long."""
 
+_LIST_GONE = (
+    "has the list of what this job has consumed of the shared folders, and is in cluster.toml no more: put "
+    "it back there, or give the job another name, under which it begins anew"
+)
 
-def advance(leader: Leader, run: Run) -> None:
+
+def advance(leader: Leader, run: MapReduceRun) -> None:
     """When every host has planned its part, put the plan together and have it saved."""
     wanted = _wanted(leader, run)
+    shared_host = _shared_host(run)
+    if shared_host and shared_host not in leader.hosts and (ANY_HOST, True) in wanted:
+        end(leader, run, "failed", f"{shared_host} {_LIST_GONE}")
+        return
     missing = [host for host, shared in wanted if (host, shared) not in run.plans]
     if missing:
-        gone = [host for host in missing if host != ANY_HOST and leader.is_gone(host)]
+        needed = [host or shared_host for host in missing]
+        gone = [host for host in needed if host and leader.is_gone(host)]
         wait_for_machines(leader, run, gone, "its input cannot be listed")
         return
     wait_for_machines(leader, run, [], "")
+    if run.holds_state and not any(report.files for _, report in run.plans.values()):
+        end(leader, run, "skipped", None)
+        return
     homes = [peer.facts for peer in leader.peers.values() if peer.takes_work]
     if not homes or any(peer.state == "unknown" for peer in leader.peers.values()):
         return
@@ -48,7 +61,7 @@ def advance(leader: Leader, run: Run) -> None:
     leader.write(SavePlan(run.run_id, run.plan))
 
 
-def saved(leader: Leader, run: Run) -> None:
+def saved(leader: Leader, run: MapReduceRun) -> None:
     """The plan is in Redis: its tasks may be given out."""
     run.stage = "tasks"
     run.enter_phase("map" if run.maps_left else "shuffle", leader.now)
@@ -58,7 +71,7 @@ def saved(leader: Leader, run: Run) -> None:
 def orders(leader: Leader, peer: Peer) -> tuple[PlanOrder, ...]:
     """The plans that a peer has to make: the first one alive of a host does it for all of them."""
     found: list[PlanOrder] = []
-    for run in leader.runs.values():
+    for run in leader.mapreduce_runs():
         if run.stage == "planning":
             if run.plan_orders is None:
                 run.plan_orders = _plan_orders(leader, run)
@@ -66,26 +79,46 @@ def orders(leader: Leader, peer: Peer) -> tuple[PlanOrder, ...]:
     return tuple(found)
 
 
-def _plan_orders(leader: Leader, run: Run) -> dict[str, list[PlanOrder]]:
+def _plan_orders(leader: Leader, run: MapReduceRun) -> dict[str, list[PlanOrder]]:
     found: dict[str, list[PlanOrder]] = {}
     for host, shared in _wanted(leader, run):
-        planner = _planner(leader, host) if (host, shared) not in run.plans else None
+        where = host or _shared_host(run)
+        planner = _planner(leader, where) if (host, shared) not in run.plans else None
         if planner is not None:
             workers = sum(one.facts.workers for one in leader.alive(None if shared else host))
-            found.setdefault(planner.name, []).append(PlanOrder(run.run_id, workers, shared))
+            order = PlanOrder(run.run_id, workers, shared, *_consumed(leader, run, where, is_shared=shared))
+            found.setdefault(planner.name, []).append(order)
     return found
+
+
+def _consumed(leader: Leader, run: MapReduceRun, host: str, *, is_shared: bool) -> tuple[str, str]:
+    """The run whose lists tell what a job has consumed, and the peer of a host that has the list; "" for
+    none."""
+    state = run.consumed
+    if state is None:
+        return "", ""
+    if is_shared:
+        return state.run_id, state.shared_peer
+    names = (name for name in state.peers if name in leader.peers and leader.peers[name].host == host)
+    return state.run_id, next(names, "")
+
+
+def _shared_host(run: MapReduceRun) -> str:
+    """The host that has to plan the folders which all of them share, as it alone has the list of what was
+    consumed there; "" where any may."""
+    return run.consumed.shared_host if run.consumed is not None else ""
 
 
 def look_again(leader: Leader) -> None:
     """It has changed who is there to plan."""
-    for run in leader.runs.values():
+    for run in leader.mapreduce_runs():
         run.plan_orders = None
 
 
 def take(leader: Leader, peer: Peer, report: PlanReport) -> None:
     """A peer has planned its host's part of a run, or has tried to."""
     run = leader.runs.get(report.run_id)
-    if run is None or run.stage != "planning":
+    if not isinstance(run, MapReduceRun) or run.stage != "planning":
         return
     key = (ANY_HOST if report.shared else peer.host, report.shared)
     if key in run.plans or key not in _wanted(leader, run):
@@ -109,7 +142,7 @@ def _planner(leader: Leader, host: str) -> Peer | None:
     return next((one for one in peers if one.is_alive and one.has_inventory), None)
 
 
-def _wanted(leader: Leader, run: Run) -> dict[tuple[str, bool], None]:
+def _wanted(leader: Leader, run: MapReduceRun) -> dict[tuple[str, bool], None]:
     """(host, shared) of every plan that a run consists of, in the order of its map tasks."""
     if run.plans_wanted is None:
         folders = run.record.fields.get("input_dirs")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pymr.control.ending import end
 from pymr.control.liveness import Peer
 from pymr.control.losses import wait_for_machines
-from pymr.control.phases import Run
+from pymr.control.phases import MapReduceRun
+from pymr.control.records import JobRecord
 from pymr.protocol import PublishOrder, PublishReport
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ RECONCILED_MAX = 100
 """Outputs that a peer which was away is told of at once; the others follow."""
 
 
-def begun(leader: Leader, run: Run) -> None:
+def begun(leader: Leader, run: MapReduceRun) -> None:
     """Redis has it that the output is complete: peers may show it."""
     if run.reduces_left:
         end(leader, run, "failed", f"Redis has lost {run.reduces_left} of the tasks that were committed")
@@ -34,7 +35,7 @@ def begun(leader: Leader, run: Run) -> None:
     leader.owe_everybody()
 
 
-def advance(leader: Leader, run: Run) -> None:
+def advance(leader: Leader, run: MapReduceRun) -> None:
     """End the run when everybody shows its output who can: of hosts that are gone, only those that have any
     of it are waited for."""
     left = [leader.peers[name] for name in run.unpublished]
@@ -59,7 +60,7 @@ def orders(leader: Leader, peer: Peer) -> tuple[PublishOrder, ...]:
     if peer.reconcile is None and peer.is_alive:
         peer.reconcile = _outputs_missed(leader, peer)
     found = list(islice(peer.reconcile.values(), RECONCILED_MAX)) if peer.reconcile else []
-    for run in leader.runs.values():
+    for run in leader.mapreduce_runs():
         if run.stage == "publishing" and run.unpublished:
             found += [
                 run.publish_order(other.name)
@@ -73,11 +74,13 @@ def orders(leader: Leader, peer: Peer) -> tuple[PublishOrder, ...]:
 def take(leader: Leader, peer: Peer, report: PublishReport) -> None:
     """A folder shows the output of a run, or could not be made to."""
     if report.peer == peer.name and peer.reconcile and (not report.error or report.is_final):
-        for job in [job for job, order in peer.reconcile.items() if order.run_id == report.run_id]:
+        job = report.run_id.rpartition("-")[0]
+        order = peer.reconcile.get(job)
+        if order is not None and order.run_id == report.run_id:
             del peer.reconcile[job]
             peer.missed.pop(job, None)
     run = leader.runs.get(report.run_id)
-    if run is None or run.stage != "publishing" or report.peer not in run.unpublished:
+    if not isinstance(run, MapReduceRun) or run.stage != "publishing" or report.peer not in run.unpublished:
         return
     if not report.error:
         del run.unpublished[report.peer]
@@ -89,7 +92,7 @@ def take(leader: Leader, peer: Peer, report: PublishReport) -> None:
         run.trouble = report.error
 
 
-def ended(leader: Leader, run: Run) -> None:
+def ended(leader: Leader, run: MapReduceRun) -> None:
     """The output of a run is shown by all that are there; the others are to show it when they come back."""
     for name in run.unpublished:
         peer = leader.peers[name]
@@ -102,15 +105,25 @@ def _outputs_missed(leader: Leader, peer: Peer) -> dict[str, PublishOrder] | Non
 
     It has none of the run's parts then: had it had any, the run would have waited for it.
     """
-    if not leader.knows_jobs:
+    if not leader.queueing.knows_jobs:
         return None
     in_work = {run.job_name for run in leader.runs.values() if run.stage == "publishing"}
     missed = {
         job.name: PublishOrder(
-            job.run_id, job.name, peer.name, not job.fields.get("delete_job_data", True), (), (), {}
+            run_id, job.name, peer.name, not job.fields.get("delete_job_data", True), (), (), {}
         )
         for job in leader.backlog.jobs.values()
-        if job.status == "succeeded" and job.run_id and job.fields.get("job_type") == "mapreduce"
-        if job.name not in in_work and leader.shown.get(job.name, job.run_id) == job.run_id
+        if (run_id := _shown_run(leader, job)) and job.name not in in_work
+        if leader.shown.get(job.name, run_id) == run_id
     }
     return missed | peer.missed
+
+
+def _shown_run(leader: Leader, job: JobRecord) -> str:
+    """The run whose output a job shows, as far as its record tells; "" where it does not."""
+    if job.fields.get("job_type") != "mapreduce":
+        return ""
+    if job.status == "skipped":
+        state = leader.backlog.states.get(job.name)
+        return state.run_id if state is not None else ""
+    return job.run_id or "" if job.status == "succeeded" else ""

@@ -14,7 +14,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A job in the queue. version: rises with every submission of any job. change: number of the last change.
 
     fields: the definition. first_run_id: of this version. Times: Unix seconds, by the clock of Redis.
-    cycle: the one in which it last began to run, or ended; below that of the cluster it is due again.
+    cycle: the one in which it last began to run, 0 where it is due in any; below that of the cluster it is
+    due again.
     seconds: how long its runs take that succeed, an average with more weight on the latest; None while none
     has. It outlives the version.
     """
@@ -40,10 +41,14 @@ class JobState(msgspec.Struct, frozen=True):
     """Which input a job with `hold_state` has consumed: what the lists of that run say, on every host.
 
     shared_host: where the list of the folders that all hosts share lies; "" while there is none.
+    peers: who planned that run, and so in whose data folders the lists lie that count; of a host on which
+    several have tried, the others' may say something else. shared_peer: the same for shared_host.
     """
 
     run_id: str
     shared_host: str = ""
+    peers: tuple[str, ...] = ()
+    shared_peer: str = ""
 
 
 class JobChanges(msgspec.Struct, frozen=True):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 from pymr.control.slots import Attempt, Slots
 from pymr.protocol import (
     RESULT_CHARACTERS_MAX,
     RESULTS_MAX,
+    STEPS,
     AttemptId,
     AttemptResult,
     Failure,
     HeldRun,
     MapOutcome,
     RunningAttempt,
+    StepOutcome,
     WorkerReport,
     WorkerState,
 )
@@ -50,8 +53,9 @@ def _characters(result: AttemptResult) -> int:
     """About how much text there is in a result; in a frame each may take four bytes."""
     outcome = result.outcome
     if isinstance(outcome, Failure):
-        return len(outcome.error)
+        return len(outcome.error) + len(outcome.output)
     text = len(outcome.bad_record) if isinstance(outcome, MapOutcome) else 0
+    text += len(outcome.output) if isinstance(outcome, StepOutcome) else 0
     return text + sum(len(name) + _NUMBER_CHARACTERS for name in outcome.counters)
 
 
@@ -69,7 +73,7 @@ def _worker_report(slots: Slots, number: int) -> WorkerReport:
     if attempt is None:
         waiting = next((one for one in slots.attempts.values() if one.assignment.slot == number), None)
         state: WorkerState = "idle" if slot.is_ready else "starting"
-        if waiting is not None and slot.is_ready:
+        if waiting is not None and slot.is_ready and waiting.assignment.id.kind == "reduce":
             state = "shuffle"
         task = waiting.assignment.id.task if waiting else ""
         return WorkerReport(number, slot.pid, state, slot.run_id, task, (0, 0))
@@ -82,6 +86,8 @@ def _state(slots: Slots, id: AttemptId, one: Attempt) -> WorkerState:
         return "breakpoint"
     if id.is_map:
         return "map" if one.is_given else "starting"
+    if id.kind in STEPS:
+        return cast(WorkerState, id.kind) if one.is_given else "starting"
     if one.is_given:
         return "reduce" if one.done[0] else "sort"
     slot = slots.workers.get(one.assignment.slot)

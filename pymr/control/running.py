@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from pymr.control import losses
 from pymr.control.ending import cancel, end
 from pymr.control.liveness import Peer
-from pymr.control.phases import FailedTry, Run, Task
+from pymr.control.phases import MapReduceRun
 from pymr.control.records import BeginPublication, CommitTasks, Committed, ReleaseTasks
+from pymr.control.runs import FailedTry, Run, Task
+from pymr.control.steps import SteppedRun
 from pymr.protocol import AttemptId, AttemptResult, Failure, MapOutcome, Report, cut_text
 
 if TYPE_CHECKING:
@@ -19,18 +21,26 @@ COMMITS_MAX = 1_000
 """Most tasks committed with one write."""
 
 _SHOWN_CHARACTERS = 2_000
-_ATTEMPTS_MAX = 4
 
 
-def advance(leader: Leader, run: Run) -> None:
+def advance(leader: Leader, run: MapReduceRun) -> None:
+    """Commit what is done; when that is all, have Redis note that the output is complete."""
+    write_commits(leader, run)
+    if (
+        run.is_done
+        and not (run.is_committing or run.to_commit or run.releasing)
+        and losses.has_all_output(leader, run)
+    ):
+        run.stage = "committed"
+        leader.write(BeginPublication(run.run_id))
+
+
+def write_commits(leader: Leader, run: Run) -> None:
     """Write what is to be committed, one write at a time: what comes meanwhile goes with the next one."""
     if run.to_commit and not run.is_committing:
         run.is_committing = True
         leader.write(CommitTasks(run.run_id, tuple(run.to_commit[:COMMITS_MAX])))
         del run.to_commit[:COMMITS_MAX]
-    elif run.is_done and not run.releasing and losses.has_all_output(leader, run):
-        run.stage = "committed"
-        leader.write(BeginPublication(run.run_id))
 
 
 def assign(leader: Leader) -> None:
@@ -51,7 +61,7 @@ def _assign_one(leader: Leader, run: Run, peer: Peer) -> bool:
     task = run.next_task(peer.name, peer.host)
     if task is None:
         return False
-    peer.give(run.assignment(task, f"{leader.epoch}.{task.tries + 1}", slot, peer.name))
+    peer.give(run.assignment(task, leader.epoch, slot, peer.name))
     leader.owe(peer)
     return True
 
@@ -106,7 +116,7 @@ def _may_adopt(leader: Leader, attempt: AttemptId, peer: Peer, slot: int) -> boo
     task = run.tasks.get(attempt.task) if run and run.stage == "tasks" else None
     if run is None or task is None or not task.is_waiting or slot in peer.slots:
         return False
-    return task.is_map or (run.home_of[task.index] == peer.name and not run.maps_left)
+    return run.may_adopt(task, peer.name)
 
 
 def take_results(leader: Leader, peer: Peer, results: Iterable[AttemptResult]) -> None:
@@ -141,8 +151,9 @@ def _take_failure(
     worker = f"{peer.name}/{result.slot}"
     shown = cut_text(failure.error, _SHOWN_CHARACTERS)
     run.failed_tries.append(FailedTry(task.name, result.id.attempt, peer.name, result.slot, shown))
-    attempts_max = run.record.fields.get("max_attempts")
-    attempts_max = attempts_max if isinstance(attempts_max, int) else _ATTEMPTS_MAX
+    if isinstance(run, SteppedRun) and failure.is_final and run.failed is None:
+        run.failed = failure
+    attempts_max = run.attempts_max
     if failure.is_final or task.failures >= attempts_max:
         times = f"\n(task {task.name} failed {task.failures} times, which is max_attempts)"
         end(leader, run, "failed", failure.error + times * (task.failures > 1 and not failure.is_final))
@@ -179,20 +190,21 @@ def committed(leader: Leader, run: Run, write: CommitTasks, attempts: Sequence[s
         else:
             end(leader, run, "failed", f"Redis takes no more tasks of {run.run_id}")
             return
-    if (
-        not run.maps_left
-        and run.stage == "tasks"
-        and any(run.tasks[one.id.task].is_map for one in write.tasks)
-    ):
-        if has_too_many_bad_records(leader, run):
-            return
-        run.enter_phase("shuffle", leader.now)
-        leader.feed_everybody()
-        for peer in leader.alive():
-            leader.owe(peer)
 
 
-def has_too_many_bad_records(leader: Leader, run: Run) -> bool:
+def mapped(leader: Leader, run: MapReduceRun, write: CommitTasks) -> None:
+    """After a commit that may have been that of the last map task."""
+    if run.maps_left or run.stage != "tasks" or not any(run.tasks[one.id.task].is_map for one in write.tasks):
+        return
+    if has_too_many_bad_records(leader, run):
+        return
+    run.enter_phase("shuffle", leader.now)
+    leader.feed_everybody()
+    for peer in leader.alive():
+        leader.owe(peer)
+
+
+def has_too_many_bad_records(leader: Leader, run: MapReduceRun) -> bool:
     """End a run whose map tasks have passed over more records than the job allows, all taken together."""
     limit = run.record.fields.get("max_bad_records")
     limit = limit if isinstance(limit, int) else 0
@@ -212,10 +224,10 @@ def has_too_many_bad_records(leader: Leader, run: Run) -> bool:
 
 def note_phase(leader: Leader, report: Report) -> None:
     """The first worker that sorts, or reduces, brings its run into that phase."""
-    if not any(run.stage == "tasks" and not run.maps_left for run in leader.runs.values()):
+    if not any(run.stage == "tasks" and not run.maps_left for run in leader.mapreduce_runs()):
         return
     for running in report.running:
         if running.state in ("sort", "reduce"):
             run = leader.runs.get(running.id.run_id)
-            if run is not None and run.stage == "tasks" and not run.maps_left:
+            if isinstance(run, MapReduceRun) and run.stage == "tasks" and not run.maps_left:
                 run.enter_phase(running.state, leader.now)

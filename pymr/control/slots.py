@@ -10,6 +10,7 @@ from pymr.control.duties import (
     EndWorker,
     GiveMap,
     GiveReduce,
+    GiveStep,
     Held,
     PeerCommand,
     PeerEvent,
@@ -25,6 +26,7 @@ from pymr.control.duties import (
 from pymr.control.gathering import Gathering
 from pymr.errors import TaskTimeoutError
 from pymr.protocol import (
+    STEPS,
     Acknowledged,
     Assignment,
     AttemptId,
@@ -185,6 +187,9 @@ class Slots:
         if attempt.is_map:
             self._emit(GiveMap(number, one.assignment))
             return True
+        if attempt.kind in STEPS:
+            self._emit(GiveStep(number, one.assignment))
+            return True
         if not run.gathering.is_complete(attempt.number):
             return False
         self._emit(GiveReduce(number, attempt, attempt.number, run.gathering.in_order()))
@@ -241,6 +246,8 @@ class Slots:
             slot = self.workers.get(attempt.assignment.slot)
             if slot is None or attempt.is_halted or (slot.is_ready and slot.attempt != id):
                 continue
+            if attempt.is_given and id.kind == "script":
+                continue  # it has a limit of its own, or none
             timeout_s = self._runs[id.run_id].task_timeout_s
             if now - attempt.progress_at > timeout_s:
                 name = f"{self._peer}/{attempt.assignment.slot}"

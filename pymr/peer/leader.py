@@ -24,8 +24,9 @@ from pymr.control.messages import (
     Tick,
     Written,
 )
-from pymr.control.records import JobChanges, Write
+from pymr.control.records import EndRun, JobChanges, Write
 from pymr.errors import StaleEpochError
+from pymr.faults import fault_point
 from pymr.peer.store import Store, StoreForgot, StoreUnavailable
 from pymr.peer.threads import StoreThread
 from pymr.protocol import Orders
@@ -70,6 +71,7 @@ class Leading:
             config.scheduler.concurrent_runs,
             config.scheduler.machine_grace_seconds,
             config.storage.shared,
+            config.scheduler.cycle_seconds,
         )
         self.core = Leader(
             epoch=epoch,
@@ -171,7 +173,7 @@ class Leading:
     def _write(self, ticket: int, write: Write) -> None:
         epoch, incarnation = self.core.epoch, self.core.incarnation
         self._ask(
-            lambda store: store.write(epoch, incarnation, write),
+            lambda store: _carry_out(store, epoch, incarnation, write),
             lambda outcome: self.step(Written(ticket, outcome)),
         )
 
@@ -203,3 +205,13 @@ class Leading:
             return
         _log.error("a write of the leader failed, so another peer is to lead: %s", error, exc_info=error)
         self.end(FAILED_SECONDS, f"a write failed: {error}")
+
+
+def _carry_out(store: Store, epoch: int, incarnation: str, write: Write) -> object:
+    """A write; tests let a leader die on both sides of the one that ends a run."""
+    if not isinstance(write, EndRun):
+        return store.write(epoch, incarnation, write)
+    fault_point("leader.before_end")
+    outcome = store.write(epoch, incarnation, write)
+    fault_point("leader.after_end")
+    return outcome

@@ -1,4 +1,5 @@
-"""`python -m tests.bench.control`: what the leader's decisions cost in processor time, by number of peers."""
+"""`python -m tests.bench.control`: what the leader's decisions cost in processor time, by the number of
+peers; and by that of the jobs in the queue."""
 
 from __future__ import annotations
 
@@ -45,6 +46,7 @@ from pymr.protocol import (
     ShuffleReport,
     WorkerReport,
 )
+from tests.bench.control_queue import show_queue_costs
 
 WORKERS = 32
 MAP_TASKS = 100_000
@@ -234,8 +236,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.control", description=__doc__)
     parser.add_argument("--peers", type=int, nargs="*", default=[10, 100, 1_000])
     parser.add_argument("--seconds", type=float, default=10.0, help="simulated, after all workers are busy")
+    parser.add_argument("--jobs", type=int, default=10_000, help="in the queue")
     parser.add_argument("--profile", action="store_true", help="show where the time goes")
     options = parser.parse_args(arguments)
+    show_queue_costs(options.jobs)
     table = Table("peers", "busy workers", "reports", "orders", "tasks done", "s per 10 s", "us per report")
     is_slow = False
     for peers in options.peers:

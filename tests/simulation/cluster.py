@@ -6,16 +6,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulation.disk import Disk, Output
+from simulation.held_input import HeldInput
 from simulation.memory_store import MemoryRedis, MemoryStore
-from simulation.models import JobModel, check_output
+from simulation.models import HELD_NAMES, JobModel, StepModel, check_output
 from simulation.network import Network
 from simulation.peers import TTL_SECONDS, SimulatedPeer
+from simulation.queue_rules import QueueRules
+from simulation.step_rules import StepContent, StepRules
 from simulation.world import ViolationError, World
 
 from pymr.control.messages import PeerFacts, Settings
 from pymr.control.records import (
+    BeginAttempt,
+    BeginCycle,
     BeginPublication,
+    BeginRun,
     CommitTasks,
+    Committed,
     EndRun,
     JobRecord,
     ReleaseTasks,
@@ -54,7 +61,7 @@ class Lease:
 class Submission:
     """The last job of its name that was queued."""
 
-    model: JobModel
+    model: JobModel | StepModel
     version: int
 
 
@@ -72,9 +79,12 @@ class Cluster:
         for one in facts:
             self.peers[one.name] = SimulatedPeer(self, one)
         self.store = MemoryStore(self.redis)
-        self.models: list[JobModel] = []
+        self.models: list[JobModel | StepModel] = []
+        self.queue_rules = QueueRules(self.redis)
+        self.step_rules = StepRules()
+        self.held_input = HeldInput()
         self.submissions: dict[str, Submission] = {}
-        self.model_of_run: dict[str, JobModel] = {}
+        self.model_of_run: dict[str, JobModel | StepModel] = {}
         self.statuses: dict[str, str] = {}
         self.damaged_runs: set[str] = set()  # a disk has lost something of them
         self.lost_outputs: set[str] = set()  # or their output, after it was shown
@@ -83,21 +93,27 @@ class Cluster:
         self._shown: dict[str, list[str]] = {}  # runs that succeeded, by job
         self._begun_publications: set[str] = set()
         self._epoch = 0
+        self._begun: set[str] = set()
         self._versions: set[int] = set()
 
     @property
     def hosts(self) -> list[str]:
         return list(dict.fromkeys(peer.facts.host for peer in self.peers.values()))
 
-    def model_of(self, order: RunOrder | RunRecord) -> JobModel:
+    def model_of(self, order: RunOrder | RunRecord | JobRecord) -> JobModel | StepModel:
         return self.models[int(str(order.fields["model"]))]
 
-    def submitted(self, version: int, model: JobModel) -> None:
-        """A job was queued; the same one may be told of again."""
-        before = self.submissions.get(model.name)
-        if version not in self._versions and (before is None or before.version < version):
-            self.submissions[model.name] = Submission(model, version)
-        self._versions.add(version)
+    def look_at_queue(self) -> None:
+        """Jobs were queued: a submission, or a retry, may have queued others of their group as well."""
+        for job in self.redis.jobs.values():
+            if job.version not in self._versions:
+                self._versions.add(job.version)
+                self.submissions[job.name] = Submission(self.model_of(job), job.version)
+
+    def set_paused(self, is_paused: bool) -> None:
+        if self.redis.paused != is_paused:
+            self.redis.paused = is_paused
+            self.redis.next_change()
 
     def _deliver(self, receiver: str, message: object) -> None:
         peer = self.peers[receiver]
@@ -140,6 +156,7 @@ class Cluster:
 
     def checked_write(self, peer: SimulatedPeer, epoch: int, incarnation: str, write: Write) -> Any:
         """Carry out a write, and see that it was allowed to do what it did."""
+        before, cycle, cycle_began_at = self._before(write), self.redis.cycle, self.redis.cycle_began_at
         outcome = peer.store.write(epoch, incarnation, write)
         if epoch != self.redis.epoch:
             raise ViolationError(f"a write of epoch {epoch} had an effect in epoch {self.redis.epoch}")
@@ -156,10 +173,34 @@ class Cluster:
                 self._begun_publications.add(run_id)
                 self._check_whole(run_id)
             case EndRun(record):
-                self._check_end(peer, record, outcome)
+                self._check_end(peer, record, outcome, before)
+            case BeginRun() if isinstance(outcome, RunRecord) and outcome.run_id not in self._begun:
+                self._begun.add(outcome.run_id)
+                self.world.log(peer.name, "begins", outcome.run_id, "in cycle", cycle)
+                assert before is None or isinstance(before, JobRecord)
+                self.queue_rules.begins(before, cycle, outcome)
+            case BeginCycle() if self.redis.cycle > cycle:
+                self.world.log(peer.name, "begins cycle", outcome)
+                self.queue_rules.cycle_begins(cycle_began_at, self.settings.cycle_seconds)
+            case BeginAttempt(run_id, task) if outcome:
+                run = self.redis.active[run_id]
+                self.step_rules.numbered(run.record, task, run.committed)
             case _:
                 self.world.log(peer.name, type(write).__name__, _short(outcome))
         return outcome
+
+    def _before(self, write: Write) -> JobRecord | list[tuple[Committed, StepContent | None]] | None:
+        """What a write is about to change, as far as it is looked at afterwards."""
+        if isinstance(write, BeginRun):
+            return self.redis.jobs.get(write.job_name)
+        if isinstance(write, EndRun):
+            run = self.redis.active.get(write.record.run_id)
+            return [(one, self._step_content(one)) for one in run.committed.values()] if run else []
+        return None
+
+    def _step_content(self, committed: Committed) -> StepContent | None:
+        attempt = self.peers[committed.peer].disk.attempts.get(committed.id)
+        return attempt.content if attempt and isinstance(attempt.content, StepContent) else None
 
     def _check_commit(self, run_id: str, write: CommitTasks) -> None:
         run = self.redis.active.get(run_id)
@@ -183,7 +224,7 @@ class Cluster:
         if missing:
             raise ViolationError(f"{run_id} is published without partitions {missing}")
 
-    def _check_end(self, peer: SimulatedPeer, record: RunRecord, outcome: RunRecord) -> None:
+    def _check_end(self, peer: SimulatedPeer, record: RunRecord, outcome: RunRecord, committed: Any) -> None:
         before = self.statuses.get(record.run_id)
         if before is not None and outcome.status != before:
             raise ViolationError(f"{record.run_id} was {before}, and is {outcome.status}")
@@ -194,24 +235,31 @@ class Cluster:
         self.statuses[record.run_id] = outcome.status
         model = self.model_of(record)
         self.model_of_run[record.run_id] = model
-        if outcome.status == "succeeded":
+        if outcome.status == "succeeded" and isinstance(model, StepModel):
+            self.step_rules.ended(record, committed)
+        elif outcome.status == "succeeded":
+            if record.job_name in HELD_NAMES:
+                hosts = {peer.name: peer.facts.host for peer in self.peers.values()}
+                self.held_input.succeeded(record, hosts)
             self._shown.setdefault(record.job_name, []).append(record.run_id)
             self.check_published(record.job_name)
         elif outcome.status == "failed":
             self._check_failure(model, record)
 
-    def _check_failure(self, model: JobModel, record: RunRecord) -> None:
+    def _check_failure(self, model: JobModel | StepModel, record: RunRecord) -> None:
         """A job may fail only for a reason."""
         why = record.exception or ""
-        allowed = {
+        allowed: tuple[str, ...] = {
             "good": ("waited", "the worker died"),
             "flaky": ("waited", "the worker died", "it raised now"),
             "broken": ("waited", "the worker died", "it raised"),
-            "wrong": ("waited", "the worker died", "it cannot be read"),
+            "wrong": ("waited", "the worker died", "it cannot be read", "is no peer of this cluster"),
             "random": ("waited", "the worker died", "gave other items"),
         }[model.kind]
         if record.run_id in self.damaged_runs:
-            allowed = (*allowed, "is not whole any more", "no plan of")
+            allowed = (*allowed, "is not whole any more", "no plan of", "what hangs on it is done")
+        if self.held_input.lost_hosts:
+            allowed = (*allowed, "the list of what was consumed is gone")
         if not why.startswith(allowed) and not any(words in why for words in allowed):
             raise ViolationError(f"{record.run_id}, a {model.kind} job, failed: {why}")
 
@@ -235,15 +283,14 @@ class Cluster:
     def check_published(self, job_name: str) -> None:
         """What the folders of a job show together is what its latest runs that succeeded have made."""
         runs = self._shown.get(job_name, [])
+        if not runs:
+            return
         latest = runs[-1]
         if self._has_partial_publication(job_name, latest):
             return
-        adds = self.model_of_run[latest].adds
         wanted = [latest]
-        if adds:
-            begun = next(
-                (at for at in range(len(runs) - 1, -1, -1) if not self.model_of_run[runs[at]].adds), 0
-            )
+        if self._adds(latest):
+            begun = next((at for at in range(len(runs) - 1, -1, -1) if not self._adds(runs[at])), 0)
             wanted = runs[begun:]
         if self.lost_outputs.intersection(wanted):
             return
@@ -251,14 +298,27 @@ class Cluster:
         for peer in self.peers.values():
             output = peer.disk.outputs.get(job_name, Output())
             parts += [part for run, _, part in output.parts if run in wanted]
-        check_output(f"{job_name} after {latest}", parts, [self.model_of_run[run] for run in wanted])
+        check_output(f"{job_name} after {latest}", parts, [self._records_of(run) for run in wanted])
+
+    def _adds(self, run_id: str) -> bool:
+        model = self.model_of_run[run_id]
+        return isinstance(model, JobModel) and model.adds
+
+    def _records_of(self, run_id: str) -> list[int]:
+        """What a run has read."""
+        model = self.model_of_run[run_id]
+        assert isinstance(model, JobModel)
+        return self.held_input.records_of(run_id) if model.holds else model.all_records()
 
     def check_folders(self, job: JobRecord) -> None:
         """In the end no folder of a job may show an earlier run, not even one whose peer was away."""
+        runs = self._shown.get(job.name)
+        if not runs or isinstance(self.model_of(job), StepModel):
+            return
         for peer in self.peers.values():
             shown = peer.disk.outputs.get(job.name, Output()).runs
-            if job.run_id not in shown and job.run_id not in self.lost_outputs:
-                raise ViolationError(f"{peer.name} shows {shown} of {job.name}, and not {job.run_id}")
+            if runs[-1] not in shown and runs[-1] not in self.lost_outputs:
+                raise ViolationError(f"{peer.name} shows {shown} of {job.name}, and not {runs[-1]}")
 
     def _has_partial_publication(self, job_name: str, latest: str) -> bool:
         """Whether a run failed while its output was being shown: then nothing can be said of it."""
@@ -285,6 +345,7 @@ class Cluster:
     def lose_disk(self, peer: SimulatedPeer) -> None:
         """All that a peer had is gone, published outputs as well: of these jobs no more can be said."""
         self.damaged_runs.update(peer.disk.runs())
+        self.held_input.lose(peer)
         for output in peer.disk.outputs.values():
             self.lost_outputs.update(output.runs)
         peer.disk = Disk()

@@ -5,17 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from simulation.models import MapContent, ReduceContent, digest_of
+from simulation.step_rules import StepContent
 
 from pymr.control.duties import Held
-from pymr.protocol import AttemptId, AttemptResult, MapOutcome, Outcome, PublishOrder, ReduceOutcome
+from pymr.protocol import (
+    AttemptId,
+    AttemptResult,
+    MapOutcome,
+    Outcome,
+    PublishOrder,
+    ReduceOutcome,
+    StepOutcome,
+)
+
+Content = MapContent | ReduceContent | StepContent
 
 
 @dataclass
 class Attempt:
     """A finished attempt: its folder, under its last name."""
 
-    content: MapContent | ReduceContent
-    outcome: MapOutcome | ReduceOutcome
+    content: Content
+    outcome: MapOutcome | ReduceOutcome | StepOutcome
 
     @property
     def digest(self) -> str:
@@ -39,6 +50,7 @@ class Disk:
     attempts: dict[AttemptId, Attempt] = field(default_factory=dict)
     fetched: dict[tuple[AttemptId, int], tuple[tuple[int, int], ...]] = field(default_factory=dict)
     outputs: dict[str, Output] = field(default_factory=dict)
+    consumed: dict[tuple[str, str, bool], frozenset[int]] = field(default_factory=dict)  # job, run, shared
 
     def held(self) -> list[Held]:
         return [
@@ -59,7 +71,7 @@ class Disk:
     def remove(self, id: AttemptId) -> None:
         self.attempts.pop(id, None)
 
-    def keep(self, id: AttemptId, content: MapContent | ReduceContent) -> Outcome:
+    def keep(self, id: AttemptId, content: Content) -> Outcome:
         """An attempt gets its last name; one that has it already is not done again."""
         if id not in self.attempts:
             self.attempts[id] = Attempt(content, outcome_of(id, content))
@@ -90,7 +102,9 @@ def number_of(run_id: str) -> int:
     return int(run_id.rpartition("-")[2])
 
 
-def outcome_of(id: AttemptId, content: MapContent | ReduceContent) -> MapOutcome | ReduceOutcome:
+def outcome_of(id: AttemptId, content: Content) -> MapOutcome | ReduceOutcome | StepOutcome:
+    if isinstance(content, StepContent):
+        return StepOutcome(files=1, bytes=1)
     if isinstance(content, tuple):
         values = sum(len(values) for _, values in content)
         return ReduceOutcome(groups=len(content), values=values, items=len(content), parts=1, stored_bytes=0)

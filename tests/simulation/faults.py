@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 from simulation.cluster import Cluster, FaultPlan
-from simulation.models import random_model
+from simulation.held_input import SHARED
+from simulation.models import HELD_NAMES, random_model
 from simulation.peers import SimulatedPeer
 from simulation.world import World
 
@@ -14,13 +15,15 @@ from pymr.control.messages import PeerFacts, Settings
 
 FAULT_SECONDS = 30.0
 
-NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")
+NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", *HELD_NAMES)
 
 CRASH_POINTS = (
     "attempt.after_rename",
     "publish.before_swap",
     "publish.after_swap",
     "epoch.after_remember",
+    "plan.before_state",
+    "plan.after_state",
     "write.before_effect",
     "write.after_effect",
 )
@@ -38,6 +41,7 @@ def random_cluster(world: World) -> Cluster:
         concurrent_runs=random.choice([1, 2, 3]),
         machine_grace_s=random.choice([7.0, 1000.0, 1000.0]),
         shared=("/shared",),
+        cycle_seconds=random.choice([4.0, 12.0, 1000.0, 1000.0]),
     )
     plan = FaultPlan(task_seconds=random.choice([0.2, 0.6, 1.5]))
     cluster = Cluster(world, facts, settings, plan)
@@ -113,6 +117,7 @@ class Faults:
         cluster.plan.heal()
         cluster.network.heal()
         cluster.redis.is_available = True
+        cluster.set_paused(False)
         for peer in cluster.peers.values():
             peer.is_without_redis = peer.is_disk_full = False
             peer.resume()
@@ -234,6 +239,9 @@ class Clients:
         self._schedule(self._submit, random.choice([6, 12, 20]), 0.0)
         self._schedule(self._delete, random.choice([0, 0, 1, 2, 4]), 2.0)
         self._schedule(self._retry, random.choice([0, 0, 1, 3]), 2.0)
+        self._schedule(self._force, random.choice([0, 0, 1, 3]), 2.0)
+        self._schedule(self._pause, random.choice([0, 0, 0, 2]), 2.0)
+        self._schedule(self._add_file, random.choice([5, 20, 40]), 0.0)
 
     def _schedule(self, action: Callable[[], None], count: int, earliest: float) -> None:
         self.unanswered += count
@@ -243,7 +251,8 @@ class Clients:
     def _submit(self) -> None:
         name = self._world.random.choice(NAMES)
         number = len(self._cluster.models)
-        model = random_model(self._world.random, number, name, self._cluster.hosts)
+        cluster = self._cluster
+        model = random_model(self._world.random, number, name, cluster.hosts, list(cluster.peers))
         self._cluster.models.append(model)
         self._requests += 1
         self._ask(f"request-{self._requests}", name, model.fields)
@@ -263,11 +272,42 @@ class Clients:
         if not failed or not cluster.redis.is_available or incarnation is None:
             return
         name = self._world.random.choice(failed)
-        cluster.store.retry(f"request-{self._requests}", incarnation, name)
-        job = cluster.redis.jobs[name]
-        self._world.log("queued again:", name, "version", job.version)
-        cluster.submitted(job.version, cluster.models[int(str(job.fields["model"]))])
+        outcome = cluster.store.retry(f"request-{self._requests}", incarnation, name)
+        self._world.log("queued again:", name, outcome)
+        cluster.look_at_queue()
         cluster.wake_leaders()
+
+    def _force(self) -> None:
+        """Let a job run once more in this cycle, if there is one; nobody insists on it."""
+        cluster = self._cluster
+        self._requests += 1
+        self.unanswered -= 1
+        incarnation, names = cluster.redis.incarnation, list(cluster.redis.jobs)
+        if not names or not cluster.redis.is_available or incarnation is None:
+            return
+        name = self._world.random.choice(names)
+        cluster.queue_rules.forced(cluster.redis.jobs[name])
+        outcome = cluster.store.force(f"request-{self._requests}", incarnation, name)
+        self._world.log("forced:", name, outcome)
+        cluster.wake_leaders()
+
+    def _pause(self) -> None:
+        """The queue is paused, or goes on."""
+        cluster = self._cluster
+        self._requests += 1
+        self.unanswered -= 1
+        if cluster.redis.is_available and cluster.redis.incarnation is not None:
+            paused = not cluster.redis.paused
+            cluster.store.pause(f"request-{self._requests}", cluster.redis.incarnation, paused)
+            self._world.log("the queue is", "paused" if paused else "not paused any more")
+            cluster.wake_leaders()
+
+    def _add_file(self) -> None:
+        """There is new input for a job that holds state."""
+        self.unanswered -= 1
+        name = self._world.random.choice(HELD_NAMES)
+        host = self._world.random.choice([SHARED, *self._cluster.hosts])
+        self._world.log("new input of", name, self._cluster.held_input.add(name, host), "on", host)
 
     def _ask(self, request: str, name: str, fields: dict[str, object] | None) -> None:
         """Ask until there is an answer."""
@@ -285,7 +325,7 @@ class Clients:
             self._world.log(
                 "submitted", name, "version", job.version, cluster.models[int(str(fields["model"]))]
             )
-            cluster.submitted(job.version, cluster.models[int(str(fields["model"]))])
+            cluster.look_at_queue()
         if self._world.chance(self._cluster.plan.lost_replies):
             self._world.later(0.3, lambda: self._ask(request, name, fields))
             return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from simulation.step_rules import StepContent
+
 from pymr.control.duties import FetchSegments, SegmentFetched, SegmentLost
 from pymr.protocol import AttemptId, Source
 
@@ -39,19 +41,19 @@ class Fetching:
         id = AttemptId(run_id, f"map-{source.task:05d}", source.attempt)
         fetched = self._peer.disk.fetched
         if (id, partition) not in fetched:
-            if not self._reaches_host_of(source.peer):
+            if not self.reaches_host_of(source.peer):
                 self._try_later(run_id, source, partition, RETRY_SECONDS)
                 return
             attempt = self._peer.cluster.peers[source.peer].disk.attempts.get(id)
             if attempt is None:
                 self._peer.tell(lambda: self._peer.step(SegmentLost(run_id, source)))
                 return
-            assert not isinstance(attempt.content, tuple)
+            assert not isinstance(attempt.content, tuple | StepContent)
             fetched[id, partition] = attempt.content.get(partition, ())
         size = len(fetched[id, partition])
         self._peer.tell(lambda: self._peer.step(SegmentFetched(run_id, source, partition, size)))
 
-    def _reaches_host_of(self, owner: str) -> bool:
+    def reaches_host_of(self, owner: str) -> bool:
         """Whether any peer of the owner's host answers: they all can read its data folder."""
         peers = self._peer.cluster.peers
         network = self._peer.cluster.network

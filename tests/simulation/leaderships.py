@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from simulation.queue_rules import check_decision, check_end_of_cycle
+
 from pymr.control.leadership import Leader
 from pymr.control.messages import (
     Abdicate,
@@ -19,7 +21,7 @@ from pymr.control.messages import (
     Tick,
     Written,
 )
-from pymr.control.records import ActiveRun, BeginRun, JobChanges, Write
+from pymr.control.records import ActiveRun, BeginAttempt, BeginCycle, BeginRun, JobChanges, Write
 from pymr.errors import StaleEpochError
 from pymr.peer.store import StoreForgot, StoreUnavailable
 
@@ -106,12 +108,21 @@ class Leadership:
                 case SendOrders(orders):
                     self.peer.send(orders.peer, orders)
                 case DoWrite(ticket, write):
+                    if isinstance(write, BeginRun):
+                        self._check_begin(write)
+                    elif isinstance(write, BeginCycle):
+                        check_end_of_cycle(self.core.backlog)
                     self._write(ticket, write)
                 case Ended():
                     self.read_jobs()
                 case Abdicate(seconds, reason):
                     self.end(seconds, reason)
                     return
+
+    def _check_begin(self, write: BeginRun) -> None:
+        running = [run.job_name for run in self.core.runs.values()]
+        beginning = self.core.queueing.beginning.keys() - {write.job_name}
+        check_decision(self.core.backlog, write, beginning, running)
 
     def end(self, seconds: float, reason: str) -> None:
         if not self.is_over:
@@ -131,7 +142,7 @@ class Leadership:
             return outcome
 
         self._ask(do, lambda outcome: self.step(Written(ticket, outcome)))
-        if not isinstance(write, BeginRun) and self._world.chance(cluster.plan.late_writes):
+        if not isinstance(write, BeginRun | BeginAttempt) and self._world.chance(cluster.plan.late_writes):
             self._world.later(self._world.between(0.0, 2.0), lambda: _once_more(do))
 
     def _ask(self, question: Question, on_answer: Callable[[Any], None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal
 from zlib import crc32
@@ -21,6 +21,55 @@ ReduceContent = tuple[tuple[int, tuple[int, ...]], ...]
 SHARED_FOLDER = "/shared/input"
 KEYS = 17
 
+GROUPS = ("north", "south")
+HELD_NAMES = ("held", "kept")
+"""Names of jobs with `hold_state`; no others have them."""
+
+TRANSFERS = ("upload", "upload_auxiliary", "download", "delete")
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What jobs of all types have in common: how they stand in the queue."""
+
+    is_once: bool
+    is_forced: bool
+    group: str
+    priority: int
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return {
+            "run_once": self.is_once,
+            "force_run": self.is_forced,
+            "group_name": self.group or None,
+            "job_priority": self.priority,
+        }
+
+
+def random_habits(random: Random) -> Habits:
+    return Habits(
+        is_once=random.random() < 0.4,
+        is_forced=random.random() < 0.05,
+        group=random.choice(["", "", "", *GROUPS]),
+        priority=random.choice([0, 0, 1, 2]),
+    )
+
+
+@dataclass(frozen=True)
+class StepModel:
+    """A script or file_transfer job. kind: `wrong`: it names a peer that there is not."""
+
+    number: int
+    name: str
+    kind: Kind
+    steps: Mapping[str, Any]
+    habits: Habits
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return {"job_name": self.name, "model": self.number, **self.habits.fields, **self.steps}
+
 
 @dataclass(frozen=True)
 class JobModel:
@@ -33,20 +82,23 @@ class JobModel:
     shared: tuple[int, ...]
     split: int
     partitions: int | None
-    is_once: bool
     adds: bool
+    habits: Habits
+    holds: bool = False
 
     @property
     def fields(self) -> dict[str, Any]:
-        folders = (["input"] if self.records else []) + ([SHARED_FOLDER] if self.shared else [])
+        has_own, has_shared = bool(self.records) or self.holds, bool(self.shared) or self.holds
+        folders = (["input"] if has_own else []) + ([SHARED_FOLDER] if has_shared else [])
         fields: dict[str, Any] = {
             "job_name": self.name,
             "job_type": "mapreduce",
             "input_dirs": folders,
-            "run_once": self.is_once,
+            "hold_state": self.holds,
             "delete_job_data": not self.adds,
             "max_attempts": 3,
             "model": self.number,
+            **self.habits.fields,
         }
         if self.partitions is not None:
             fields["partitions"] = self.partitions
@@ -55,9 +107,11 @@ class JobModel:
     def all_records(self) -> list[int]:
         return sorted([*self.shared, *(record for records in self.records.values() for record in records)])
 
-    def cut(self, host: str, *, is_shared: bool, workers: int) -> list[tuple[int, ...]]:
+    def input_of(self, host: str, *, is_shared: bool) -> tuple[int, ...]:
+        return self.shared if is_shared else self.records.get(host, ())
+
+    def cut(self, records: Sequence[int], *, workers: int) -> list[tuple[int, ...]]:
         """The map tasks of a host. With more workers there are more of them."""
-        records = self.shared if is_shared else self.records.get(host, ())
         size = max(1, min(self.split, len(records) // max(1, workers) + 1))
         return [tuple(records[start : start + size]) for start in range(0, len(records), size)]
 
@@ -82,20 +136,67 @@ def digest_of(content: object) -> str:
     return f"{crc32(repr(content).encode()):08x}"
 
 
-def check_output(what: str, parts: Sequence[ReduceContent], models: Sequence[JobModel]) -> None:
-    """Raise unless the parts hold each record of the models once; no key may be in two parts of one run."""
+def check_output(what: str, parts: Sequence[ReduceContent], runs: Sequence[Sequence[int]]) -> None:
+    """Raise unless the parts hold each record of the runs once; no key may be in two parts of one run."""
     found = sorted(value for part in parts for _, values in part for value in values)
-    expected = sorted(record for model in models for record in model.all_records())
+    expected = sorted(record for records in runs for record in records)
     if found != expected:
         lost = sorted(set(expected) - set(found))
         doubled = sorted({record for record in found if found.count(record) > expected.count(record)})
         raise ViolationError(f"{what}: lost {lost}, too many of {doubled}")
     keys = [key for part in parts for key, _ in part]
-    if len(models) == 1 and len(keys) != len(set(keys)):
+    if len(runs) == 1 and len(keys) != len(set(keys)):
         raise ViolationError(f"{what}: a key is in two parts")
 
 
-def random_model(random: Random, number: int, name: str, hosts: Sequence[str]) -> JobModel:
+def random_model(
+    random: Random, number: int, name: str, hosts: Sequence[str], peers: Sequence[str]
+) -> JobModel | StepModel:
+    if name in HELD_NAMES:
+        return _held_model(random, number, name)
+    if random.random() < 0.3:
+        return _step_model(random, number, name, peers)
+    return _plain_model(random, number, name, hosts)
+
+
+def _held_model(random: Random, number: int, name: str) -> JobModel:
+    return JobModel(
+        number,
+        name,
+        "good",
+        records={},
+        shared=(),
+        split=random.choice([1, 2, 4]),
+        partitions=random.choice([None, 1, 3]),
+        adds=random.random() < 0.7,
+        habits=replace(random_habits(random), is_once=random.random() < 0.1),
+        holds=True,
+    )
+
+
+def _step_model(random: Random, number: int, name: str, peers: Sequence[str]) -> StepModel:
+    kinds: list[Kind] = ["good", "flaky", "broken", "wrong"]
+    kind = random.choices(kinds, [70, 16, 8, 6])[0]
+    peer = "nobody" if kind == "wrong" else random.choice(peers)
+    if random.random() < 0.5:
+        places = [peer] if kind == "wrong" else [peer, "leader", "leader", "all"]
+        return StepModel(
+            number,
+            name,
+            kind,
+            {"job_type": "script", "run_on": random.choice(places)},
+            random_habits(random),
+        )
+    steps = {
+        "job_type": "file_transfer",
+        "transfer_type": random.choice(TRANSFERS[:-1] if kind == "wrong" else TRANSFERS),
+        "local_peer": peer,
+        "delete_files": random.random() < 0.5,
+    }
+    return StepModel(number, name, kind, steps, random_habits(random))
+
+
+def _plain_model(random: Random, number: int, name: str, hosts: Sequence[str]) -> JobModel:
     kinds: list[Kind] = ["good", "flaky", "broken", "wrong", "random"]
     kind = random.choices(kinds, [66, 16, 3, 3, 12])[0]
     first = number * 10_000
@@ -115,6 +216,6 @@ def random_model(random: Random, number: int, name: str, hosts: Sequence[str]) -
         shared,
         split=random.choice([1, 2, 4]),
         partitions=random.choice([None, 1, 2, 3, 6]),
-        is_once=random.random() < 0.4,
         adds=random.random() < 0.2,
+        habits=random_habits(random),
     )

@@ -9,6 +9,7 @@ from simulation.disk import Disk
 from simulation.fetching import Fetching
 from simulation.leaderships import Leadership
 from simulation.memory_store import MemoryStore
+from simulation.models import JobModel
 from simulation.workers import Workers
 from simulation.world import ViolationError
 
@@ -19,6 +20,7 @@ from pymr.control.duties import (
     FetchSegments,
     GiveMap,
     GiveReduce,
+    GiveStep,
     Learned,
     MakePlan,
     Ordered,
@@ -285,6 +287,8 @@ class SimulatedPeer:
                 self.workers.do_map(command)
             case GiveReduce():
                 self.workers.do_reduce(command)
+            case GiveStep():
+                self.workers.do_step(command)
             case FetchSegments():
                 self.fetching.fetch(command)
             case PrepareProject(order):
@@ -327,11 +331,24 @@ class SimulatedPeer:
         if self._world.chance(self.cluster.plan.disk_errors):
             report = PlanReport(run_id, 0, 0, 0, "the disk fails now", is_final=False, shared=shared)
         else:
-            model = self.cluster.model_of(command.order)
-            tasks = model.cut(self.facts.host, is_shared=shared, workers=command.plan.workers)
-            self.disk.plans[run_id, shared] = tasks
-            report = PlanReport(run_id, len(tasks), sum(map(len, tasks)), 1, shared=shared)
-        self.tell(lambda: self.step(Planned(report)))
+            report = self._list(command)
+        if self.life is not None:
+            self.tell(lambda: self.step(Planned(report)))
+
+    def _list(self, command: MakePlan) -> PlanReport:
+        run_id, shared = command.plan.run_id, command.plan.shared
+        model = self.cluster.model_of(command.order)
+        assert isinstance(model, JobModel)
+        records: tuple[int, ...] | None = model.input_of(self.facts.host, is_shared=shared)
+        if model.holds:
+            self.cluster.at_fault_point("plan.before_state", self)
+            records = self.cluster.held_input.plan(self, model.name, command.plan)
+            self.cluster.at_fault_point("plan.after_state", self)
+        if records is None:
+            return PlanReport(run_id, 0, 0, 0, "the list of what was consumed is gone", shared=shared)
+        tasks = model.cut(records, workers=command.plan.workers)
+        self.disk.plans[run_id, shared] = tasks
+        return PlanReport(run_id, len(tasks), len(records), len(records), shared=shared)
 
     def _publish(self, order: PublishOrder) -> None:
         report = PublishReport(order.run_id, order.peer)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from simulation.cluster import Cluster
 from simulation.faults import FAULT_SECONDS, Clients, Faults, random_cluster
+from simulation.models import HELD_NAMES
 from simulation.world import ViolationError, World
+
+from pymr.control.records import JobRecord
 
 SETTLE_SECONDS = 120.0
 """After healing every run has to have ended within this time, waiting for a lost machine included."""
@@ -29,29 +34,54 @@ class Simulation:
         faults = Faults(cluster)
         world.run(FAULT_SECONDS)
         faults.heal()
-        world.run(world.now + SETTLE_SECONDS, lambda: not clients.unanswered and self._is_settled())
-        if not self._is_settled():
-            raise ViolationError(f"not settled {SETTLE_SECONDS:g} s after healing: {self._unsettled()}")
+        self._wait("settled", lambda: not clients.unanswered and self._have_all_run())
+        if cluster.settings.cycle_seconds < SETTLE_SECONDS and self._recurs():
+            self._wait_for_cycles()
+        cluster.set_paused(True)
+        world.run(world.now + 2.0)  # the leader may not have read that yet
+        self._wait("ended", lambda: not cluster.redis.active)
         world.run(world.now + QUIET_SECONDS)
         self._check_end()
 
-    def _is_settled(self) -> bool:
-        redis = self.cluster.redis
-        return not redis.active and all(
-            job.status not in ("queued", "running") for job in redis.jobs.values()
+    def _wait(self, what: str, is_so: Callable[[], bool]) -> None:
+        self.world.run(self.world.now + SETTLE_SECONDS, is_so)
+        if not is_so():
+            raise ViolationError(f"not {what} {SETTLE_SECONDS:g} s after healing: {self._unsettled()}")
+
+    def _have_all_run(self) -> bool:
+        """Whether every job has had a run since it was submitted, or failed with its group."""
+        return all(
+            job.status == "failed" or job.first_run_status is not None
+            for job in self.cluster.redis.jobs.values()
         )
+
+    def _recurs(self) -> bool:
+        return any(job.status != "failed" and not _is_once(job) for job in self.cluster.redis.jobs.values())
+
+    def _wait_for_cycles(self) -> None:
+        """Two more cycles begin: one whole cycle has gone by then."""
+        redis = self.cluster.redis
+        cycle = redis.cycle + 2
+        self._wait("in a later cycle", lambda: redis.cycle >= cycle or not self._recurs())
+        for name in HELD_NAMES:
+            job = redis.jobs.get(name)
+            if redis.cycle >= cycle and job is not None and job.status in ("succeeded", "skipped"):
+                self.cluster.held_input.check_all_counted(name, self.cluster.hosts)
 
     def _unsettled(self) -> str:
         redis = self.cluster.redis
         leaders = [peer for peer in self.cluster.peers.values() if peer.leadership is not None]
         waiting = [
-            f"{run.run_id}: {run.stage}, {run.maps_left} maps and {run.reduces_left} reduces left, "
-            f"waiting for {run.waiting_for!r}"
+            f"{run.run_id}: {run.stage}, in {run.phase}, waiting for {run.waiting_for!r}"
             for peer in leaders
             if peer.leadership
             for run in peer.leadership.core.runs.values()
         ]
-        return f"active {list(redis.active)}, led by {[peer.name for peer in leaders]}: {waiting}"
+        queue = [f"{job.name} {job.status} in cycle {job.cycle}" for job in redis.jobs.values()]
+        return (
+            f"cycle {redis.cycle}: {queue}, active {list(redis.active)}, led by "
+            f"{[peer.name for peer in leaders]}: {waiting}"
+        )
 
     def _check_end(self) -> None:
         cluster = self.cluster
@@ -64,7 +94,7 @@ class Simulation:
             ):
                 cluster.check_published(name)
         for job in cluster.redis.jobs.values():
-            if job.status == "succeeded":
+            if job.status in ("succeeded", "skipped"):
                 cluster.check_folders(job)
         for peer in cluster.peers.values():
             if not peer.follower.is_idle:
@@ -85,7 +115,14 @@ class Simulation:
             for run in cluster.redis.history.values()
             if run.job_name == name and run.job_version == version
         ]
-        if not any(status in ("succeeded", "failed") for status in ended):
+        job = cluster.redis.jobs.get(name)
+        has_failed = job is not None and (job.version, job.status) == (version, "failed")
+        if not has_failed and not any(status in ("succeeded", "failed", "skipped") for status in ended):
             raise ViolationError(f"{name}, version {version}, was lost: its runs are {ended}")
-        if ended.count("succeeded") > 1:
+        is_once = cluster.submissions[name].model.habits.is_once
+        if is_once and ended.count("succeeded") > 1 and not cluster.queue_rules.ran_often(name, version):
             raise ViolationError(f"{name}, version {version}, ran more than once: {ended}")
+
+
+def _is_once(job: JobRecord) -> bool:
+    return bool(job.fields.get("run_once"))

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from simulation.disk import Attempt
-from simulation.models import reduce
+from simulation.models import JobModel, StepModel, reduce
+from simulation.step_rules import StepContent, inputs_read
 
 from pymr.control.duties import (
     EndWorker,
     GiveMap,
     GiveReduce,
+    GiveStep,
     PeerEvent,
     StartWorker,
     TaskEnded,
@@ -105,6 +107,7 @@ class Workers:
                 return Failure("InputError", f"no plan of {id.run_id} on {planner.name}", is_final=True)
             records = plan[assignment.plan_index]
             model = cluster.model_of(worker.order)
+            assert isinstance(model, JobModel)
             content = model.map(records, worker.order.partitions, id.attempt)
             return self._peer.disk.keep(id, content)
 
@@ -135,13 +138,36 @@ class Workers:
         attempt: Attempt | None = peers[owner].disk.attempts.get(id)
         if attempt is None:
             return None
-        assert not isinstance(attempt.content, tuple)
+        assert not isinstance(attempt.content, tuple | StepContent)
         return attempt.content.get(partition, ())
+
+    def do_step(self, command: GiveStep) -> None:
+        id, inputs = command.assignment.id, command.assignment.inputs
+        worker = self.by_slot[command.slot]
+        self._peer.cluster.step_rules.begins(id)
+        self._world.log(self._peer.name, "does", id.folder, "of", id.run_id)
+        read = inputs_read(id, inputs)
+
+        def work() -> Outcome:
+            failure = self._failure(worker, id)
+            if failure is not None:
+                return failure
+            for one in read:
+                other = AttemptId(id.run_id, one.task, one.attempt)
+                if not self._peer.fetching.reaches_host_of(one.peer):
+                    return Failure("DiskError", f"{one.peer} cannot be reached", is_counted=False)
+                if other not in self._peer.cluster.peers[one.peer].disk.attempts:
+                    return Failure("MissingSegmentError", f"{other.folder} is gone", False, False, other)
+            return self._peer.disk.keep(id, StepContent(read))
+
+        self._do(worker, id, work)
 
     def _failure(self, worker: Worker, id: AttemptId) -> Failure | None:
         plan, model = self._peer.cluster.plan, self._peer.cluster.model_of(worker.order)
         if self._peer.is_disk_full:
             return Failure("DiskError", "no space left", is_counted=False)
+        if isinstance(model, StepModel) and model.kind == "broken":
+            return Failure("ScriptError", "it raised", is_final=True, exit_status=1)
         if model.kind == "wrong" and id.task == "map-00000":
             return Failure("InputError", "it cannot be read", is_final=True)
         if model.kind == "broken" and id.task == "map-00000":

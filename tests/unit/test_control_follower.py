@@ -14,6 +14,7 @@ from pymr.control.duties import (
     FetchSegments,
     GiveMap,
     GiveReduce,
+    GiveStep,
     Held,
     Learned,
     MakePlan,
@@ -36,6 +37,7 @@ from pymr.control.duties import (
     TaskEnded,
     WorkerEnded,
     WorkerHalted,
+    WorkerMoved,
     WorkerReady,
     WorkerStarted,
 )
@@ -63,6 +65,8 @@ from pymr.protocol import (
     RunOrder,
     Source,
     SourcesOrder,
+    StepInput,
+    StepOutcome,
 )
 
 RUN = "job-000001"
@@ -476,3 +480,73 @@ def test_a_publication_that_failed_is_tried_again_where_that_may_help(is_final: 
     desk.order(publish=(publication(RUN),))
 
     assert len(desk.all(Publish)) == times
+
+
+# -- steps
+
+
+SCRIPT = AttemptId(RUN, "script-00000", "5.2")
+COPY = AttemptId(RUN, "copy-00001", "5.1")
+
+
+def test_a_step_is_given_to_a_worker_with_its_inputs_and_told_by_its_name() -> None:
+    desk = Desk()
+    assignment = Assignment(COPY, 0, inputs=(StepInput("list-00000", "5.1", "b"),))
+    desk.order(assignments=(assignment,))
+    desk.step(ProjectPrepared(RUN))
+
+    assert [one.state for one in desk.tick().running] == ["starting"]
+
+    desk.step(WorkerStarted(0, 77))
+    desk.step(WorkerReady(0))
+
+    assert desk.all(GiveStep) == [GiveStep(0, assignment)]
+
+    desk.step(WorkerMoved(0, (3, 1000)))
+    report = desk.tick()
+
+    assert [(one.id, one.state, one.done) for one in report.running] == [(COPY, "copy", (3, 1000))]
+    assert [(one.task, one.state) for one in report.workers] == [("copy-00001", "copy")]
+
+
+def test_a_finished_step_is_held_and_told_until_it_is_acknowledged() -> None:
+    desk = Desk()
+    desk.start(SCRIPT)
+    outcome = StepOutcome(output="done")
+    desk.step(TaskEnded(0, SCRIPT, outcome))
+
+    assert [one.outcome for one in desk.reported().results] == [outcome]
+
+    desk.order(acknowledged=(Acknowledged(SCRIPT, True),), wants_inventory=True)
+
+    assert desk.reported().inventory == (HeldRun(RUN, ((SCRIPT.task, SCRIPT.attempt, ""),)),)
+    assert desk.all(RemoveAttempt) == []
+
+
+def test_a_script_may_take_as_long_as_it_likes_and_a_transfer_has_to_move() -> None:
+    desk = Desk()
+    desk.start(SCRIPT)
+    desk.now += 10_000.0
+    desk.step(PeerTick(MachineFigures()))
+
+    assert desk.all(EndWorker) == []
+
+    desk = Desk()
+    del desk.fields["task_timeout_seconds"]
+    desk.start(COPY)
+    desk.tick(599.0)
+
+    assert desk.all(EndWorker) == []
+
+    desk.tick(2.0)
+
+    assert desk.all(EndWorker) == [EndWorker(0)]
+
+
+def test_a_script_that_is_not_wanted_any_more_is_ended() -> None:
+    desk = Desk()
+    desk.start(SCRIPT)
+    desk.order(cancelled=(SCRIPT,))
+
+    assert desk.all(EndWorker) == [EndWorker(0)]
+    assert desk.all(RemoveAttempt) == [RemoveAttempt(SCRIPT)]

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from leader_desk import run_record
 
 from pymr.config import ClusterConfig
-from pymr.control.records import JobChanges
+from pymr.control.records import BeginPublication, EndRun, JobChanges
 from pymr.peer import leader
 from pymr.peer.leader import Leading
 from pymr.protocol import Orders
@@ -57,7 +58,7 @@ def lead(store: FakeStore, send: Callable[[Orders], None]) -> tuple[Leading, lis
 
 def config() -> ClusterConfig:
     return SimpleNamespace(  # type: ignore[return-value]
-        scheduler=SimpleNamespace(concurrent_runs=1, machine_grace_seconds=1.0),
+        scheduler=SimpleNamespace(concurrent_runs=1, machine_grace_seconds=1.0, cycle_seconds=60.0),
         storage=SimpleNamespace(shared=()),
         peers=[SimpleNamespace(name=name, host="h", workers=1) for name in "ab"],
     )
@@ -93,3 +94,15 @@ def test_a_leader_that_fails_half_way_makes_room_for_one_that_begins_anew() -> N
 
     assert [seconds for seconds, _ in ends] == [leader.FAILED_SECONDS]
     assert "no key" in ends[0][1]
+
+
+def test_a_leader_passes_a_fault_point_on_each_side_of_the_end_of_a_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passed: list[str] = []
+    monkeypatch.setattr(leader, "fault_point", passed.append)
+    store = SimpleNamespace(write=lambda *_: passed.append("written"))
+    for write in (EndRun(run_record()), BeginPublication("run")):
+        leader._carry_out(store, 5, "i", write)  # type: ignore[arg-type]
+
+    assert passed == ["leader.before_end", "written", "leader.after_end", "written"]

@@ -1,0 +1,62 @@
+"""Ordering: what a leader tells a peer, put together from all it wants of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from pymr.control import losses, planning, publishing
+from pymr.control.liveness import Peer
+from pymr.control.runs import Stage
+from pymr.protocol import Acknowledged, AttemptId, Orders, PublishOrder, Report
+
+if TYPE_CHECKING:
+    from pymr.control.leadership import Leader
+
+
+def orders_to(leader: Leader, peer: Peer, stages: Collection[Stage]) -> Orders:
+    """The next orders to a peer. stages: those in which there is any run."""
+    peer.sequence += 1
+    for given in peer.unseen.values():
+        given.sequence = given.sequence or peer.sequence
+    if peer.runs is None:
+        peer.runs = tuple(run.order(peer.name) for run in leader.runs.values())
+    publish: tuple[PublishOrder, ...] = ()
+    if peer.reconcile or peer.reconcile is None or "publishing" in stages:
+        publish = publishing.orders(leader, peer)
+    report = peer.report
+    follows = report is not None and report.epoch == leader.epoch
+    return Orders(
+        incarnation=leader.incarnation,
+        epoch=leader.epoch,
+        leader=leader.name,
+        peer=peer.name,
+        boot=report.boot if report else 0,
+        sequence=peer.sequence,
+        jobs_change=leader.backlog.change,
+        wants_inventory=not peer.has_inventory,
+        runs=peer.runs,
+        plans=planning.orders(leader, peer) if "planning" in stages else (),
+        assignments=tuple([given.assignment for given in peer.unseen.values()]) if peer.unseen else (),
+        cancelled=peer.cancelled,
+        sources=losses.sources_orders(leader, peer) if "tasks" in stages else (),
+        publish=publish,
+        acknowledged=_acknowledgements(leader, report) if report and follows and report.results else (),
+    )
+
+
+def _acknowledgements(leader: Leader, report: Report) -> tuple[Acknowledged, ...]:
+    """What has become of the results that a peer still repeats."""
+    fates = ((result.id, _fate(leader, result.id)) for result in report.results)
+    return tuple([Acknowledged(attempt, keep) for attempt, keep in fates if keep is not None])
+
+
+def _fate(leader: Leader, attempt: AttemptId) -> bool | None:
+    """Whether the files of a finished attempt are kept; None while that is not decided."""
+    run = leader.runs.get(attempt.run_id)
+    if run is None:
+        return False
+    task = run.tasks.get(attempt.task)
+    if task is None or task.committing == attempt or run.stage == "ending":
+        return None
+    return task.committed is not None and task.committed.id == attempt

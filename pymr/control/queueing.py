@@ -1,0 +1,124 @@
+"""Queueing: when which job begins to run, when a cycle ends, and which runs their jobs end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymr.control.backlog import group_of
+from pymr.control.ending import end
+from pymr.control.phases import MapReduceRun
+from pymr.control.records import BeginCycle, BeginRun, JobChanges, JobRecord, RunRecord
+from pymr.control.runs import Run
+from pymr.control.steps import SteppedRun, is_stepped
+
+if TYPE_CHECKING:
+    from pymr.control.leadership import Leader
+
+NEVER = float("inf")
+
+
+class Queueing:
+    """What the leader has begun of the queue and not yet heard of.
+
+    beginning: the group of each job that is being begun, by its name. looks_at: when there may be something
+    to begin, if nothing else happens before.
+    """
+
+    def __init__(self) -> None:
+        self.knows_jobs = False
+        self.beginning: dict[str, str] = {}
+        self.looks_at = 0.0
+        self.is_cycling = False
+
+    # -- what was read or written
+
+    def take_jobs(self, leader: Leader, changes: JobChanges) -> None:
+        """The job table has changed."""
+        leader.backlog.apply(changes, leader.now)
+        self.knows_jobs = True
+        self.look_soon(leader)
+        self.end_runs_of_changed_jobs(leader)
+
+    def cycle_begun(self, leader: Leader, cycle: int) -> None:
+        """Redis has it that a cycle has begun."""
+        self.is_cycling = False
+        leader.backlog.begin_cycle(cycle, leader.now)
+        self.look_soon(leader)
+
+    def run_begun(self, leader: Leader, job_name: str) -> None:
+        """A run has begun, or could not."""
+        self.beginning.pop(job_name, None)
+        self.look_soon(leader)
+
+    def look_soon(self, leader: Leader) -> None:
+        """There may be something to begin."""
+        self.looks_at = leader.now
+
+    # -- decisions
+
+    def begin_runs(self, leader: Leader) -> None:
+        """Begin as many runs as may be under way; and the next cycle, when all have run in this one."""
+        if leader.now < self.looks_at or not self.knows_jobs:
+            return
+        self.looks_at = NEVER
+        while len(leader.runs) + len(self.beginning) < leader.settings.concurrent_runs:
+            job = self._next_job(leader)
+            if job is None:
+                return
+            self.beginning[job.name] = group_of(job.fields)
+            leader.backlog.begin(job)
+            leader.write(BeginRun(job.name, job.version))
+
+    def _next_job(self, leader: Leader) -> JobRecord | None:
+        """What is due; else, unless it is time for the next cycle, what is to run again in this one."""
+        backlog, runs = leader.backlog, leader.runs.values()
+        names = {run.job_name for run in runs} | self.beginning.keys()
+        groups = {group_of(run.record.fields) for run in runs} | set(self.beginning.values())
+        groups.discard("")
+        job = backlog.next_job(names, groups)
+        if job is not None or self._ends_cycle(leader):
+            return job
+        job, again_at = backlog.next_forced(names, groups, leader.now)
+        self.looks_at = min(self.looks_at, again_at)
+        return job
+
+    def _ends_cycle(self, leader: Leader) -> bool:
+        """Whether the next cycle begins now: when all have run in this one, and it has lasted long enough.
+
+        Runs of jobs with `force_run` are not waited for: they could overlap for ever.
+        """
+        backlog = leader.backlog
+        if self.is_cycling or backlog.is_paused:
+            return self.is_cycling
+        has_run = not backlog.has_due() and not self.beginning
+        if not has_run or not backlog.recurs or backlog.cycle_began is None:
+            return False
+        if not all(run.record.fields.get("force_run") for run in leader.runs.values()):
+            return False
+        ends_at = backlog.cycle_began + leader.settings.cycle_seconds
+        if leader.now < ends_at:
+            self.looks_at = min(self.looks_at, ends_at)
+            return False
+        self.is_cycling = True
+        leader.write(BeginCycle(backlog.cycle))
+        return True
+
+    # -- runs
+
+    def end_runs_of_changed_jobs(self, leader: Leader) -> None:
+        """Runs of jobs that were deleted or replaced end, unless their output is about to be seen."""
+        if not self.knows_jobs or not leader.is_loaded:
+            return
+        for run in leader.runs.values():
+            job = leader.backlog.jobs.get(run.job_name)
+            if run.stage not in ("publishing", "ending") and (
+                job is None or job.version > run.record.job_version
+            ):
+                end(leader, run, "replaced" if job else "deleted", None)
+
+
+def make_run(leader: Leader, record: RunRecord) -> Run:
+    """The run of a record, by the type of its job."""
+    if is_stepped(record.fields):
+        return SteppedRun(record, leader.now)
+    return MapReduceRun(record, leader.now, leader.backlog.states.get(record.job_name))

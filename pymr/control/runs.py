@@ -1,0 +1,241 @@
+"""Runs: one execution of a job, as tasks that wait, run and are committed. What a mapreduce run consists of
+stands in `phases`; a script or file_transfer run, in `steps`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from pymr.control.records import ActiveRun, Committed, JobState, RunPlan, RunRecord
+from pymr.protocol import Assignment, AttemptId, RunOrder
+
+# `saving` and `committed` wait for Redis: the plan is being saved, the beginning of the publication noted.
+Stage = Literal["planning", "saving", "tasks", "committed", "publishing", "ending"]
+
+ATTEMPTS_MAX = 4
+"""How often a task may fail whose job does not say."""
+
+
+@dataclass(slots=True)
+class Task:
+    """A task of a run. index: its number among the map tasks, its partition, or its place in a step.
+
+    tries: attempts begun under this leader. failures: those that count against max_attempts.
+    running: the attempt that is under way, with the peer `runner`. committing: the one that Redis is asked to
+    take. lost_digest: of a committed output that was lost.
+    """
+
+    name: str
+    index: int
+    is_map: bool = False
+    tries: int = 0
+    failures: int = 0
+    running: AttemptId | None = None
+    runner: str = ""
+    committing: AttemptId | None = None
+    committed: Committed | None = None
+    lost_digest: str = ""
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.running is None and self.committing is None and self.committed is None
+
+
+@dataclass(slots=True)
+class FailedTry:
+    """An attempt that failed, for operators."""
+
+    task: str
+    attempt: str
+    peer: str
+    slot: int
+    error: str
+
+
+FAILED_TRIES_MAX = 50
+"""Failed attempts that a run remembers, the latest ones."""
+
+
+class Run(ABC):
+    """One execution of a job.
+
+    phases: what it goes through, by name; phase: where it is. releasing: committed attempts whose output is
+    lost, as Redis is being told. is_touched: something has come that may bring the run on.
+    trouble: an error that may go by itself, for operators.
+    """
+
+    def __init__(self, record: RunRecord, phases: Sequence[str], now: float) -> None:
+        self.record = record
+        self.job_name = record.job_name
+        self.run_id = record.run_id
+        self.stage: Stage = "planning"
+        self.plan: RunPlan | None = None
+        self.tasks: dict[str, Task] = {}
+        self.to_commit: list[Committed] = []
+        self.is_committing = False
+        self.releasing: dict[AttemptId, None] = {}
+        self.committed_by: dict[str, dict[AttemptId, Committed]] = {}
+        self.is_touched = True
+        self.running = 0
+        self.trouble = ""
+        self.failed_tries: deque[FailedTry] = deque(maxlen=FAILED_TRIES_MAX)
+        self.attempts_failed = record.attempts_failed
+        self.waiting_for = ""
+        self.waiting_since: float | None = None
+        self.phases = tuple(phases)
+        self.phase = self.phases[0]
+        self.phase_began = now
+        self.phase_seconds: dict[str, float] = {}
+
+    # -- what each kind of run has its own way of
+
+    @abstractmethod
+    def begin_tasks(self, plan: RunPlan, restored: ActiveRun | None = None) -> None:
+        """Take over a plan that has been saved; `restored` tells what was committed under earlier leaders."""
+
+    @property
+    @abstractmethod
+    def is_done(self) -> bool:
+        """Whether every task is committed."""
+
+    @abstractmethod
+    def wait(self, task: Task, *, first: bool = False) -> None:
+        """Put a task into the queue of those who may do it."""
+
+    @abstractmethod
+    def place_of(self, task: Task) -> tuple[str, str]:
+        """(peer, host) of who may do a task; "" for any."""
+
+    @abstractmethod
+    def next_task(self, peer: str, host: str) -> Task | None:
+        """A task for a worker of a peer, which is to be begun or put back; None if none waits for it."""
+
+    @abstractmethod
+    def assignment(self, task: Task, epoch: int, slot: int, peer: str) -> Assignment:
+        """The order to do a task in a worker slot of a peer; the task runs from here on."""
+
+    @abstractmethod
+    def may_adopt(self, task: Task, peer: str) -> bool:
+        """Whether an attempt at a task that waits, given by an earlier leader, may go on with a peer."""
+
+    @abstractmethod
+    def needs(self, attempt: AttemptId) -> bool:
+        """Whether what a committed attempt has made is still to be read, or to be published."""
+
+    @abstractmethod
+    def has_used(self, attempt: AttemptId) -> bool:
+        """Whether what is committed hangs on exactly what that attempt has made, so that it cannot be made
+        again."""
+
+    @abstractmethod
+    def order(self, peer: str) -> RunOrder:
+        """The run, as a peer is to know it."""
+
+    @abstractmethod
+    def sums(self) -> Mapping[str, object]:
+        """The fields of the record that are summed up over the committed tasks."""
+
+    @abstractmethod
+    def _count_left(self, task: Task, change: int) -> None:
+        """A task more, or one less, is still to be done."""
+
+    # -- tasks
+
+    def _add(self, task: Task, committed: Mapping[str, Committed], released: Mapping[str, str]) -> None:
+        self.tasks[task.name] = task
+        task.lost_digest = released.get(task.name, "")
+        task.committed = committed.get(task.name)
+        if task.committed is None:
+            self._count_left(task, 1)
+            self.wait(task)
+        else:
+            self._keep(task, task.committed)
+
+    def _keep(self, task: Task, committed: Committed) -> None:
+        self.committed_by.setdefault(committed.peer, {})[committed.id] = committed
+
+    def begin(self, task: Task, attempt: AttemptId, peer: str) -> None:
+        """Note that a task runs."""
+        task.running, task.runner = attempt, peer
+        self.running += 1
+
+    def stop(self, task: Task) -> None:
+        """Note that a task does not run any more."""
+        if task.running is not None:
+            task.running, task.runner = None, ""
+            self.running -= 1
+
+    def commit(self, committed: Committed) -> None:
+        """Note a task as done, as Redis has it."""
+        task = self.tasks[committed.id.task]
+        task.committing = None
+        if task.committed is not None:
+            return
+        self.stop(task)
+        self.is_touched = True
+        task.committed = committed
+        self._count_left(task, -1)
+        self._keep(task, committed)
+
+    def release(self, attempt: AttemptId) -> None:
+        """Note that the committed output of a task is lost, so that it is done again."""
+        self.releasing.pop(attempt, None)
+        task = self.tasks[attempt.task]
+        if task.committed is None or task.committed.id != attempt:
+            return
+        task.lost_digest = getattr(task.committed.outcome, "digest", "")
+        del self.committed_by[task.committed.peer][attempt]
+        task.committed = None
+        self._count_left(task, 1)
+        self.wait(task, first=True)
+
+    def committed_tasks(self) -> Iterator[Committed]:
+        """What is committed so far, in the order of the tasks."""
+        return (task.committed for task in self.tasks.values() if task.committed is not None)
+
+    @property
+    def attempts_max(self) -> int:
+        """How often a task may fail."""
+        value = self.record.fields.get("max_attempts")
+        return value if isinstance(value, int) else ATTEMPTS_MAX
+
+    # -- what is told of it
+
+    def totals(self) -> RunRecord:
+        """The record with the sums over all committed tasks."""
+        counters: dict[str, float] = {}
+        for one in self.committed_tasks():
+            for name, number in one.outcome.counters.items():
+                counters[name] = counters.get(name, 0) + number
+        return msgspec.structs.replace(
+            self.record,
+            **self.sums(),
+            counters=dict(sorted(counters.items())),
+            plan=self.plan,
+            attempts_failed=self.attempts_failed,
+            phase_seconds=dict(self.phase_seconds),
+        )
+
+    def state_after(self, hosts: Mapping[str, str]) -> JobState | None:
+        """Which lists say what the job has consumed, once this run has succeeded; None where none do.
+
+        hosts: that of each peer."""
+        return None
+
+    def enter_phase(self, phase: str, now: float) -> bool:
+        """Note that a later phase has begun; False where it had."""
+        if self.phases.index(phase) <= self.phases.index(self.phase):
+            return False
+        self.leave_phase(now)
+        self.phase = phase
+        return True
+
+    def leave_phase(self, now: float) -> None:
+        """Count the time spent in the present phase up to now."""
+        self.phase_seconds[self.phase] = self.phase_seconds.get(self.phase, 0.0) + now - self.phase_began
+        self.phase_began = now

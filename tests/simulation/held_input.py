@@ -1,0 +1,102 @@
+"""Held input: the files of jobs with `hold_state`, and which of them each run has counted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from simulation.world import ViolationError
+
+from pymr.control.records import RunRecord
+from pymr.protocol import PlanOrder
+
+if TYPE_CHECKING:
+    from simulation.peers import SimulatedPeer
+
+SHARED = ""
+
+
+class HeldInput:
+    """Files appear on a host, or on the disk that all hosts share (SHARED), and stay. A file is a record.
+
+    counted: by job, the records of all its runs that have succeeded.
+    """
+
+    def __init__(self) -> None:
+        self.files: defaultdict[tuple[str, str], list[int]] = defaultdict(list)  # by (job, host)
+        self.counted: defaultdict[str, set[int]] = defaultdict(set)
+        self.lost_hosts: set[str] = set()  # that have lost the lists of what was consumed
+        self._planned: dict[tuple[str, str, bool], tuple[int, ...]] = {}  # by (run, host, whether shared)
+        self._read: dict[str, list[int]] = {}  # by run
+        self._next = 10_000_000
+
+    def add(self, job_name: str, host: str) -> int:
+        self._next += 1
+        self.files[job_name, host].append(self._next)
+        return self._next
+
+    def plan(self, peer: SimulatedPeer, job_name: str, order: PlanOrder) -> tuple[int, ...] | None:
+        """The files of a host that a run is to read; None where the list that counts is gone.
+
+        As `pymr.peer.consumed` has it: the list of a run is written once, into the folders of all peers of
+        the host; a second planning gets the files of the first one.
+        """
+        host = SHARED if order.shared else peer.facts.host
+        siblings = [one for one in peer.cluster.peers.values() if one.facts.host == peer.facts.host]
+
+        def find(run_id: str) -> frozenset[int] | None:
+            key = (job_name, run_id, order.shared)
+            return next((one.disk.consumed[key] for one in siblings if key in one.disk.consumed), None)
+
+        before = find(order.consumed) if order.consumed else frozenset()
+        if before is None:
+            if order.consumed_peer:
+                return None
+            before = frozenset()
+        after = find(order.run_id)
+        if after is None:
+            after = before | frozenset(self.files[job_name, host])
+            for one in siblings:
+                one.disk.consumed[job_name, order.run_id, order.shared] = after
+        found = tuple(sorted(after - before))
+        plan = (order.run_id, peer.facts.host, order.shared)
+        planned = self._planned.setdefault(plan, found)
+        if planned != found and host not in self.lost_hosts:
+            raise ViolationError(f"{order.run_id} was planned to read {planned} of {host}, and now {found}")
+        self._planned[plan] = found
+        return found
+
+    def records_of(self, run_id: str) -> list[int]:
+        """All that a run which has succeeded has read."""
+        return self._read[run_id]
+
+    def succeeded(self, record: RunRecord, hosts: Mapping[str, str]) -> None:
+        """A run has succeeded: nothing of it may have been counted before. hosts: of the peers."""
+        assert record.plan is not None
+        job_name, run_id = record.job_name, record.run_id
+        plans = [(run_id, hosts[one.peer], one.shared) for one in record.plan.hosts]
+        records = self._read[run_id] = sorted(one for plan in plans for one in self._planned[plan])
+        if not records:
+            raise ViolationError(f"{run_id} had nothing to read, and was not skipped")
+        twice = self.counted[job_name].intersection(records)
+        if twice and not self.lost_hosts:
+            raise ViolationError(f"{run_id} counts {sorted(twice)} once more")
+        self.counted[job_name].update(records)
+
+    def check_all_counted(self, job_name: str, hosts: Sequence[str]) -> None:
+        """All that there is has been counted."""
+        files = {one for host in (*hosts, SHARED) for one in self.files[job_name, host]}
+        if lost := sorted(files - self.counted[job_name]):
+            raise ViolationError(f"{job_name} has never counted {lost}")
+
+    def lose(self, peer: SimulatedPeer) -> None:
+        """A peer has a new disk. Where it was the last of its host, the lists are gone."""
+        siblings = [one for one in peer.cluster.peers.values() if one.facts.host == peer.facts.host]
+        if any(peer.disk.consumed) and not _has_all(siblings, peer):
+            self.lost_hosts.update((peer.facts.host, SHARED))
+
+
+def _has_all(siblings: Iterable[SimulatedPeer], lost: SimulatedPeer) -> bool:
+    kept = {key for one in siblings if one is not lost for key in one.disk.consumed}
+    return kept >= lost.disk.consumed.keys()

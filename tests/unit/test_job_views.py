@@ -1,0 +1,175 @@
+"""What consoles see of the queue: its order, what is due, and when each job is expected to run."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from leader_desk import RUN, Desk, run_record
+
+from pymr.config import ClusterConfig, SchedulerConfig
+from pymr.control.backlog import Backlog
+from pymr.control.records import BeginRun, JobChanges, JobRecord
+from pymr.peer.forecast import Forecast, seconds_left
+from pymr.peer.phase_views import progress
+from pymr.peer.views import JobViews, run_row, worker_rows
+from pymr.protocol import WorkerReport
+from pymr.rows import JobStatus, PhaseRow
+
+NOW = 10_000.0
+
+
+def job(name: str, version: int, status: JobStatus = "queued", **other: Any) -> JobRecord:
+    """A job; what JobRecord has no field for is one of its definition."""
+    own = {key: value for key, value in other.items() if key in JobRecord.__struct_fields__}
+    definition = {key: value for key, value in other.items() if key not in own}
+    return JobRecord(
+        name=name,
+        version=version,
+        change=version,
+        fields={"job_name": name, "job_type": "script", **definition},
+        project_hash="",
+        submitted_at=0.0,
+        status=status,
+        **own,
+    )
+
+
+def table_of(*jobs: JobRecord, **other: Any) -> Backlog:
+    table = Backlog()
+    fields: dict[str, Any] = {"paused": False, "now": NOW, "cycle_began_at": NOW - 30.0} | other
+    table.apply(JobChanges(9, jobs, (), True, **fields), time.monotonic())
+    return table
+
+
+def expected(
+    *jobs: JobRecord, lanes: int = 1, left: dict[str, float | None] | None = None, **other: Any
+) -> dict[str, tuple[float | None, float | None]]:
+    times = Forecast(lanes).times(table_of(*jobs, **other), 0.0, left or {})
+    return {name: times.get(name, (None, None)) for name in (one.name for one in jobs)}
+
+
+# -- the forecast
+
+
+def test_jobs_are_expected_one_after_another() -> None:
+    jobs = job("low", 1, seconds=5.0), job("high", 2, seconds=3.0, job_priority=1)
+
+    assert expected(*jobs) == {"high": (0.0, 3.0), "low": (3.0, 8.0)}
+
+
+def test_what_runs_is_waited_for_and_lanes_are_side_by_side() -> None:
+    jobs = job("now", 1, "running"), job("one", 2, seconds=5.0), job("two", 3, seconds=5.0)
+
+    assert expected(*jobs, left={"now": 2.0})["two"] == (7.0, 12.0)
+    assert expected(*jobs, left={"now": 2.0}, lanes=2)["two"] == (2.0, 7.0)
+
+
+def test_members_of_a_group_are_not_expected_side_by_side() -> None:
+    jobs = [job(name, number, seconds=5.0, group_name="g") for number, name in enumerate("abc")]
+    running = job("r", 9, "running", group_name="g")
+
+    assert expected(*jobs, lanes=4)["c"] == (10.0, 15.0)
+    assert expected(running, *jobs, lanes=4, left={"r": 1.0})["a"] == (1.0, 6.0)
+
+
+def test_a_job_of_unknown_length_takes_as_long_as_others_of_its_type() -> None:
+    jobs = job("known", 1, seconds=4.0), job("new", 2), job("last", 3, job_type="mapreduce")
+
+    assert expected(*jobs, job("lost", 4)) == {
+        "known": (0.0, 4.0),
+        "new": (4.0, 8.0),
+        "last": (8.0, None),
+        "lost": (None, None),
+    }
+
+
+def test_nothing_is_expected_of_a_paused_queue_or_behind_a_run_of_unknown_length() -> None:
+    running, waiting = job("now", 1, "running"), job("one", 2, seconds=1.0)
+
+    assert expected(waiting, paused=True)["one"] == (None, None)
+    assert expected(running, waiting, left={"now": None})["one"] == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("usual", "elapsed", "done", "left"),
+    [
+        (None, 10.0, 0.0, None),
+        (None, 10.0, 0.5, 10.0),
+        (30.0, 10.0, 0.0, 20.0),
+        (30.0, 10.0, 0.2, 40.0),
+        (30.0, 40.0, 0.0, 0.0),
+        (30.0, 40.0, 0.8, 10.0),
+    ],
+)
+def test_the_time_left_is_the_usual_one_and_no_less_than_progress_says(
+    usual: float | None, elapsed: float, done: float, left: float | None
+) -> None:
+    assert seconds_left(usual, elapsed, done) == (pytest.approx(left) if left is not None else None)
+
+
+# -- rows
+
+
+def test_a_page_tells_what_is_due_and_when_the_next_cycle_begins() -> None:
+    jobs = [
+        job("due", 1, "succeeded", cycle=1, seconds=2.0),
+        job("ran", 2, "succeeded", cycle=2, seconds=2.0),
+        job("runs", 3, "running", cycle=2, seconds=60.0, start_time=NOW - 20.0),
+        job("failed", 4, "failed", cycle=2),
+    ]
+    views = JobViews(ClusterConfig(scheduler=SchedulerConfig(cycle_seconds=90.0)))
+    page = views.page("id", table_of(*jobs, cycle=2), None, 0)
+    rows = {row.fields["job_name"]: row for row in page.rows}
+
+    assert [(name, row.status) for name, row in rows.items()] == [
+        ("runs", "running"),
+        ("due", "queued"),
+        ("ran", "succeeded"),
+        ("failed", "failed"),
+    ]
+    assert (page.cycle, page.total) == (2, 4)
+    assert page.next_cycle_at == pytest.approx(NOW + 60.0, abs=1.0)
+    assert rows["runs"].seconds_left == pytest.approx(40.0, abs=1.0)
+    assert rows["runs"].expected_end == pytest.approx(NOW + 40.0, abs=1.0)
+    assert rows["due"].expected_start == pytest.approx(NOW + 40.0, abs=1.0)
+    assert (rows["due"].last_seconds, rows["due"].cycle, rows["due"].progress) == (2.0, 1, 0.0)
+    assert rows["ran"].expected_start is None
+    assert [row.fields["job_name"] for row in views.page("id", table_of(*jobs, cycle=2), None, 3).rows] == [
+        "failed"
+    ]
+
+
+def test_a_job_that_has_left_the_table_meanwhile_still_has_a_row() -> None:
+    row = JobViews(ClusterConfig()).row(job("gone", 1, "succeeded"), table_of(), None)
+
+    assert (row.status, row.expected_start) == ("succeeded", None)
+
+
+def test_a_history_row_tells_of_a_script() -> None:
+    record = run_record(fields={"job_type": "script"}, exit_status=3, output="oh", skipped=2)
+    row = run_row(record)
+
+    assert (row.job_type, row.exit_status, row.output, row.skipped) == ("script", 3, "oh", 2)
+
+
+def test_the_progress_of_a_transfer_is_that_of_its_bytes() -> None:
+    rows = (
+        PhaseRow(name="list", done=2, total=2),
+        PhaseRow(name="copy", done=0, total=1, units=(1, 50), total_units=100),
+    )
+
+    assert progress(rows) == pytest.approx((0.05 + 0.44) / 0.93)
+
+
+def test_a_worker_that_copies_is_shown_with_its_step() -> None:
+    desk = Desk(("a", "h", 1))
+    desk.load([job("copies", 1, job_type="file_transfer")])
+    desk.answer(BeginRun, run_record(job_name="copies", fields={"job_type": "file_transfer"}))
+    worker = WorkerReport(0, 77, "copy", RUN, "copy-00000", (1, 10))
+    desk.report("a", workers=(worker,), running=[])
+    config: Any = type("Config", (), {"peers": [desk.leader.peers["a"].facts]})
+    (row,) = worker_rows(config, desk.leader)
+
+    assert (row.state, row.phase, row.job_name, row.done) == ("copy", "copy", "copies", (1, 10))
