@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pymr.errors import ProjectError
-from pymr.job_fields import Job, MapReduceJob
+from pymr.errors import JobError, Problem, ProjectError
+from pymr.job_fields import Job, MapReduceJob, ScriptJob
+from pymr.job_projects import script_parts
 from pymr.jobs import job_to_dict, parse_job
 from pymr.project_modules import MODULE_FILES, project_folder
-from pymr.project_packages import ProjectPackage, pack_project
+from pymr.project_packages import ProjectPackage, is_left_out, pack_project
+from pymr.spelling import did_you_mean
 
 _IDENTITY = "identity"
 
@@ -28,8 +31,11 @@ def job_fields(job: Job) -> dict[str, Any]:
 def packed_project(job: Job, projects_dir: Path) -> ProjectPackage | None:
     """The project of a job as a package; None for a job without one.
 
-    Raises ProjectError where the project, or a module that the job's functions are looked for in, is missing.
+    Raises ProjectError where the project, or a module that the job's functions are looked for in, is missing;
+    JobError for a script that is not in its project.
     """
+    if isinstance(job, ScriptJob):
+        return _packed_script(job, projects_dir)
     if not isinstance(job, MapReduceJob):
         return None
     folder = project_folder(projects_dir, job.project_name)
@@ -41,3 +47,44 @@ def packed_project(job: Job, projects_dir: Path) -> ProjectPackage | None:
                 f"belongs: there is none in {folder}"
             )
     return pack_project(projects_dir, job.project_name)
+
+
+def _packed_script(job: ScriptJob, projects_dir: Path) -> ProjectPackage | None:
+    """The project with the script; None for a script that is on the machines already."""
+    project, path = script_parts(job.script_location)
+    if not project:
+        return None
+    folder = projects_dir.absolute() / project
+    if not path or not folder.is_dir():
+        folders = (
+            [entry.name for entry in os.scandir(projects_dir) if entry.is_dir()]
+            if (projects_dir.is_dir())
+            else []
+        )
+        reason = (
+            f"must be an absolute path, or PROJECT/file.py in the projects folder {projects_dir.absolute()}"
+            f"{did_you_mean(project, folders)}"
+        )
+        raise _not_there(job, reason)
+    problem = _why_not_packed(folder, path)
+    if problem:
+        raise _not_there(job, problem)
+    return pack_project(projects_dir, project)
+
+
+def _why_not_packed(folder: Path, path: str) -> str:
+    """Why a file would not be in the package of its project; "" where it is."""
+    if any(is_left_out(part) or part == ".." for part in path.split("/")):
+        return "names what is not packed with a project: hidden files, byte code, and what lies above it"
+    script = folder / path
+    if script.is_dir():
+        return f"{script} is a folder and not a file"
+    if script.is_file():
+        return ""
+    beside = script.parent
+    names = sorted(entry.name for entry in os.scandir(beside)) if beside.is_dir() else []
+    return f"there is no {script}{did_you_mean(script.name, names)}"
+
+
+def _not_there(job: ScriptJob, reason: str) -> JobError:
+    return JobError(job.job_name, (Problem("script_location", job.script_location, reason),))

@@ -119,6 +119,8 @@ def path() -> Kind:
 
     def check(value: object) -> str:
         kept = check_text(value)
+        if "\n" in kept or "\r" in kept:
+            raise ValueError("must not contain a line end")
         parts = PurePosixPath(kept)
         if not parts.is_absolute() and ".." in parts.parts:
             raise ValueError(

@@ -119,7 +119,7 @@ def _read_file(path: Path, name: str, left_bytes: int) -> _PackedFile:
 def _walk(folder: Path, project: Path) -> Iterator[Path]:
     """The files under a folder that belong into a package. project: the resolved folder of the whole."""
     for path in sorted(folder.iterdir()):
-        if _is_left_out(path.name):
+        if is_left_out(path.name):
             continue
         if path.is_symlink():
             _check_link(path, project)
@@ -131,7 +131,8 @@ def _walk(folder: Path, project: Path) -> Iterator[Path]:
             raise ProjectError(f"{path} is neither a file nor a folder, so it cannot be part of a project")
 
 
-def _is_left_out(name: str) -> bool:
+def is_left_out(name: str) -> bool:
+    """Whether a file or folder of this name is no part of a package."""
     return name.startswith(".") or name == "__pycache__" or name.endswith(".pyc")
 
 
@@ -205,7 +206,7 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         entry.orig_filename == entry.filename == str(path)
         and path.parts
         and not path.is_absolute()
-        and not any(part == ".." or _is_left_out(part) for part in path.parts)
+        and not any(part == ".." or is_left_out(part) for part in path.parts)
         and stat.S_ISREG(mode)
         and entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
     )

@@ -102,18 +102,20 @@ class TaskWatch:
     records: RecordReader | None = field(default=None)
     groups: GroupReader | None = field(default=None)
     ticks: int = 0  # blocks merged, which moves also where no group is complete yet
+    moved: tuple[int, int] = (0, 0)  # files and bytes, of a task that is neither map nor reduce
 
     def tick(self) -> None:
         """Note that something was done that is no record or group."""
         self.ticks += 1
 
     def progress(self) -> tuple[int, int]:
-        """(records read, bytes read) of a map task, (groups reduced, values reduced) of a reduce task."""
+        """(records read, bytes read) of a map task, (groups reduced, values reduced) of a reduce task; of
+        any other, (files, bytes)."""
         if self.records is not None:
             return self.records.records_read, self.records.bytes_read
         if self.groups is not None:
             return self.groups.groups_read, self.groups.values_read
-        return 0, 0
+        return self.moved
 
 
 def run_map_task(context: JobContext, task: MapTask, directory: str, watch: TaskWatch) -> MapOutput:

@@ -40,7 +40,7 @@ from pymr.errors import (
 )
 from pymr.faults import fault_point
 from pymr.peer.places import HIDDEN_PREFIX, attempt_of, checked_folder
-from pymr.protocol import AttemptId, MapOutcome, ReduceOutcome, cut_text
+from pymr.protocol import AttemptId, MapOutcome, ReduceOutcome, StepOutcome, cut_text
 
 FACTS_SUFFIX = ".facts"
 _BAD_RECORD_CHARACTERS_MAX = 4_000
@@ -68,7 +68,7 @@ class StagedSegment:
 
 Segment = LocalSegment | StagedSegment
 
-_O = TypeVar("_O", MapOutcome, ReduceOutcome)
+_O = TypeVar("_O", MapOutcome, ReduceOutcome, StepOutcome)
 _LOST = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE)
 
 
@@ -93,7 +93,7 @@ def do_map(
         _keep_only(folder, {RUNS_NAME, INDEX_NAME, BAD_RECORDS_FILE})
 
     watch.records = watch.groups = None
-    return _do(id, run_dir, work, map_outcome)
+    return commit_attempt(id, run_dir, work, map_outcome)
 
 
 def do_reduce(
@@ -122,7 +122,7 @@ def do_reduce(
         _keep_only(folder, {INDEX_NAME, *(part.name for part in output.parts)})
 
     watch.records = watch.groups = None
-    return _do(id, run_dir, work, reduce_outcome)
+    return commit_attempt(id, run_dir, work, reduce_outcome)
 
 
 def map_outcome(attempt_dir: str) -> MapOutcome:
@@ -193,8 +193,14 @@ def write_facts(segment_path: str, runs: Sequence[RunFacts]) -> None:
     replace_file(segment_path + FACTS_SUFFIX, msgpack.packb([list(facts) for facts in runs]))
 
 
-def _do(id: AttemptId, run_dir: str, work: Callable[[str], None], outcome_of: Callable[[str], _O]) -> _O:
-    """Let `work` fill the attempt's folder, and give that its name when all of it is on the disk."""
+def commit_attempt(
+    id: AttemptId, run_dir: str, work: Callable[[str], None], outcome_of: Callable[[str], _O]
+) -> _O:
+    """Let `work` fill the attempt's folder, and give that its name when all of it is on the disk.
+
+    outcome_of: reads from the folder how it went. A finished attempt that is whole is not done again.
+    Raises what `work` raises, and DiskError; then nothing is left of the attempt.
+    """
     finished = os.path.join(run_dir, checked_folder(id.folder))
     unfinished = os.path.join(run_dir, HIDDEN_PREFIX + id.folder)
     try:

@@ -18,6 +18,7 @@ from pymr.control.duties import (
     FetchSegments,
     GiveMap,
     GiveReduce,
+    GiveStep,
     MakePlan,
     PeerCommand,
     PeerEvent,
@@ -34,6 +35,7 @@ from pymr.control.duties import (
     TaskEnded,
 )
 from pymr.errors import DiskError, FatalError, ProjectError, PymrError, disk_error
+from pymr.job_projects import project_of
 from pymr.peer.attempts import LocalSegment, Segment, StagedSegment, write_sources
 from pymr.peer.data_orders import Fetched, FetchFailed, FetchOrder
 from pymr.peer.data_protocol import Plan
@@ -44,7 +46,7 @@ from pymr.peer.places import Places, plain
 from pymr.peer.planning import plan_host, workers_memory_bytes
 from pymr.peer.publication import forget_attempt, forget_run, publish
 from pymr.peer.threads import StoreThread, Thread
-from pymr.peer.worker_protocol import MapOrder, ReduceOrder, TaskOrder, WorkerSetup
+from pymr.peer.worker_protocol import MapOrder, ReduceOrder, StepOrder, TaskOrder, WorkerSetup
 from pymr.peer.workers import Workers
 from pymr.projects import unpack_project
 from pymr.protocol import (
@@ -125,6 +127,9 @@ class Execution:
             case GiveReduce(slot, id):
                 self._given[slot] = id
                 self._give_reduce(command)
+            case GiveStep(slot, assignment):
+                self._given[slot] = assignment.id
+                self._assign(slot, StepOrder(assignment.id, assignment.inputs))
             case EndWorker(slot):
                 self._given.pop(slot, None)
                 self._workers.end(slot)
@@ -133,8 +138,9 @@ class Execution:
             case PrepareProject(order):
                 self._prepare(order)
             case MakePlan(order, plan):
+                incarnation = self._incarnation()
                 self._disk.do(
-                    lambda: plan_host(order, plan, self._config, self._me.name),
+                    lambda: plan_host(order, plan, self._config, self._me.name, incarnation),
                     lambda report: self._on_event(Planned(report)),
                     lambda error: self._on_event(Planned(_failed_plan(order.run_id, plan.shared, error))),
                 )
@@ -155,12 +161,13 @@ class Execution:
             run_id=order.run_id,
             worker=f"{self._me.name}/{slot}",
             fields=order.fields,
-            projects_dir=self._places.project(order.project_hash),
+            projects_dir=self._places.project(order.project_hash) if order.project_hash else "",
             data_dir=self._me.data_dir,
             engine=msgspec.structs.asdict(self._config.engine),
             memory_bytes=self._memory_bytes,
             partitions=order.partitions,
             runs_dir=self._places.runs,
+            cluster=self._config if order.fields.get("job_type") != "mapreduce" else None,
         )
 
     def _give_map(self, command: GiveMap) -> None:
@@ -283,8 +290,11 @@ class Execution:
 
     def _prepare(self, order: RunOrder) -> None:
         self._orders[order.run_id] = order
+        if not order.project_hash:  # a run that needs no project
+            self._on_event(ProjectPrepared(order.run_id))
+            return
         try:
-            name = plain(str(order.fields.get("project_name")))
+            name = plain(project_of(order.fields))
             folder = Path(self._places.project(order.project_hash), name)
         except FatalError as error:
             self._on_event(ProjectPrepared(order.run_id, failure_of(error)))

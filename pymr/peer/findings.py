@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 
 from pymr.control.duties import Held
 from pymr.errors import PymrError
@@ -15,7 +16,9 @@ from pymr.peer.publication import (
     forget_run,
     runs_on_disk,
 )
-from pymr.protocol import AttemptId, AttemptResult
+from pymr.peer.steps import step_outcome
+from pymr.peer.uploads import clear_stale_uploads
+from pymr.protocol import STEPS, AttemptId, AttemptResult, Outcome
 
 _log = logging.getLogger("pymr")
 
@@ -25,11 +28,13 @@ def clear_strange_runs(places: Places) -> None:
     for run_id in runs_on_disk(places):
         _log.warning("%s is of a cluster that this peer does not remember: it is removed", run_id)
         forget_run(places, run_id)
+    shutil.rmtree(places.bad_records_of_runs, ignore_errors=True)
 
 
 def found_runs(places: Places) -> list[str]:
     """Runs of which there is anything on the disk; what was not finished has been cleared away."""
     clear_unfinished(places)
+    clear_stale_uploads(places.data_dir)
     return runs_on_disk(places)
 
 
@@ -41,10 +46,16 @@ def held_attempts(places: Places) -> list[Held]:
             id = AttemptId(run.run_id, task, attempt)
             folder = places.attempt(id)
             try:
-                outcome = map_outcome(folder) if id.is_map else reduce_outcome(folder)
+                outcome = _outcome_of(folder, id)
             except PymrError as error:
                 _log.warning("a finished attempt is damaged, and removed: %s", error)
                 forget_attempt(places, id)
                 continue
             held.append(Held(AttemptResult(id, outcome), digest))
     return held
+
+
+def _outcome_of(folder: str, id: AttemptId) -> Outcome:
+    if id.kind in STEPS:
+        return step_outcome(folder)
+    return map_outcome(folder) if id.is_map else reduce_outcome(folder)

@@ -53,6 +53,14 @@ def children_of(pid: int) -> list[int]:
     return children
 
 
+def tree_of(root: int) -> list[int]:
+    """A process and all that is below it now, from the top down."""
+    found = [root]
+    for pid in found:
+        found += children_of(pid)
+    return found
+
+
 def end_tree(root: int) -> None:
     """Kill a child of this process, which has not reaped it yet, and all below it.
 

@@ -14,17 +14,18 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
 from pymr.config_sections import EngineConfig
 from pymr.engine.memory import keep_freed_memory
 from pymr.engine.tasks import JobContext, TaskWatch, load_auxiliary
-from pymr.errors import FatalError, PymrError, RetryableError
+from pymr.errors import FatalError, PymrError, RetryableError, ScriptError
+from pymr.job_fields import FileTransferJob, ScriptJob
 from pymr.jobs import MapReduceJob, parse_job, template
 from pymr.peer.breakpoints import break_on_terminal
 from pymr.peer.worker_protocol import (
@@ -39,6 +40,7 @@ from pymr.peer.worker_protocol import (
     Paused,
     Progress,
     Ready,
+    ReduceOrder,
     Resumed,
     StepOrder,
     TaskDone,
@@ -48,7 +50,10 @@ from pymr.peer.worker_protocol import (
     frame,
 )
 from pymr.projects import load_functions
-from pymr.protocol import AttemptId, Failure, MapOutcome, Outcome, ReduceOutcome, cut_text
+from pymr.protocol import AttemptId, Failure, MapOutcome, Outcome, ReduceOutcome, StepOutcome, cut_text
+
+if TYPE_CHECKING:
+    from pymr.peer.steps import StepContext
 
 REPORT_SECONDS = 0.1
 """How often a worker tells its progress. Lower: a livelier display; each report costs some 20 us."""
@@ -61,14 +66,22 @@ _IOLBF = 1  # of stdio.h
 
 MapFunction = Callable[[JobContext, AttemptId, str, int, str, TaskWatch], MapOutcome | Failure]
 ReduceFunction = Callable[[JobContext, AttemptId, int, str, str, TaskWatch], ReduceOutcome | Failure]
+StepFunction = Callable[["StepContext", StepOrder, str, TaskWatch], StepOutcome | Failure]
+
+
+def _do_step(context: StepContext, order: StepOrder, run_dir: str, watch: TaskWatch) -> StepOutcome:
+    from pymr.peer.steps import do_step  # what workers of mapreduce runs do not need
+
+    return do_step(context, order, run_dir, watch)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFunctions:
-    """What does the tasks; see `peer.attempts`, whose functions they are outside of tests."""
+    """What does the tasks; those of `peer.attempts` and `peer.steps`, outside of tests."""
 
     do_map: MapFunction
     do_reduce: ReduceFunction
+    do_step: StepFunction = field(default=_do_step)
 
 
 def worker_main(pipe: int, tasks: TaskFunctions | None = None) -> NoReturn:
@@ -160,11 +173,8 @@ class _Worker:
         context = self._load(setup)
         if context is None:
             return
-        # Items are many and form no cycles; the collector would walk them again and again. The memory budget
-        # collects at every spill instead, which is also where the user's own cycles go.
-        gc.freeze()
-        gc.disable()
-        keep_freed_memory(context.memory_bytes)
+        if isinstance(context, JobContext):
+            _prepare_memory(context)
         self._pipe.send(Ready())
         threading.Thread(target=self._report, daemon=True).start()
         run_dir = os.path.join(setup.runs_dir, setup.run_id)
@@ -177,7 +187,7 @@ class _Worker:
                 os._exit(0)
             self._finish(order.id, outcome)
 
-    def _load(self, setup: WorkerSetup) -> JobContext | None:
+    def _load(self, setup: WorkerSetup) -> JobContext | StepContext | None:
         """The job's functions and data. None where that fails, which the daemon has been told then."""
         try:
             self._may_interrupt = True
@@ -192,21 +202,14 @@ class _Worker:
         finally:
             _flush()
 
-    def _do(self, context: JobContext, order: TaskOrder, run_dir: str) -> Outcome:
-        os.environ[ATTEMPT_VARIABLE] = order.id.folder
+    def _do(self, context: JobContext | StepContext, order: TaskOrder, run_dir: str) -> Outcome:
+        is_step = isinstance(order, StepOrder)
+        os.environ[ATTEMPT_VARIABLE] = str(order.id.try_number) if is_step else order.id.folder
         try:
             tasks = self._tasks or _tasks_of_pymr()
-            self._may_interrupt = True
+            self._may_interrupt = order.id.kind != "script"  # which has the terminal, and so its Ctrl-C
             try:
-                if isinstance(order, MapOrder):
-                    return tasks.do_map(
-                        context, order.id, order.plan_path, order.plan_index, run_dir, self._watch
-                    )
-                if isinstance(order, StepOrder):
-                    raise FatalError(f"a {order.id.kind} is no task of this worker")
-                return tasks.do_reduce(
-                    context, order.id, order.partition, order.sources_path, run_dir, self._watch
-                )
+                return self._do_one(tasks, context, order, run_dir)
             finally:
                 self._may_interrupt = False
         except BaseException as error:  # the boundary of a task: whatever it was, the leader decides
@@ -214,10 +217,23 @@ class _Worker:
         finally:
             _flush()
 
+    def _do_one(
+        self, tasks: TaskFunctions, context: JobContext | StepContext, order: TaskOrder, run_dir: str
+    ) -> Outcome:
+        match order:
+            case MapOrder(id, path, index) if isinstance(context, JobContext):
+                return tasks.do_map(context, id, path, index, run_dir, self._watch)
+            case ReduceOrder(id, partition, path) if isinstance(context, JobContext):
+                return tasks.do_reduce(context, id, partition, path, run_dir, self._watch)
+            case StepOrder() if not isinstance(context, JobContext):
+                return tasks.do_step(context, order, run_dir, self._watch)
+        raise FatalError(f"{order.id.task} is no task for a worker of a {context.job.job_type} run")
+
     def _finish(self, id: AttemptId, outcome: Outcome) -> None:
         with self._lock:
             self._watch.records = self._watch.groups = None
             self._watch.ticks = 0
+            self._watch.moved = (0, 0)
             try:
                 self._pipe.send(TaskDone(id, _encodable(outcome)))
             except BadMessage as error:  # millions of counters
@@ -262,20 +278,46 @@ class _Worker:
             raise KeyboardInterrupt
 
 
-def _load_context(setup: WorkerSetup) -> JobContext:
-    """Runs the project's modules. Raises JobError, ProjectError, InputError."""
+def _load_context(setup: WorkerSetup) -> JobContext | StepContext:
+    """Runs the modules of a mapreduce job's project. Raises JobError, ProjectError, InputError."""
     job = parse_job(setup.fields, f"job of run {setup.run_id}")
+    engine = msgspec.convert(setup.engine, EngineConfig)
     if not isinstance(job, MapReduceJob):
-        raise FatalError(f"{job.job_name} is a {job.job_type} job, which has no tasks for workers")
+        return _step_context(setup, job, engine)
     return JobContext(
         job,
         load_functions(Path(setup.projects_dir), job),
-        msgspec.convert(setup.engine, EngineConfig),
+        engine,
         setup.memory_bytes,
         setup.partitions,
         load_auxiliary(setup.data_dir, job.auxiliary_data_name_mapper),
         load_auxiliary(setup.data_dir, job.auxiliary_data_name_reducer),
     )
+
+
+def _step_context(setup: WorkerSetup, job: ScriptJob | FileTransferJob, engine: EngineConfig) -> StepContext:
+    from pymr.peer.steps import StepContext
+
+    if setup.cluster is None:
+        raise FatalError(f"a worker of the {job.job_type} job {job.job_name} was not told of the cluster")
+    return StepContext(
+        job=job,
+        config=setup.cluster,
+        peer=setup.worker.rpartition("/")[0],
+        data_dir=setup.data_dir,
+        projects_dir=setup.projects_dir,
+        run_id=setup.run_id,
+        worker=setup.worker,
+        engine=engine,
+    )
+
+
+def _prepare_memory(context: JobContext) -> None:
+    """Items are many and form no cycles; the collector would walk them again and again. The memory budget
+    collects at every spill instead, which is also where the user's own cycles go."""
+    gc.freeze()
+    gc.disable()
+    keep_freed_memory(context.memory_bytes)
 
 
 def _tasks_of_pymr() -> TaskFunctions:
@@ -288,8 +330,10 @@ def _failure_of(error: BaseException, heading: str) -> Failure:
     """The error in a form that travels, and in the pane: with the user's own part of the traceback."""
     kind, text = _kind_and_text(error)
     text = cut_text(_utf8(text))
+    script = error if isinstance(error, ScriptError) else None
+    shown = script.reason if script is not None else text  # its last lines are there already
     with contextlib.suppress(Exception):  # the user's streams
-        print(f"{heading}:\n{text}", file=sys.stderr)
+        print(f"{heading}:\n{shown}", file=sys.stderr)
     missing = getattr(error, "missing", None)
     return Failure(
         kind.__name__,
@@ -297,6 +341,8 @@ def _failure_of(error: BaseException, heading: str) -> Failure:
         is_final=not issubclass(kind, RetryableError),
         is_counted=getattr(error, "is_counted", True) is not False,
         missing=missing if isinstance(missing, AttemptId) else None,
+        exit_status=script.exit_status if script is not None else None,
+        output=script.output if script is not None else "",
     )
 
 

@@ -9,6 +9,7 @@ import os
 import struct
 import termios
 from collections.abc import Callable
+from typing import cast
 
 from pymr.peer.panes import Pane
 from pymr.peer.worker_protocol import (
@@ -16,8 +17,8 @@ from pymr.peer.worker_protocol import (
     READ_BYTES_MAX,
     BadMessage,
     FromWorker,
-    MapOrder,
     MessageReader,
+    ReduceOrder,
     TaskOrder,
 )
 from pymr.protocol import WorkerState
@@ -70,15 +71,15 @@ class WorkerLink:
 
     @property
     def state(self) -> WorkerState:
-        """A reduce task sorts until its first group is complete."""
+        """A reduce task sorts until its first group is complete; a step is in the state of its name."""
         if self.is_paused:
             return "breakpoint"
         if not self.is_ready:
             return "starting"
         if self.order is None:
             return "idle"
-        if isinstance(self.order, MapOrder):
-            return "map"
+        if not isinstance(self.order, ReduceOrder):
+            return cast(WorkerState, self.order.id.kind)  # whose name is that of the state
         return "reduce" if self.done[0] else "sort"
 
     def open(self, pid: int, terminal: int, pipe: int, watch: Watch, unwatch: Callable[[int], None]) -> None:

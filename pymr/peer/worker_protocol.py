@@ -65,14 +65,15 @@ class ReduceOrder(msgspec.Struct, frozen=True, tag="reduce"):
 
 
 class StepOrder(msgspec.Struct, frozen=True, tag="step"):
-    """Do a step of a script or file_transfer run. inputs: see protocol.Assignment."""
+    """Do a step of a script or file_transfer run, its kind being that of its id. inputs: see
+    protocol.Assignment."""
 
     id: AttemptId
     inputs: tuple[StepInput, ...] = ()
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The worker has loaded the job's functions."""
+    """The worker has loaded the job's functions, if it has any."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -82,7 +83,8 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
-    """How far the task is. done: (records, bytes) or (groups, values). ticks: moves while neither does."""
+    """How far the task is. done: (records, bytes), (groups, values) or (files, bytes). ticks: moves while
+    none of these does."""
 
     done: tuple[int, int]
     ticks: int

@@ -9,10 +9,20 @@ from typing import Any
 import pytest
 
 from pymr.config import load_config
-from pymr.control.duties import EndWorker, GiveMap, GiveReduce, PeerEvent, StartWorker, TaskEnded
+from pymr.control.duties import (
+    EndWorker,
+    GiveMap,
+    GiveReduce,
+    GiveStep,
+    PeerEvent,
+    PrepareProject,
+    ProjectPrepared,
+    StartWorker,
+    TaskEnded,
+)
 from pymr.peer.execution import Execution
-from pymr.peer.worker_protocol import TaskOrder
-from pymr.protocol import Assignment, AttemptId, Failure, RunOrder
+from pymr.peer.worker_protocol import StepOrder, TaskOrder, WorkerSetup, frame
+from pymr.protocol import Assignment, AttemptId, Failure, RunOrder, StepInput
 
 RUN = "job-000001"
 
@@ -22,10 +32,11 @@ class Recorder:
 
     def __init__(self) -> None:
         self.assigned: list[TaskOrder] = []
+        self.setups: list[WorkerSetup] = []
         self.waiting: list[tuple[Callable[[], Any], Callable[[Any], object]]] = []
 
-    def start(self, *_: object) -> None:
-        pass
+    def start(self, slot: int, setup: WorkerSetup) -> None:
+        self.setups.append(setup)
 
     def end(self, slot: int) -> None:
         pass
@@ -94,3 +105,42 @@ def test_a_map_task_for_which_the_disk_has_no_room_fails_at_no_cost(
     (event,) = events
     assert isinstance(event, TaskEnded) and isinstance(event.outcome, Failure)
     assert not event.outcome.is_counted and not event.outcome.is_final
+
+
+def test_a_step_needs_no_project_and_is_given_with_its_inputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    execution, events = execution_in(tmp_path, recorder, monkeypatch)
+    fields: dict[str, object] = {"job_type": "file_transfer", "local_peer": "a"}
+    order = RunOrder(run_id=RUN, job_name="job", fields=fields, project_hash="", partitions=0)
+    id = AttemptId(RUN, "copy-00000", "1.3")
+    inputs = (StepInput("list-00000", "1.1", "a"),)
+    for command in (
+        PrepareProject(order),
+        StartWorker(0, order),
+        GiveStep(0, Assignment(id, 0, inputs=inputs)),
+    ):
+        execution.carry_out(command)
+    (setup,) = recorder.setups
+
+    assert events == [ProjectPrepared(RUN)]
+    assert (setup.projects_dir, setup.fields) == ("", fields)
+    assert setup.cluster is not None and setup.cluster.peers[0].name == "a"
+    assert frame(setup)
+    assert recorder.assigned == [StepOrder(id, inputs)]
+
+
+def test_the_project_of_a_script_is_the_folder_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    execution, events = execution_in(tmp_path, recorder, monkeypatch)
+    fields: dict[str, object] = {"job_type": "script", "script_location": "cleaning/steps/x.py"}
+    order = RunOrder(run_id=RUN, job_name="job", fields=fields, project_hash="0f", partitions=0)
+    (tmp_path / "a" / "projects" / "0f" / "cleaning").mkdir(parents=True)
+    execution.carry_out(PrepareProject(order))
+    execution.carry_out(StartWorker(0, order))
+
+    assert events == [ProjectPrepared(RUN)]
+    assert recorder.setups[0].projects_dir == str(tmp_path / "a" / "projects" / "0f")

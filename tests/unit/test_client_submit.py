@@ -1,0 +1,85 @@
+"""Submissions: what of a project goes with a job, and what is refused before anything is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from valid_jobs import SCRIPT, UPLOAD, problems_of
+
+from pymr.client_submit import packed_project
+from pymr.errors import JobError
+from pymr.jobs import parse_job
+from pymr.project_packages import unpack_project
+
+
+@pytest.fixture
+def projects(tmp_path: Path) -> Path:
+    folder = tmp_path / "projects" / "cleaning"
+    (folder / "steps").mkdir(parents=True)
+    (folder / "clean.py").write_text("import words")
+    (folder / "words.py").write_text("")
+    (folder / "steps" / "sort.sh").write_text("#!/bin/sh\n")
+    (folder / ".hidden.py").write_text("")
+    (tmp_path / "outside.py").write_text("")
+    return tmp_path / "projects"
+
+
+def script(location: str) -> Any:
+    return parse_job({**SCRIPT, "script_location": location})
+
+
+@pytest.mark.parametrize("location", ["cleaning/clean.py", "cleaning/steps/sort.sh"])
+def test_project_of_a_script_goes_with_it(projects: Path, location: str) -> None:
+    package = packed_project(script(location), projects)
+    assert package is not None
+    target = projects.parent / "there" / "cleaning"
+    unpack_project(package.data, target, package.content_hash)
+
+    assert {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()} == {
+        "clean.py", "words.py", "steps/sort.sh",
+    }  # fmt: skip
+
+
+def test_nothing_goes_with_what_needs_no_project(projects: Path) -> None:
+    assert packed_project(script("/usr/local/bin/clean"), projects / "none") is None
+    assert packed_project(parse_job(UPLOAD), projects / "none") is None
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("cleaning/claen.py", "claen.py; did you mean clean.py?"),
+        ("cleaning/steps/sort", "did you mean sort.sh?"),
+        ("cleaning/none/sort.sh", "there is no "),
+        ("clening/clean.py", "did you mean cleaning?"),
+        ("clean.py", "must be an absolute path, or PROJECT/file.py in the projects folder"),
+        ("cleaning/", "must be an absolute path, or PROJECT/file.py"),
+        ("cleaning/steps", "is a folder and not a file"),
+        ("cleaning/.hidden.py", "hidden files"),
+    ],
+)
+def test_script_that_is_not_in_its_project_is_refused(projects: Path, location: str, reason: str) -> None:
+    with pytest.raises(JobError) as raised:
+        packed_project(script(location), projects)
+
+    (problem,) = raised.value.problems
+    assert (problem.field, problem.value) == ("script_location", location)
+    assert reason in problem.reason
+
+
+def test_link_that_leads_out_of_a_project_is_refused(projects: Path) -> None:
+    (projects / "cleaning" / "link.py").symlink_to(projects.parent / "outside.py")
+
+    with pytest.raises(Exception, match=r"link\.py is a link that leads out of the project"):
+        packed_project(script("cleaning/link.py"), projects)
+
+
+@pytest.mark.parametrize("location", ["../x.py", "p/../../x.py", "p/x\n.py", "p/x\0.py", "/bin/\rsh", ""])
+def test_location_that_leads_elsewhere_or_is_no_text_is_refused(location: str) -> None:
+    assert set(problems_of({**SCRIPT, "script_location": location})) == {"script_location"}
+
+
+def test_argument_with_nul_is_refused() -> None:
+    assert "NUL" in problems_of({**SCRIPT, "script_arguments": ["a", "b\0"]})["script_arguments"]
