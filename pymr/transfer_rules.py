@@ -1,7 +1,11 @@
-"""What each type of transfer needs of a file_transfer job, and what it has no use for."""
+"""What each type of transfer needs of a file_transfer job, what it has no use for, and where it may lead.
+
+The words of a path are judged here, when a job is submitted; what they lead to on a disk, when it runs.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -18,6 +22,7 @@ TRANSFER_FIELDS: dict[str, tuple[str, ...]] = {
     "delete": ("output_dir",),
 }
 _ALL_FIELDS = tuple(dict.fromkeys(name for names in TRANSFER_FIELDS.values() for name in names))
+_PATH_FIELDS = ("input_dir", "output_dir", "input_file_name")
 
 # Which of them is a folder of the cluster, and so lies inside every peer's data folder.
 CLUSTER_FOLDER: dict[str, str] = {
@@ -27,6 +32,18 @@ CLUSTER_FOLDER: dict[str, str] = {
     "download_bulk": "input_dir",
     "delete": "output_dir",
 }
+
+OWN_FOLDERS = ("state", "runs", "panes", "projects", "bad-records", "uploads", "jobs", "auxiliary")
+"""At the top of a data folder, what pymr keeps there itself."""
+
+STAGED = re.compile(r"uploads/[A-Za-z0-9][A-Za-z0-9_-]{7,63}")
+"""A folder in which the files of a console lie for a while, which may stand for a local one."""
+
+_OUTPUT = re.compile(r"jobs/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}/reduce")
+_JOB = re.compile(r"jobs/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(?:/reduce)?")
+_AUXILIARY = re.compile(r"auxiliary(?:/.*)?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_OUTPUTS_HINT = "; what a job has put out is in jobs/NAME/reduce"
 
 
 def transfer_problems(values: Mapping[str, Any], *, refused: Container[str]) -> list[Problem]:
@@ -51,11 +68,47 @@ def _reason(transfer_type: str, name: str, value: str | None) -> str | None:
         return f"is required for transfer_type {transfer_type}, and missing" if name in needed else None
     if name not in needed:
         return f"is not used by transfer_type {transfer_type}, which takes {' and '.join(needed)}"
-    if name == CLUSTER_FOLDER.get(transfer_type) and not _is_inside(value):
-        return "is a folder in every peer's data folder: it must be relative, and not the data folder itself"
+    if name not in _PATH_FIELDS:
+        return None
+    if name == CLUSTER_FOLDER.get(transfer_type):
+        return _reason_of_words(value) or _reason_on_cluster(transfer_type, value)
+    return _reason_of_words(value) or _reason_on_local_peer(transfer_type, value)
+
+
+def _reason_of_words(path: str) -> str | None:
+    if _CONTROL.search(path):
+        return "must not contain line ends, NUL or other control characters"
+    if ".." in PurePosixPath(path).parts:
+        return "must not contain `..`: write where it leads to"
     return None
 
 
-def _is_inside(path: str) -> bool:
+def _reason_on_cluster(transfer_type: str, path: str) -> str | None:
     parts = PurePosixPath(path)
-    return bool(parts.parts) and not parts.is_absolute()
+    if not parts.parts or parts.is_absolute():
+        return "is a folder in every peer's data folder: it must be relative, and not the data folder itself"
+    allowed = {"download": (_OUTPUT, _AUXILIARY), "delete": (_JOB, _AUXILIARY)}
+    return _reason_of_own(str(parts), allowed.get(transfer_type.removesuffix("_bulk"), ()))
+
+
+def _reason_on_local_peer(transfer_type: str, path: str) -> str | None:
+    parts = PurePosixPath(path)
+    if parts.is_absolute():
+        return None
+    if not parts.parts:
+        return "must not be the data folder itself: name a folder in it, or one by its absolute path"
+    reads = transfer_type.startswith("upload")
+    return _reason_of_own(str(parts), (_OUTPUT, _AUXILIARY, STAGED) if reads else (STAGED,))
+
+
+def _reason_of_own(path: str, allowed: tuple[re.Pattern[str], ...]) -> str | None:
+    """Why a path below a data folder cannot be used; allowed: which of those that are pymr's own can."""
+    top = path.partition("/")[0]
+    if top.startswith("."):
+        return "must not be hidden: what begins with a dot is passed over when jobs read it"
+    if top not in OWN_FOLDERS or any(pattern.fullmatch(path) for pattern in allowed):
+        return None
+    if top == "auxiliary":
+        return "auxiliary is the same on every peer: write it by transfer_type upload_auxiliary"
+    hint = _OUTPUTS_HINT if top == "jobs" and _OUTPUT in allowed else ""
+    return f"{top} is a folder that pymr keeps itself, which no transfer of this type touches{hint}"

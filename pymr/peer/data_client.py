@@ -1,9 +1,9 @@
-"""Reading from data services, for consoles: one question after the other, in one thread."""
+"""Reading from data services and uploading to them, for consoles: one question at a time, in one thread."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count, cycle
 
 import msgpack
@@ -17,11 +17,15 @@ from pymr.peer.data_protocol import (
     READ_BYTES_MAX,
     Chunk,
     DataRefused,
+    Discard,
     Output,
     Pane,
+    Question,
     Read,
     Refusal,
     Resource,
+    Write,
+    Written,
     checksum_of,
     decode_answer,
     encode_header,
@@ -39,6 +43,8 @@ ATTEMPT_SECONDS = 3.0
 DAMAGED_MAX = 3
 _PAUSE_SECONDS = 0.1
 _PaneFacts = tuple[str, int]
+_Answered = tuple[Chunk, bytes] | Refusal | Written | None
+_Asking = Callable[[int], tuple[Question, bytes | None]]
 
 
 class PanePiece(msgspec.Struct, frozen=True):
@@ -82,25 +88,54 @@ class DataClient:
 
     def read_piece(self, resource: Resource, offset: int, length: int) -> Piece:
         """At most READ_BYTES_MAX bytes at `offset`, with what is known of the whole."""
-        deadline = time.monotonic() + self._timeout_s
         damaged = 0
-        for connection in cycle(self._connections_to(resource.peer)):
-            attempt_end = min(deadline, time.monotonic() + ATTEMPT_SECONDS)
-            read = Read(next(self._numbers), resource, offset, length)
-            answer = connection.ask(read, attempt_end)
-            if isinstance(answer, Refusal):
-                raise DataRefused(answer.code, answer.reason)
-            if answer is not None:
+        for connection, answer in self._answers(
+            resource.peer, lambda number: (Read(number, resource, offset, length), None)
+        ):
+            if isinstance(answer, tuple):
                 chunk, payload = answer
                 if checksum_of(payload, chunk.facts) == chunk.checksum:
                     return Piece(payload, chunk.offset, chunk.size, chunk.facts)
                 damaged += 1
             if damaged >= DAMAGED_MAX:
                 raise DataRefused("corrupt", f"what {connection.name} sent came damaged {damaged} times")
-            if time.monotonic() >= deadline:
-                break
-            time.sleep(min(_PAUSE_SECONDS, max(0.0, deadline - time.monotonic())))
         raise Unreachable(self._states(resource.peer))
+
+    def write(self, peer: str, upload_id: str, name: str, offset: int, payload: bytes) -> int:
+        """Put at most READ_BYTES_MAX bytes at an offset of a file of an upload; the size that it has then.
+
+        Nothing is written where that is less than `offset`: go on from there. Again it changes nothing.
+        """
+        checksum = checksum_of(payload, b"")
+        return self._told(
+            peer, lambda number: (Write(number, peer, upload_id, name, offset, checksum), payload)
+        )
+
+    def discard(self, peer: str, upload_id: str) -> None:
+        """Remove an upload, if there is one."""
+        self._told(peer, lambda number: (Discard(number, peer, upload_id), None))
+
+    def _told(self, peer: str, ask: _Asking) -> int:
+        for _, answer in self._answers(peer, ask):
+            if isinstance(answer, Written):
+                return answer.size
+        raise Unreachable(self._states(peer))
+
+    def _answers(self, peer: str, ask: _Asking) -> Iterator[tuple[_Connection, _Answered]]:
+        """What the data services of the host say, one after the other, until there is no time left.
+
+        ask: the question, and what goes with it, under a number. Raises DataRefused.
+        """
+        deadline = time.monotonic() + self._timeout_s
+        for connection in cycle(self._connections_to(peer)):
+            attempt_end = min(deadline, time.monotonic() + ATTEMPT_SECONDS)
+            answer = connection.ask(*ask(next(self._numbers)), attempt_end)
+            if isinstance(answer, Refusal):
+                raise DataRefused(answer.code, answer.reason)
+            yield connection, answer
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(min(_PAUSE_SECONDS, max(0.0, deadline - time.monotonic())))
 
     def close(self) -> None:
         for connection in self._connections.values():
@@ -140,7 +175,7 @@ class _Connection:
         self._problem = ""
         self._was_refused = False
 
-    def ask(self, read: Read, deadline: float) -> tuple[Chunk, bytes] | Refusal | None:
+    def ask(self, question: Question, payload: bytes | None, deadline: float) -> _Answered:
         """The answer; None where there is no connection, or none by the deadline."""
         try:
             socket = self._open(deadline)
@@ -149,7 +184,7 @@ class _Connection:
             return None
         is_sent = False
         while socket is not None:
-            if (answer := _answer_to(read, socket)) is not None:
+            if (answer := _answer_to(question, socket)) is not None:
                 return answer
             for is_up in socket.changes():
                 self._is_up = is_up
@@ -157,7 +192,7 @@ class _Connection:
                 if not is_up:  # the next owner first, and this one when ZeroMQ has connected again
                     return None
             if self._is_up and not is_sent:
-                socket.send(encode_header(read))
+                socket.send(encode_header(question), *([] if payload is None else [payload]))
                 is_sent = True
             socket.flush()
             left = deadline - time.monotonic()
@@ -188,16 +223,16 @@ class _Connection:
         return self._socket
 
 
-def _answer_to(read: Read, socket: ClientSocket) -> tuple[Chunk, bytes] | Refusal | None:
+def _answer_to(question: Question, socket: ClientSocket) -> _Answered:
     """What has come in answer to this question; what else has come is dropped."""
     while (frames := socket.receive()) is not None:
         try:
             answer = decode_answer(frames[0].buffer)
         except BadFrame:
             continue
-        if answer.id != read.id:
+        if answer.id != question.id:
             continue
-        if isinstance(answer, Refusal):
+        if not isinstance(answer, Chunk):
             return answer
         if len(frames) == 2:
             return answer, frames[1].bytes

@@ -10,7 +10,7 @@ from pymr.errors import disk_error
 from pymr.keys import KeysError, Security
 from pymr.peer.addresses import Address
 from pymr.peer.data_orders import CancelFetches, Channel, Fetched, FetchFailed, FetchOrder, Order, Taken
-from pymr.peer.data_protocol import Chunk, Refusal, checksum_of, decode_answer, encode_header
+from pymr.peer.data_protocol import Chunk, Refusal, Written, checksum_of, decode_answer, encode_header
 from pymr.peer.data_sockets import READS_PER_LINK_MAX, ClientSocket, Context, Frame, Poll
 from pymr.peer.fetching import Failure, Fetching, Limits, Link
 from pymr.peer.frames import BadFrame
@@ -86,6 +86,8 @@ class Fetcher:
         now = time.monotonic()
         try:
             answer = decode_answer(frames[0].buffer)
+            if isinstance(answer, Written):
+                raise BadFrame("an answer to a write, where nothing was written", "garbage")
             if len(frames) != (2 if isinstance(answer, Chunk) else 1):
                 raise BadFrame(f"{len(frames)} frames in an answer", "garbage")
         except BadFrame as error:

@@ -75,25 +75,86 @@ class Output(msgspec.Struct, frozen=True, array_like=True, tag="output"):
     name: _Name
 
 
-Resource = Segment | Plan | Pane | Output
+class StepFile(msgspec.Struct, frozen=True, array_like=True, tag="step"):
+    """A file in the folder of a finished attempt at a step, such as a list of what a transfer moves."""
+
+    peer: _Name
+    run_id: _Name
+    task: _Name
+    attempt: _Name
+    name: _Name
+
+
+class Pack(msgspec.Struct, frozen=True, array_like=True, tag="pack"):
+    """The files that a list names, one behind another, where the list is that StepFile. See `packs`."""
+
+    peer: _Name
+    run_id: _Name
+    task: _Name
+    attempt: _Name
+    name: _Name
+
+
+class Staged(msgspec.Struct, frozen=True, array_like=True, tag="staged"):
+    """Of a folder `uploads/UPLOAD_ID`, in which files for a console lie: one of its lists, or, with
+    is_content, the files that this names as a stream."""
+
+    peer: _Name
+    upload_id: _Name
+    name: _Name
+    is_content: bool = False
+
+
+Resource = Segment | Plan | Pane | Output | StepFile | Pack | Staged
 """What can be read. peer: in whose data folder it lies; any peer of the same host can be asked for it."""
 
 FOR_VIEWERS = (Pane, Output)
 
 
 class Read(msgspec.Struct, frozen=True, array_like=True, tag="read"):
-    """Answered by Chunk, or by Refusal. id: chosen by who asks."""
+    """Answered by Chunk, or by Refusal. id: chosen by who asks. compress: the payload may come compressed."""
 
     id: _Number
     resource: Resource
     offset: Annotated[int, Meta(gt=-(1 << 62), lt=1 << 62)]
     length: Annotated[int, Meta(ge=0, le=READ_BYTES_MAX)]
+    compress: bool = False
+
+
+class Write(msgspec.Struct, frozen=True, array_like=True, tag="write"):
+    """Put the payload, which follows in a frame of its own, at `offset` of a file in `uploads/UPLOAD_ID`.
+
+    Answered by Written, or by Refusal; by operators only. name: `list` or `pack`. checksum: of the payload.
+    """
+
+    id: _Number
+    peer: _Name
+    upload_id: _Name
+    name: _Name
+    offset: _Number
+    checksum: int
+
+
+class Discard(msgspec.Struct, frozen=True, array_like=True, tag="discard"):
+    """Remove `uploads/UPLOAD_ID`. Answered by Written, or by Refusal; by operators only."""
+
+    id: _Number
+    peer: _Name
+    upload_id: _Name
+
+
+class Written(msgspec.Struct, frozen=True, array_like=True, tag="written"):
+    """size: of the file as it is now, up to which nothing need be sent again."""
+
+    id: _Number
+    size: _Number
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="chunk"):
     """The bytes at `offset`: all that were asked for, or up to the end. size: of the whole resource.
 
-    facts: in the chunk at offset 0 of a segment, and in every chunk of a pane.
+    facts: in the chunk at offset 0 of a segment, and in every chunk of a pane. codec: of the payload, "zstd"
+    or "" for none; the checksum is that of the payload as it is sent.
     """
 
     id: _Number
@@ -101,20 +162,23 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="chunk"):
     size: _Number
     checksum: int
     facts: bytes = b""
+    codec: str = ""
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True, tag="refusal"):
-    """code: `missing`, `corrupt`: for good; `denied`, `invalid`: not asked rightly; `unreadable`: not now."""
+    """code: `missing`, `corrupt`, `changed`: for good; `denied`, `invalid`: not asked rightly; `unreadable`:
+    not now; `full`: the disk has no room."""
 
     id: _Number
     code: str
     reason: str
 
 
-Answer = Chunk | Refusal
+Question = Read | Write | Discard
+Answer = Chunk | Refusal | Written
 Message = TypeVar("Message")
 
-_READS = msgpack.Decoder(Read, strict=True)
+_QUESTIONS: msgpack.Decoder[Question] = msgpack.Decoder(Question, strict=True)
 _ANSWERS: msgpack.Decoder[Answer] = msgpack.Decoder(Answer, strict=True)
 
 
@@ -135,13 +199,13 @@ def checksum_of(payload: bytes | memoryview, facts: bytes) -> int:
     return xxh3_64_intdigest(payload, seed=xxh3_64_intdigest(facts) if facts else 0)
 
 
-def encode_header(message: Read | Answer) -> bytes:
+def encode_header(message: Question | Answer) -> bytes:
     return _ENVELOPE + _ENCODER.encode(message)
 
 
-def decode_read(frame: bytes | memoryview) -> Read:
+def decode_question(frame: bytes | memoryview) -> Question:
     """Raises BadFrame."""
-    return _decode(frame, _READS, READ_HEADER_BYTES_MAX)
+    return _decode(frame, _QUESTIONS, READ_HEADER_BYTES_MAX)
 
 
 def decode_answer(frame: bytes | memoryview) -> Answer:

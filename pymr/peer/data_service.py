@@ -1,11 +1,13 @@
 """The data service: a process beside the daemon that serves and fetches bulk bytes, which so delay nothing.
 
-`DataService` is the daemon's side of it; `python -m pymr.peer.data_service` the process.
+`DataService` is the daemon's side of it. The process is a fork that `prepare_data_service` has made, or, in
+the place of one that has died, `python -m pymr.peer.data_service`.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import select
@@ -15,7 +17,9 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NoReturn
 
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from pymr.keys import Security
     from pymr.peer.data_sockets import Context, ServerSocket
 
-__all__ = ["DataService", "FetchOrder"]
+__all__ = ["DataService", "FetchOrder", "prepare_data_service"]
 
 CLOSE_SECONDS_MAX = 2.0
 BIND_SECONDS_MAX = 5.0
@@ -45,7 +49,19 @@ BIND_SECONDS_MAX = 5.0
 BIND_RETRY_SECONDS = 0.1
 
 KEPT_MEMORY_BYTES = 256 << 20
-_PR_SET_PDEATHSIG = 1
+_DESCRIPTORS_MAX = 1 << 20
+_POLL_SECONDS = 0.005
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_IGNORED_SIGNALS = frozenset({signal.SIGINT, signal.SIGHUP})
+"""They are for the daemon, which ends the data service in its own time."""
+
+_NEEDED = (
+    "pymr.engine.memory", "pymr.keys", "pymr.peer.data_fetcher", "pymr.peer.data_server",
+    "pymr.peer.data_sockets", "pymr.peer.transport",
+)  # fmt: skip
+_prepared: list[tuple[_ForkedProcess, socket.socket]] = []
+"""The process that waits to be the data service of this daemon; at most one, as a daemon has one."""
+
 _log = logging.getLogger("pymr")
 
 
@@ -58,7 +74,7 @@ class DataService:
 
     def __init__(
         self,
-        process: subprocess.Popen[bytes],
+        process: subprocess.Popen[bytes] | _ForkedProcess,
         channel: Channel,
         on_fetched: Callable[[Fetched], object],
         on_lost: Callable[[FetchFailed], object],
@@ -79,14 +95,12 @@ class DataService:
         on_fetched: Callable[[Fetched], object],
         on_lost: Callable[[FetchFailed], object],
     ) -> DataService:
-        """Start the process, from the daemon's main thread: it dies with the thread that starts it.
+        """Take the prepared process, or start one, from the daemon's main thread: it dies with the thread
+        that starts it.
 
         Keys are read from `security.keys_dir` by the process itself.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-m", "pymr.peer.data_service", str(theirs.fileno()), str(os.getpid())]
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+        process, ours = _prepared.pop() if _prepared else _start_program()
         channel = Channel(ours)
         channel.send(Setup(config, peer_name))
         channel.flush()
@@ -131,10 +145,74 @@ class DataService:
             self._process.wait()
 
 
+def prepare_data_service() -> None:
+    """Fork the process that the next `DataService.start` takes: it need not load what the daemon has loaded.
+
+    To be called while the daemon has neither threads nor sockets but those of its nursery, and after that was
+    forked, which else would hold this one's end of the pair. It dies with the thread that calls this.
+    """
+    for name in _NEEDED:
+        import_module(name)
+    ours, theirs = socket.socketpair()
+    daemon = os.getpid()
+    held_back = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED_SIGNALS)  # until they are ignored
+    try:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                ours.close()
+                _leave_daemon(theirs.fileno())
+                main(theirs.detach(), daemon)
+            except BaseException:  # told before the process ends, which its parent sees
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
+    theirs.close()
+    _prepared.append((_ForkedProcess(pid), ours))
+
+
+class _ForkedProcess:
+    """A child that was forked here: what `subprocess.Popen` is to one that runs a program."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._has_ended = False
+
+    def poll(self) -> int | None:
+        """Not None once it has ended."""
+        if not self._has_ended:
+            self._has_ended = os.waitpid(self.pid, os.WNOHANG)[0] != 0
+        return 0 if self._has_ended else None
+
+    def wait(self, timeout_s: float = float("inf")) -> None:
+        """Until it has ended. Raises subprocess.TimeoutExpired."""
+        deadline = time.monotonic() + timeout_s
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired([], timeout_s)
+            time.sleep(_POLL_SECONDS)
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def _start_program() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """The process as a program of its own: a daemon that has threads can no longer fork it."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = [sys.executable, "-m", "pymr.peer.data_service", str(theirs.fileno()), str(os.getpid())]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]), ours
+
+
 def main(descriptor: int, daemon_pid: int) -> NoReturn:
     """The life of the process; ends with the daemon, or when the daemon closes its end."""
     _die_with(daemon_pid)
-    logging.basicConfig(format="%(asctime)s data service: %(levelname)s %(message)s", level=logging.INFO)
+    logging.basicConfig(
+        format="%(asctime)s data service: %(levelname)s %(message)s", level=logging.INFO, force=True
+    )
     status = 1
     try:
         channel = Channel(socket.socket(fileno=descriptor))
@@ -148,11 +226,23 @@ def main(descriptor: int, daemon_pid: int) -> NoReturn:
         os._exit(status)  # nothing is worth waiting for, sockets least of all
 
 
+def _leave_daemon(keep: int) -> None:
+    """Have no descriptor of the daemon's but the one to keep, and where errors go."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.closerange(3, keep)
+    os.closerange(keep + 1, max(min(os.sysconf("SC_OPEN_MAX"), _DESCRIPTORS_MAX), keep + 1))
+    gc.freeze()  # what is shared with the daemon stays shared: the collector never writes to it
+
+
 def _die_with(daemon_pid: int) -> None:
-    for number in (signal.SIGINT, signal.SIGHUP):  # for the daemon, which ends us in its own time
+    for number in _IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED_SIGNALS)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        library = ctypes.CDLL(None)
+        library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        library.prctl(_PR_SET_NAME, b"pymr-data")
     if os.getppid() != daemon_pid:  # it ended before that took effect
         os._exit(1)
 

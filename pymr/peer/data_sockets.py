@@ -134,7 +134,7 @@ class ClientSocket:
         self._security = security
         if security.has_keys:
             security.key_of_peer(name)
-        self._unsent: deque[bytes] = deque()
+        self._unsent: deque[tuple[bytes, ...]] = deque()
         self._socket: zmq.Socket[bytes] | None = None
         self._events: zmq.Socket[bytes] | None = None
         self.open()
@@ -151,16 +151,16 @@ class ClientSocket:
             self._connect(endpoint)
         return self._socket is not None
 
-    def send(self, frame: bytes) -> None:
-        """Send now, or with the next `flush`."""
-        self._unsent.append(frame)
+    def send(self, *frames: bytes) -> None:
+        """Send a message now, or with the next `flush`."""
+        self._unsent.append(frames)
         self.flush()
 
     def flush(self) -> None:
         is_second = False
         while self._unsent and self._socket is not None:
             try:
-                self._socket.send(self._unsent[0], zmq.NOBLOCK)
+                self._socket.send_multipart(self._unsent[0], zmq.NOBLOCK)
                 self._unsent.popleft()
             except zmq.Again:
                 if is_second:

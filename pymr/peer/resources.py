@@ -25,13 +25,18 @@ from pymr.peer.data_protocol import (
     FACTS_BYTES_MAX,
     DataRefused,
     Output,
+    Pack,
     Pane,
     Plan,
     Resource,
     Segment,
+    Staged,
+    StepFile,
 )
+from pymr.peer.packs import Packs
 from pymr.peer.panes import latest_run, read_pane
 from pymr.peer.places import checked_folder, plain
+from pymr.peer.uploads import upload_folder
 
 INDEXES_MAX = 256
 INDEX_BYTES_MAX = 64 << 20
@@ -39,6 +44,7 @@ INDEX_BYTES_MAX = 64 << 20
 
 _SEGMENTS_MAX = 64
 _OUTPUT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
+_STEP_FILE_NAME = re.compile(r"[a-z]{1,20}(?:-[0-9]{5,9}){0,2}")
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not hold us up
@@ -72,6 +78,7 @@ class Resources:
         self._indexes: OrderedDict[str, tuple[MapIndex, int]] = OrderedDict()
         self._index_bytes = 0
         self._segments: OrderedDict[Segment, _Extents] = OrderedDict()
+        self._packs = Packs()
 
     def read(self, resource: Resource, offset: int, length: int) -> Piece:
         """`length` bytes at `offset`, or up to the end; none beyond it. Raises DataRefused."""
@@ -85,6 +92,8 @@ class Resources:
                 return self._read_segment(data_dir, resource, offset, length)
             if isinstance(resource, Pane):
                 return _read_pane(data_dir, resource, offset, length)
+            if isinstance(resource, Pack) or (isinstance(resource, Staged) and resource.is_content):
+                return self._read_pack(data_dir, resource, offset, length)
             return _read_file(data_dir, _names_of(resource), offset, length)
         except (FatalError, ValueError) as error:
             raise DataRefused("invalid", str(error)) from error
@@ -92,6 +101,10 @@ class Resources:
             raise DataRefused("corrupt", str(error)) from error
         except OSError as error:
             raise _refusal(resource, error) from error
+
+    def close(self) -> None:
+        """Close what is kept open."""
+        self._packs.close()
 
     def _read_segment(self, data_dir: str, segment: Segment, offset: int, length: int) -> Piece:
         folder = checked_folder(f"{segment.task}-{segment.attempt}")
@@ -103,6 +116,15 @@ class Resources:
         finally:
             os.close(descriptor)
         return Piece(data, offset, extents.size, b"" if offset else extents.facts)
+
+    def _read_pack(self, data_dir: str, resource: Pack | Staged, offset: int, length: int) -> Piece:
+        names = _names_of(resource)
+        descriptor = _open_file(data_dir, names)
+        try:
+            pack = self._packs.get(os.path.join(data_dir, *names), descriptor)
+        finally:
+            os.close(descriptor)
+        return Piece(pack.read(offset, length), offset, pack.size)
 
     def _extents(self, segment: Segment, attempt_dir: str) -> _Extents:
         if segment in self._segments:
@@ -138,8 +160,15 @@ class Resources:
         return index
 
 
-def _names_of(resource: Plan | Output) -> tuple[str, ...]:
+def _names_of(resource: Plan | Output | StepFile | Pack | Staged) -> tuple[str, ...]:
     """The way to a file from the data folder. Raises FatalError for names that would lead elsewhere."""
+    if isinstance(resource, StepFile | Pack | Staged):
+        if not _STEP_FILE_NAME.fullmatch(resource.name):
+            raise FatalError(f"{resource.name!r:.200} is no name of a list")
+        if isinstance(resource, Staged):
+            return (*upload_folder(resource.upload_id), resource.name)
+        folder = checked_folder(f"{resource.task}-{resource.attempt}")
+        return "runs", plain(resource.run_id), folder, resource.name
     if isinstance(resource, Plan):
         return "runs", plain(resource.run_id), "plan-shared" if resource.shared else "plan"
     if not _OUTPUT_NAME.fullmatch(resource.name):

@@ -1,0 +1,78 @@
+"""Which folder a path in a file_transfer job means on a peer, opened so that nothing leads out of it."""
+
+from __future__ import annotations
+
+import os
+
+from pymr.config import ClusterConfig
+from pymr.engine.durable import make_folders
+from pymr.errors import InputError, disk_error
+from pymr.peer.places import is_below, resolve_input
+from pymr.peer.rooted_files import PathRefusedError, RootedFiles
+from pymr.transfer_rules import OWN_FOLDERS, STAGED
+
+STAGED_FILES = "files"
+"""In a folder that stands for one of a console: what was downloaded into it."""
+
+
+def cluster_folder(data_dir: str, name: str) -> RootedFiles:
+    """A folder of the cluster in the data folder of this peer, which need not exist."""
+    return RootedFiles(data_dir, os.path.normpath(name))
+
+
+def is_there(folder: RootedFiles) -> bool:
+    """Whether a folder exists. Raises PathRefusedError where something else has its name."""
+    try:
+        folder.folder("")
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def local_source(data_dir: str, name: str, config: ClusterConfig, field: str) -> RootedFiles:
+    """A folder that is read on local_peer. Raises InputError where it is none, or not to be read."""
+    path = resolve_input(data_dir, name, config, field)
+    real = os.path.realpath(path)
+    if os.path.lexists(real) and not os.path.isdir(real):
+        raise InputError(f"{field}: {path} is no folder; name the folder in which the files lie")
+    try:
+        folder = RootedFiles(real)
+    except OSError as error:
+        raise InputError(f"{field}: the folder {path} cannot be read: {error.strerror or error}") from error
+    return folder
+
+
+def local_file(data_dir: str, name: str, config: ClusterConfig, field: str) -> tuple[RootedFiles, str]:
+    """A file that is read on local_peer, as the folder in which it really is and its name there."""
+    real = os.path.realpath(resolve_input(data_dir, name, config, field))
+    try:
+        return RootedFiles(os.path.dirname(real)), os.path.basename(real)
+    except OSError as error:
+        raise InputError(f"{field}: {real} cannot be read: {error.strerror or error}") from error
+
+
+def local_target(data_dir: str, name: str, config: ClusterConfig, field: str) -> RootedFiles:
+    """A folder that is written on local_peer, and made if it is missing."""
+    if STAGED.fullmatch(name):
+        return RootedFiles(data_dir, f"{name}/{STAGED_FILES}")
+    if not os.path.isabs(name):
+        return RootedFiles(data_dir, os.path.normpath(name))
+    path = resolve_input(data_dir, name, config, field)
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise PathRefusedError(f"{field}: {path} is no folder; name a folder to write to")
+    _refuse_own(path, config, field)
+    try:
+        make_folders(path)
+        return RootedFiles(os.path.realpath(path))
+    except OSError as error:
+        raise disk_error("making the folder", path, error) from error
+
+
+def _refuse_own(path: str, config: ClusterConfig, field: str) -> None:
+    """Refuse to write where a peer keeps its own affairs."""
+    real = os.path.realpath(path)
+    for peer in config.peers:
+        data_dir = os.path.realpath(peer.data_dir)
+        own = [os.path.join(data_dir, name) for name in OWN_FOLDERS]
+        if real == data_dir or is_below(real, own):
+            raise PathRefusedError(f"{field}: {path} is where peer {peer.name} keeps its own files")

@@ -1,0 +1,150 @@
+"""Lists: which files a transfer moves, as its steps tell each other in files of their attempts' folders.
+
+A list comes in pieces of bounded length, `files-00000`, `files-00001`...; the file `summary` says how many.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import msgspec
+from msgspec import msgpack
+from xxhash import xxh3_64_digest
+
+from pymr.engine.durable import write_file
+from pymr.errors import DamagedFileError
+
+ENTRIES_PER_PIECE = 10_000
+"""Most files that a piece names: a reader has one in memory, a data service a few."""
+
+FILES = "files"
+"""The list of what is to be moved from a peer."""
+
+THERE = "there"
+"""The list of what an upload finds at its destination on a peer. Digests are not taken."""
+
+SUMMARY_NAME = "summary"
+PACK_NAME = "pack"
+_CHECKSUM_BYTES = 8
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A file as it was listed. path: below the root; source: where it really is, if `path` is a link to that.
+
+    mode: its permissions. digest: xxh3-64 of its content. start: where it begins, in a packed list.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+    mode: int
+    digest: int
+    source: str = ""
+    start: int = 0
+
+
+class FileList(msgspec.Struct, frozen=True, array_like=True):
+    """A piece of a list, sorted by path. root: the folder that the paths begin in, without links.
+
+    is_packed: the files lie one behind another in the file PACK_NAME of that folder.
+    """
+
+    root: str
+    entries: list[Entry]
+    is_packed: bool = False
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """pieces: how many each list has, by its name. files, bytes: of all. is_found: the folder is there."""
+
+    pieces: dict[str, int]
+    files: int = 0
+    bytes: int = 0
+    is_found: bool = True
+
+
+Content = TypeVar("Content")
+_LISTS = msgpack.Decoder(FileList)
+_SUMMARIES = msgpack.Decoder(Summary)
+
+
+def destination_list(number: int) -> str:
+    """The name of the list of what goes to the peer of that number."""
+    return f"for-{number:05d}"
+
+
+def piece_name(name: str, piece: int) -> str:
+    return f"{name}-{piece:05d}"
+
+
+class ListWriter:
+    """Writes lists into a folder piece by piece; `finish` writes the summary. Raises OSError."""
+
+    def __init__(self, folder: str, root: str, *, is_packed: bool = False) -> None:
+        self._is_packed = is_packed
+        self.files = 0
+        self.bytes = 0
+        self._folder = folder
+        self._root = root
+        self._pieces: dict[str, int] = {}
+
+    def write(self, name: str, entries: Iterable[Entry], *, is_counted: bool = True) -> None:
+        """Write a whole list. entries: sorted by path."""
+        piece: list[Entry] = []
+        self._pieces.setdefault(name, 0)
+        for entry in entries:
+            piece.append(entry)
+            if is_counted:
+                self.files += 1
+                self.bytes += entry.size
+            if len(piece) == ENTRIES_PER_PIECE:
+                self._write_piece(name, piece)
+                piece = []
+        if piece:
+            self._write_piece(name, piece)
+
+    def finish(self, *, is_found: bool = True) -> None:
+        summary = Summary(self._pieces, self.files, self.bytes, is_found)
+        write_file(os.path.join(self._folder, SUMMARY_NAME), sealed(summary))
+
+    def _write_piece(self, name: str, entries: list[Entry]) -> None:
+        path = os.path.join(self._folder, piece_name(name, self._pieces[name]))
+        write_file(path, sealed(FileList(self._root, entries, self._is_packed)))
+        self._pieces[name] += 1
+
+
+def parse_list(data: bytes, path: str) -> FileList:
+    """What `ListWriter` wrote. path: for the error. Raises DamagedFileError."""
+    return _parse(data, path, _LISTS)
+
+
+def parse_summary(data: bytes, path: str) -> Summary:
+    """As `parse_list`."""
+    return _parse(data, path, _SUMMARIES)
+
+
+def sums_of(entries: Iterable[Entry]) -> Iterator[int]:
+    """Where each file ends in the stream of them all."""
+    end = 0
+    for entry in entries:
+        end += entry.size
+        yield end
+
+
+def sealed(content: FileList | Summary) -> bytes:
+    """What `parse_list` and `parse_summary` read."""
+    body = msgpack.encode(content)
+    return xxh3_64_digest(body) + body
+
+
+def _parse(data: bytes, path: str, decoder: msgpack.Decoder[Content]) -> Content:
+    body = memoryview(data)[_CHECKSUM_BYTES:]
+    if xxh3_64_digest(body) != data[:_CHECKSUM_BYTES]:
+        raise DamagedFileError(f"the list {path} does not have the bytes that were written")
+    try:
+        return decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise DamagedFileError(f"the list {path} is damaged: {error}") from error

@@ -1,0 +1,208 @@
+"""Staged files: those of a console's machine that is no peer, on their way through a peer's `uploads` folder.
+
+An upload: the console calls `write_upload(client, peer, id, path)`, then submits the job with `local_peer =
+peer` and `input_dir` (or `input_file_name`) `uploads/ID`, waits for it, and calls `client.discard(peer, id)`.
+A download: it submits the job with `output_dir = "uploads/ID"`, waits for its success, calls `read_tree`,
+then discards. ID: `new_upload_id()`. What a console leaves behind goes after a day, when the daemon starts.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import msgspec
+
+from pymr.config import ClusterConfig
+from pymr.errors import DamagedFileError, InputError
+from pymr.keys import Security
+from pymr.peer.data_client import DataClient
+from pymr.peer.data_protocol import READ_BYTES_MAX, Staged
+from pymr.peer.data_stream import DataStream
+from pymr.peer.packs import Pack
+from pymr.peer.rooted_files import RootedFiles
+from pymr.peer.transfer_copy import Buffer
+from pymr.peer.transfer_lists import (
+    ENTRIES_PER_PIECE,
+    FILES,
+    PACK_NAME,
+    SUMMARY_NAME,
+    Entry,
+    FileList,
+    ListWriter,
+    parse_list,
+    parse_summary,
+    piece_name,
+    sealed,
+)
+from pymr.peer.transfer_walk import TEMPORARY_PREFIX, digest_of_range, examine_file, walk_files
+from pymr.peer.transfer_writer import TreeWriter
+from pymr.peer.uploads import LIST_NAME
+
+PATIENCE_SECONDS = 60.0
+"""How long a console waits for a data service that has gone."""
+
+_LENGTH_BYTES = 4
+_PIECE_BYTES_MAX = 64 << 20
+_PATH_BYTES_MAX = 4_096
+OnBytes = Callable[[int], object]
+
+
+def new_upload_id() -> str:
+    return secrets.token_hex(16)
+
+
+# ---- on the console's machine
+
+
+def write_upload(
+    client: DataClient, peer: str, upload_id: str, path: str, on_bytes: OnBytes = lambda _: None
+) -> tuple[int, int]:
+    """Send the files below a folder, or a single file, to a peer; (files, bytes).
+
+    on_bytes: called with how much has arrived. Raises InputError for what cannot be moved and what changes
+    meanwhile, DataRefused (`full`: the peer's disk), Unreachable. Again under the same id it goes on.
+    """
+    real = os.path.realpath(path)
+    root = real if os.path.isdir(real) else os.path.dirname(real)
+    with RootedFiles(root) as folder:
+        if root == real:
+            entries = list(walk_files(folder, (), lambda _: None))
+        else:
+            entries = [examine_file(folder, os.path.basename(real), "", lambda _: None)]
+    size = sum(entry.size for entry in entries)
+    with closing(Pack(FileList(root, entries))) as pack:
+        _send(client, peer, upload_id, PACK_NAME, size, pack.read, on_bytes)
+    listed = b"".join(_list_of(entries))
+    _send(client, peer, upload_id, LIST_NAME, len(listed), lambda at, count: listed[at : at + count])
+    return len(entries), size
+
+
+def read_tree(
+    config: ClusterConfig,
+    security: Security,
+    peer: str,
+    upload_id: str,
+    folder: str,
+    on_bytes: OnBytes = lambda _: None,
+) -> tuple[int, int]:
+    """Write the files of a staged download below a folder that exists, verified; (files, bytes).
+
+    Raises DataRefused, Unreachable, PathRefusedError for what is in the way, RetryableError, OSError.
+    """
+    files = size = 0
+    stream = DataStream(config, security, peer, patience_s=PATIENCE_SECONDS)
+    with closing(stream), RootedFiles(os.path.realpath(folder)) as target:
+        writer = TreeWriter(target, f"{upload_id}@console", is_bulk=True, on_done=lambda keys, size: None)
+        try:
+            for number in range(_pieces_of(stream, peer, upload_id)):
+                name = piece_name(FILES, number)
+                piece = parse_list(_whole(stream, Staged(peer, upload_id, name)), name)
+                total = sum(entry.size for entry in piece.entries)
+                content = stream.read(Staged(peer, upload_id, name, is_content=True), [(0, total)])
+                buffer = Buffer(content, on_bytes)
+                for index, entry in enumerate(piece.entries):
+                    target.check_place(entry.path)
+                    writer.write((name, index), entry, entry.path, buffer.take(entry.size))
+                files, size = files + len(piece.entries), size + total
+            writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
+    return files, size
+
+
+# ---- on the peer
+
+
+def list_staged(folder: str, on_bytes: OnBytes) -> Iterator[Entry]:
+    """The entries of an upload in their order, each after its bytes in the pack were compared with it.
+
+    Raises InputError where it is not whole, or names what it must not.
+    """
+    with RootedFiles(folder) as staged:
+        descriptor = staged.open(PACK_NAME)
+        try:
+            end, last = 0, ""
+            for entry in _entries_in(os.path.join(folder, LIST_NAME)):
+                _check_path(entry.path, last)
+                if entry.start != end or digest_of_range(descriptor, end, entry.size) != entry.digest:
+                    raise InputError(f"{entry.path!r:.200} of the upload is not whole: upload it again")
+                on_bytes(entry.size)
+                end, last = end + entry.size, entry.path
+                yield entry
+        finally:
+            os.close(descriptor)
+
+
+def write_staged_lists(folder: str, files: RootedFiles, on_bytes: OnBytes) -> None:
+    """Write the lists that `read_tree` reads into `folder`, of what was downloaded into `files`."""
+    writer = ListWriter(folder, os.path.realpath(files.root))
+    writer.write(FILES, walk_files(files, (), on_bytes))
+    writer.finish()
+
+
+def _list_of(entries: list[Entry]) -> Iterator[bytes]:
+    start = 0
+    for first in range(0, len(entries), ENTRIES_PER_PIECE):
+        piece = []
+        for entry in entries[first : first + ENTRIES_PER_PIECE]:
+            piece.append(msgspec.structs.replace(entry, start=start, source=""))
+            start += entry.size
+        data = sealed(FileList("", piece, is_packed=True))
+        yield len(data).to_bytes(_LENGTH_BYTES, "big")
+        yield data
+
+
+def _entries_in(path: str) -> Iterator[Entry]:
+    with open(path, "rb") as file:
+        while head := file.read(_LENGTH_BYTES):
+            length = int.from_bytes(head, "big")
+            if length > _PIECE_BYTES_MAX:
+                raise InputError(f"the upload {path} is no list of files")
+            try:
+                yield from parse_list(file.read(length), path).entries
+            except DamagedFileError as error:
+                raise InputError(f"{error}: upload it again") from error
+
+
+def _check_path(path: str, last: str) -> None:
+    parts = path.split("/")
+    is_plain = not any(part in ("", ".", "..") or part.startswith(TEMPORARY_PREFIX) for part in parts)
+    has_controls = any(character < " " or character == "\x7f" for character in path)
+    if not is_plain or has_controls or path <= last or len(path.encode()) > _PATH_BYTES_MAX:
+        raise InputError(f"{path!r:.200} cannot be the path of a file of an upload")
+
+
+def _send(
+    client: DataClient,
+    peer: str,
+    upload_id: str,
+    name: str,
+    size: int,
+    read: Callable[[int, int], bytes],
+    on_bytes: OnBytes = lambda _: None,
+) -> None:
+    offset = client.write(peer, upload_id, name, 0, b"")  # how much is there of an earlier time
+    on_bytes(offset)
+    while offset < size:
+        payload = read(offset, min(READ_BYTES_MAX, size - offset))
+        written = client.write(peer, upload_id, name, offset, payload)
+        on_bytes(max(0, written - offset))
+        offset = written
+
+
+def _pieces_of(stream: DataStream, peer: str, upload_id: str) -> int:
+    summary = parse_summary(_whole(stream, Staged(peer, upload_id, SUMMARY_NAME)), SUMMARY_NAME)
+    return summary.pieces.get(FILES, 0)
+
+
+def _whole(stream: DataStream, resource: Staged) -> bytes:
+    data = b""
+    while True:
+        piece = b"".join(stream.read(resource, [(len(data), READ_BYTES_MAX)]))
+        data += piece
+        if len(piece) < READ_BYTES_MAX:
+            return data

@@ -1,0 +1,149 @@
+"""Walking: what lies below a folder becomes the entries of a list, or an error that says why it cannot."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Container, Iterator
+
+from xxhash import xxh3_64, xxh3_64_intdigest
+
+from pymr.errors import InputChangedError, InputError
+from pymr.peer.places import is_below
+from pymr.peer.rooted_files import PathRefusedError, RootedFiles, kind_of
+from pymr.peer.transfer_lists import Entry
+
+TEMPORARY_PREFIX = ".pymr-"
+"""Begins the names of what a transfer is writing; no transfer moves them."""
+
+READ_BYTES = 1 << 20
+_MODE_BITS = 0o777
+
+
+def walk_files(
+    folder: RootedFiles, ignored: Container[str], on_bytes: Callable[[int], object]
+) -> Iterator[Entry]:
+    """Every file below the folder, deep, sorted by path, with its digest.
+
+    ignored: names that are passed over. on_bytes: called with how much has been read.
+    Raises InputError for what cannot be moved: a link that leads out or to a folder, a FIFO, device or
+    socket, a name with a line end or that is not UTF-8, what cannot be read; InputChangedError.
+    """
+    for path, entry in _walk(folder, "", ignored):
+        _check_name(folder, path)
+        source = _source_of(folder, path) if entry.is_symlink() else ""
+        yield examine_file(folder, path, source, on_bytes)
+
+
+def walk_names(folder: RootedFiles) -> Iterator[Entry]:
+    """Everything below the folder that is no folder, sorted by path, whatever it is, without a digest."""
+    for path, entry in _walk(folder, "", ()):
+        status = entry.stat(follow_symlinks=False)
+        if _is_text(path):  # else nothing that is to be moved can have this name
+            yield Entry(path, status.st_size, status.st_mtime_ns, status.st_ino, status.st_mode, 0)
+
+
+def examine_file(folder: RootedFiles, path: str, source: str, on_bytes: Callable[[int], object]) -> Entry:
+    """The entry of a file. source: where it really is, if not at `path`. Raises as `walk_files`."""
+    shown = os.path.join(folder.root, path)
+    try:
+        descriptor = folder.open(source or path)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{shown!r} is {kind_of(status.st_mode)}; only regular files can be moved")
+            size, digest = digest_of(descriptor, on_bytes)
+            after = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+    except PathRefusedError as error:
+        raise InputError(str(error)) from error
+    except OSError as error:  # also of a socket, which cannot be opened
+        raise InputError(f"{shown!r} cannot be read: {error.strerror or error}") from error
+    if (status.st_size, status.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or size != after.st_size:
+        raise InputChangedError(f"{shown!r} was written to while it was being read; move it when it is whole")
+    mode = status.st_mode & _MODE_BITS
+    return Entry(path, size, status.st_mtime_ns, status.st_ino, mode, digest, source)
+
+
+def digest_of(descriptor: int, on_bytes: Callable[[int], object] = lambda _: None) -> tuple[int, int]:
+    """(bytes, xxh3-64) of what a descriptor has from where it stands to the end."""
+    data = os.read(descriptor, READ_BYTES)
+    on_bytes(len(data))
+    if len(data) < READ_BYTES and not os.read(descriptor, 1):
+        return len(data), xxh3_64_intdigest(data)
+    os.lseek(descriptor, len(data), os.SEEK_SET)
+    size, digest = len(data), xxh3_64(data)
+    while data := os.read(descriptor, READ_BYTES):
+        digest.update(data)
+        size += len(data)
+        on_bytes(len(data))
+    return size, digest.intdigest()
+
+
+def digest_of_range(descriptor: int, offset: int, length: int) -> int | None:
+    """xxh3-64 of a range of a file; None where that ends before."""
+    digest = xxh3_64()
+    while length:
+        data = os.pread(descriptor, min(length, READ_BYTES), offset)
+        if not data:
+            return None
+        digest.update(data)
+        offset += len(data)
+        length -= len(data)
+    return digest.intdigest()
+
+
+def _walk(folder: RootedFiles, path: str, ignored: Container[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """(path, what is there) of everything that is no folder, in the order of the paths as texts."""
+    try:
+        with os.scandir(folder.folder(path)) as found:
+            entries = [(_order(entry), entry) for entry in found]
+    except OSError as error:
+        shown = os.path.join(folder.root, path)
+        raise InputError(f"the folder {shown!r} cannot be read: {error.strerror or error}") from error
+    entries.sort(key=lambda pair: pair[0])
+    for name, entry in entries:
+        if entry.name.startswith(TEMPORARY_PREFIX) or entry.name in ignored:
+            continue
+        below = f"{path}/{entry.name}" if path else entry.name
+        if name.endswith("/"):
+            _check_name(folder, below)
+            yield from _walk(folder, below, ignored)
+        else:
+            yield below, entry
+
+
+def _order(entry: os.DirEntry[str]) -> str:
+    """The name with which the paths of what is in there compare with the names beside it."""
+    return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
+
+
+def _check_name(folder: RootedFiles, path: str) -> None:
+    shown = os.path.join(folder.root, path)
+    if "\n" in path or "\r" in path:
+        raise InputError(f"the name of {shown!r} has a line end in it; give it another one")
+    if not _is_text(path):
+        raise InputError(f"the name of {os.fsencode(shown)!r} is not UTF-8; give it another one")
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _source_of(folder: RootedFiles, path: str) -> str:
+    """Where the file is that a link leads to, if that is below the folder too. Raises InputError."""
+    shown = os.path.join(folder.root, path)
+    try:
+        real = os.path.realpath(shown, strict=True)
+    except OSError as error:
+        raise InputError(f"{shown!r} is a link that leads nowhere: {error.strerror or error}") from error
+    if not is_below(real, (folder.root,)):
+        raise InputError(f"{shown!r} is a link to {real!r}, which is not below {folder.root}")
+    if os.path.isdir(real):
+        raise InputError(f"{shown!r} is a link to a folder, which is not followed; move that folder itself")
+    return os.path.relpath(real, folder.root)

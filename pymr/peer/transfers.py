@@ -1,0 +1,336 @@
+"""Transfers: the steps of a file_transfer run, each done by a worker of one peer, in the attempt's folder.
+
+list: what there is to move. spread: which peer gets what of an upload. copy: pull it, and write it so that
+it counts. delete: what a download has moved away, or a folder. See `transfer_lists` for what they leave.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from pymr.engine.durable import make_folders
+from pymr.engine.inputs import IGNORED_NAMES
+from pymr.errors import FatalError, InputError, disk_error
+from pymr.job_fields import FileTransferJob
+from pymr.peer.places import Places
+from pymr.peer.rooted_files import PathRefusedError, RootedFiles
+from pymr.peer.steps import StepContext
+from pymr.peer.transfer_copy import Copied, Copy, CopyRules, Portion
+from pymr.peer.transfer_delete import delete_folder, delete_listed, job_of
+from pymr.peer.transfer_folders import cluster_folder, is_there, local_file, local_source, local_target
+from pymr.peer.transfer_journal import Journal
+from pymr.peer.transfer_lists import FILES, PACK_NAME, THERE, Entry, ListWriter, destination_list
+from pymr.peer.transfer_progress import Progress, Watch
+from pymr.peer.transfer_sources import Sources
+from pymr.peer.transfer_spread import Gathering, Listed, Spreading
+from pymr.peer.transfer_staged import list_staged, write_staged_lists
+from pymr.peer.transfer_walk import examine_file, walk_files, walk_names
+from pymr.peer.worker_protocol import StepOrder
+from pymr.protocol import StepInput, StepOutcome
+from pymr.transfer_rules import STAGED
+
+AUXILIARY_BYTES_MAX = 1 << 30
+"""A larger JSON is no auxiliary data: every worker has it in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What a step has to do with. folder: of the attempt."""
+
+    context: StepContext
+    job: FileTransferJob
+    order: StepOrder
+    folder: str
+    watch: Watch
+
+    @property
+    def places(self) -> Places:
+        return Places(self.context.data_dir)
+
+    @property
+    def is_local(self) -> bool:
+        return self.job.local_peer == self.context.peer
+
+    @property
+    def is_upload(self) -> bool:
+        return self.job.transfer_type.startswith("upload")
+
+    def inputs(self, kind: str) -> list[StepInput]:
+        return [step for step in self.order.inputs if step.task.rpartition("-")[0] == kind]
+
+
+def do_transfer_step(context: StepContext, order: StepOrder, folder: str, watch: Watch) -> StepOutcome:
+    """Do a step of a transfer; `folder` gets what later steps need of it.
+
+    May be ended at any instant and be done again by another attempt. Raises InputError, OutputError and
+    other FatalErrors for what does not get better; RetryableErrors; DiskError.
+    """
+    job = context.job
+    if not isinstance(job, FileTransferJob):
+        raise FatalError(f"the job {job.job_name} is no file_transfer job")
+    step = _Step(context, job, order, folder, watch)
+    work = {"list": _list, "spread": _spread, "copy": _copy, "delete": _delete}.get(order.id.kind)
+    if work is None:
+        raise FatalError(f"{order.id.task!r} is no step of a transfer")
+    try:
+        return work(step)
+    except OSError as error:
+        raise disk_error(f"the {order.id.kind} step of {job.job_name} on", context.data_dir, error) from error
+
+
+# ---- list
+
+
+def _list(step: _Step) -> StepOutcome:
+    progress = Progress(step.watch, "listed")
+    if step.job.transfer_type == "upload_auxiliary":
+        writer = _list_auxiliary(step, progress)
+    elif step.is_upload:
+        writer = _list_upload(step, progress)
+    else:
+        writer = _list_download(step, progress)
+    progress.end()
+    return StepOutcome(files=writer.files, bytes=writer.bytes)
+
+
+def _list_auxiliary(step: _Step, progress: Progress) -> ListWriter:
+    if STAGED.fullmatch(step.job.input_file_name or ""):
+        return _list_staged_auxiliary(step, progress)
+    folder, file = local_file(
+        step.context.data_dir, step.job.input_file_name or "", step.context.config, "input_file_name"
+    )
+    with folder:
+        try:
+            entry = examine_file(folder, file, "", progress.add_bytes)
+        except InputError as error:
+            raise InputError(f"input_file_name: {error}") from error
+        _check_json(os.path.join(folder.root, file), entry.size)
+        progress.add(1, 0)
+        writer = ListWriter(step.folder, folder.root)
+        writer.write(FILES, [entry])
+    writer.finish()
+    return writer
+
+
+def _list_staged_auxiliary(step: _Step, progress: Progress) -> ListWriter:
+    with _local_folder(step, step.job.input_file_name or "", "input_file_name") as folder:
+        entries = list(_named(list_staged(folder.root, progress.add_bytes), "input_file_name"))
+        if len(entries) != 1:
+            raise InputError(f"input_file_name: {len(entries):,} files were uploaded, where one is right")
+        _check_json(os.path.join(folder.root, PACK_NAME), entries[0].size)
+        progress.add(1, 0)
+        writer = ListWriter(step.folder, folder.root, is_packed=True)
+        writer.write(FILES, entries)
+    writer.finish()
+    return writer
+
+
+def _check_json(path: str, size: int) -> None:
+    if size > AUXILIARY_BYTES_MAX:
+        raise InputError(
+            f"input_file_name: {path} has {size:,} bytes, and auxiliary data at most "
+            f"{AUXILIARY_BYTES_MAX:,}, as every worker has it in memory"
+        )
+    try:
+        with open(path, "rb") as file:
+            json.loads(file.read())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"input_file_name: {path} is no JSON: {error}") from error
+
+
+def _list_upload(step: _Step, progress: Progress) -> ListWriter:
+    """What is at the destination on this peer; on local_peer also what is to be uploaded."""
+    with cluster_folder(step.context.data_dir, step.job.output_dir or "") as target:
+        present = list(walk_names(target)) if _exists(target, "output_dir") else []
+    if not step.is_local:
+        writer = ListWriter(step.folder, "")
+    else:
+        name = step.job.input_dir or ""
+        with _local_folder(step, name, "input_dir") as source:
+            is_packed = STAGED.fullmatch(name) is not None
+            writer = ListWriter(step.folder, source.root, is_packed=is_packed)
+            if is_packed:
+                files = list_staged(source.root, progress.add_bytes)
+            else:
+                files = walk_files(source, (), progress.add_bytes)
+            writer.write(FILES, _noted(_named(files, "input_dir"), progress))
+    writer.write(THERE, present, is_counted=False)
+    writer.finish()
+    return writer
+
+
+def _list_download(step: _Step, progress: Progress) -> ListWriter:
+    name = step.job.input_dir or ""
+    ignored = IGNORED_NAMES if job_of(name) else ()
+    with cluster_folder(os.path.realpath(step.context.data_dir), name) as source:
+        writer = ListWriter(step.folder, source.root)
+        is_found = _exists(source, "input_dir")
+        if is_found:
+            files = walk_files(source, ignored, progress.add_bytes)
+            writer.write(FILES, _noted(_named(files, "input_dir"), progress))
+        writer.finish(is_found=is_found)
+    return writer
+
+
+def _local_folder(step: _Step, name: str, field: str) -> RootedFiles:
+    return local_source(step.context.data_dir, name, step.context.config, field)
+
+
+def _exists(folder: RootedFiles, field: str) -> bool:
+    try:
+        return is_there(folder)
+    except PathRefusedError as error:
+        raise PathRefusedError(f"{field}: {error}") from error
+
+
+def _noted(entries: Iterable[Entry], progress: Progress) -> Iterator[Entry]:
+    for entry in entries:
+        progress.add(1, 0)
+        yield entry
+
+
+def _named(entries: Iterator[Entry], field: str) -> Iterator[Entry]:
+    try:
+        yield from entries
+    except InputError as error:
+        raise InputError(f"{field}: {error}") from error
+
+
+# ---- spread
+
+
+def _spread(step: _Step) -> StepOutcome:
+    peers = [peer.name for peer in step.context.config.peers]
+    spreading = Spreading(peers)
+    files: list[Entry] = []
+    root, is_packed = "", False
+    with _sources(step) as sources:
+        for listed in step.inputs("list"):
+            for _, piece in sources.pieces(listed, THERE):
+                spreading.add_present(peers.index(listed.peer), piece.entries)
+                step.watch.tick()
+            for _, piece in sources.pieces(listed, FILES):
+                files += piece.entries
+                root, is_packed = piece.root, piece.is_packed
+    writer = ListWriter(step.folder, root, is_packed=is_packed)
+    for number, entries in enumerate(spreading.spread(files)):
+        writer.write(destination_list(number), entries)
+        size = sum(entry.size for entry in entries)
+        print(f"{peers[number]} gets {len(entries):,} files with {size / 1e6:,.1f} MB", flush=True)
+    writer.finish()
+    return StepOutcome(files=writer.files, bytes=writer.bytes)
+
+
+# ---- copy
+
+
+def _copy(step: _Step) -> StepOutcome:
+    job = step.job
+    with _sources(step) as sources:
+        if job.transfer_type == "upload_auxiliary":
+            target = RootedFiles(step.context.data_dir, "auxiliary")
+            portions = lambda: _auxiliary_portions(step, sources)  # noqa: E731
+        elif step.is_upload:
+            target = cluster_folder(step.context.data_dir, job.output_dir or "")
+            portions = lambda: _upload_portions(step, sources)  # noqa: E731
+        else:
+            _refuse_missing(step, sources)
+            gathering = Gathering(lambda: [_listed(sources, one) for one in step.inputs("list")])
+            target = local_target(
+                step.context.data_dir, job.output_dir or "", step.context.config, "output_dir"
+            )
+            portions = lambda: _download_portions(step, sources, gathering)  # noqa: E731
+        with target:
+            copied = _copy_into(step, sources, target, portions)
+            if STAGED.fullmatch(job.output_dir or ""):
+                write_staged_lists(os.path.dirname(target.root), target, lambda _: step.watch.tick())
+    return StepOutcome(files=copied.files, bytes=copied.bytes, skipped=copied.skipped)
+
+
+def _copy_into(
+    step: _Step, sources: Sources, target: RootedFiles, portions: Callable[[], Iterable[Portion]]
+) -> Copied:
+    context, places = step.context, step.places
+    run_dir = places.run(context.run_id)
+    make_folders(run_dir)
+    journal_path = os.path.join(run_dir, f"copied-{step.order.id.task}")
+    about = " ".join(f"{one.task}-{one.attempt}@{one.peer}" for one in step.order.inputs)
+    rules = CopyRules(
+        run_id=context.run_id,
+        peer=context.peer,
+        is_bulk=step.job.transfer_type.endswith("_bulk"),
+        reload_files=step.job.reload_files,
+        compress=step.job.compress,
+        is_alive=lambda run_id: os.path.isdir(os.path.join(places.runs, os.path.basename(run_id))),
+    )
+    with Journal(journal_path, f"{about} > {target.root}", step.watch.tick) as journal:
+        return Copy(target, sources, journal, rules, Progress(step.watch, "copied")).run(portions)
+
+
+def _auxiliary_portions(step: _Step, sources: Sources) -> Iterator[Portion]:
+    for listed in step.inputs("list"):
+        for name, piece in sources.pieces(listed, FILES):
+            path = f"{step.job.auxiliary_data_name}.data"
+            yield Portion(listed, name, piece.entries, [(0, piece.entries[0], path)])
+
+
+def _upload_portions(step: _Step, sources: Sources) -> Iterator[Portion]:
+    """What the spreading has given to this peer."""
+    number = [peer.name for peer in step.context.config.peers].index(step.context.peer)
+    for spread in step.inputs("spread"):
+        for name, piece in sources.pieces(spread, destination_list(number)):
+            wanted = [(index, entry, entry.path) for index, entry in enumerate(piece.entries)]
+            yield Portion(spread, name, piece.entries, wanted)
+
+
+def _download_portions(step: _Step, sources: Sources, gathering: Gathering) -> Iterator[Portion]:
+    """All that all peers have."""
+    for listed in step.inputs("list"):
+        for name, piece in sources.pieces(listed, FILES):
+            wanted = []
+            for index, entry in enumerate(piece.entries):
+                path = gathering.path_of(listed.peer, entry)
+                if path is not None:
+                    wanted.append((index, entry, path))
+            yield Portion(listed, name, piece.entries, wanted)
+
+
+def _refuse_missing(step: _Step, sources: Sources) -> None:
+    if not any(sources.summary(listed).is_found for listed in step.inputs("list")):
+        raise InputError(f"input_dir: no peer has a folder {step.job.input_dir} in its data folder")
+
+
+def _listed(sources: Sources, listed: StepInput) -> Iterator[Listed]:
+    for _, piece in sources.pieces(listed, FILES):
+        for entry in piece.entries:
+            yield listed.peer, entry
+
+
+# ---- delete
+
+
+def _delete(step: _Step) -> StepOutcome:
+    progress = Progress(step.watch, "deleted")
+    context = step.context
+    if step.job.transfer_type == "delete":
+        path = step.job.output_dir or ""
+        files, size = delete_folder(step.places, path, context.run_id, context.peer, progress)
+    else:
+        path = step.job.input_dir or ""
+        with _sources(step) as sources:
+            mine = [one for one in step.inputs("list") if one.peer == context.peer]
+            entries = [entry for one in mine for _, entry in _listed(sources, one)]
+        files, size = delete_listed(step.places, path, entries, context.run_id, progress)
+    progress.end()
+    return StepOutcome(files=files, bytes=size)
+
+
+@contextmanager
+def _sources(step: _Step) -> Iterator[Sources]:
+    context = step.context
+    with closing(Sources(context.config, context.peer, context.run_id, step.watch.tick)) as sources:
+        yield sources

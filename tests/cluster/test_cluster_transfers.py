@@ -1,0 +1,186 @@
+"""File transfers on a cluster: every type from end to end, and whoever is killed, exactly the right files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster.clusters import Cluster
+from transfer_runs import read_tree, write_tree
+
+from pymr.errors import JobError
+from pymr.rows import RunRow
+
+MakeCluster = Callable[..., Cluster]
+HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.1")
+
+
+class Transfers:
+    """A cluster whose workers hold while they copy for as long as there is a gate."""
+
+    def __init__(self, make_cluster: MakeCluster, **arguments: Any) -> None:
+        self._gate: Path | None = None
+        self.cluster = make_cluster(hosts=HOSTS, workers=1, **arguments)
+
+    def start(self, hold_at: str = "") -> Transfers:
+        if hold_at:
+            self._gate = self.cluster.folder / "gate"
+            self._gate.touch()
+            self.cluster.env["PYMR_FAULTS"] = f"{hold_at}:hold={self._gate}"
+        self.cluster.start()
+        return self
+
+    def let_go(self) -> None:
+        assert self._gate is not None
+        self._gate.unlink()
+
+    def submit(self, name: str, **fields: Any) -> None:
+        common = {"job_type": "file_transfer", "job_name": name, "job_priority": 1, "run_once": True}
+        self.cluster.client.submit({**common, "local_peer": "alpha", **fields}, self.cluster.folder)
+
+    def run(self, name: str, **fields: Any) -> RunRow:
+        """Have a transfer done; what the history says of it."""
+        self.submit(name, **fields)
+        return self.end_of(name)
+
+    def end_of(self, name: str) -> RunRow:
+        self.cluster.succeed(name)
+        return self.cluster.client.history(name)[0]
+
+    def gathered(self, folder: str) -> dict[str, bytes]:
+        """What all peers have of a folder, each file on one peer only."""
+        found: dict[str, bytes] = {}
+        for peer in self.cluster.names:
+            of_peer = read_tree(self.cluster.data(peer) / folder)
+            assert not found.keys() & of_peer.keys()
+            found |= of_peer
+        return found
+
+    def workers_holding(self) -> set[str]:
+        """Peers whose worker has written something that has no name yet."""
+        return {
+            peer
+            for peer in self.cluster.names
+            if any(self.cluster.data(peer).glob("corpus/**/.pymr-*")) or any(self._local().glob(".pymr-*"))
+        }
+
+    def _local(self) -> Path:
+        return self.cluster.folder / "target"
+
+
+@pytest.fixture
+def transfers(make_cluster: MakeCluster) -> Iterator[Transfers]:
+    yield Transfers(make_cluster)
+
+
+def some_files() -> dict[str, bytes]:
+    return {f"{n % 3}/{n:03d}.txt": os.urandom(n * 40) for n in range(60)} | {"big": os.urandom(3_000_000)}
+
+
+def test_every_type_of_transfer_does_its_work(transfers: Transfers) -> None:
+    cluster, files = transfers.start().cluster, some_files()
+    source = write_tree(cluster.folder / "source", files)
+    upload = {"input_dir": str(source), "output_dir": "corpus"}
+    sizes = len(files), sum(map(len, files.values()))
+
+    run = transfers.run("up", transfer_type="upload", compress=True, **upload)
+    assert transfers.gathered("corpus") == files
+    assert all((cluster.data(peer) / "corpus").is_dir() for peer in cluster.names)
+    assert (run.status, run.files, run.bytes, run.skipped) == ("succeeded", *sizes, 0)
+    assert list(run.phase_seconds) == ["list", "spread", "copy"]
+
+    (source / "big").write_bytes(b"new")
+    files["big"] = b"new"
+    run = transfers.run("again", transfer_type="upload_bulk", reload_files=False, **upload)
+    assert transfers.gathered("corpus") == files
+    assert (run.files, run.bytes, run.skipped) == (1, 3, len(files) - 1)
+
+    target = cluster.folder / "target"
+    down = {"input_dir": "corpus", "output_dir": str(target)}
+    transfers.run("down", transfer_type="download", delete_files=False, compress=True, **down)
+    assert read_tree(target) == transfers.gathered("corpus") == files
+    run = transfers.run("move", transfer_type="download_bulk", input_dir="corpus", output_dir="below/alpha")
+    assert read_tree(cluster.data("alpha") / "below/alpha") == files
+    assert transfers.gathered("corpus") == {}
+    assert (run.files, list(run.phase_seconds)) == (len(files), ["list", "copy", "delete"])
+
+    (source / "words.json").write_text('["a"]')
+    auxiliary = {"transfer_type": "upload_auxiliary", "auxiliary_data_name": "words"}
+    transfers.run("words", input_file_name=str(source / "words.json"), **auxiliary)
+    for peer in cluster.names:
+        assert (cluster.data(peer) / "auxiliary" / "words.data").read_text() == '["a"]'
+
+    run = transfers.run("delete", transfer_type="delete", output_dir="below")
+    assert (run.files, list(run.phase_seconds)) == (len(files), ["delete"])
+    assert not any((cluster.data(peer) / "below").exists() for peer in cluster.names)
+    cluster.wait_for(lambda: cluster.left_runs() == [], what="the runs' files to go")
+
+
+def test_what_cannot_be_moved_fails_the_job_by_its_name(transfers: Transfers) -> None:
+    cluster = transfers.start().cluster
+    source = write_tree(cluster.folder / "source", {"a": b"1"})
+    (source / "out").symlink_to("/etc/passwd")
+    upload = {"transfer_type": "upload", "input_dir": str(source)}
+    transfers.submit("bad", output_dir="corpus", **upload)
+    outcome = cluster.finish("bad")
+
+    assert outcome.status == "failed"
+    assert "out' is a link to '/etc/passwd', which is not below" in (outcome.exception or "")
+    assert transfers.gathered("corpus") == {}
+    for path in ("state", "../out", "/etc", "a\nb"):
+        with pytest.raises(JobError, match="output_dir"):
+            transfers.submit("bad", output_dir=path, **upload)
+
+
+@pytest.mark.parametrize("transfer_type", ["upload", "upload_bulk"])
+@pytest.mark.parametrize("victim", ["destination", "source", "leader"])
+def test_an_upload_survives_a_kill(transfers: Transfers, transfer_type: str, victim: str) -> None:
+    """While workers have written files that have no name yet."""
+    cluster, files = transfers.start("transfer.before_rename").cluster, some_files()
+    source = write_tree(cluster.folder / "source", files)
+    write_tree(cluster.data("beta") / "corpus", {"big": b"older", "0/000.txt": b"older", "stays": b"1"})
+    peer = {"destination": "beta", "source": "alpha", "leader": cluster.leader()}[victim]
+    transfers.submit("up", transfer_type=transfer_type, input_dir=str(source), output_dir="corpus")
+    cluster.wait_for(lambda: len(transfers.workers_holding()) == 3, what="the workers to hold")
+    cluster.kill(peer)
+    named = {k: v for k, v in transfers.gathered("corpus").items() if ".pymr-" not in k}
+    transfers.let_go()
+    cluster.restart(peer)
+    run = transfers.end_of("up")
+
+    assert all(content in (b"older", b"1", files.get(path)) for path, content in named.items())
+    assert transfers.gathered("corpus") == files | {"stays": b"1"}
+    assert read_tree(cluster.data("beta") / "corpus")["big"] == files["big"]
+    assert (run.files, run.bytes) == (len(files), sum(map(len, files.values())))
+
+
+@pytest.mark.parametrize(
+    ("hold_at", "victim"),
+    [
+        ("transfer.before_rename", "alpha"),
+        ("transfer.before_rename", "beta"),
+        ("transfer.before_delete", "beta"),
+    ],
+)
+def test_a_download_survives_a_kill(transfers: Transfers, hold_at: str, victim: str) -> None:
+    """alpha gathers; beta has a part of the files, and deletes it in the end."""
+    cluster, files = transfers.start(hold_at).cluster, some_files()
+    for number, (path, content) in enumerate(files.items()):
+        write_tree(cluster.data(cluster.names[number % 3]) / "corpus", {path: content})
+    target = cluster.folder / "target"
+    transfers.submit("down", transfer_type="download_bulk", input_dir="corpus", output_dir=str(target))
+    phase = "copy" if hold_at == "transfer.before_rename" else "delete"
+    cluster.wait_for(lambda: cluster.phase("down") == phase, what=phase)
+    if phase == "copy":
+        cluster.wait_for(lambda: any(target.glob("**/.pymr-*")), what="alpha to hold")
+    cluster.kill(victim)
+    transfers.let_go()
+    cluster.restart(victim)
+    run = transfers.end_of("down")
+
+    assert read_tree(target) == files
+    assert transfers.gathered("corpus") == {}
+    assert run.files == len(files)
