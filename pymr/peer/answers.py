@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pymr import __version__
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.leadership import Leader
-from pymr.control.records import Event, JobRecord, RunRecord
+from pymr.control.records import Event, JobRecord, JobState, RunRecord
 from pymr.engine.inputs import BAD_RECORDS_NAME
 from pymr.errors import PymrError
 from pymr.peer import views
+from pymr.peer.bad_records import read_bad_records
+from pymr.peer.consumed import Seen, consumed_page, forget, look
+from pymr.peer.consumed_lists import HostLists
 from pymr.peer.job_table import JobTableCopy
 from pymr.peer.kept_state import KeptState
 from pymr.peer.keyboards import Keyboards
@@ -22,12 +25,14 @@ from pymr.peer.threads import StoreThread, Thread
 from pymr.peer.transport import Sender
 from pymr.peer.wishes import Respond, Standing, Wishes, ask_store, refused
 from pymr.requests import (
-    JOBS_PER_PAGE,
     AttachWorker,
+    BadRecordsView,
     ClusterView,
     DetachWorker,
     Done,
     EventsView,
+    ForgetState,
+    GetBadRecords,
     GetCluster,
     GetEvents,
     GetHistory,
@@ -36,14 +41,16 @@ from pymr.requests import (
     GetMemory,
     GetOutput,
     GetPeers,
+    GetState,
     GetWorkers,
     HistoryView,
-    JobsView,
     JobView,
     MemoryView,
     OutputView,
     PeersView,
+    Refused,
     Request,
+    StateView,
     StopPeer,
     TypeIntoWorker,
     WorkersView,
@@ -85,7 +92,8 @@ class Answers:
         self._keyboards = keyboards
         self._standing = standing
         self._stop = stop
-        self._wishes = Wishes(Places(me.data_dir), state, store, jobs, standing, wake_leader)
+        self._job_views = views.JobViews(config)
+        self._wishes = Wishes(config, me, state, store, jobs, standing, wake_leader)
 
     def answer(self, request: Request, sender: Sender, respond: Respond) -> None:
         """Do what is asked; `respond` is called once, now or later."""
@@ -108,6 +116,10 @@ class Answers:
                 self._answer_past(request, respond)
             case GetOutput():
                 self._answer_output(request, respond)
+            case GetState() | ForgetState():
+                self._answer_state(request, respond)
+            case GetBadRecords():
+                self._answer_bad_records(request, respond)
             case GetMemory():
                 kept = self._jobs.as_kept()
                 respond(
@@ -177,12 +189,7 @@ class Answers:
         def answer(_: object = None) -> None:
             leader = self._standing().leader
             if isinstance(request, GetJobs):
-                jobs = list(self._jobs.table.in_order())
-                page = jobs[request.start : request.start + JOBS_PER_PAGE]
-                rows = tuple(views.job_row(job, leader) for job in page)
-                respond(
-                    JobsView(id=request.id, rows=rows, total=len(jobs), paused=self._jobs.table.is_paused)
-                )
+                respond(self._job_views.page(request.id, self._jobs.table, leader, request.start))
             else:
                 self._answer_job(request, self._jobs.table.jobs.get(request.job_name), leader, respond)
 
@@ -197,7 +204,7 @@ class Answers:
             respond(
                 JobView(
                     id=request.id,
-                    row=views.job_row(job, leader) if job else None,
+                    row=self._job_views.row(job, self._jobs.table, leader) if job else None,
                     phases=views.phase_rows(leader, run) if leader and run else (),
                     counters=run.totals().counters if run else {},
                     failed_attempts=views.failed_attempts(run) if run else (),
@@ -233,14 +240,62 @@ class Answers:
             after, limit = request.after, min(request.limit, EVENTS_MAX)
             ask_store(self._store, request, lambda store: store.events(after, limit), answer_events, respond)
 
+    def _answer_state(self, request: GetState | ForgetState, respond: Respond) -> None:
+        """What a job has consumed on this host, or less of it from now on; by what Redis says now."""
+        name = request.job_name
+        lists = HostLists(self._me, self._near)
+
+        def refuse(error: Exception) -> None:
+            respond(refused(request, error))
+
+        def answer(seen: Seen) -> None:
+            job, state = self._jobs.table.jobs.get(name), self._jobs.table.states.get(name)
+            if isinstance(request, GetState):
+                self._disk.do(lambda: _state_view(request, lists, state), respond, refuse)
+            elif state is None:
+                reason = f"{name} has consumed nothing: no run of it with hold_state has succeeded yet"
+                respond(Refused(id=request.id, code="unknown", reason=reason))
+            elif job is not None and job.status == "running":
+                reason = f"{name} is running: wait for the end of {job.run_id}, then forget once more"
+                respond(Refused(id=request.id, code="invalid", reason=reason))
+            else:
+                pattern = request.pattern
+                self._disk.do(
+                    lambda: forget(lists, name, state, pattern, seen),
+                    lambda count: respond(Done(id=request.id, detail=str(count))),
+                    refuse,
+                )
+
+        self._disk.do(
+            lambda: look(lists, name),
+            lambda seen: self._jobs.refresh(lambda: answer(seen), refuse, timeout_s=2.0),
+            refuse,
+        )
+
+    def _answer_bad_records(self, request: GetBadRecords, respond: Respond) -> None:
+        near = [Places(peer.data_dir) for peer in self._near]
+
+        def answer(page: tuple[tuple[str, ...], int | None]) -> None:
+            respond(BadRecordsView(id=request.id, lines=page[0], next=page[1]))
+
+        self._disk.do(
+            lambda: read_bad_records(near, request.run_id, request.start),
+            answer,
+            lambda error: respond(refused(request, error)),
+        )
+
+    @property
+    def _near(self) -> list[PeerConfig]:
+        """All peers of this host."""
+        return [peer for peer in self._config.peers if peer.host == self._me.host]
+
     def _answer_output(self, request: GetOutput, respond: Respond) -> None:
         """The parts of all peers of this host, if they show the same run."""
-        near = [peer for peer in self._config.peers if peer.host == self._me.host]
 
         def work() -> OutputView:
             parts: list[OutputPart] = []
             run_ids = set()
-            for peer in near:
+            for peer in self._near:
                 run_id, listed = list_output(Places(peer.data_dir), request.job_name)
                 run_ids.add(run_id)
                 parts += [OutputPart(peer.name, part.name, part.items, part.length) for part in listed]
@@ -251,6 +306,13 @@ class Answers:
             return OutputView(id=request.id, run_id=found.pop() if found else "", parts=tuple(parts))
 
         self._disk.do(work, respond, lambda error: respond(refused(request, error)))
+
+
+def _state_view(request: GetState, lists: HostLists, state: JobState | None) -> StateView:
+    if state is None:
+        return StateView(id=request.id, run_id="", rows=(), total=0)
+    rows, total = consumed_page(lists, request.job_name, state.run_id, request.start)
+    return StateView(id=request.id, run_id=state.run_id, rows=rows, total=total)
 
 
 def _bad_records(peer: PeerConfig, job_name: str) -> list[OutputPart]:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from pymr.config import ClusterConfig
 from pymr.errors import FatalError, InputError
-from pymr.protocol import AttemptId
+from pymr.protocol import STEPS, AttemptId
 
 HIDDEN_PREFIX = "."
 """Begins the names of what is not finished; a daemon that starts clears it away."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}")
-_ATTEMPT_FOLDER = re.compile(r"((?:map|reduce)-[0-9]{5,})-([0-9]+\.[0-9]+)")
+_ATTEMPT_FOLDER = re.compile(rf"((?:map|reduce|{'|'.join(STEPS)})-[0-9]{{5,}})-([0-9]+\.[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,22 @@ class Places:
     @property
     def lock(self) -> str:
         return self._at("state", "lock")
+
+    def consumed_of(self, job_name: str) -> str:
+        """The folder of the lists of what a job with `hold_state` has consumed."""
+        return self._at("state", "consumed", plain(job_name))
+
+    def consumed(self, job_name: str, run_id: str, *, shared: bool = False) -> str:
+        """The list that counts if this run is the last that succeeded."""
+        return os.path.join(self.consumed_of(job_name), plain(run_id) + ("-shared" if shared else ""))
+
+    @property
+    def bad_records_of_runs(self) -> str:
+        return self._at("bad-records")
+
+    def bad_records(self, run_id: str) -> str:
+        """The bad records of a run that has ended."""
+        return os.path.join(self.bad_records_of_runs, f"{plain(run_id)}.jsonl")
 
     @property
     def projects(self) -> str:
@@ -154,26 +170,27 @@ def attempt_of(run_id: str, folder: str) -> AttemptId | None:
     return AttemptId(run_id, match[1], match[2]) if match else None
 
 
-def resolve_input(data_dir: str, name: str, config: ClusterConfig) -> str:
-    """The path that an entry of `input_dirs` means on the peer whose data folder this is.
+def resolve_input(data_dir: str, name: str, config: ClusterConfig, field: str = "input_dirs") -> str:
+    """The path that an entry of `input_dirs`, or another field, means on the peer whose data folder this is.
 
     A relative one stays below the data folder, an absolute one below `security.local_roots` if there are any,
     whatever links are on the way. Raises InputError; not for what does not exist, which nobody has read yet.
     """
     if "\0" in name or "\n" in name or "\r" in name:
-        raise _refused(name, "contains a NUL or a line end")
+        raise _refused(field, name, "contains a NUL or a line end")
     if os.path.isabs(name):
         path = os.path.normpath(name)
         if _leads_out(path, config.security.local_roots):
             allowed = " or ".join(config.security.local_roots)
-            raise _refused(name, f"is not below {allowed} (security.local_roots)")
+            raise _refused(field, name, f"is not below {allowed} (security.local_roots)")
         return path
     if ".." in name.split("/"):
-        raise _refused(name, "contains `..`: a relative path stays below the data folder")
+        raise _refused(field, name, "contains `..`: a relative path stays below the data folder")
     path = os.path.normpath(os.path.join(data_dir, name))
     for component in _components(data_dir, name):
         if _leads_out(component, (data_dir,)):
             raise _refused(
+                field,
                 name,
                 f"leads out of the data folder {data_dir}: {component} is a link to "
                 f"{os.path.realpath(component)}; name that folder by its absolute path instead",
@@ -207,5 +224,5 @@ def _components(data_dir: str, name: str) -> list[str]:
     return found
 
 
-def _refused(name: str, reason: str) -> InputError:
-    return InputError(f"input_dirs: {name!r:.200} {reason}")
+def _refused(field: str, name: str, reason: str) -> InputError:
+    return InputError(f"{field}: {name!r:.200} {reason}")

@@ -15,6 +15,8 @@ from pymr.engine.plans import write_plan
 from pymr.engine.tasks import plan_map_tasks
 from pymr.errors import DiskError, FatalError, InputError, OutputError, PymrError, disk_error
 from pymr.jobs import MapReduceJob, parse_job
+from pymr.peer.consumed import Planning, new_files
+from pymr.peer.consumed_lists import HostLists
 from pymr.peer.places import Places, is_below, resolve_input, roots_of
 from pymr.protocol import PlanOrder, PlanReport, RunOrder, cut_text
 from pymr.publishing import read_manifest, refuse_foreign_files
@@ -38,15 +40,18 @@ class _Source:
     foreign: tuple[str, ...]
 
 
-def plan_host(order: RunOrder, plan: PlanOrder, config: ClusterConfig, peer_name: str) -> PlanReport:
+def plan_host(
+    order: RunOrder, plan: PlanOrder, config: ClusterConfig, peer_name: str, incarnation: str = ""
+) -> PlanReport:
     """List the input of a run on the host of `peer_name`, and write the plan of it below that peer's folder.
 
     plan.shared: of the absolute entries of input_dirs that lie in a folder of `storage.shared`; otherwise of
     all others: relative ones in the data folder of every peer of the host, absolute ones once.
+    With `hold_state`, only files that were not consumed before (see `consumed`). incarnation: of the cluster.
     What fails stands in the report.
     """
     try:
-        return _plan(order, plan, config, peer_name)
+        return _plan(order, plan, config, peer_name, incarnation)
     except PymrError as error:
         return _failed(plan, str(error), is_final=not isinstance(error, DiskError))
     except OSError as error:
@@ -75,7 +80,9 @@ def peers_of(config: ClusterConfig, host: str) -> list[PeerConfig]:
     return [peer for peer in config.peers if peer.host == host]
 
 
-def _plan(order: RunOrder, plan: PlanOrder, config: ClusterConfig, peer_name: str) -> PlanReport:
+def _plan(
+    order: RunOrder, plan: PlanOrder, config: ClusterConfig, peer_name: str, incarnation: str
+) -> PlanReport:
     job = parse_job(order.fields, f"job {order.job_name}")
     if not isinstance(job, MapReduceJob):
         raise InputError(f"the job {order.job_name} is no mapreduce job: there is nothing to plan")
@@ -85,9 +92,15 @@ def _plan(order: RunOrder, plan: PlanOrder, config: ClusterConfig, peer_name: st
     peers = peers_of(config, own.host)
     sources = list(_sources(job, plan, config, own, peers))
     _refuse_unfit_output(job, sources, peers)
-    files = _list_files(sources)
-    tasks = plan_map_tasks(files, task_bytes(files, plan.workers, config.engine.split_bytes))
+    found = _list_files(sources)
     places = Places(own.data_dir)
+    if job.hold_state:
+        has_list = bool(plan.consumed_peer)
+        planning = Planning(job.job_name, order.run_id, plan.consumed, has_list, plan.shared, incarnation)
+        files = new_files(HostLists(own, peers), planning, found)
+    else:
+        files = list(found.values())
+    tasks = plan_map_tasks(files, task_bytes(files, plan.workers, config.engine.split_bytes))
     _write_inputs(places.inputs(order.run_id, shared=plan.shared), files)
     write_plan(places.plan(order.run_id, shared=plan.shared), tasks)
     total_bytes = sum(file.size for file in files)
@@ -142,8 +155,8 @@ def _refuse_unfit_output(job: MapReduceJob, sources: Sequence[_Source], peers: S
         read_manifest(output)
 
 
-def _list_files(sources: Sequence[_Source]) -> list[InputFile]:
-    """The files of all sources in order; the same real file counts once."""
+def _list_files(sources: Sequence[_Source]) -> dict[str, InputFile]:
+    """The files of all sources in order, by their real paths; the same real file counts once."""
     found: dict[str, InputFile] = {}
     real_folders: dict[str, str] = {}
     for source in sources:
@@ -165,7 +178,7 @@ def _list_files(sources: Sequence[_Source]) -> list[InputFile]:
                     "would be read by each of them; name it by its path in storage.shared"
                 )
             found.setdefault(real, file)
-    return list(found.values())
+    return found
 
 
 def _real_path(path: str, real_folders: dict[str, str]) -> str:

@@ -6,6 +6,7 @@ it all has.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,8 +19,10 @@ from pymr.engine.inputs import BAD_RECORDS_NAME
 from pymr.engine.outputs import Part
 from pymr.engine.segments import BAD_RECORDS_FILE, read_index, read_reduce_index
 from pymr.errors import DamagedFileError, OutputError, disk_error
+from pymr.peer.bad_records import keep_bad_records
 from pymr.peer.places import HIDDEN_PREFIX, Places, attempt_of
-from pymr.protocol import AttemptId, HeldRun, PublishOrder
+from pymr.peer.steps import step_outcome
+from pymr.protocol import STEPS, AttemptId, HeldRun, PublishOrder
 from pymr.publishing import (
     complete,
     keep_parts,
@@ -30,6 +33,8 @@ from pymr.publishing import (
     swap,
     undo_half_swap,
 )
+
+_log = logging.getLogger("pymr")
 
 _MOVE_AWAY = "move them away; the run's output is kept until then"
 
@@ -75,8 +80,15 @@ def list_output(places: Places, job_name: str) -> tuple[str, list[Part]]:
 
 
 def forget_run(places: Places, run_id: str) -> None:
-    """Remove all that a run has left below `runs`. Raises DiskError."""
+    """Remove all that a run has left below `runs`; its bad records are kept (see `bad_records`).
+
+    Raises DiskError.
+    """
     folder, abandoned = places.run(run_id), places.abandoned(run_id)
+    try:
+        keep_bad_records(places, run_id)
+    except OSError as error:  # as of a full disk, in which this makes room
+        _log.warning("the bad records of %s are lost: %s", run_id, error)
     with _disk_errors("removing", folder):
         shutil.rmtree(abandoned, ignore_errors=True)
         try:
@@ -110,6 +122,12 @@ def finished_attempts(places: Places) -> list[HeldRun]:
 def runs_on_disk(places: Places) -> list[str]:
     """The runs that have left anything below `runs`, finished or not."""
     return _visible_names(places.runs)
+
+
+def run_number(run_id: str) -> int:
+    """The number at the end of a run's id; they rise over the life of a cluster, a recovery included."""
+    number = run_id.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def clear_unfinished(places: Places) -> None:
@@ -170,13 +188,7 @@ def _is_late(order: PublishOrder, shown: list[str]) -> bool:
     """Whether a later run of the job is shown already, which an order long on its way must not undo."""
     if not shown or (order.add and order.attempts):
         return False
-    return _number(shown[-1]) > _number(order.run_id)
-
-
-def _number(run_id: str) -> int:
-    """The number at the end of a run's id; they rise over the life of a cluster, a recovery included."""
-    number = run_id.rpartition("-")[2]
-    return int(number) if number.isdecimal() else 0
+    return run_number(shown[-1]) > run_number(order.run_id)
 
 
 def _run_ids(manifest: dict[str, Any] | None, incarnation: str) -> list[str]:
@@ -187,8 +199,11 @@ def _run_ids(manifest: dict[str, Any] | None, incarnation: str) -> list[str]:
 
 
 def _digest(folder: str, id: AttemptId) -> str | None:
-    """The digest of a finished attempt; None where it is not whole."""
+    """The digest of a finished attempt, "" of a step; None where it is not whole."""
     try:
+        if id.kind in STEPS:
+            step_outcome(folder)
+            return ""
         if id.is_map:
             return read_index(folder).facts.digest
         return read_reduce_index(folder).facts.digest

@@ -11,7 +11,7 @@ import pytest
 from pymr.config import ClusterConfig, SecurityConfig
 from pymr.errors import FatalError, InputError
 from pymr.peer.places import Places, attempt_of, is_below, resolve_input
-from pymr.protocol import AttemptId
+from pymr.protocol import STEPS, AttemptId
 
 ID = AttemptId("run-1", "map-00012", "3.7")
 BAD_NAMES = ["", ".", "..", "../x", "a/b", "/etc", ".hidden", "a\nb", "a\0b", "x" * 300, "ä"]
@@ -58,6 +58,8 @@ def test_name_that_would_lead_elsewhere_is_refused(name: str) -> None:
         places.auxiliary,
         places.plan,
         places.fetched,
+        places.bad_records,
+        places.consumed_of,
     ]
     for ask in asked:
         with pytest.raises(FatalError, match="refused"):
@@ -77,6 +79,10 @@ def test_folder_that_is_of_no_attempt_is_refused(folder: str) -> None:
 
 def test_attempt_is_known_by_its_folder() -> None:
     assert attempt_of("run-1", ID.folder) == ID
+    for task in ("map", "reduce", *STEPS):
+        id = AttemptId("run-1", f"{task}-00003", "7.12")
+        assert attempt_of("run-1", id.folder) == id
+        assert (id.kind, id.number, id.try_number) == (task, 3, 12)
 
 
 def test_relative_input_lies_in_the_data_folder(tmp_path: Path) -> None:

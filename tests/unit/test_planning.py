@@ -43,10 +43,16 @@ class Cluster:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
 
-    def plan(self, *input_dirs: str, peer: str = "a", shared: bool = False) -> PlanReport:
-        fields = {**MAPREDUCE, "input_dirs": list(input_dirs)}
-        order = RunOrder(run_id=RUN, job_name="count-words", fields=fields, project_hash="0f", partitions=2)
-        return plan_host(order, PlanOrder(RUN, 2, shared), self.config, peer)
+    def plan(self, *input_dirs: str, peer: str = "a", shared: bool = False, **fields: Any) -> PlanReport:
+        return self.plan_of(PlanOrder(RUN, 2, shared), *input_dirs, peer=peer, **fields)
+
+    def plan_of(self, plan: PlanOrder, *input_dirs: str, peer: str = "a", **fields: Any) -> PlanReport:
+        fields = {**MAPREDUCE, "input_dirs": list(input_dirs), **fields}
+        run_id = plan.run_id
+        order = RunOrder(
+            run_id=run_id, job_name="count-words", fields=fields, project_hash="0f", partitions=2
+        )
+        return plan_host(order, plan, self.config, peer, "i")
 
     def planned(self, peer: str = "a", *, shared: bool = False) -> list[str]:
         """The files in the plan, in order, below the folder of the cluster."""
@@ -215,6 +221,39 @@ def test_job_that_is_not_valid_is_an_error_of_the_plan(cluster: Cluster) -> None
     order = RunOrder(run_id=RUN, job_name="j", fields={}, project_hash="0f", partitions=1)
 
     assert "job_type" in plan_host(order, PlanOrder(RUN, 1, False), cluster.config, "a").error
+
+
+def test_with_hold_state_only_new_files_are_planned_and_all_are_written_down_before(cluster: Cluster) -> None:
+    first = cluster.plan("in", hold_state=True)
+    cluster.put("b/in/0")
+    (cluster.folder / "a" / "in" / "link").symlink_to(cluster.folder / "a" / "in" / "1")
+    again = cluster.plan_of(PlanOrder("run-2", 2, False, RUN, "a"), "in", peer="b", hold_state=True)
+    nothing = cluster.plan_of(PlanOrder("run-3", 2, False, "run-2", "b"), "in", hold_state=True)
+
+    assert (first.files, first.bytes, first.tasks) == (3, 15, 1)
+    assert (again.files, again.bytes, again.tasks) == (1, 5, 1)
+    assert (nothing.files, nothing.tasks, nothing.error) == (0, 0, "")
+    assert cluster.plan("in").files == 4
+    lists = cluster.folder / "a" / "state" / "consumed" / "count-words"
+    assert sorted(os.listdir(lists)) == ["run-2", "run-3"]
+
+
+def test_what_was_consumed_is_the_same_file_by_whatever_name(cluster: Cluster) -> None:
+    (cluster.folder / "a" / "first").mkdir()
+    (cluster.folder / "a" / "first" / "link").symlink_to(cluster.folder / "a" / "in" / "1")
+    (cluster.folder / "b" / "first").mkdir()
+    cluster.plan("in", hold_state=True)
+    plan = PlanOrder("run-2", 2, False, RUN, "a")
+
+    assert cluster.plan_of(plan, "first", "in", hold_state=True).files == 0
+
+
+@pytest.mark.parametrize("peer", ["", "a"])
+def test_a_list_that_should_be_there_and_is_not_ends_the_run(cluster: Cluster, peer: str) -> None:
+    report = cluster.plan_of(PlanOrder("run-2", 2, False, RUN, peer), "in", hold_state=True)
+
+    assert ("--forget '*' --peer a" in report.error) == bool(peer)
+    assert report.is_final and report.files == (0 if peer else 3)
 
 
 def test_tasks_are_as_large_as_gives_each_worker_the_same_number(cluster: Cluster) -> None:

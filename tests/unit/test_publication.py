@@ -16,6 +16,8 @@ from pymr.engine.outputs import Part
 from pymr.engine.segments import write_index, write_reduce_index
 from pymr.engine.tasks import MapOutput, ReduceOutput
 from pymr.errors import DiskError, OutputError
+from pymr.peer import bad_records
+from pymr.peer.bad_records import read_bad_records
 from pymr.peer.places import Places
 from pymr.peer.publication import (
     clear_unfinished,
@@ -331,6 +333,96 @@ def test_forgotten_runs_and_attempts_are_gone_and_output_stays(peer: Peer) -> No
         forget_run(peer.places, "run-1")
     assert os.listdir(peer.places.runs) == []
     assert peer.shown() == {"part-00000-0000.jsonl": "one\n"}
+
+
+def bad_lines(*numbers: int) -> str:
+    return "".join(
+        json.dumps({"file": "/in/a", "offset": number, "line": f"{number}", "error": "ValueError: bad"})
+        + "\n"
+        for number in numbers
+    )
+
+
+def all_bad(peers: list[Places], run_id: str) -> list[dict[str, Any]]:
+    """What all pages say."""
+    found: list[dict[str, Any]] = []
+    start: int | None = 0
+    while start is not None:
+        lines, start = read_bad_records(peers, run_id, start)
+        found += map(json.loads, lines)
+    return found
+
+
+def offsets(entries: list[dict[str, Any]]) -> list[int]:
+    return [entry["offset"] for entry in entries]
+
+
+def test_bad_records_are_kept_when_their_run_goes(
+    peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Peer(tmp_path / "other")
+    peer.map("run-1", 0, bad_lines(1, 2))
+    peer.map("run-1", 1)
+    peer.map("run-1", 2, bad_lines(*range(3, 9)))
+    other.map("run-1", 3, bad_lines(9))
+    places = [peer.places, other.places]
+    before = all_bad(places, "run-1")
+    for one in places:
+        forget_run(one, "run-1")
+        forget_run(one, "run-1")
+
+    assert offsets(before) == offsets(all_bad(places, "run-1")) == list(range(1, 10))
+    monkeypatch.setattr(bad_records, "PAGE_BYTES", 200)
+    assert offsets(all_bad(places, "run-1")) == list(range(1, 10))
+    assert offsets(list(map(json.loads, read_bad_records(places, "run-1", 5)[0]))) == [2, 3]
+    assert read_bad_records(places, "run-1", 10**9) == read_bad_records(places, "run-2", 0) == ((), None)
+
+
+def test_of_a_task_that_was_done_twice_bad_records_are_kept_once(peer: Peer) -> None:
+    first = peer.map("run-1", 0, bad_lines(1))
+    os.rename(
+        peer.places.attempt_folder("run-1", first), peer.places.attempt_folder("run-1", "map-00000-1.2")
+    )
+    peer.map("run-1", 0, bad_lines(1))
+    unfinished = peer.places.unfinished(AttemptId("run-1", "map-00001", "1.1"))
+    os.makedirs(unfinished)
+    Path(unfinished, "bad-records.jsonl").write_text(bad_lines(7))
+    forget_run(peer.places, "run-1")
+
+    assert offsets(all_bad([peer.places], "run-1")) == [1]
+
+
+def test_what_is_kept_of_bad_records_has_a_bound(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bad_records, "KEPT_BYTES_MAX", 2 * len(bad_lines(1)))
+    monkeypatch.setattr(bad_records, "KEPT_RUNS_MAX", 2)
+    for run in range(1, 5):
+        peer.map(f"run-{run}", 0, bad_lines(1, 2, 3))
+        peer.map(f"run-{run}", 1, bad_lines(4, 5))
+        forget_run(peer.places, f"run-{run}")
+    Path(peer.places.bad_records("run-9") + ".unfinished").write_text("x")
+    peer.map("run-5", 0, bad_lines(1))
+    forget_run(peer.places, "run-5")
+
+    *kept, last = all_bad([peer.places], "run-4")
+    assert (offsets(kept), last) == ([1, 2], {"left_out": 3})
+    assert sorted(os.listdir(peer.places.bad_records_of_runs)) == ["run-4.jsonl", "run-5.jsonl"]
+
+
+def test_a_run_goes_also_where_its_bad_records_cannot_be_kept(peer: Peer) -> None:
+    peer.map("run-1", 0, bad_lines(1))
+    Path(peer.places.bad_records_of_runs).write_text("in the way")
+    forget_run(peer.places, "run-1")
+
+    assert not os.path.exists(peer.places.run("run-1"))
+
+
+def test_bad_records_of_an_earlier_run_of_the_same_id_are_not_those_of_this_one(peer: Peer) -> None:
+    peer.map("run-1", 0, bad_lines(1))
+    forget_run(peer.places, "run-1")
+    peer.map("run-1", 0)
+    forget_run(peer.places, "run-1")
+
+    assert all_bad([peer.places], "run-1") == []
 
 
 def test_fresh_data_folder_has_nothing_to_find_or_clear(peer: Peer) -> None:
