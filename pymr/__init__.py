@@ -10,15 +10,26 @@ from pymr.counters import count
 if TYPE_CHECKING:
     from pymr.engine.disk_list import DiskList
     from pymr.engine.disk_sort import DiskSort
+    from pymr.manage_cluster import ManageCluster
+    from pymr.scheduler import Scheduler
 
-__version__ = "0.2.0"
-__all__ = ["DiskList", "DiskSort", "__version__", "count"]
+__version__ = "0.3.0"
+__all__ = ["DiskList", "DiskSort", "ManageCluster", "Scheduler", "__version__", "count"]
 
 # Loaded on first use: a console that only asks for the version pays for nothing else.
-_LAZY = {"DiskList": "pymr.engine.disk_list", "DiskSort": "pymr.engine.disk_sort"}
+_LAZY = {
+    "DiskList": "pymr.engine.disk_list",
+    "DiskSort": "pymr.engine.disk_sort",
+    "ManageCluster": "pymr.manage_cluster",
+    "Scheduler": "pymr.scheduler",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'pymr' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

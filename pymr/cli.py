@@ -39,10 +39,13 @@ _FOLDER = click.Path(exists=True, file_okay=False)
 _ELSEWHERE = {
     "pymr.cli_cluster": ("init", "cluster", "keys"),
     "pymr.cli_queue": (
-        "submit", "delete", "jobs", "show", "wait", "pause", "resume", "retry", "history", "peers", "workers",
+        "submit", "delete", "jobs", "show", "wait", "retry", "force", "pause", "resume", "history", "peers",
+        "workers",
     ),
+    "pymr.cli_transfers": ("upload", "download", "auxiliary"),
     "pymr.cli_panes": ("logs", "attach"),
     "pymr.cli_output": ("output",),
+    "pymr.cli_state": ("state", "bad-records"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _ELSEWHERE.items() for name in names}
 
@@ -56,7 +59,7 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in _MODULES:
             return super().get_command(context, name)
-        command = getattr(import_module(_MODULES[name]), name)
+        command = getattr(import_module(_MODULES[name]), name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 

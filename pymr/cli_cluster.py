@@ -87,9 +87,9 @@ def cluster() -> None:
 def start(as_json: bool, config_path: str | None) -> None:
     """Start what is not running, and wait until the peers answer and one of them leads."""
     manager = _manager(config_path, quiet=as_json)
-    manager.start_cluster()
+    state = manager.start_cluster()
     if as_json:
-        say_json(_state_object(manager.status()))
+        say_json(_state_object(state))
 
 
 @cluster.command()
@@ -107,8 +107,7 @@ def start(as_json: bool, config_path: str | None) -> None:
 def stop(as_json: bool, timeout_s: float, config_path: str | None) -> None:
     """End all daemons, each when what it is doing has ended."""
     manager = _manager(config_path, quiet=as_json)
-    manager.stop_cluster(timeout_s)
-    _say_ended(manager, as_json)
+    _say_ended(manager.stop_cluster(timeout_s), as_json)
 
 
 @cluster.command()
@@ -117,8 +116,7 @@ def stop(as_json: bool, timeout_s: float, config_path: str | None) -> None:
 def kill(as_json: bool, config_path: str | None) -> None:
     """End all daemons at once. Nothing is lost: `pymr cluster start` goes on from there."""
     manager = _manager(config_path, quiet=as_json)
-    manager.kill_cluster()
-    _say_ended(manager, as_json)
+    _say_ended(manager.kill_cluster(), as_json)
 
 
 @cluster.command()
@@ -129,11 +127,13 @@ def status(as_json: bool, config_path: str | None) -> None:
 
     Exit status: 0 when all answer, one leads and nothing is in the way, else 1.
     """
+    from pymr.cli_rows import cluster_lines
+
     state = _manager(config_path, quiet=True).status()
     if as_json:
         say_json(_state_object(state))
     else:
-        say("\n".join(_state_lines(state)))
+        say("\n".join(cluster_lines(state, terminal_width())))
     if not state.is_well:
         raise SystemExit(EXIT_FAILED)
 
@@ -163,11 +163,11 @@ def _manager(config_path: str | None, *, quiet: bool) -> ManageCluster:
     return ManageCluster(open_config(config_path), tell if quiet else say)
 
 
-def _say_ended(manager: ManageCluster, as_json: bool) -> None:
+def _say_ended(state: ClusterState, as_json: bool) -> None:
     if as_json:
-        say_json(_state_object(manager.status()))
+        say_json(_state_object(state))
     else:
-        say(f"{manager.config.name}: no daemon is running on this machine")
+        say(f"{state.name}: no daemon is running on this machine")
 
 
 def _state_object(state: ClusterState) -> dict[str, Any]:
@@ -177,29 +177,10 @@ def _state_object(state: ClusterState) -> dict[str, Any]:
         "leader": state.leader,
         "epoch": state.epoch,
         "problem": state.problem,
+        "paused": state.paused,
         "ok": state.is_well,
         "peers": [{key: getattr(peer, key) for key in keys} for peer in state.peers],
     }
-
-
-def _state_lines(state: ClusterState) -> list[str]:
-    from pymr.cli_tables import table_lines
-
-    rows = [
-        (
-            peer.name,
-            peer.address,
-            "alive" if peer.alive else "does not answer",
-            str(peer.pid or "-"),
-            "leads" if peer.leader else "-",
-            str(peer.epoch) if peer.alive else "-",
-            str(peer.workers),
-        )
-        for peer in state.peers
-    ]
-    headers = ("PEER", "ADDRESS", "STATE", ">PID", "LEADER", ">EPOCH", ">WORKERS")
-    lines = table_lines(headers, rows, width=terminal_width())
-    return [*lines, f"problem: {state.problem}"] if state.problem else lines
 
 
 def _cores() -> int:

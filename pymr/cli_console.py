@@ -97,11 +97,18 @@ def _names_of_jobs(client: Client) -> list[str]:
     return sorted(str(row.fields["job_name"]) for row in client.jobs().rows)
 
 
+def _names_of_jobs_and_groups(client: Client) -> list[str]:
+    rows = client.jobs().rows
+    groups = {str(name) for row in rows if (name := row.fields.get("group_name"))}
+    return sorted(groups | {str(row.fields["job_name"]) for row in rows})
+
+
 def _names_of_workers(client: Client) -> list[str]:
     return [row.name for row in client.workers()]
 
 
 complete_jobs = complete_from_cluster(_names_of_jobs)
+complete_jobs_and_groups = complete_from_cluster(_names_of_jobs_and_groups)
 complete_workers = complete_from_cluster(_names_of_workers)
 
 

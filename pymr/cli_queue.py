@@ -11,6 +11,7 @@ from pymr.cli_console import (
     EXIT_FAILED,
     EXIT_TIMEOUT,
     complete_jobs,
+    complete_jobs_and_groups,
     config_option,
     fail,
     json_option,
@@ -22,15 +23,19 @@ from pymr.cli_console import (
 )
 
 if TYPE_CHECKING:
-    from pymr.client import Outcome
+    from collections.abc import Sequence
+
+    from pymr.client import Client, Outcome
     from pymr.config import ClusterConfig
+    from pymr.requests import JobView
+    from pymr.rows import RunRow
 
 _JOB_NAME = click.argument("job_name", shell_complete=complete_jobs)
 _HISTORY_ROWS = 100
 
 
 @click.command()
-@click.argument("job_toml", metavar="JOB.toml", type=click.Path(dir_okay=False))
+@click.argument("job_tomls", metavar="JOB.toml...", nargs=-1, required=True, type=click.Path(dir_okay=False))
 @click.option(
     "--projects",
     type=click.Path(exists=True, file_okay=False),
@@ -41,17 +46,21 @@ _HISTORY_ROWS = 100
     "--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Override a field; may be repeated."
 )
 @config_option
-def submit(job_toml: str, projects: str | None, settings: tuple[str, ...], config_path: str | None) -> None:
-    """Put a job into the queue; it replaces the one of its name."""
+def submit(
+    job_tomls: tuple[str, ...], projects: str | None, settings: tuple[str, ...], config_path: str | None
+) -> None:
+    """Put jobs into the queue, each in place of the one of its name. None is submitted if one is wrong."""
     from pymr.client import Client
     from pymr.jobs import load_job
 
-    job = load_job(job_toml, [_split_setting(setting) for setting in settings])
+    overrides = [_split_setting(setting) for setting in settings]
+    jobs = [load_job(job_toml, overrides) for job_toml in job_tomls]
     config = open_config(config_path)
     with Client(config) as client:
-        answer = client.submit(job, projects or _projects_beside(config))
-    how = "submitted in place of the one before" if answer.replaced else "submitted"
-    say(f"{answer.job_name}: {how}; `pymr wait {answer.job_name}` waits for its first run")
+        for job in jobs:
+            answer = client.submit(job, projects or _projects_beside(config))
+            how = "submitted in place of the one before" if answer.replaced else "submitted"
+            say(f"{answer.job_name}: {how}; `pymr wait {answer.job_name}` waits for its first run")
 
 
 @click.command()
@@ -65,13 +74,26 @@ def delete(job_name: str, config_path: str | None) -> None:
 
 
 @click.command()
-@click.argument("name", shell_complete=complete_jobs)
+@click.argument("name", metavar="GROUP_OR_JOB", shell_complete=complete_jobs_and_groups)
 @config_option
 def retry(name: str, config_path: str | None) -> None:
-    """Queue a failed job, or a failed group of jobs, once more."""
+    """Queue a failed job once more, with all of its group.
+
+    All jobs of the group run again, also those that had succeeded: a pipeline is a whole.
+    """
     with open_client(config_path) as client:
         detail = client.retry(name)
-    say(f"{name}: queued again" + _in_addition(detail))
+    say(f"{name}: {detail or 'queued'}; `pymr jobs` shows when")
+
+
+@click.command()
+@click.argument("name", metavar="JOB_NAME", shell_complete=complete_jobs)
+@config_option
+def force(name: str, config_path: str | None) -> None:
+    """Let a job run again now, although it has run in this cycle."""
+    with open_client(config_path) as client:
+        client.force(name)
+    say(f"{name}: runs again when its turn comes; `pymr jobs` shows when")
 
 
 @click.command()
@@ -79,8 +101,8 @@ def retry(name: str, config_path: str | None) -> None:
 def pause(config_path: str | None) -> None:
     """Start no more runs; those that are running go on."""
     with open_client(config_path) as client:
-        detail = client.pause()
-    say("paused: no more runs are started until `pymr resume`" + _in_addition(detail))
+        client.pause()
+    say("paused: no more runs are started until `pymr resume`")
 
 
 @click.command()
@@ -88,8 +110,8 @@ def pause(config_path: str | None) -> None:
 def resume(config_path: str | None) -> None:
     """Start runs again after `pymr pause`."""
     with open_client(config_path) as client:
-        detail = client.resume()
-    say("resumed" + _in_addition(detail))
+        client.resume()
+    say("resumed")
 
 
 @click.command()
@@ -118,12 +140,13 @@ def show(job_name: str, as_json: bool, config_path: str | None) -> None:
     with open_client(config_path) as client:
         view = client.job(job_name)
         runs = view.runs or client.history(job_name)
+        panes = _panes(client, view, runs)
     if view.row is None and not runs:
         fail(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
     if as_json:
-        say_json(job_view_object(job_name, view, runs))
+        say_json(job_view_object(job_name, view, runs, panes))
     else:
-        _say_lines(job_view_lines(job_name, view, runs, terminal_width()))
+        _say_lines(job_view_lines(job_name, view, runs, terminal_width(), panes))
 
 
 @click.command()
@@ -135,11 +158,12 @@ def wait(job_name: str, timeout_s: float | None, config_path: str | None) -> Non
 
     Exit status: 0 it succeeded or was skipped, 1 it failed, 2 the time is over.
     """
+    seen = _Seen()
     with open_client(config_path) as client:
-        outcome = client.wait(job_name, timeout_s)
+        outcome = client.wait(job_name, timeout_s, seen.look)
     if outcome is None:
         fail(f"{job_name}: has not ended after {timeout_s:g} s", EXIT_TIMEOUT)
-    _tell_outcome(outcome)
+    _tell_outcome(outcome, seen.job_type)
 
 
 @click.command()
@@ -189,7 +213,16 @@ def workers(as_json: bool, config_path: str | None) -> None:
         _say_lines(workers_lines(rows, terminal_width()))
 
 
-def _tell_outcome(outcome: Outcome) -> None:
+def _panes(client: Client, view: JobView, runs: Sequence[RunRow]) -> list[str]:
+    """Workers, with the run, whose output is that of the latest run of a script."""
+    job_type = view.row.fields.get("job_type") if view.row else runs[0].job_type if runs else ""
+    run_id = (view.row.run_id if view.row else None) or (runs[0].run_id if runs else None)
+    if job_type != "script" or not run_id:
+        return []
+    return [f"{worker} --run {run_id}" for worker in client.panes_of(run_id)]
+
+
+def _tell_outcome(outcome: Outcome, job_type: str) -> None:
     from pymr.cli_tables import span
 
     took = f" in {span(outcome.seconds)}" if outcome.seconds is not None else ""
@@ -197,8 +230,25 @@ def _tell_outcome(outcome: Outcome) -> None:
         fail(f"{outcome.job_name}: {outcome.status}: {outcome.exception}", EXIT_FAILED)
     if outcome.status == "skipped":
         say(f"{outcome.job_name}: skipped, as there is no new input")
-    else:
-        say(f"{outcome.job_name}: succeeded{took}; `pymr output {outcome.job_name}` collects its output")
+        return
+    following = {
+        "mapreduce": f"; `pymr output {outcome.job_name}` collects its output",
+        "script": f"; `pymr show {outcome.job_name}` shows what it said",
+    }
+    say(f"{outcome.job_name}: succeeded{took}{following.get(job_type, '')}")
+
+
+class _Seen:
+    """What a wait has seen of a job. job_type: "" while it has not seen any of it."""
+
+    def __init__(self) -> None:
+        self.job_type = ""
+
+    def look(self, view: JobView) -> None:
+        if view.row is not None:
+            self.job_type = str(view.row.fields.get("job_type"))
+        elif view.runs:
+            self.job_type = view.runs[0].job_type
 
 
 def _projects_beside(config: ClusterConfig) -> Path:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pymr.cli_tables import amount, count_of, field_lines, moment, percent, span, table_lines
+from pymr.cli_tables import (
+    Table,
+    amount,
+    bar,
+    count_of,
+    field_lines,
+    from_now,
+    moment,
+    percent,
+    span,
+    table_lines,
+)
 from pymr.requests import JobsView, JobView
 from pymr.rows import JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
 
+if TYPE_CHECKING:
+    from pymr.manage_cluster import ClusterState
+
 _RUNS_SHOWN = 10
 _ATTEMPTS_SHOWN = 5
+_OUTPUT_LINES_SHOWN = 15
+_LAST_LINES = "; its last lines:"
 
 
 def job_object(row: JobRow) -> dict[str, Any]:
@@ -21,56 +38,126 @@ def job_object(row: JobRow) -> dict[str, Any]:
     return {**standing.pop("fields"), **standing}
 
 
-def job_view_object(job_name: str, view: JobView, runs: Sequence[RunRow]) -> dict[str, Any]:
-    """A job with its phases and runs; of one that has left the queue only the runs."""
+def job_view_object(
+    job_name: str, view: JobView, runs: Sequence[RunRow], panes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A job with its phases and runs; of one that has left the queue only the runs. Its counters and bad
+    records are those of the run that is under way, else of the last one."""
+    ended = _ended_run(view, runs)
     row = {"job_name": job_name, "status": None} if view.row is None else job_object(view.row)
     return {
         **row,
         "phases": view.phases,
-        "counters": view.counters,
+        "counters": view.counters if ended is None else ended.counters,
+        "bad_records": ended.bad_records if ended is not None else None,
         "failed_attempts": view.failed_attempts,
         "runs": runs,
+        "panes": panes,
     }
 
 
-def jobs_lines(view: JobsView, width: int) -> list[str]:
-    lines = ["(paused: no more runs are started until `pymr resume`)"] if view.paused else []
+def jobs_lines(view: JobsView, width: int, now: float | None = None) -> list[str]:
+    now = time.time() if now is None else now
+    headings = [heading] if (heading := queue_heading(view, now)) else []
     if not view.rows:
-        return [*lines, "no jobs; submit one with `pymr submit JOB.toml`"]
-    rows = [
+        return [*headings, "no jobs; submit one with `pymr submit JOB.toml`"]
+    return headings + jobs_table(view.rows, now).lines(width)
+
+
+def queue_heading(view: JobsView, now: float) -> str:
+    """Whether the queue is paused, the number of the cycle, and when the next one begins; "" if neither is
+    worth a word."""
+    texts = []
+    if view.paused:
+        texts.append("paused: no more runs are started until `pymr resume`")
+    if view.cycle and any(not row.fields.get("run_once") for row in view.rows):
+        following = ""
+        if view.next_cycle_at is not None and not view.paused:
+            is_over = view.next_cycle_at - now < 0.95
+            when = (
+                "when all jobs have run"
+                if is_over
+                else f"{from_now(view.next_cycle_at, now)} at the earliest"
+            )
+            following = f", the next one begins {when}"
+        texts.append(f"cycle {view.cycle}{following}")
+    return f"({'; '.join(texts)})" if texts else ""
+
+
+def jobs_table(rows: Sequence[JobRow], now: float) -> Table:
+    """The jobs of the queue. A column that says nothing of any of them is left out."""
+    cells = [
         (
             str(row.fields.get("job_name")),
             str(row.fields.get("group_name") or "-"),
+            kind_of(row.fields),
             str(row.fields.get("job_priority")),
             row.status,
-            row.current_phase or "-",
-            percent(row.progress) if row.status == "running" else "-",
+            f"{row.current_phase or 'begins'} {percent(row.progress)}" if row.status == "running" else "-",
+            _start(row, now),
             span(row.seconds_left) if row.status == "running" else "-",
-            moment(row.start_time or row.submitted_at),
+            span(row.last_seconds),
             _note(row),
         )
-        for row in view.rows
+        for row in rows
     ]
-    headers = ("JOB", "GROUP", ">PRIORITY", "STATUS", "PHASE", ">DONE", ">LEFT", "SINCE", "NOTE")
-    return lines + table_lines(headers, rows, width=width)
+    headers = ("JOB", "GROUP", "TYPE", ">PRIORITY", "STATUS", "PHASE", "START", ">LEFT", ">TAKES", "NOTE")
+    return Table(headers, cells).without_empty_columns()
+
+
+def _ended_run(view: JobView, runs: Sequence[RunRow]) -> RunRow | None:
+    """The last run; None while another is under way, and where there is none."""
+    is_running = view.row is not None and view.row.status == "running"
+    return runs[0] if runs and not is_running else None
+
+
+def kind_of(fields: dict[str, Any]) -> str:
+    """The type of a job; of a file_transfer, that of the transfer."""
+    return str(fields.get("transfer_type") or fields.get("job_type") or "-")
+
+
+def _start(row: JobRow, now: float) -> str:
+    """When it is expected to begin, or did."""
+    if row.status != "running" and row.expected_start is not None:
+        return from_now(max(row.expected_start, now), now)
+    return "-" if row.status == "queued" else from_now(row.start_time, now)
 
 
 def _note(row: JobRow) -> str:
     if row.waiting_for:
         return f"waits for {row.waiting_for}"
-    return row.exception or "" if row.status == "failed" else ""
+    return reason_of(row.exception) if row.status == "failed" else ""
 
 
-def job_view_lines(job_name: str, view: JobView, runs: Sequence[RunRow], width: int) -> list[str]:
+def reason_of(exception: str | None) -> str:
+    """The line of a reason that says most: of a traceback its last one, of a script how it ended."""
+    lines = [line.strip() for line in (exception or "").splitlines() if line.strip()]
+    if not lines:
+        return ""
+    if lines[0].endswith(_LAST_LINES):
+        return lines[0].removesuffix(_LAST_LINES)
+    is_remark = lines[-1].startswith("(") and lines[-1].endswith(")")  # of how often it was tried
+    return lines[-2] if is_remark and len(lines) > 1 else lines[-1]
+
+
+def job_view_lines(
+    job_name: str, view: JobView, runs: Sequence[RunRow], width: int, panes: Sequence[str] = ()
+) -> list[str]:
     lines = [f"{job_name} is not in the queue"] if view.row is None else _standing(view.row)
     if view.phases:
         lines += ["", *_phases_lines(view.phases, width)]
-    if view.counters:
-        counters = [(name, f"{number:,}") for name, number in sorted(view.counters.items())]
+    ended = _ended_run(view, runs)
+    if found := view.counters if ended is None else ended.counters:
+        counters = [(name, f"{number:,}") for name, number in sorted(found.items())]
         lines += ["", *table_lines(("COUNTER", ">VALUE"), counters, width=width)]
+    if ended is not None and ended.bad_records:
+        count = count_of(ended.bad_records, "bad record")
+        lines += ["", f"{count}: see `pymr bad-records {ended.run_id}`"]
     for attempt in view.failed_attempts[:_ATTEMPTS_SHOWN]:
-        heading = f"attempt {attempt.attempt} of {attempt.task} failed on {attempt.worker}"
-        lines += ["", *field_lines([(f"{heading}:", ""), ("", attempt.error.rstrip())])]
+        heading = f"attempt {attempt.attempt} of {attempt.task} failed on {attempt.worker}:"
+        lines += ["", heading, *field_lines([("", attempt.error.rstrip())])]
+    if panes or (runs and runs[0].exit_status is not None):
+        lines += ["", *_script_lines(runs, panes)]
     if runs:
         lines += ["", *history_lines(runs[:_RUNS_SHOWN], width)]
     return lines
@@ -78,14 +165,19 @@ def job_view_lines(job_name: str, view: JobView, runs: Sequence[RunRow], width: 
 
 def _standing(row: JobRow) -> list[str]:
     """How a job stands, then its definition."""
+    now = time.time()
     pairs = [("job", str(row.fields.get("job_name"))), ("status", row.status)]
     if row.current_phase:
         left = f", {span(row.seconds_left)} left" if row.seconds_left is not None else ""
         pairs.append(("phase", f"{row.current_phase} ({percent(row.progress)} of the run{left})"))
     pairs += [("waits for", row.waiting_for)] * bool(row.waiting_for)
     pairs += [("run", row.run_id or "")] * bool(row.run_id)
+    if row.status != "running" and row.expected_start is not None:
+        expected = max(row.expected_start, now)
+        pairs.append(("expected", f"{moment(expected)} ({from_now(expected, now)})"))
+    pairs += [("takes", f"{span(row.last_seconds)} (its runs before)")] * (row.last_seconds is not None)
     pairs.append(("submitted", f"{moment(row.submitted_at)} (version {row.version})"))
-    pairs += [("started", moment(row.start_time))] * (row.start_time is not None)
+    pairs += [("started", f"{moment(row.start_time)}{_in_cycle(row)}")] * (row.start_time is not None)
     pairs += [("ended", moment(row.end_time))] * (row.end_time is not None)
     pairs += [("exception", row.exception or "")] * bool(row.exception)
     definition = [
@@ -96,55 +188,103 @@ def _standing(row: JobRow) -> list[str]:
     return [*field_lines(pairs), "", *field_lines(definition)]
 
 
+def _in_cycle(row: JobRow) -> str:
+    return f" (cycle {row.cycle})" if row.cycle else ""
+
+
 def _value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
+def _script_lines(runs: Sequence[RunRow], panes: Sequence[str]) -> list[str]:
+    """How the latest run of a script ended, what it said last, and where all of it is."""
+    pairs = []
+    if runs and runs[0].exit_status is not None:
+        pairs.append(("exit status", str(runs[0].exit_status)))
+        pairs += [("failed attempts", str(runs[0].attempts_failed))] * bool(runs[0].attempts_failed)
+        said = runs[0].output.rstrip().split("\n")[-_OUTPUT_LINES_SHOWN:]
+        pairs += [("last lines", "\n".join(said))] * bool(runs[0].output.strip())
+    pairs += [("output", f"pymr logs {pane}") for pane in panes]
+    return field_lines(pairs)
+
+
 _UNITS = {"map": "record", "shuffle": "segment", "sort": "group", "reduce": "group"}
+_FILE_STEPS = ("list", "spread", "copy", "delete")
 
 
 def _phases_lines(phases: Sequence[PhaseRow], width: int) -> list[str]:
     rows = [
         (
             phase.name,
+            bar(phase_share(phase)),
             f"{phase.done}/{phase.total}",
             str(phase.running),
-            count_of(phase.units[0], _UNITS[phase.name]) if phase.name in _UNITS else "",
+            _units(phase),
             _amount(phase),
             span(phase.seconds),
         )
         for phase in phases
     ]
-    return table_lines(("PHASE", ">TASKS", ">RUNNING", ">UNITS", ">AMOUNT", ">TIME"), rows, width=width)
+    headers = ("PHASE", "DONE", ">TASKS", ">RUNNING", ">UNITS", ">AMOUNT", ">TIME")
+    return table_lines(headers, rows, width=width)
+
+
+def phase_share(phase: PhaseRow) -> float:
+    """How much of a phase is done, 0 to 1: by its tasks, and where it is known by bytes or values."""
+    if phase.total and phase.done >= phase.total:
+        return 1.0
+    by_tasks = phase.done / phase.total if phase.total else 0.0
+    by_units = phase.units[1] / phase.total_units if phase.total_units else 0.0
+    return min(max(by_tasks, by_units), 0.999)
+
+
+def _units(phase: PhaseRow) -> str:
+    noun = "file" if phase.name in _FILE_STEPS else _UNITS.get(phase.name)
+    return count_of(phase.units[0], noun) if noun else ""
 
 
 def _amount(phase: PhaseRow) -> str:
     done, total = phase.units[1], phase.total_units
-    if phase.name in ("map", "shuffle"):
+    if phase.name in ("map", "shuffle", *_FILE_STEPS):
         return amount(done) + (f" of {amount(total)}" if total else "")
     return f"{done:,} of {total:,} values" if phase.name in _UNITS else ""
 
 
 def history_lines(runs: Sequence[RunRow], width: int) -> list[str]:
-    if not runs:
-        return ["no runs yet"]
+    return history_table(runs).lines(width) if runs else ["no runs yet"]
+
+
+def history_table(runs: Sequence[RunRow]) -> Table:
     rows = [
         (
             run.run_id,
             run.job_name,
+            run.job_type,
             run.status,
             moment(run.start_time),
             span(None if run.end_time is None else run.end_time - run.start_time),
-            f"{run.records:,}",
-            f"{run.items:,}",
-            run.exception or "",
+            result_of(run),
+            reason_of(run.exception),
         )
         for run in runs
     ]
-    headers = ("RUN", "JOB", "STATUS", "STARTED", ">TIME", ">RECORDS", ">ITEMS", "EXCEPTION")
-    return table_lines(headers, rows, width=width)
+    headers = ("RUN", "JOB", "TYPE", "STATUS", "STARTED", ">TIME", "RESULT", "EXCEPTION")
+    return Table(headers, rows)
+
+
+def result_of(run: RunRow) -> str:
+    """What a run has done, in a few words."""
+    if run.job_type == "script":
+        return "-" if run.exit_status is None else f"exit status {run.exit_status}"
+    if run.status == "skipped":
+        return "no new input"
+    if run.job_type == "file_transfer":
+        skipped = f", {run.skipped:,} skipped" if run.skipped else ""
+        return f"{count_of(run.files, 'file')} ({amount(run.bytes)}){skipped}"
+    bad = f", {run.bad_records:,} bad" if run.bad_records else ""
+    return f"{count_of(run.records, 'record')}{bad}, {count_of(run.items, 'item')} out"
 
 
 def peers_lines(peers: Sequence[PeerRow], width: int) -> list[str]:
@@ -177,12 +317,6 @@ def workers_lines(workers: Sequence[WorkerRow], width: int) -> list[str]:
         return ["no workers: no peer is alive"]
     rows = []
     for worker in workers:
-        first, second = worker.done
-        done = ""
-        if worker.phase == "map":
-            done = f"{count_of(first, 'record')}, {amount(second)}"
-        elif worker.phase in ("sort", "reduce"):
-            done = f"{count_of(first, 'group')}, {count_of(second, 'value')}"
         rows.append(
             (
                 worker.name,
@@ -191,7 +325,39 @@ def workers_lines(workers: Sequence[WorkerRow], width: int) -> list[str]:
                 worker.job_name or "-",
                 worker.task or "-",
                 worker.phase or "-",
-                done,
+                _done_by(worker),
             )
         )
     return table_lines(("WORKER", ">PID", "STATE", "JOB", "TASK", "PHASE", "DONE"), rows, width=width)
+
+
+def _done_by(worker: WorkerRow) -> str:
+    first, second = worker.done
+    if worker.phase == "map":
+        return f"{count_of(first, 'record')}, {amount(second)}"
+    if worker.phase in ("sort", "reduce"):
+        return f"{count_of(first, 'group')}, {count_of(second, 'value')}"
+    return f"{count_of(first, 'file')}, {amount(second)}" if worker.phase in _FILE_STEPS else ""
+
+
+def cluster_lines(state: ClusterState, width: int) -> list[str]:
+    lines = cluster_table(state).lines(width)
+    lines += ["(paused: no more runs are started until `pymr resume`)"] * state.paused
+    return [*lines, f"problem: {state.problem}"] if state.problem else lines
+
+
+def cluster_table(state: ClusterState) -> Table:
+    """The peers of a cluster, as each answers for itself."""
+    rows = [
+        (
+            peer.name,
+            peer.address,
+            "alive" if peer.alive else "does not answer",
+            str(peer.pid or "-"),
+            "leads" if peer.leader else "-",
+            str(peer.epoch) if peer.alive else "-",
+            str(peer.workers),
+        )
+        for peer in state.peers
+    ]
+    return Table(("PEER", "ADDRESS", "STATE", ">PID", "LEADER", ">EPOCH", ">WORKERS"), rows)

@@ -4,9 +4,49 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 _CELL_CHARACTERS_MAX = 100
 _GAP = "  "
+_BAR_CHARACTERS = 12
+
+
+class Table(NamedTuple):
+    """Rows of cells under their headers. One that begins with `>` stands, as its column, to the right."""
+
+    headers: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+    def lines(self, width: int = 0) -> list[str]:
+        return table_lines(self.headers, self.rows, width=width)
+
+    def html(self) -> str:
+        """For a notebook; all text is escaped."""
+        from html import escape
+
+        def line(tag: str, cells: Sequence[str]) -> str:
+            aligned = zip(cells, self.headers, strict=True)
+            return "".join(
+                f'<{tag} style="text-align:{"right" if header.startswith(">") else "left"}">'
+                f"{escape(_printable(cell))}</{tag}>"
+                for cell, header in aligned
+            )
+
+        head = line("th", [header.removeprefix(">") for header in self.headers])
+        body = "".join(f"<tr>{line('td', row)}</tr>" for row in self.rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def without_empty_columns(self) -> Table:
+        """Only the columns in which some row says something."""
+        kept = [
+            index
+            for index in range(len(self.headers))
+            if any(row[index] not in ("", "-") for row in self.rows)
+        ]
+        return Table(
+            tuple(self.headers[index] for index in kept),
+            [tuple(row[index] for index in kept) for row in self.rows],
+        )
 
 
 def table_lines(headers: Sequence[str], rows: Sequence[Sequence[str]], *, width: int = 0) -> list[str]:
@@ -71,6 +111,31 @@ def span(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def from_now(moment: float | None, now: float | None = None) -> str:
+    """How far away a time of Unix is: `now`, `in 34 s`, `in 2 min`, `5 h ago`, `just now`."""
+    if moment is None:
+        return "-"
+    seconds = moment - (time.time() if now is None else now)
+    size = abs(seconds)
+    if size < 0.95:
+        return "now" if seconds >= 0 else "just now"
+    if size < 90:
+        told = f"{size:.0f} s"
+    elif size < 90 * 60:
+        told = f"{size / 60:.0f} min"
+    elif size < 36 * 3_600:
+        told = f"{size / 3_600:.0f} h"
+    else:
+        told = f"{size / 86_400:.0f} days"
+    return f"in {told}" if seconds > 0 else f"{told} ago"
+
+
+def bar(share: float) -> str:
+    """A share of 0 to 1 as a bar: `#####.......  42%`."""
+    filled = int(min(max(share, 0.0), 1.0) * _BAR_CHARACTERS)
+    return f"{'#' * filled}{'.' * (_BAR_CHARACTERS - filled)} {percent(share):>4}"
 
 
 def amount(count_bytes: float) -> str:

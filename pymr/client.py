@@ -6,16 +6,18 @@ Any peer that is alive answers; a question that gets no answer goes, as the same
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from pymr.client_errors import ClientError, RefusedError, UnreachableError
 from pymr.client_output import Listing, decompressed, list_output
 from pymr.client_panes import PaneBytes, read_pane, split_worker
-from pymr.client_wait import Outcome, Wait
+from pymr.client_state import BadRecords, Consumed, Forgotten, consumed_files, forget_files
+from pymr.client_wait import Outcome, wait_for
 from pymr.config import ClusterConfig
 from pymr.keys import Security, load_security
 from pymr.peer import transport
@@ -25,11 +27,15 @@ from pymr.requests import (
     PACKAGE_CHUNK_BYTES,
     TYPED_BYTES_MAX,
     AttachWorker,
+    BadRecordsView,
     ClusterView,
     DeleteJob,
     DetachWorker,
     Done,
     EventsView,
+    ForceJob,
+    ForgetState,
+    GetBadRecords,
     GetCluster,
     GetEvents,
     GetHistory,
@@ -38,6 +44,7 @@ from pymr.requests import (
     GetMemory,
     GetOutput,
     GetPeers,
+    GetState,
     GetWorkers,
     HistoryView,
     JobsView,
@@ -52,6 +59,7 @@ from pymr.requests import (
     Reply,
     Request,
     RetryJob,
+    StateView,
     StopPeer,
     SubmitJob,
     Submitted,
@@ -80,15 +88,6 @@ ANSWER_SECONDS = 5.0
 """A question is given up when no peer has answered for this long."""
 
 JOB_PAGES_MAX = 1_000
-GONE_SECONDS = 1.0
-"""A job that is neither in the queue nor in the history for this long was deleted before it ran."""
-
-OUT_OF_REACH_SECONDS = 30.0
-"""A wait outlasts a cluster that does not answer, or cannot reach its Redis, for this long."""
-
-_POLL_FIRST_SECONDS, _POLL_LAST_SECONDS = 0.1, 0.5
-_PASSING = ("unavailable",)
-
 Answer = TypeVar("Answer", bound=Reply)
 
 
@@ -144,7 +143,7 @@ class Client:
             view = self._ask(GetJobs(id=_new_id(), start=start), JobsView)
             start += len(view.rows) or JOBS_PER_PAGE
             rows |= {row.fields["job_name"]: row for row in view.rows}
-        return JobsView(id=view.id, rows=tuple(rows.values()), total=len(rows), paused=view.paused)
+        return msgspec.structs.replace(view, rows=tuple(rows.values()), total=len(rows))
 
     def job(self, job_name: str) -> JobView:
         """A job with its phases and its latest runs; its row is None when it is not in the queue."""
@@ -199,9 +198,14 @@ class Client:
         """Take a job off the queue; a run of it ends. Returns what the peer has to say of it."""
         return self._do(DeleteJob(id=_new_id(), job_name=job_name))
 
-    def retry(self, job_name: str) -> str:
-        """Queue a failed job once more."""
-        return self._do(RetryJob(id=_new_id(), name=job_name))
+    def retry(self, name: str) -> str:
+        """Queue a failed job once more, with all of its group. name: of a job or a group. Returns what the
+        peer has to say of it."""
+        return self._do(RetryJob(id=_new_id(), name=name))
+
+    def force(self, job_name: str) -> str:
+        """Let a job run again although it has run in this cycle."""
+        return self._do(ForceJob(id=_new_id(), job_name=job_name))
 
     def pause(self) -> str:
         """Start no more runs; those that are running go on."""
@@ -216,27 +220,10 @@ class Client:
         """Wait for the first run begun after the job's last submission; None when timeout_s have passed.
 
         on_view: is given every view of the job on the way.
-        A cluster that is out of reach meanwhile is waited for, OUT_OF_REACH_SECONDS at most.
+        A cluster that is out of reach meanwhile is waited for, client_wait.OUT_OF_REACH_SECONDS at most.
         Raises ClientError when there is no such job.
         """
-        waiting = Wait(job_name)
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        patience = _Patience()
-        for pause_s in _pauses():
-            with patience:
-                view = self._view_with_runs(job_name)
-                outcome = waiting.look(view)
-                if on_view is not None:
-                    on_view(view)
-                if outcome is not None:
-                    return outcome
-                if patience.is_gone(waiting.is_gone):
-                    return _gone(job_name, was_seen=waiting.was_seen)
-            left = pause_s if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                return None
-            time.sleep(min(pause_s, left))
-        raise AssertionError("pauses never end")
+        return wait_for(lambda: self._view_with_runs(job_name), job_name, timeout_s, on_view)
 
     # ---- output and panes
 
@@ -257,6 +244,17 @@ class Client:
     def read_pane(self, worker: str, run_id: str, offset: int) -> PaneBytes:
         """What a worker put out in a run, from a byte on; see client_panes.read_pane."""
         return read_pane(self._data_client(), worker, run_id, offset)
+
+    def panes_of(self, run_id: str) -> list[str]:
+        """The workers that put out something in a run, and still have it, as far as can be told soon."""
+        from pymr.client_panes import PANES_SECONDS, workers_in
+        from pymr.peer.data_client import DataClient
+
+        data = DataClient(self.config, self._security, PANES_SECONDS)
+        try:
+            return workers_in(data, [row.name for row in self.workers()], run_id)
+        finally:
+            data.close()
 
     def newest_run(self, worker: str) -> str:
         """The run whose output is the newest of a worker; "" where it has put out nothing yet."""
@@ -281,6 +279,32 @@ class Client:
     def detach(self, worker: str, holder: str) -> None:
         request = DetachWorker(id=_new_id(), worker=worker, holder=holder)
         self._do(request, peer=split_worker(worker)[0])
+
+    # ---- what jobs have consumed, and passed over
+
+    def state(self, job_name: str) -> Consumed:
+        """The files that a job with `hold_state` has consumed, on all hosts. See client_state."""
+        return consumed_files(self, job_name)
+
+    def forget_state(self, job_name: str, pattern: str, peer: str = "") -> Forgotten:
+        """Forget that files were consumed, by a pattern of their paths. See client_state.forget_files."""
+        return forget_files(self, job_name, pattern, peer)
+
+    def bad_records(self, run_id: str) -> BadRecords:
+        """The records that the map function raised on in a run, from all hosts. See client_state."""
+        return BadRecords(self, run_id)
+
+    def state_of(self, job_name: str, peer: str, start: int = 0) -> StateView:
+        """A page of what a job has consumed on the host of a peer."""
+        return self._ask(GetState(id=_new_id(), job_name=job_name, start=start), StateView, peer=peer)
+
+    def forget_state_of(self, job_name: str, pattern: str, peer: str) -> int:
+        """Forget files on the host of a peer; returns how many."""
+        return int(self._do(ForgetState(id=_new_id(), job_name=job_name, pattern=pattern), peer=peer))
+
+    def bad_records_of(self, run_id: str, peer: str, start: int = 0) -> BadRecordsView:
+        """A page of a run's bad records on the host of a peer."""
+        return self._ask(GetBadRecords(id=_new_id(), run_id=run_id, start=start), BadRecordsView, peer=peer)
 
     # ---- the cluster itself
 
@@ -365,46 +389,3 @@ class Client:
 
 def _new_id() -> str:
     return os.urandom(12).hex()
-
-
-def _pauses() -> Iterator[float]:
-    """Seconds between two questions of a wait: short at first, for jobs that take a moment."""
-    pause_s = _POLL_FIRST_SECONDS
-    while True:
-        yield pause_s
-        pause_s = min(pause_s * 1.3, _POLL_LAST_SECONDS)
-
-
-class _Patience:
-    """A context for each question of a wait: passes over failures that may pass, but not for ever."""
-
-    def __init__(self) -> None:
-        self._answered_at = self._there_at = time.monotonic()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        now = time.monotonic()
-        if error is None:
-            self._answered_at = now
-            return False
-        self._there_at = now  # nothing is known of the job meanwhile
-        is_passing = isinstance(error, UnreachableError) or (
-            isinstance(error, RefusedError) and error.code in _PASSING
-        )
-        return is_passing and now - self._answered_at <= OUT_OF_REACH_SECONDS
-
-    def is_gone(self, is_missing: bool) -> bool:
-        """Whether the job has been missing for GONE_SECONDS; to be asked after each look at it."""
-        if not is_missing:
-            self._there_at = time.monotonic()
-        return time.monotonic() - self._there_at >= GONE_SECONDS
-
-
-def _gone(job_name: str, *, was_seen: bool) -> Outcome:
-    if not was_seen:
-        raise ClientError(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
-    return Outcome(job_name, "deleted", exception="the job was deleted before it had run")

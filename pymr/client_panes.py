@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
 
 PANE_PIECE_BYTES = 256 << 10
 """Most bytes of a pane that are read at once."""
+
+PANES_LOOKED_AT_MAX = 64
+"""So many workers at most are asked whether they have put out anything in a run."""
+
+PANES_SECONDS = 1.0
+"""A data service that has not answered that question for so long is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +63,21 @@ def read_pane(data: DataClient, worker: str, run_id: str, offset: int) -> PaneBy
     except DataRefused as error:
         raise RefusedError(error.code, f"the output of {worker} cannot be had: {error}") from error
     return PaneBytes(piece.run_id, piece.offset, piece.data, piece.end, piece.skipped)
+
+
+def workers_in(data: DataClient, workers: Iterable[str], run_id: str) -> list[str]:
+    """Those of the workers that have put out something in a run. Cost: a question for each, of
+    PANES_LOOKED_AT_MAX at most. A peer that cannot be asked is passed over."""
+    found, silent = [], set()
+    for worker in list(workers)[:PANES_LOOKED_AT_MAX]:
+        peer = split_worker(worker)[0]
+        if peer in silent:
+            continue
+        try:
+            if read_pane(data, worker, run_id, 0).end:
+                found.append(worker)
+        except UnreachableError:
+            silent.add(peer)
+        except RefusedError:
+            continue
+    return found

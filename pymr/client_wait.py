@@ -1,11 +1,24 @@
-"""How a wait for a job ends: decided from what a peer says of the job, without asking or sleeping itself."""
+"""Waiting for a job: how it ends is decided from one view after another of what a peer says of the job."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import TracebackType
 
+from pymr.client_errors import ClientError, RefusedError, UnreachableError
 from pymr.requests import JobView
 from pymr.rows import JobRow, RunRow, RunStatus
+
+GONE_SECONDS = 1.0
+"""A job that is neither in the queue nor in the history for this long was deleted before it ran."""
+
+OUT_OF_REACH_SECONDS = 30.0
+"""A wait outlasts a cluster that does not answer, or cannot reach its Redis, for this long."""
+
+_POLL_FIRST_SECONDS, _POLL_LAST_SECONDS = 0.1, 0.5
+_PASSING = ("unavailable",)
 
 _ENDED: tuple[RunStatus, ...] = ("succeeded", "failed", "deleted", "replaced", "skipped")
 _EXCEPTIONS = {
@@ -30,6 +43,33 @@ class Outcome:
     @property
     def is_success(self) -> bool:
         return self.status in ("succeeded", "skipped")
+
+
+def wait_for(
+    look: Callable[[], JobView],
+    job_name: str,
+    timeout_s: float | None,
+    on_view: Callable[[JobView], None] | None,
+) -> Outcome | None:
+    """Look at a job until its run has ended; None when timeout_s have passed. See `Client.wait`."""
+    waiting = Wait(job_name)
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    patience = _Patience()
+    for pause_s in _pauses():
+        with patience:
+            view = look()
+            outcome = waiting.look(view)
+            if on_view is not None:
+                on_view(view)
+            if outcome is not None:
+                return outcome
+            if patience.is_gone(waiting.is_gone):
+                return _gone(job_name, was_seen=waiting.was_seen)
+        left = pause_s if deadline is None else deadline - time.monotonic()
+        if left <= 0:
+            return None
+        time.sleep(min(pause_s, left))
+    raise AssertionError("pauses never end")
 
 
 class Wait:
@@ -85,3 +125,46 @@ def _why(status: RunStatus, exception: str | None) -> str:
     if status in ("succeeded", "skipped"):
         return ""
     return exception or _EXCEPTIONS.get(status, "it does not say why")
+
+
+def _gone(job_name: str, *, was_seen: bool) -> Outcome:
+    if not was_seen:
+        raise ClientError(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
+    return Outcome(job_name, "deleted", exception="the job was deleted before it had run")
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between two questions of a wait: short at first, for jobs that take a moment."""
+    pause_s = _POLL_FIRST_SECONDS
+    while True:
+        yield pause_s
+        pause_s = min(pause_s * 1.3, _POLL_LAST_SECONDS)
+
+
+class _Patience:
+    """A context for each question of a wait: passes over failures that may pass, but not for ever."""
+
+    def __init__(self) -> None:
+        self._answered_at = self._there_at = time.monotonic()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        now = time.monotonic()
+        if error is None:
+            self._answered_at = now
+            return False
+        self._there_at = now  # nothing is known of the job meanwhile
+        is_passing = isinstance(error, UnreachableError) or (
+            isinstance(error, RefusedError) and error.code in _PASSING
+        )
+        return is_passing and now - self._answered_at <= OUT_OF_REACH_SECONDS
+
+    def is_gone(self, is_missing: bool) -> bool:
+        """Whether the job has been missing for GONE_SECONDS; to be asked after each look at it."""
+        if not is_missing:
+            self._there_at = time.monotonic()
+        return time.monotonic() - self._there_at >= GONE_SECONDS

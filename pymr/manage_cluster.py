@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pymr.client import Client, ClientError, RefusedError, UnreachableError
-from pymr.config import ClusterConfig, PeerConfig, load_config
+from pymr.config import ClusterConfig, PeerConfig
+from pymr.config_choice import choose_config
 from pymr.errors import FatalError, PymrError
 from pymr.peer_processes import (
     find_daemons,
@@ -64,9 +66,10 @@ class PeerState:
     view: ClusterView | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ClusterState:
-    """A cluster as its peers see it. problem: why nothing is scheduled, and what to do; "" if all is well."""
+    """A cluster as its peers see it; it shows as a table. problem: why nothing is scheduled, and what to do;
+    "" if all is well."""
 
     name: str
     peers: tuple[PeerState, ...]
@@ -78,15 +81,36 @@ class ClusterState:
     def is_well(self) -> bool:
         return bool(self.leader) and not self.problem and all(peer.alive for peer in self.peers)
 
+    @property
+    def paused(self) -> bool:
+        """Whether no more runs are started until `pymr resume`."""
+        return any(peer.view.paused for peer in self.peers if peer.view is not None)
+
+    def __repr__(self) -> str:
+        from pymr.cli_rows import cluster_lines
+
+        return "\n".join([self.name, *cluster_lines(self, 0)])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        from pymr.cli_rows import cluster_table
+
+        problem = f"<p>problem: {escape(self.problem)}</p>" if self.problem else ""
+        return f"<p>{escape(self.name)}</p>{cluster_table(self).html()}{problem}"
+
 
 class ManageCluster:
-    """The daemons of a cluster.
+    """The daemons of a cluster. It prints nothing.
 
-    config: a configuration read from a file, or the path of one. report: is given a line on each step.
+    config: a configuration read from a file, or the path of one; None for $PYMR_CONFIG, then ./cluster.toml.
+    report: is given a line on each step.
     """
 
-    def __init__(self, config: ClusterConfig | str, report: Report | None = None) -> None:
-        self.config = load_config(config) if isinstance(config, str) else config
+    def __init__(
+        self, config: ClusterConfig | str | os.PathLike[str] | None = None, report: Report | None = None
+    ) -> None:
+        self.config = choose_config(config)
         if self.config.source is None:
             raise FatalError("a cluster is started from a cluster.toml, which its daemons read themselves")
         self._source = self.config.source
@@ -94,7 +118,7 @@ class ManageCluster:
         self._here = tuple(peer for peer in self.config.peers if is_here(peer.host))
         self._elsewhere = tuple(peer for peer in self.config.peers if peer not in self._here)
 
-    def start_cluster(self, timeout_s: float = START_SECONDS) -> None:
+    def start_cluster(self, timeout_s: float = START_SECONDS) -> ClusterState:
         """Start what is not running: a managed Redis, then the peers; return when all answer and one leads.
 
         Raises FatalError when a peer does not start, with the end of its log; what did start goes on running.
@@ -113,8 +137,9 @@ class ManageCluster:
             else:
                 start_remote(self.config, peer)
         self._wait_for_answers(started, logs, timeout_s)
+        return self.status()
 
-    def stop_cluster(self, timeout_s: float = DRAIN_SECONDS) -> None:
+    def stop_cluster(self, timeout_s: float = DRAIN_SECONDS) -> ClusterState:
         """End all peers, each when what it is doing has ended, then a managed Redis.
 
         timeout_s: after this a peer is ended by a signal; what it did is done again after the next start.
@@ -134,8 +159,9 @@ class ManageCluster:
         for name in processes:
             self._report(f"{name}: stopped")
         self._stop_redis()
+        return self._status(self._elsewhere)
 
-    def kill_cluster(self) -> None:
+    def kill_cluster(self) -> ClusterState:
         """End all peers and a managed Redis at once, as a power failure would. Nothing is lost by it."""
         names = [peer.name for peer in self._here]
         daemons = find_daemons(self._source, names)
@@ -151,11 +177,18 @@ class ManageCluster:
         if self.config.redis.managed and running_pid(self.config.redis.directory):
             PrivateRedis(self.config.redis.directory, daemonised=True).kill()
             self._report("redis: killed")
+        return self._status(self._elsewhere)
 
     def status(self) -> ClusterState:
         """How each peer answers, all asked at the same time. Never raises for one that does not."""
-        with ThreadPoolExecutor(min(len(self.config.peers), _ASKED_AT_ONCE_MAX)) as threads:
-            views = list(threads.map(self._ask, self.config.peers))
+        return self._status(self.config.peers)
+
+    def _status(self, asked: Sequence[PeerConfig]) -> ClusterState:
+        """asked: the peers that may be running; of the others it is known that they are not."""
+        with ThreadPoolExecutor(min(len(asked) or 1, _ASKED_AT_ONCE_MAX)) as threads:
+            answers = dict(zip(asked, threads.map(self._ask, asked), strict=True))
+        stopped = ClientError("it has been ended")
+        views = [answers.get(peer, stopped) for peer in self.config.peers]
         daemons = find_daemons(self._source, [peer.name for peer in self._here])
         pids = self._pids() if any(isinstance(view, ClusterView) for view in views) else {}
         peers = []

@@ -13,7 +13,7 @@ from types import TracebackType
 import msgspec
 import psutil
 
-from pymr.config import ClusterConfig, PeerConfig, SecurityConfig
+from pymr.config import ClusterConfig, PeerConfig, SchedulerConfig, SecurityConfig
 from pymr.engine.blocks import Run
 from pymr.engine.segments import RUNS_NAME, write_index
 from pymr.engine.tasks import MapOutput
@@ -35,7 +35,13 @@ def free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def make_config(folder: Path, *, curve: bool = False, names: Sequence[str] = tuple(HOSTS)) -> ClusterConfig:
+def make_config(
+    folder: Path,
+    *,
+    curve: bool = False,
+    names: Sequence[str] = tuple(HOSTS),
+    grace_seconds: float = LIMIT_SECONDS,
+) -> ClusterConfig:
     """Peers on hosts of their own, other names on alpha's; with keys for them, an operator and a viewer."""
     peers = []
     for name in names:
@@ -53,7 +59,8 @@ def make_config(folder: Path, *, curve: bool = False, names: Sequence[str] = tup
             )
         )
     keys_dir = write_keys(folder / "keys", names) if curve else None
-    return ClusterConfig(peers=tuple(peers), security=SecurityConfig(keys_dir=keys_dir))
+    scheduler = SchedulerConfig(machine_grace_seconds=grace_seconds)
+    return ClusterConfig(peers=tuple(peers), security=SecurityConfig(keys_dir=keys_dir), scheduler=scheduler)
 
 
 def write_keys(folder: Path, peer_names: Sequence[str]) -> str:

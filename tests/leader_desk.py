@@ -45,6 +45,7 @@ from pymr.protocol import (
     ReduceOutcome,
     Report,
     RunningAttempt,
+    StepOutcome,
 )
 
 RUN = "job-000001"
@@ -122,10 +123,13 @@ class Desk:
         self.change(jobs)
         self.step(RunsLoaded(tuple(runs)))
 
-    def change(self, jobs: Iterable[JobRecord]) -> None:
+    def change(self, jobs: Iterable[JobRecord], **other: Any) -> None:
+        """The table is read. In it, a cycle has begun at 1000.0, and it is as much later as the desk's clock
+        says."""
         known = tuple(jobs)
         number = max([self.leader.backlog.change + 1, *(one.change for one in known)])
-        self.step(JobsChanged(JobChanges(number, known, (), True, False)))
+        fields = {"cycle_began_at": 1000.0, "now": 1000.0 + self.now, "paused": False} | other
+        self.step(JobsChanged(JobChanges(number, known, (), True, **fields)))
 
     def answer(self, kind: type[Write], outcome: object = True) -> Any:
         """Let Redis answer the first write of a kind; returns the write."""
@@ -194,7 +198,8 @@ class Desk:
     def result(self, peer: str, task: str, outcome: Outcome | None = None) -> AttemptId:
         """A peer ends what it was given of a task, and Redis is asked to commit it."""
         id = next(id for id in self.leader.peers[peer].attempts if id.task == task)
-        outcome = outcome or (MAPPED if task.startswith("map-") else REDUCED)
+        kinds = {"map": MAPPED, "reduce": REDUCED}
+        outcome = outcome or kinds.get(id.kind, StepOutcome(files=1, bytes=10))
         others = [one for one in self.given(peer) if one.id != id]
         self.report(peer, running=others, results=(AttemptResult(id, outcome),))
         return id

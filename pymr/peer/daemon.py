@@ -16,6 +16,7 @@ import click
 from pymr import __version__
 from pymr.config import ClusterConfig, PeerConfig, load_config
 from pymr.errors import DefinitionError, PymrError
+from pymr.peer.data_service import prepare_data_service
 from pymr.peer.nursery import Nursery
 
 EXIT_FAILED = 1
@@ -67,12 +68,14 @@ def run_peer(config: ClusterConfig, me: PeerConfig, *, until_stdin_closes: bool 
     os.makedirs(me.data_dir, exist_ok=True)
     _import_what_workers_need()
     nursery = Nursery.start()  # before there is any thread in this process
-    from pymr.keys import load_security
-    from pymr.peer.loop import Loop
-    from pymr.peer.passwords import redis_password
-    from pymr.peer.peer import Peer
-
     try:
+        prepare_data_service()  # likewise
+
+        from pymr.keys import load_security
+        from pymr.peer.loop import Loop
+        from pymr.peer.passwords import redis_password
+        from pymr.peer.peer import Peer
+
         if os.geteuid() == 0:
             _log.warning("running as root: functions of jobs will, too; use an account of its own")
         loop = Loop()

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 from cluster.daemons import DEADLINE_S, Daemons
+from cluster.inline import request_of, run_here
 from cluster.running import PYMR, Finished, finish, processes_of
 
 from pymr.client import ClientError
@@ -23,7 +24,9 @@ PROJECT = "p"
 
 
 class Cluster(Daemons):
-    """Daemons that a test asks, and gives jobs."""
+    """Daemons that a test asks, and gives jobs. job: the one that is meant where none is named."""
+
+    job = "job"
 
     # -- asking
 
@@ -59,21 +62,21 @@ class Cluster(Daemons):
     def epoch(self) -> int:
         return max((view.epoch for name in self.names if (view := self.view(name))), default=0)
 
-    def job_view(self, job_name: str = "job", peer: str = "") -> JobView | None:
+    def job_view(self, job_name: str = "", peer: str = "") -> JobView | None:
         """A job as a peer, or any, tells of it; None where there is no answer."""
         with suppress(ClientError):
             if not peer:
-                return self.client.job(job_name)
-            request = GetJob(id=uuid.uuid4().hex, job_name=job_name)
+                return self.client.job(job_name or self.job)
+            request = GetJob(id=uuid.uuid4().hex, job_name=job_name or self.job)
             return self.client._ask(request, JobView, peer=peer, timeout_s=0.5)
         return None
 
-    def phase(self, job_name: str = "job") -> str:
+    def phase(self, job_name: str = "") -> str:
         """The phase in which the run of a job is; "" where there is none."""
         view = self.job_view(job_name)
         return (view.row.current_phase or "") if view and view.row else ""
 
-    def waiting_for(self, job_name: str = "job") -> str:
+    def waiting_for(self, job_name: str = "") -> str:
         """What a run cannot go on without."""
         view = self.job_view(job_name)
         return view.row.waiting_for if view and view.row else ""
@@ -96,8 +99,11 @@ class Cluster(Daemons):
         """Processes of this cluster, whoever started them, by their name."""
         return [process for process in processes_of(self.marker) if process.name() == name]
 
-    def wait_for_phase(self, phase: str, job_name: str = "job") -> None:
-        self.wait_for(lambda: self.phase(job_name) == phase, what=f"the phase {phase} of {job_name}")
+    def wait_for_phase(self, phase: str, job_name: str = "") -> None:
+        job_name = job_name or self.job
+        self.wait_for(
+            lambda: self.phase(job_name) == phase, what=f"the phase {phase} of {job_name or self.job}"
+        )
 
     # -- jobs
 
@@ -119,7 +125,7 @@ class Cluster(Daemons):
         """A word count of `input` in 3 partitions, with these fields over it."""
         values: dict[str, Any] = {
             "job_type": "mapreduce",
-            "job_name": "job",
+            "job_name": self.job,
             "job_priority": 1,
             "run_once": True,
             "project_name": PROJECT,
@@ -135,29 +141,31 @@ class Cluster(Daemons):
         answer = self.client.submit(self.job_fields(**fields), self.folder / "projects")
         return answer.job_name
 
-    def finish(self, job_name: str = "job", timeout_s: float = 60.0) -> Outcome:
+    def finish(self, job_name: str = "", timeout_s: float = 60.0) -> Outcome:
         """Wait for the end of the job's run, however that is."""
+        job_name = job_name or self.job
         outcome = self.client.wait(job_name, timeout_s)
         assert outcome is not None, f"{job_name} has not ended after {timeout_s:.0f} s: {self.told(job_name)}"
         return outcome
 
-    def succeed(self, job_name: str = "job", timeout_s: float = 60.0) -> Outcome:
+    def succeed(self, job_name: str = "", timeout_s: float = 60.0) -> Outcome:
         outcome = self.finish(job_name, timeout_s)
-        assert outcome.is_success, f"{job_name}: {outcome.status}: {outcome.exception}"
+        assert outcome.is_success, f"{outcome.job_name}: {outcome.status}: {outcome.exception}"
         return outcome
 
     def told(self, job_name: str) -> str:
         view = self.job_view(job_name)
         return "nobody answers" if view is None else f"{view.row} {view.phases} {view.failed_attempts}"
 
-    def output(self, job_name: str = "job") -> list[Any]:
+    def output(self, job_name: str = "") -> list[Any]:
         """All items of a job's output, read from the peers through the client, in the order of its files."""
+        job_name = job_name or self.job
         listing = self.client.output(job_name)
         pieces = [b"".join(self.client.read_part(job_name, part)) for part in listing.parts]
         return [json.loads(line) for piece in pieces for line in piece.splitlines()]
 
     def reference(self, *folders: str | Path, **fields: Any) -> list[Any]:
-        """The items that `pymr run --inline` gives for the same job. folders: its input, where it is not
+        """The items that `pymr run --inline` would give for the same job. folders: its input, where it is not
         `input` of every peer."""
         name = uuid.uuid4().hex[:8]
         job, output = self.folder / f"reference-{name}.toml", self.folder / f"reference-{name}"
@@ -166,8 +174,8 @@ class Cluster(Daemons):
         inputs = [str(folder) for folder in folders] or [str(self.input_of(peer)) for peer in self.names]
         options = [word for folder in inputs for word in ("--input", folder)]
         projects = ["--projects", self.folder / "projects"]
-        finished = self.pymr("run", job, *projects, *options, "--inline", "--output", output, config=False)
-        assert finished.status == 0, finished.err
+        request = request_of(self.folder, job, *projects, *options, "--inline", "--output", output)
+        assert run_here(request) == ""
         return [
             json.loads(line)
             for part in sorted(output.glob("part-*"))

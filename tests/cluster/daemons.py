@@ -190,13 +190,18 @@ class Daemons:
 
     def data_service(self, name: str) -> psutil.Process:
         children = psutil.Process(self.pid(name)).children()
-        found = [child for child in children if "pymr.peer.data_service" in " ".join(child.cmdline())]
+        found = [child for child in children if child.name() == "pymr-data"]
         assert found, f"{name} has no data service among {children}"
         return found[0]
 
     def descendants(self, name: str) -> list[psutil.Process]:
         """All processes that a peer has started, however far down."""
         return psutil.Process(self.pid(name)).children(recursive=True)
+
+    def resume_all(self) -> None:
+        """Let everything go on that was paused."""
+        for pid in list(self.paused):
+            self._continue_process(pid)
 
     def _stop_process(self, pid: int) -> float:
         os.kill(pid, signal.SIGSTOP)
@@ -261,8 +266,7 @@ class Daemons:
 
     def stop(self) -> list[str]:
         """End all daemons as an operator would. What did not end so, and had to be killed."""
-        for pid in list(self.paused):
-            self._continue_process(pid)
+        self.resume_all()
         stubborn = []
         for number in (signal.SIGTERM, signal.SIGTERM):  # the first lets tasks end, the second does not
             alive = [process for process in self.processes.values() if process.poll() is None]

@@ -55,7 +55,7 @@ class Gates:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
 
     @property
     def faults(self) -> dict[str, str]:
@@ -75,6 +75,10 @@ class Gates:
 
     def open(self, gate: str) -> None:
         (self.folder / gate).unlink(missing_ok=True)
+
+    def open_all(self) -> None:
+        for gate in ("map", "sort", "reduce"):
+            self.open(gate)
 
     @contextmanager
     def closed(self, *gates: str) -> Iterator[None]:

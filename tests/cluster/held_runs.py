@@ -20,8 +20,8 @@ PHASES = ("plan", "map", "shuffle", "sort", "reduce", "publish")
 
 
 class HeldRun:
-    """The job `job` of a cluster, which this starts. Each peer has two files of input; those named `held`
-    are mapped only when the run is let go.
+    """The job of a cluster, which this starts where it does not run. Each peer has two files of input;
+    those named `held` are mapped only when the run is let go.
 
     A phase is held by what is really at work in it: planning by a peer that has stopped, the shuffle by
     a data service that has, map, sort and reduce by the user's functions, the publication by a lock.
@@ -42,7 +42,8 @@ class HeldRun:
             for number in range(files):
                 cluster.feed(name, f"{number}.txt", *words)
             cluster.feed(name, "held.txt", f"HOLD {name}", *words)
-        cluster.start()
+        if not cluster.processes:
+            cluster.start()
 
     def reach(self, phase: str, *, spare: str = "") -> None:
         """Submit the job, and wait until its run is in this phase and stays there.
@@ -57,6 +58,10 @@ class HeldRun:
         """The peers that do not lead."""
         leader = self.cluster.leader()
         return [name for name in self.cluster.names if name != leader]
+
+    def attempts(self, what: str) -> dict[str, list[str]]:
+        """The attempts at each task that have done so."""
+        return self.gates.attempts(what, self.cluster.job)
 
     def finished_attempts(self, kind: str = "map") -> int:
         """How many attempts lie finished in the data folders."""
@@ -87,16 +92,16 @@ class HeldRun:
         """All tasks but those that are held are committed."""
         self._close("map")
         self._submit()
-        self.cluster.wait_for(lambda: self.gates.attempts("held-map"), what="a map task to be held")
+        self.cluster.wait_for(lambda: self.attempts("held-map"), what="a map task to be held")
         self.cluster.wait_for(self._all_others_mapped, what="the other map tasks to be committed")
         self.cluster.wait_for_phase("map")
 
     def _all_others_mapped(self) -> bool:
         """Every worker is held, or every task that is not has been committed."""
         with suppress(ClientError):
-            view = self.cluster.client.job("job")
+            view = self.cluster.client.job(self.cluster.job)
             rows = [row for row in view.phases if row.name == "map"]
-            held = len(self.gates.attempts("held-map"))
+            held = len(self.attempts("held-map"))
             if not rows:
                 return False
             busy = rows[0].running == held
@@ -122,13 +127,13 @@ class HeldRun:
     def _reach_reduce(self, spare: str) -> None:
         self._close("reduce")
         self._submit()
-        self.cluster.wait_for(lambda: self.gates.attempts("held-reduce"), what="a reduce task to be held")
+        self.cluster.wait_for(lambda: self.attempts("held-reduce"), what="a reduce task to be held")
         self.cluster.wait_for_phase("reduce")
 
     def _reach_publish(self, spare: str) -> None:
         """Hold what a peer holds while it publishes."""
         holder = self._some_follower(spare)
-        folder = self.cluster.data(holder) / "jobs" / "job"
+        folder = self.cluster.data(holder) / "jobs" / self.cluster.job
         descriptor = _hold_lock(folder)
         self._undo.append(lambda: os.close(descriptor))
         self._submit()
@@ -158,10 +163,10 @@ class HeldRun:
 
     def repeated_tasks(self) -> dict[str, list[str]]:
         """Map tasks that were done more than once although nothing kept their first attempt from its end."""
-        held = self.gates.attempts("held-map")
+        held = self.attempts("held-map")
         return {
             task: attempts
-            for task, attempts in self.gates.attempts("map").items()
+            for task, attempts in self.attempts("map").items()
             if len(attempts) > 1 and task not in held
         }
 

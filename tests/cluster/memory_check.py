@@ -11,10 +11,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from pymr.peer.process_trees import children_of
 
 from .running import PYMR, Place
 
@@ -97,9 +100,10 @@ def generate_text(path: Path, megabytes: float, seed: int = 1) -> None:
     """Lines of ten words out of 200,000, of a fixed seed."""
     source = random.Random(seed)
     words = [f"w{source.getrandbits(40):x}" for _ in range(200_000)]
+    fives = [" ".join(words[begin : begin + 5]) for begin in range(0, len(words), 5)]
     with path.open("w") as file:
         while file.tell() < megabytes * 10**6:
-            file.writelines(" ".join(source.choices(words, k=10)) + "\n" for _ in range(5_000))
+            file.writelines(" ".join(source.choices(fives, k=2)) + "\n" for _ in range(5_000))
 
 
 def measure(place: Place, case: Case, workers: int = 2) -> Measured:
@@ -111,8 +115,10 @@ def measure(place: Place, case: Case, workers: int = 2) -> Measured:
         began = time.monotonic()
         process = place.start("--workers", workers, "--set", bound, stdout=log, stderr=log)
         peaks: dict[int, int] = {}
+        nursery = None
         while process.poll() is None:
-            for pid in _workers_of(process.pid):
+            nursery = nursery or _nursery_of(process.pid)
+            for pid in children_of(nursery) if nursery else ():
                 peaks[pid] = max(peaks.get(pid, 0), _peak_bytes(pid))
             time.sleep(_SAMPLE_SECONDS)
         seconds = time.monotonic() - began
@@ -122,15 +128,13 @@ def measure(place: Place, case: Case, workers: int = 2) -> Measured:
     return Measured(seconds, peaks)
 
 
-def _workers_of(pid: int) -> list[int]:
-    """The children of the nursery of a run's peer."""
-    try:
+def _nursery_of(pid: int) -> int | None:
+    """The parent of the workers of a run."""
+    with suppress(psutil.NoSuchProcess):
         for process in psutil.Process(pid).children(recursive=True):
             if process.name() == "pymr-nursery":
-                return [child.pid for child in process.children()]
-    except psutil.NoSuchProcess:
-        pass
-    return []
+                return process.pid
+    return None
 
 
 def _peak_bytes(pid: int) -> int:

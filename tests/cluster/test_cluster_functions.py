@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from cluster.clusters import Cluster, ordered
+from cluster.held_runs import HeldRun
 from cluster.running import MAP_WORDS, REDUCE_TOTAL
 
-MakeCluster = Callable[..., Cluster]
+Lend = Callable[..., Cluster]
 
 COUNTED = '''
 import os
@@ -30,12 +31,11 @@ def words(line, auxiliary_data):
         {fault}
     return [(word, 1) for word in line.split()]
 """
-LOG = ["127.0.0.1", "127.0.0.2"]
 
 
-def fed(make_cluster: MakeCluster, tmp_path: Path, fault: str, times: int = 1, **options: object) -> Cluster:
-    """A cluster of two hosts that counts words; the line BAD of alpha does something bad so many times."""
-    cluster = make_cluster(hosts=LOG, **options)
+def fed(lend_cluster: Lend, tmp_path: Path, fault: str, times: int = 1) -> Cluster:
+    """A cluster of three hosts that counts words; the line BAD of alpha does something bad so many times."""
+    cluster = lend_cluster(HeldRun.HOSTS)
     folder = tmp_path / "calls"
     folder.mkdir()
     counted = COUNTED.format(folder=str(folder))
@@ -43,7 +43,7 @@ def fed(make_cluster: MakeCluster, tmp_path: Path, fault: str, times: int = 1, *
     for name in cluster.names:
         cluster.feed(name, "a.txt", *(f"{name} {number % 7}" for number in range(100)))
     cluster.feed("alpha", "b.txt", "some BAD line")
-    return cluster.start()
+    return cluster
 
 
 def plain_reference(cluster: Cluster) -> list[object]:
@@ -62,13 +62,11 @@ def plain_reference(cluster: Cluster) -> list[object]:
         "import sys; sys.exit(4)",
     ],
 )
-def test_a_function_that_fails_once_is_tried_again(
-    make_cluster: MakeCluster, tmp_path: Path, fault: str
-) -> None:
-    cluster = fed(make_cluster, tmp_path, fault)
+def test_a_function_that_fails_once_is_tried_again(lend_cluster: Lend, tmp_path: Path, fault: str) -> None:
+    cluster = fed(lend_cluster, tmp_path, fault)
     cluster.submit()
     cluster.succeed()
-    run = cluster.client.history("job")[0]
+    run = cluster.client.history(cluster.job)[0]
     items = ordered(cluster.output())
 
     assert run.attempts_failed == 1
@@ -76,12 +74,12 @@ def test_a_function_that_fails_once_is_tried_again(
 
 
 def test_a_function_that_always_raises_fails_the_job_after_max_attempts(
-    make_cluster: MakeCluster, tmp_path: Path
+    lend_cluster: Lend, tmp_path: Path
 ) -> None:
-    cluster = fed(make_cluster, tmp_path, "raise ValueError('never right')", times=99)
+    cluster = fed(lend_cluster, tmp_path, "raise ValueError('never right')", times=99)
     cluster.submit(max_attempts=3)
     outcome = cluster.finish()
-    run = cluster.client.history("job")[0]
+    run = cluster.client.history(cluster.job)[0]
 
     assert outcome.status == "failed"
     assert "never right" in outcome.exception and "b.txt" in outcome.exception
@@ -89,8 +87,8 @@ def test_a_function_that_always_raises_fails_the_job_after_max_attempts(
     assert run.attempts_failed == 3
 
 
-def test_a_reduce_function_that_raises_fails_the_job(make_cluster: MakeCluster, tmp_path: Path) -> None:
-    cluster = fed(make_cluster, tmp_path, "pass")
+def test_a_reduce_function_that_raises_fails_the_job(lend_cluster: Lend, tmp_path: Path) -> None:
+    cluster = fed(lend_cluster, tmp_path, "pass")
     cluster.project(MAP_WORDS, "def total(group, auxiliary_data):\n    raise ZeroDivisionError(group.key)")
     cluster.submit(max_attempts=2)
     outcome = cluster.finish()
@@ -99,8 +97,8 @@ def test_a_reduce_function_that_raises_fails_the_job(make_cluster: MakeCluster, 
     assert "ZeroDivisionError" in outcome.exception
 
 
-def test_bad_records_are_passed_over_and_listed(make_cluster: MakeCluster, tmp_path: Path) -> None:
-    cluster = fed(make_cluster, tmp_path, "pass")
+def test_bad_records_are_passed_over_and_listed(lend_cluster: Lend, tmp_path: Path) -> None:
+    cluster = fed(lend_cluster, tmp_path, "pass")
     cluster.project(
         """
         def words(line, auxiliary_data):
@@ -112,36 +110,36 @@ def test_bad_records_are_passed_over_and_listed(make_cluster: MakeCluster, tmp_p
     )
     cluster.submit(max_bad_records=1)
     cluster.succeed()
-    collected = cluster.pymr("output", "job", "--to", tmp_path / "collected")
+    collected = cluster.pymr("output", cluster.job, "--to", tmp_path / "collected")
     items = ordered(cluster.output())
 
     assert collected.status == 0, collected.err
     assert "a bad one" in (tmp_path / "collected" / "_bad_records.jsonl").read_text()
-    assert cluster.client.history("job")[0].bad_records == 1
+    assert cluster.client.history(cluster.job)[0].bad_records == 1
     assert items == ordered(cluster.reference(max_bad_records=1))
 
 
-def test_a_task_without_progress_is_ended_and_tried_again(make_cluster: MakeCluster, tmp_path: Path) -> None:
-    cluster = fed(make_cluster, tmp_path, "import time; time.sleep(600)")
+def test_a_task_without_progress_is_ended_and_tried_again(lend_cluster: Lend, tmp_path: Path) -> None:
+    cluster = fed(lend_cluster, tmp_path, "import time; time.sleep(600)")
     cluster.submit(task_timeout_seconds=1.0)
     cluster.succeed()
     items = ordered(cluster.output())
 
-    assert cluster.client.history("job")[0].attempts_failed == 1
+    assert cluster.client.history(cluster.job)[0].attempts_failed == 1
     assert items == plain_reference(cluster)
 
 
-def test_a_child_that_outlives_its_task_ends_with_the_run(make_cluster: MakeCluster, tmp_path: Path) -> None:
+def test_a_child_that_outlives_its_task_ends_with_the_run(lend_cluster: Lend, tmp_path: Path) -> None:
     fault = "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)"
-    cluster = fed(make_cluster, tmp_path, fault)
+    cluster = fed(lend_cluster, tmp_path, fault)
     cluster.submit()
     cluster.succeed()
 
     cluster.wait_for(lambda: not cluster.processes_named("sleep"), 10.0, "the child to end")
 
 
-def test_a_counter_of_another_machine_is_added_up(make_cluster: MakeCluster, tmp_path: Path) -> None:
-    cluster = fed(make_cluster, tmp_path, "pass")
+def test_a_counter_of_another_machine_is_added_up(lend_cluster: Lend, tmp_path: Path) -> None:
+    cluster = fed(lend_cluster, tmp_path, "pass")
     cluster.project(
         """
         import pymr
@@ -155,4 +153,4 @@ def test_a_counter_of_another_machine_is_added_up(make_cluster: MakeCluster, tmp
     cluster.submit()
     cluster.succeed()
 
-    assert cluster.client.history("job")[0].counters["lines"] == 201
+    assert cluster.client.history(cluster.job)[0].counters["lines"] == 301

@@ -6,16 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cluster.clusters import Cluster, ordered
+from cluster.held_runs import HeldRun
 from cluster.running import MAP_WORDS, REDUCE_TOTAL
 
-MakeCluster = Callable[..., Cluster]
+Lend = MakeCluster = Callable[..., Cluster]
 HOSTS = ["127.0.0.1", "127.0.0.1", "127.0.0.2"]
 
 
 def started(make_cluster: MakeCluster, **arguments: object) -> Cluster:
-    cluster = make_cluster(**arguments)
+    return counting(make_cluster(**arguments)).start()
+
+
+def counting(cluster: Cluster) -> Cluster:
     cluster.project(MAP_WORDS, REDUCE_TOTAL)
-    return cluster.start()
+    return cluster
 
 
 def folder_of_words(folder: Path) -> Path:
@@ -26,10 +30,10 @@ def folder_of_words(folder: Path) -> Path:
 
 
 def test_an_absolute_folder_that_all_peers_of_a_host_see_counts_once(
-    make_cluster: MakeCluster, tmp_path: Path
+    lend_cluster: Lend, tmp_path: Path
 ) -> None:
     shared = folder_of_words(tmp_path / "shared")
-    cluster = started(make_cluster)
+    cluster = counting(lend_cluster())
     cluster.submit(input_dirs=[str(shared)])
     cluster.succeed()
 
@@ -63,8 +67,8 @@ def test_a_folder_that_two_machines_have_each_for_itself_counts_twice(
     assert dict(cluster.output())["be"] == 600
 
 
-def test_a_folder_that_is_missing_on_one_peer_is_named_with_it(make_cluster: MakeCluster) -> None:
-    cluster = started(make_cluster, hosts=HOSTS)
+def test_a_folder_that_is_missing_on_one_peer_is_named_with_it(lend_cluster: Lend) -> None:
+    cluster = counting(lend_cluster(HeldRun.HOSTS))
     missing = cluster.input_of("gamma")
     missing.rmdir()
     cluster.submit()
@@ -74,18 +78,18 @@ def test_a_folder_that_is_missing_on_one_peer_is_named_with_it(make_cluster: Mak
     assert "gamma" in outcome.exception and str(missing) in outcome.exception
 
 
-def test_an_empty_job_succeeds_with_an_empty_output(make_cluster: MakeCluster) -> None:
-    cluster = started(make_cluster, hosts=HOSTS)
+def test_an_empty_job_succeeds_with_an_empty_output(lend_cluster: Lend) -> None:
+    cluster = counting(lend_cluster(HeldRun.HOSTS))
     cluster.submit()
     cluster.succeed()
-    run = cluster.client.history("job")[0]
+    run = cluster.client.history(cluster.job)[0]
 
     assert cluster.output() == []
     assert (run.status, run.records, run.items) == ("succeeded", 0, 0)
 
 
-def test_a_new_output_replaces_or_joins_the_one_before(make_cluster: MakeCluster) -> None:
-    cluster = started(make_cluster, hosts=HOSTS)
+def test_a_new_output_replaces_or_joins_the_one_before(lend_cluster: Lend) -> None:
+    cluster = counting(lend_cluster(HeldRun.HOSTS))
     cluster.feed("alpha", "a.txt", "one two two")
     cluster.submit()
     cluster.succeed()

@@ -11,12 +11,12 @@ from cluster.held_runs import PHASES, HeldRun
 
 from pymr.client import ClientError
 
-MakeCluster = Callable[..., Cluster]
+Lend = Callable[..., Cluster]
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_peer_that_is_killed_and_started_again_loses_nothing(make_cluster: MakeCluster, phase: str) -> None:
-    cluster = make_cluster(hosts=HeldRun.HOSTS, settings=HeldRun.SETTINGS)
+def test_a_peer_that_is_killed_and_started_again_loses_nothing(lend_cluster: Lend, phase: str) -> None:
+    cluster = lend_cluster(HeldRun.HOSTS)
     held = HeldRun(cluster)
     followers = held.followers
     held.reach(phase, spare=followers[0])
@@ -28,11 +28,11 @@ def test_a_peer_that_is_killed_and_started_again_loses_nothing(make_cluster: Mak
 
     assert ordered(cluster.output()) == ordered(cluster.reference())
     assert held.repeated_tasks() == {}
-    assert [run.status for run in cluster.client.history("job")] == ["succeeded"]
+    assert [run.status for run in cluster.client.history(cluster.job)] == ["succeeded"]
 
 
-def test_a_peer_that_is_gone_is_stood_in_for_by_others_of_its_host(make_cluster: MakeCluster) -> None:
-    cluster = make_cluster(settings=HeldRun.SETTINGS)
+def test_a_peer_that_is_gone_is_stood_in_for_by_others_of_its_host(lend_cluster: Lend) -> None:
+    cluster = lend_cluster()
     held = HeldRun(cluster)
     held.reach("reduce")
     cluster.kill(held.followers[0])
@@ -45,7 +45,9 @@ def test_a_peer_that_is_gone_is_stood_in_for_by_others_of_its_host(make_cluster:
     assert held.repeated_tasks() == {}
 
 
-def test_a_run_waits_for_a_machine_that_is_gone_and_fails_naming_it(make_cluster: MakeCluster) -> None:
+def test_a_run_waits_for_a_machine_that_is_gone_and_fails_naming_it(
+    make_cluster: Callable[..., Cluster],
+) -> None:
     settings = HeldRun.SETTINGS | {"scheduler": {"machine_grace_seconds": 2.0}}
     cluster = make_cluster(hosts=HeldRun.HOSTS, settings=settings)
     held = HeldRun(cluster)
@@ -63,8 +65,8 @@ def test_a_run_waits_for_a_machine_that_is_gone_and_fails_naming_it(make_cluster
         cluster.client.output("job")
 
 
-def test_the_workers_of_a_peer_that_is_killed_end_with_it(make_cluster: MakeCluster) -> None:
-    cluster = make_cluster(settings=HeldRun.SETTINGS)
+def test_the_workers_of_a_peer_that_is_killed_end_with_it(lend_cluster: Lend) -> None:
+    cluster = lend_cluster()
     held = HeldRun(cluster)
     held.reach("map")
     victim = held.followers[0]

@@ -15,21 +15,21 @@ from pymr.client_submit import packed_project
 from pymr.jobs import parse_job
 from pymr.requests import SubmitJob, Submitted
 
-MakeCluster = Callable[..., Cluster]
+Lend = Callable[..., Cluster]
 STOP_S = 2.0
 
 
-def held_run(make_cluster: MakeCluster, **arguments: object) -> HeldRun:
-    return HeldRun(make_cluster(settings=HeldRun.SETTINGS, **arguments))
+@pytest.fixture
+def held(lend_cluster: Lend) -> HeldRun:
+    return HeldRun(lend_cluster(HeldRun.HOSTS))
 
 
 @pytest.mark.parametrize("phase", ["plan", "map", "shuffle", "reduce", "publish"])
-def test_deleting_a_running_job_stops_it_and_cleans_up(make_cluster: MakeCluster, phase: str) -> None:
-    held = held_run(make_cluster, hosts=HeldRun.HOSTS)
+def test_deleting_a_running_job_stops_it_and_cleans_up(held: HeldRun, phase: str) -> None:
     cluster = held.cluster
     held.reach(phase)
     deleted_at = time.monotonic()
-    cluster.client.delete("job")
+    cluster.client.delete(cluster.job)
     if phase not in ("plan", "shuffle", "publish"):  # in those it is what holds them that cannot stop
         idle = cluster.wait_for(lambda: cluster.busy_workers() == [], STOP_S * 2, "the workers to stop")
         took = time.monotonic() - deleted_at
@@ -38,7 +38,7 @@ def test_deleting_a_running_job_stops_it_and_cleans_up(make_cluster: MakeCluster
     held.let_go()
     cluster.wait_for(lambda: cluster.left_runs() == [], what="the run's files to go")
     rows = cluster.client.jobs().rows
-    runs = cluster.client.history("job")
+    runs = cluster.client.history(cluster.job)
 
     assert rows == ()
     assert [run.status for run in runs] == ["deleted" if phase != "publish" else runs[0].status]
@@ -47,26 +47,22 @@ def test_deleting_a_running_job_stops_it_and_cleans_up(make_cluster: MakeCluster
             cluster.output()
 
 
-def test_a_deleted_job_can_be_submitted_again_at_once(make_cluster: MakeCluster) -> None:
-    held = held_run(make_cluster)
+def test_a_deleted_job_can_be_submitted_again_at_once(held: HeldRun) -> None:
     cluster = held.cluster
     held.reach("map")
-    cluster.client.delete("job")
+    cluster.client.delete(cluster.job)
     cluster.submit()
     held.let_go()
     cluster.succeed()
 
-    first, *others = [run.status for run in cluster.client.history("job")]
+    first, *others = [run.status for run in cluster.client.history(cluster.job)]
     assert first == "succeeded"
     assert others in (["deleted"], ["replaced"])  # the leader may see both changes at once
     assert ordered(cluster.output()) == ordered(cluster.reference())
 
 
 @pytest.mark.parametrize("phase", ["map", "reduce"])
-def test_replacing_a_running_job_ends_its_run_and_begins_another(
-    make_cluster: MakeCluster, phase: str
-) -> None:
-    held = held_run(make_cluster)
+def test_replacing_a_running_job_ends_its_run_and_begins_another(held: HeldRun, phase: str) -> None:
     cluster = held.cluster
     held.reach(phase)
     answer = cluster.client.submit(
@@ -76,12 +72,11 @@ def test_replacing_a_running_job_ends_its_run_and_begins_another(
     cluster.succeed()
 
     assert answer.replaced
-    assert [run.status for run in cluster.client.history("job")] == ["succeeded", "replaced"]
+    assert [run.status for run in cluster.client.history(cluster.job)] == ["succeeded", "replaced"]
     assert ordered(cluster.output()) == ordered(cluster.reference())
 
 
-def test_jobs_run_by_priority_then_by_age(make_cluster: MakeCluster) -> None:
-    held = held_run(make_cluster)
+def test_jobs_run_by_priority_then_by_age(held: HeldRun) -> None:
     cluster = held.cluster
     cluster.client.pause()
     for name, priority in (("low", -1), ("first", 1), ("second", 1), ("high", 7)):
@@ -90,14 +85,13 @@ def test_jobs_run_by_priority_then_by_age(make_cluster: MakeCluster) -> None:
     cluster.client.resume()
     for name in ("low", "first", "second", "high"):
         cluster.succeed(name)
-    runs = sorted(cluster.client.history(), key=lambda run: run.start_time)
+    runs = sorted(cluster.client.history(limit=4), key=lambda run: run.start_time)
 
     assert listed == ["high", "first", "second", "low"]
     assert [run.job_name for run in runs] == listed
 
 
-def test_a_paused_queue_starts_nothing_and_lets_runs_go_on(make_cluster: MakeCluster) -> None:
-    held = held_run(make_cluster)
+def test_a_paused_queue_starts_nothing_and_lets_runs_go_on(held: HeldRun) -> None:
     cluster = held.cluster
     held.reach("map")
     cluster.client.pause()
@@ -114,8 +108,7 @@ def test_a_paused_queue_starts_nothing_and_lets_runs_go_on(make_cluster: MakeClu
     assert [(row.fields["job_name"], row.status) for row in view.rows] == [("later", "queued")]
 
 
-def test_a_submission_that_comes_twice_is_one(make_cluster: MakeCluster) -> None:
-    held = held_run(make_cluster)
+def test_a_submission_that_comes_twice_is_one(held: HeldRun) -> None:
     cluster = held.cluster
     fields = cluster.job_fields()
     package = packed_project(parse_job(fields), cluster.folder / "projects")
@@ -127,22 +120,21 @@ def test_a_submission_that_comes_twice_is_one(make_cluster: MakeCluster) -> None
     again = cluster.client._ask(request, Submitted)
 
     assert [answer.version for answer in [*answers, again]] == [answers[0].version] * 5
-    assert len(cluster.client.history("job")) == 1
+    assert len(cluster.client.history(cluster.job)) == 1
 
 
-def test_wait_tells_how_the_first_run_of_the_last_submission_ended(make_cluster: MakeCluster) -> None:
-    held = held_run(make_cluster)
+def test_wait_tells_how_the_first_run_of_the_last_submission_ended(held: HeldRun) -> None:
     cluster = held.cluster
     cluster.project(held.gates.map_source, "def total(group, auxiliary_data):\n    raise ValueError('no')")
     cluster.submit(max_attempts=1)
-    failed = cluster.pymr("wait", "job")
+    failed = cluster.pymr("wait", cluster.job)
     cluster.project(held.gates.map_source, held.gates.reduce_source)
     cluster.submit()
-    good = cluster.pymr("wait", "job")
+    good = cluster.pymr("wait", cluster.job)
     unknown = cluster.pymr("wait", "nothing")
     held.reach("map")
-    late = cluster.pymr("wait", "job", "--timeout", "0.5")
-    waiting = cluster.start_pymr("wait", "job")
+    late = cluster.pymr("wait", cluster.job, "--timeout", "0.5")
+    waiting = cluster.start_pymr("wait", cluster.job)
     held.let_go()
     waiting.communicate(timeout=30)
 
@@ -153,26 +145,25 @@ def test_wait_tells_how_the_first_run_of_the_last_submission_ended(make_cluster:
     assert waiting.returncode == 0
 
 
-def test_a_failed_job_can_be_tried_again(make_cluster: MakeCluster) -> None:
-    held = held_run(make_cluster)
+def test_a_failed_job_can_be_tried_again(held: HeldRun) -> None:
     cluster = held.cluster
     cluster.input_of("beta").rename(cluster.data("beta") / "elsewhere")
     cluster.submit()
     failed = cluster.finish()
     (cluster.data("beta") / "elsewhere").rename(cluster.input_of("beta"))
-    retried = cluster.pymr("retry", "job")
-    cluster.wait_for(lambda: len(cluster.client.history("job")) == 2, what="a second run")
-    cluster.wait_for(lambda: cluster.client.history("job")[0].status == "succeeded", what="it to succeed")
+    retried = cluster.pymr("retry", cluster.job)
+    cluster.wait_for(lambda: len(cluster.client.history(cluster.job)) == 2, what="a second run")
+    cluster.wait_for(
+        lambda: cluster.client.history(cluster.job)[0].status == "succeeded", what="it to succeed"
+    )
 
     assert failed.status == "failed" and "beta" in failed.exception
     assert retried.status == 0
     assert ordered(cluster.output()) == ordered(cluster.reference())
 
 
-def test_a_job_too_long_for_the_orders_of_peers_is_refused(make_cluster: MakeCluster) -> None:
-    cluster = make_cluster()
-    cluster.project("def words(line, _): yield line, 1", "def total(group, _): yield group.key, 1")
-    cluster.start()
+def test_a_job_too_long_for_the_orders_of_peers_is_refused(held: HeldRun) -> None:
+    cluster = held.cluster
     with pytest.raises(RefusedError) as refused:
         cluster.submit(input_dirs=[f"input-{number:0100d}" for number in range(4_000)])
 

@@ -17,30 +17,33 @@ MakeCluster = Callable[..., Cluster]
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_redis_that_is_killed_and_started_again_costs_no_run(make_cluster: MakeCluster, phase: str) -> None:
+def test_a_redis_that_is_killed_and_started_again_costs_no_run(
+    lend_cluster: Callable[..., Cluster], phase: str
+) -> None:
     has_hosts = phase in ("plan", "shuffle")
-    cluster = make_cluster(hosts=HeldRun.HOSTS if has_hosts else None, settings=HeldRun.SETTINGS)
+    cluster = lend_cluster(HeldRun.HOSTS if has_hosts else None)
     held = HeldRun(cluster)
     held.reach(phase)
-    for number in range(3):
-        cluster.submit(job_name=f"later-{number}")
+    later = [f"{cluster.job}-later-{number}" for number in range(3)]
+    for name in later:
+        cluster.submit(job_name=name)
     cluster.kill_redis()
     cluster.wait_for(lambda: not cluster.view_leader(cluster.names[0]), what="the leader to step down")
     if phase == "map":
-        before = len(held.gates.notes())
+        before = len(held.gates.notes(cluster.job))
         held.let_go()
         cluster.wait_for(lambda: held.finished_attempts() >= 9, what="the tasks under way to be done")
-        assert len(held.gates.notes()) >= before
+        assert len(held.gates.notes(cluster.job)) >= before
     cluster.restart_redis()
     held.let_go()
     cluster.succeed()
-    for number in range(3):
-        cluster.succeed(f"later-{number}")
+    for name in later:
+        cluster.succeed(name)
 
     assert ordered(cluster.output()) == ordered(cluster.reference())
     assert held.repeated_tasks() == {}
-    assert [run.status for run in cluster.client.history("job")] == ["succeeded"]
-    assert {run.status for run in cluster.client.history()} == {"succeeded"}
+    for name in (cluster.job, *later):
+        assert [run.status for run in cluster.client.history(name)] == ["succeeded"]
 
 
 def test_a_redis_that_has_forgotten_is_given_its_jobs_back(make_cluster: MakeCluster) -> None:

@@ -274,7 +274,7 @@ def test_output_that_is_a_link_stays_one(place: Place, is_there: bool) -> None:
     place.output.parent.mkdir()
     place.output.symlink_to(target)
     place.succeed()
-    place.succeed()
+    place.succeed("--inline")
 
     assert place.output.is_symlink()
     assert dict(place.items(target)) == {"a": 1}
@@ -309,13 +309,13 @@ def test_manifest_lists_parts_with_items_and_sizes(place: Place) -> None:
 
 
 def test_empty_job_takes_no_more_than_two_seconds(place: Place) -> None:
-    """The best of several, so that a busy machine does not decide."""
+    """One of several has to, so that a busy machine does not decide."""
     script = "import sys, time, subprocess\nbegan = time.monotonic()\n"
     script += "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
     script += "print(time.monotonic() - began)"
-    times = [
-        float(finish(place.start_command([sys.executable, "-c", script, *place.command()])).out)
-        for _ in range(6)
-    ]
+    times: list[float] = []
+    while len(times) < 6 and min(times, default=9.9) > 2.0:
+        finished = finish(place.start_command([sys.executable, "-c", script, *place.command()]))
+        times.append(float(finished.out))
 
     assert min(times) <= 2.0

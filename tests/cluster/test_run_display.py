@@ -6,6 +6,7 @@ import os
 import time
 
 import pytest
+from cluster.misbehaving import PRINTS, last_print
 from cluster.running import PYMR, Place, finish, plain, wait_for_file
 from cluster.terminal import COLUMNS, Terminal
 
@@ -174,31 +175,11 @@ def test_print_without_a_line_end_appears_at_the_end_of_the_task(place: Place, s
     assert "local/0 │ dots...\n" in finished.out
 
 
-PRINTS = {
-    "a line": "print('dots...')",
-    "a line to stderr": "sys.stderr.write('dots...\\n')",
-    "a line of C code": "ctypes.CDLL(None).puts(b'dots...')",
-    "a line of a child": "subprocess.run(['echo', 'dots...'])",
-}
-
-
 @pytest.mark.parametrize(
     "after", ["pass", "os._exit(3)", "ctypes.string_at(0)"], ids=["done", "exit", "crash"]
 )
-@pytest.mark.parametrize("statement", PRINTS.values(), ids=PRINTS)
-def test_last_print_of_a_worker_appears_however_it_ends(place: Place, statement: str, after: str) -> None:
-    place.feed("a")
-    place.functions(f"""
-        import ctypes
-        import os
-        import subprocess
-        import sys
-
-        def words(line, auxiliary_data):
-            {statement}
-            {after}
-            return [(line, 1)]
-    """)
+def test_last_print_of_a_worker_appears_however_it_ends(place: Place, after: str) -> None:
+    last_print(place, PRINTS["a line of C code"], after)
     finished = place.run("--workers", "1", "--set", "max_attempts=1")
 
     assert (finished.status == 0) == (after == "pass")
@@ -206,7 +187,7 @@ def test_last_print_of_a_worker_appears_however_it_ends(place: Place, statement:
 
 
 def test_print_appears_at_once_while_the_function_goes_on(place: Place) -> None:
-    gate = place.folder / "gate"
+    gate, mark = place.folder / "gate", place.folder / "mark"
     place.feed("a")
     place.functions(f"""
         import os
@@ -214,12 +195,14 @@ def test_print_appears_at_once_while_the_function_goes_on(place: Place) -> None:
 
         def words(line, auxiliary_data):
             print("now waiting")
+            open({str(mark)!r}, "w").close()
             while not os.path.exists({str(gate)!r}):
                 time.sleep(0.01)
             return [(line, 1)]
     """)
     process = place.start("--workers", "1")
     assert process.stdout is not None
+    wait_for_file(mark)
     began = time.monotonic()
     while "now waiting" not in (line := process.stdout.readline()):
         assert line, "the output ended"

@@ -6,45 +6,70 @@ import gzip
 import json
 import random
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cluster.clusters import Cluster
 from cluster.running import PROJECTS, Place, parts_of, set_options
+from cluster.shared import SharedPlace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 EXAMPLES = ["access_log", "inverted_index", "join", "sort_records", "wordcount"]
-TINY = set_options(
-    engine__memory_bytes_per_worker=67_108_864,
-    engine__merge_fan_in_max=2,
-    engine__block_bytes=1,
-    max_number_dumped_items_shuffler=7,
-)
-VARIANTS: dict[str, list[str]] = {
-    "1 worker": ["--workers", "1"],
-    "2 workers": ["--workers", "2"],
-    "5 workers": ["--workers", "5"],
-    "tiny bounds": ["--workers", "2", *TINY],
-    "splits of 64 bytes": ["--workers", "2", *set_options(engine__split_bytes=64)],
-    "splits of 1000 bytes, tiny bounds": ["--workers", "5", *set_options(engine__split_bytes=1000), *TINY],
-    "compressed blocks": ["--workers", "2", *set_options(engine__block_codec="zstd")],
-    "inline, splits of 64 bytes, tiny bounds": ["--inline", *set_options(engine__split_bytes=64), *TINY],
+TINY_ENGINE = {"memory_bytes_per_worker": 67_108_864, "merge_fan_in_max": 2, "block_bytes": 1}
+TINY_JOB = {"max_number_dumped_items_shuffler": 7}
+TINY = set_options(**{f"engine__{name}": value for name, value in TINY_ENGINE.items()}, **TINY_JOB)
+VARIANTS: dict[str, tuple[int, dict[str, object], dict[str, object]]] = {
+    "1 worker": (1, {}, {}),
+    "2 workers": (2, {}, {}),
+    "5 workers": (5, {}, {}),
+    "tiny bounds": (2, TINY_ENGINE, TINY_JOB),
+    "splits of 64 bytes": (2, {"split_bytes": 64}, {}),
+    "splits of 1000 bytes, tiny bounds": (5, {"split_bytes": 1_000, **TINY_ENGINE}, TINY_JOB),
+    "compressed blocks": (2, {"block_codec": "zstd"}, {}),
 }
+"""Workers, settings of the engine, fields of the job."""
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_example_gives_the_same_bytes_in_every_way(place: Place, name: str) -> None:
+def test_example_gives_the_same_bytes_with_workers_and_inline(place: Place, name: str) -> None:
     job = PROJECTS / name / f"{name}.toml"
     expected = output_of(place, job, ["--inline"])
-    found = {variant: output_of(place, job, options) for variant, options in VARIANTS.items()}
 
     assert sum(map(len, expected.values())) > 100
-    assert [variant for variant, parts in found.items() if parts != expected] == []
+    assert output_of(place, job, ["--workers", "2"]) == expected
+    assert output_of(place, job, ["--inline", *set_options(engine__split_bytes=64), *TINY]) == expected
+
+
+@pytest.mark.parametrize(("workers", "engine", "fields"), VARIANTS.values(), ids=VARIANTS)
+def test_every_job_gives_the_same_bytes_in_every_way(
+    make_cluster: Callable[..., Cluster],
+    make_shared_place: Callable[[Cluster], SharedPlace],
+    workers: int,
+    engine: dict[str, object],
+    fields: dict[str, object],
+) -> None:
+    """The examples, and a job in which 1, 1.0 and True are one key: which of them it is written as hangs on
+    the input alone, also where a group is larger than its blocks."""
+    cluster = make_cluster(peers=1, workers=workers, settings={"engine": engine}).start()
+    place = make_shared_place(cluster)
+    place.functions(
+        "def words(line, auxiliary_data):\n    return [(eval(line), line)]\n",
+        "def total(group, auxiliary_data):\n    return [(group.key, list(group.values))]\n",
+    )
+    place.feed(*["1", "5", "True", "1.0", "0", "0.0", "False", "True"] * 10)
+    jobs = [*(PROJECTS / name / f"{name}.toml" for name in EXAMPLES), place.folder / "job.toml"]
+    options = set_options(**{f"engine__{name}": value for name, value in engine.items()}, **fields)
+    expected = {job.name: output_of(place, job, ["--inline"]) for job in jobs}
+    found = {job.name: output_of(place, job, options) for job in jobs}
+
+    assert all(sum(map(len, parts.values())) > 20 for parts in expected.values())
+    assert [name for name, parts in found.items() if parts != expected[name]] == []
 
 
 def output_of(place: Place, job: Path, options: list[str]) -> dict[str, bytes]:
-    arguments = [*options, "--set", "partitions=3"]
-    place.succeed(*arguments, job=job)
+    place.succeed(*options, "--set", "partitions=3", job=job)
     return parts_of(place.output)
 
 
@@ -53,9 +78,9 @@ def test_every_split_size_gives_the_same_bytes(place: Place, split_bytes: int) -
     """Endings of both kinds, lines longer than a split, characters of several bytes, no last line ending."""
     source = random.Random(3)
     words = ["a", "é", "☃", "𝄞", "long" * 30, "b"]
-    lines = [" ".join(source.choices(words, k=source.randrange(5))) for _ in range(40)]
+    lines = [" ".join(source.choices(words, k=source.randrange(5))) for _ in range(14)]
     place.feed_bytes("\n".join(lines).encode(), "unix.txt")
-    place.feed_bytes("\r\n".join(lines[:20]).encode() + b"\r\n", "windows.txt")
+    place.feed_bytes("\r\n".join(lines[:7]).encode() + b"\r\n", "windows.txt")
     place.feed_bytes(b"", "empty.txt")
     place.functions(
         "def words(line, auxiliary_data):\n    return [(word, line) for word in line.split(' ')]\n",
@@ -98,21 +123,6 @@ def test_combined_job_gives_what_the_plain_one_gives(place: Place) -> None:
         assert parts_of(place.output) == expected
 
 
-def test_group_larger_than_its_blocks_keeps_the_first_form_of_its_key(place: Place) -> None:
-    """1, 1.0 and True are one key; which of them it is written as hangs on the input alone."""
-    place.functions(
-        "def words(line, auxiliary_data):\n    return [(eval(line), line)]\n",
-        "def total(group, auxiliary_data):\n    return [(group.key, list(group.values))]\n",
-    )
-    place.feed(*["1", "5", "True", "1.0", "0", "0.0", "False", "True"] * 10)
-    place.job(partitions=1)
-    place.succeed("--inline")
-    expected = parts_of(place.output)
-    for options in VARIANTS.values():
-        place.succeed(*options, "--set", "partitions=1")
-        assert parts_of(place.output) == expected
-
-
 def test_key_keeps_its_first_form_where_its_values_fill_several_blocks(place: Place) -> None:
     place.functions(
         "def words(line, auxiliary_data):\n    return [(eval(line), line)]\n",
@@ -146,7 +156,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
     max_leaves=5,
 )
-records = st.lists(st.tuples(keys, values), max_size=60)
+records = st.lists(st.tuples(keys, values), max_size=120)
 
 MAP_EVALUATED = """
     def words(line, auxiliary_data):
@@ -168,7 +178,7 @@ REDUCE_SHOWN = """
     sort_values=st.booleans(),
     disk_based=st.booleans(),
 )
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_random_items_give_the_same_bytes_in_every_way(
     items: list[tuple[object, object]],
     workers: int,

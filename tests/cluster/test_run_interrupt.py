@@ -119,10 +119,10 @@ def test_interruption_at_any_moment_of_a_run_leaves_all_or_nothing(place: Place)
     place.succeed("--workers", "2")
     whole_s = time.monotonic() - began
     statuses = set()
-    for step in range(24):
+    for step in range(16):
         output = place.output.with_name(f"output-{step}")
         process = place.start("--workers", "2", "--output", output)
-        wait_until(lambda: False, whole_s * step / 20)
+        wait_until(lambda: False, whole_s * step / 13)
         if process.poll() is None:
             interrupt(process)
         finished = finish(process, ENDS_WITHIN_S)

@@ -8,7 +8,7 @@ import pytest
 from cluster.memory_check import BOUND_MIB, CASES, Case, generate_text, measure
 from cluster.running import Place
 
-MEGABYTES = 25
+MEGABYTES = 15
 
 
 @pytest.fixture(scope="module")

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from console import Command
 from fake_peer import Answers, fake_cluster
-from valid_jobs import MAPREDUCE
+from valid_jobs import MAPREDUCE, SCRIPT
 from written_projects import PLAIN, REDUCE, write_project
 
 from pymr import cli
 from pymr.requests import (
     DeleteJob,
     Done,
+    ForceJob,
     GetHistory,
     GetJob,
     GetJobs,
@@ -38,40 +39,6 @@ from pymr.requests import (
     WorkersView,
 )
 from pymr.rows import JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
-
-
-@dataclass(frozen=True)
-class Finished:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Command = Callable[..., Finished]
-
-
-@pytest.fixture
-def pymr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in the folder of the test, as `main` does but for the signals."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PYMR_CONFIG", raising=False)
-    monkeypatch.setattr(cli, "_take_signals", lambda: None)
-    monkeypatch.setattr("pymr.cli.signal.signal", lambda *_: None)
-    monkeypatch.setattr(cli, "_mend_streams", lambda: None)
-
-    def run(*arguments: str) -> Finished:
-        monkeypatch.setattr("sys.argv", ["pymr", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return Finished(ended.value.code if isinstance(ended.value.code, int) else 0, said.out, said.err)
-
-    return run
-
 
 FIELDS = MAPREDUCE | {"job_name": "j", "exception": None}
 ROW = JobRow(fields=FIELDS, status="running", version=3, submitted_at=1.0, current_phase="map", progress=0.25)
@@ -224,6 +191,61 @@ def test_a_submission_says_what_to_type_next(pymr: Command, tmp_path: Path) -> N
     assert submission.fields["partitions"] == 4
 
 
+def test_of_several_jobs_none_is_submitted_if_one_is_wrong(pymr: Command, tmp_path: Path) -> None:
+    script = SCRIPT | {"script_location": "/srv/clean.py"}
+    lines = [f"{name} = {json.dumps(value)}\n" for name, value in script.items()]
+    (tmp_path / "good.toml").write_text("".join(lines))
+    (tmp_path / "bad.toml").write_text('job_type = "mapreduce"\n')
+    answers = {
+        SubmitJob: lambda request: Submitted(id=request.id, job_name="clean", version=1, replaced=True),
+    }
+    with fake_cluster(tmp_path, answers) as cluster:
+        wrong = pymr("submit", "good.toml", "bad.toml")
+        asked = list(cluster.peers[0].asked)
+        right = pymr("submit", "good.toml", "good.toml")
+
+        assert len(cluster.peers[0].asked_for(SubmitJob)) == 2
+    assert (wrong.status, asked) == (2, [])
+    assert (right.status, len(right.out.splitlines())) == (0, 2)
+
+
+def test_what_a_retry_has_queued_is_told(pymr: Command, tmp_path: Path) -> None:
+    def retried(request: RetryJob) -> Done:
+        return Done(id=request.id, detail="queued 3 jobs of group g")
+
+    with fake_cluster(tmp_path, {RetryJob: retried}):
+        assert pymr("retry", "g").out.startswith("g: queued 3 jobs of group g;")
+
+
+@pytest.mark.parametrize(
+    ("job_type", "said"), [("mapreduce", "pymr output"), ("script", "pymr show"), ("file_transfer", "")]
+)
+def test_the_end_of_a_wait_says_what_to_look_at(
+    pymr: Command, tmp_path: Path, job_type: str, said: str
+) -> None:
+    row = JobRow(
+        fields={"job_name": "j", "job_type": job_type}, status="queued", version=3, submitted_at=1.0,
+        first_run_id="r1", first_run_status="succeeded",
+    )  # fmt: skip
+    with fake_cluster(tmp_path, {GetJob: lambda request: JobView(id=request.id, row=row)}):
+        finished = pymr("wait", "j")
+
+    assert finished.status == 0
+    assert ("`" in finished.out) == bool(said)
+    assert said in finished.out
+
+
+def test_a_wait_for_a_job_that_failed_with_its_group_says_whose_fault_it_was(
+    pymr: Command, tmp_path: Path
+) -> None:
+    why = "the job a of its group g failed: KeyError: 1; `pymr retry g` queues all of it again"
+    row = JobRow(fields=FIELDS, status="failed", version=3, submitted_at=1.0, exception=why)
+    with fake_cluster(tmp_path, {GetJob: lambda request: JobView(id=request.id, row=row)}):
+        finished = pymr("wait", "j")
+
+    assert (finished.status, finished.err) == (1, f"pymr: j: failed: {why}\n")
+
+
 def test_a_job_file_that_is_wrong_is_a_usage_error(pymr: Command, tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text('job_type = "mapreduce"\n')
     with fake_cluster(tmp_path, {}):
@@ -237,6 +259,7 @@ def test_a_job_file_that_is_wrong_is_a_usage_error(pymr: Command, tmp_path: Path
     [
         (("delete", "j"), DeleteJob),
         (("retry", "j"), RetryJob),
+        (("force", "j"), ForceJob),
         (("pause",), PauseQueue),
         (("resume",), PauseQueue),
     ],

@@ -7,10 +7,31 @@ from typing import Any
 
 import pytest
 
-from pymr.cli_rows import history_lines, job_object, jobs_lines, peers_lines, workers_lines
-from pymr.cli_tables import amount, count_of, field_lines, moment, one_line, percent, span, table_lines
-from pymr.requests import JobsView
-from pymr.rows import JobRow, PeerRow, RunRow, WorkerRow
+from pymr.cli_rows import (
+    history_lines,
+    job_object,
+    job_view_lines,
+    jobs_lines,
+    peers_lines,
+    phase_share,
+    reason_of,
+    workers_lines,
+)
+from pymr.cli_tables import (
+    Table,
+    amount,
+    bar,
+    count_of,
+    field_lines,
+    from_now,
+    moment,
+    one_line,
+    percent,
+    span,
+    table_lines,
+)
+from pymr.requests import JobsView, JobView
+from pymr.rows import JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
 
 
 def test_columns_are_aligned_and_numbers_stand_to_the_right() -> None:
@@ -66,6 +87,28 @@ def test_a_share_is_whole_only_at_the_end(share: float, shown: str) -> None:
     assert percent(share) == shown
 
 
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.5, "now"), (34, "in 34 s"), (120, "in 2 min"), (-5 * 3_600, "5 h ago"), (86_400 * 4, "in 4 days"),
+     (-12, "12 s ago"), (-0.5, "just now")],
+)  # fmt: skip
+def test_how_far_away_a_moment_is(seconds: float, shown: str) -> None:
+    assert from_now(1_000_000 + seconds, 1_000_000) == shown
+
+
+def test_a_bar_is_full_only_at_the_end() -> None:
+    assert bar(0.999) == "###########.  99%"
+    assert bar(1) == "############ 100%"
+    assert bar(0) == "............   0%"
+
+
+def test_a_table_for_a_notebook_escapes_what_it_shows() -> None:
+    table = Table(("NAME", ">SIZE"), [("<b>&", "1"), ("-", "")])
+
+    assert '<td style="text-align:left">&lt;b&gt;&amp;</td>' in table.html()
+    assert Table(("A", ">B"), [("x", "-")]).without_empty_columns() == Table(("A",), [("x",)])
+
+
 def test_counts_agree_with_their_nouns() -> None:
     assert (count_of(1, "file"), count_of(2_000, "file")) == ("1 file", "2,000 files")
 
@@ -94,6 +137,78 @@ def test_the_table_of_jobs_says_what_stands_in_the_way() -> None:
     assert "42%" in lines[3]
     assert "1:05" in lines[3]
     assert lines[3].endswith("waits for machine beta")
+
+
+def test_the_table_of_jobs_tells_when_each_begins() -> None:
+    waiting = job(expected_start=1_130.0, last_seconds=12.0)
+    late = job(expected_start=900.0)
+    ended = job(status="succeeded", start_time=980.0, expected_start=None)
+    script = job(fields={"job_name": "s", "job_type": "script", "group_name": "g"}, status="running")
+    view = JobsView(id="", rows=(waiting, late, ended, script), total=4, cycle=7, next_cycle_at=1_034.0)
+    lines = jobs_lines(view, 0, 1_000.0)
+
+    assert lines[0] == "(cycle 7, the next one begins in 34 s at the earliest)"
+    assert lines[1].split() == ["JOB", "GROUP", "TYPE", "PRIORITY", "STATUS", "PHASE", "START", "TAKES"]
+    assert "in 2 min" in lines[2]
+    assert "12 s" in lines[2]
+    assert " now" in lines[3]
+    assert "20 s ago" in lines[4]
+    assert lines[5].split() == ["s", "g", "script", "None", "running", "begins", "0%", "-", "-"]
+
+
+def test_a_cycle_is_told_of_only_where_jobs_recur() -> None:
+    once = job(fields={"job_name": "once", "run_once": True})
+    view = JobsView(id="", rows=(once,), total=1, cycle=7, next_cycle_at=1_034.0)
+
+    assert jobs_lines(view, 0)[0].startswith("JOB")
+
+
+def test_a_script_is_shown_with_what_it_said_and_where_to_read_on() -> None:
+    run = RunRow(
+        run_id="r", job_name="s", job_version=1, job_type="script", status="failed", start_time=1.0,
+        exit_status=3, output="first\nlast words\n", attempts_failed=1,
+    )  # fmt: skip
+    lines = job_view_lines("s", JobView(id="", row=None), (run,), 0, ["alpha/0 --run r"])
+
+    assert "exit status      3" in lines
+    assert "                 last words" in lines
+    assert "output           pymr logs alpha/0 --run r" in lines
+    assert "exit status 3" in lines[-1]
+
+
+def test_steps_of_a_transfer_are_shown_with_files_and_bytes() -> None:
+    phase = PhaseRow(name="copy", done=0, total=3, units=(1, 5_000_000), total_units=20_000_000)
+    run = RunRow(
+        run_id="r", job_name="u", job_version=1, job_type="file_transfer", status="succeeded",
+        start_time=1.0, files=2_000, bytes=3_000_000, skipped=7,
+    )  # fmt: skip
+    lines = job_view_lines("u", JobView(id="", row=job(), phases=(phase,)), (run,), 0)
+    copy = next(line for line in lines if line.startswith("copy"))
+
+    assert "###.........  25%" in copy
+    assert "1 file  5.0 MB of 20.0 MB" in copy
+    assert "2,000 files (3.0 MB), 7 skipped" in lines[-1]
+
+
+def test_a_phase_is_done_when_all_its_tasks_are() -> None:
+    assert phase_share(PhaseRow(name="map", done=3, total=4, units=(0, 9), total_units=9)) == 0.999
+    assert phase_share(PhaseRow(name="list", done=2, total=2)) == 1.0
+    assert phase_share(PhaseRow(name="map")) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("exception", "shown"),
+    [
+        ("Traceback:\n  x\nKeyError: 1\n", "KeyError: 1"),
+        ("KeyError: 1\n\n(task map-00001 failed 4 times, which is max_attempts)", "KeyError: 1"),
+        ("(alone)", "(alone)"),
+        ("the script a.py on alpha ended with exit status 3; its last lines:\nx", "the script a.py on alpha "
+         "ended with exit status 3"),
+        (None, ""),
+    ],
+)  # fmt: skip
+def test_of_a_reason_the_line_is_shown_that_says_most(exception: str | None, shown: str) -> None:
+    assert reason_of(exception) == shown
 
 
 def test_empty_listings_say_so() -> None:

@@ -120,13 +120,14 @@ def test_all_pages_of_jobs_are_one_list(tmp_path: Path) -> None:
 
     def page(request: GetJobs) -> JobsView:
         chosen = names[request.start : request.start + 10]
-        return JobsView(id=request.id, rows=tuple(row(name) for name in chosen), total=25, paused=True)
+        rows = tuple(row(name) for name in chosen)
+        return JobsView(id=request.id, rows=rows, total=25, paused=True, cycle=3, next_cycle_at=9.0)
 
     with fake_cluster(tmp_path, {GetJobs: page}) as cluster, Client(cluster.config) as client:
         view = client.jobs()
 
     assert [one.fields["job_name"] for one in view.rows] == names
-    assert (view.total, view.paused) == (25, True)
+    assert (view.total, view.paused, view.cycle, view.next_cycle_at) == (25, True, 3, 9.0)
 
 
 def test_a_worker_that_does_not_exist_is_an_error_that_lists_those_that_do(tmp_path: Path) -> None:
@@ -200,7 +201,7 @@ def test_a_project_that_is_known_is_not_sent_again(tmp_path: Path) -> None:
 
 def test_a_job_without_a_project_is_sent_alone(tmp_path: Path) -> None:
     with fake_cluster(tmp_path, {SubmitJob: submitted}) as cluster, Client(cluster.config) as client:
-        client.submit(SCRIPT, tmp_path / "projects")
+        client.submit(SCRIPT | {"script_location": "/srv/clean.py"}, tmp_path / "projects")
 
         assert [request.project_hash for request in cluster.peers[0].asked] == [""]
 

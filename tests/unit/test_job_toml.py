@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
 
 import msgspec
 import pytest
+from field_tests import FIELD_TESTS
 from valid_jobs import MAPREDUCE, MINIMAL, UPLOAD, problems_of
 
 from pymr.errors import JobError
 from pymr.job_docs import job_fields_markdown
-from pymr.job_fields import JOB_CLASSES, fields_of
+from pymr.job_fields import COMMON_FIELDS, JOB_CLASSES, fields_of
 from pymr.jobs import (
     JOB_TYPES,
     MapReduceJob,
@@ -232,7 +234,25 @@ def test_an_edit_refuses_what_toml_cannot_hold() -> None:
 def test_the_reference_is_up_to_date() -> None:
     reference = (REPOSITORY / "docs" / "jobs.md").read_text()
 
-    assert reference.endswith(f"A test compares. -->\n\n{job_fields_markdown()}")
+    assert reference.endswith(f"A test compares. -->\n\n{job_fields_markdown(FIELD_TESTS)}")
+
+
+def test_every_field_has_a_test_on_a_cluster_that_exists() -> None:
+    shared = {field.name for field in COMMON_FIELDS}
+    wanted = {"all": shared} | {
+        job_type: {field.name for field in fields_of(job_type)} - shared for job_type in JOB_TYPES
+    }
+    named = {test for tests in FIELD_TESTS.values() for test in tests.values()}
+    folder = REPOSITORY / "tests" / "cluster"
+    existing = {
+        f"{path.name}::{node.name}"
+        for path in folder.glob("test_*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+    assert {job_type: set(tests) for job_type, tests in FIELD_TESTS.items()} == wanted
+    assert named - existing == set()
 
 
 def test_the_examples_of_the_reference_are_valid() -> None:

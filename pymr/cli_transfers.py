@@ -1,0 +1,304 @@
+"""Commands that move files: `upload`, `download`, `auxiliary`. Each is a job, and shows how far that is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from pymr.cli_console import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    complete_from_cluster,
+    config_option,
+    fail,
+    open_client,
+    say,
+)
+
+if TYPE_CHECKING:
+    from pymr.client import Client, Outcome
+    from pymr.client_transfers import TransferOptions
+    from pymr.requests import JobView
+    from pymr.rows import JobRow, PhaseRow
+
+_PLAIN_SECONDS = 5.0
+"""Between two plain lines of one step."""
+
+Command = Callable[..., Any]
+
+
+def _names_of_peers(client: Client) -> list[str]:
+    return [peer.name for peer in client.config.peers]
+
+
+def _how(command: Command) -> Command:
+    """The options that all transfers have."""
+    for option in (
+        click.option("--no-wait", is_flag=True, help="Submit it and do not wait for it."),
+        click.option(
+            "--local-peer",
+            default="",
+            metavar="PEER",
+            shell_complete=complete_from_cluster(_names_of_peers),
+            help="The path of this machine's side is one of this peer's machine instead.",
+        ),
+        click.option(
+            "--priority", type=int, default=100, show_default=True, help="Its priority in the queue."
+        ),
+        config_option,
+    ):
+        command = option(command)
+    return command
+
+
+def _files(command: Command) -> Command:
+    """The options of transfers of many files."""
+    for option in (
+        click.option("--compress", is_flag=True, help="Compress in transit."),
+        click.option(
+            "--skip-existing",
+            is_flag=True,
+            help="Skip files that are there already, with the same size and checksum.",
+        ),
+        click.option(
+            "--bulk/--no-bulk",
+            default=None,
+            help="Pack small files into few streams, or do not. [default: as is best for their size]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(short_help="Spread the files of a folder over the peers.")
+@click.argument("folder", metavar="DIR", type=click.Path())
+@click.argument("target", metavar="DEST")
+@_files
+@_how
+def upload(
+    folder: str,
+    target: str,
+    bulk: bool | None,
+    compress: bool,
+    skip_existing: bool,
+    priority: int,
+    local_peer: str,
+    no_wait: bool,
+    config_path: str | None,
+) -> None:
+    """Spread the files of the folder DIR over the peers, by size, into the folder DEST of their data folders.
+
+    Interrupted, it stops: what has arrived is whole, and --skip-existing goes on from there.
+    """
+    from pymr.client_transfers import upload_job
+
+    options = _options(bulk, compress, skip_existing, priority, local_peer)
+    with open_client(config_path) as client:
+        _transfer(client, upload_job(client, folder, target, options), no_wait)
+
+
+@click.command(short_help="Gather a folder of all peers on this machine.")
+@click.argument("source", metavar="SRC")
+@click.argument("folder", metavar="DIR", type=click.Path())
+@click.option(
+    "--delete/--keep",
+    default=False,
+    help="Delete the files on the cluster once all are here. [default: keep]",
+)
+@_files
+@_how
+def download(
+    source: str,
+    folder: str,
+    delete: bool,
+    bulk: bool | None,
+    compress: bool,
+    skip_existing: bool,
+    priority: int,
+    local_peer: str,
+    no_wait: bool,
+    config_path: str | None,
+) -> None:
+    """Gather the files of the folder SRC in the peers' data folders into the folder DIR.
+
+    SRC may be jobs/NAME/reduce: the output of a job, in the files it consists of. Interrupted, it stops: what
+    has arrived is whole, and --skip-existing goes on from there.
+    """
+    from pymr.client_transfers import download_job
+
+    options = _options(bulk, compress, skip_existing, priority, local_peer)
+    with open_client(config_path) as client:
+        _transfer(client, download_job(client, source, folder, options, delete=delete), no_wait)
+
+
+@click.command(short_help="Put a JSON file on every peer as auxiliary data.")
+@click.argument("name", metavar="NAME")
+@click.argument("file", metavar="FILE", type=click.Path())
+@_how
+def auxiliary(
+    name: str, file: str, priority: int, local_peer: str, no_wait: bool, config_path: str | None
+) -> None:
+    """Put the JSON in FILE on every peer as the auxiliary data NAME, for jobs with
+    auxiliary_data_name_mapper or auxiliary_data_name_reducer."""
+    from pymr.client_transfers import auxiliary_job
+
+    options = _options(None, False, False, priority, local_peer)
+    with open_client(config_path) as client:
+        _transfer(client, auxiliary_job(client, name, file, options), no_wait)
+
+
+def _options(
+    bulk: bool | None, compress: bool, skip_existing: bool, priority: int, local_peer: str
+) -> TransferOptions:
+    from pymr.client_transfers import TransferOptions
+
+    return TransferOptions(bulk, compress, skip_existing, priority, local_peer)
+
+
+def _transfer(client: Client, fields: dict[str, Any], no_wait: bool) -> None:
+    """Submit a transfer, and unless told otherwise see it through."""
+    name = str(fields["job_name"])
+    try:
+        client.submit(fields, ".")
+        if no_wait:
+            say(f"{name}: submitted; `pymr wait {name}` waits for it, `pymr delete {name}` stops it")
+            return
+        with _Progress(name, sys.stdout) as progress:
+            outcome = client.wait(name, on_view=progress.show)
+    except KeyboardInterrupt:
+        _stop(client, name)
+    assert outcome is not None  # there is no time limit
+    if not outcome.is_success:
+        fail(
+            f"{name}: {outcome.status}: {outcome.exception}\n`pymr retry {name}` tries it again, "
+            f"`pymr delete {name}` forgets it",
+            EXIT_FAILED,
+        )
+    say(_summary(client, outcome, _way(fields)))
+
+
+def _stop(client: Client, name: str) -> None:
+    from pymr.client import ClientError, RefusedError
+
+    try:
+        client.delete(name)
+    except RefusedError as error:
+        if error.code != "unknown":  # it was not even submitted
+            fail(f"{name}: goes on, as it could not be stopped ({error}); `pymr delete {name}` stops it")
+    except ClientError as error:
+        fail(f"{name}: goes on, as it could not be stopped ({error}); `pymr delete {name}` stops it")
+    fail(
+        f"{name}: stopped. Every file that has arrived is whole; the same command with --skip-existing goes "
+        "on from there",
+        EXIT_INTERRUPTED,
+    )
+
+
+def _way(fields: dict[str, Any]) -> str:
+    """Where the files have gone."""
+    if "auxiliary_data_name" in fields:
+        return f"to auxiliary/{fields['auxiliary_data_name']}.data on every peer"
+    is_upload = fields["transfer_type"].startswith("upload")
+    return f"to {fields['output_dir']}" + (" on the peers" if is_upload else "")
+
+
+def _summary(client: Client, outcome: Outcome, way: str) -> str:
+    """What was transferred, how long it took, and what was there already."""
+    from pymr.cli_tables import amount, count_of, span
+
+    runs = client.history(outcome.job_name, 5)
+    run = next((run for run in runs if run.run_id == outcome.run_id), None)
+    if run is None or run.end_time is None:
+        return f"{outcome.job_name}: done, {way}"
+    seconds = run.end_time - run.start_time
+    rate = f" ({_rate(run.files, run.bytes, seconds)})" if run.bytes and seconds >= 0.05 else ""
+    skipped = f"; {count_of(run.skipped, 'file')} skipped, there already" if run.skipped else ""
+    what = f"{count_of(run.files, 'file')}, {amount(run.bytes)}"
+    return f"{outcome.job_name}: {what} {way} in {span(seconds)}{rate}{skipped}"
+
+
+class _Progress:
+    """How far a transfer is: a line that changes in place on a terminal, else a line now and then."""
+
+    def __init__(self, job_name: str, stream: TextIO) -> None:
+        self._job_name = job_name
+        self._stream = stream
+        self._is_live = stream.isatty()
+        self._shown = ""
+        self._shown_at = 0.0
+        self._step = ""
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_live and self._shown:
+            self._write("\r\x1b[K")
+
+    def show(self, view: JobView) -> None:
+        if view.row is None or view.row.status not in ("queued", "running"):
+            return
+        step, text = describe(view.row, view.phases)
+        if self._is_live:
+            self._write(f"\r\x1b[K{self._cut(f'{self._job_name}: {text}')}")
+            self._shown = text
+            return
+        now = time.monotonic()
+        is_due = step != self._step or now - self._shown_at >= _PLAIN_SECONDS
+        if is_due and text != self._shown:
+            self._step, self._shown, self._shown_at = step, text, now
+            self._write(f"{self._job_name}: {text}\n")
+
+    def _cut(self, text: str) -> str:
+        from shutil import get_terminal_size
+
+        return text[: get_terminal_size().columns - 1]
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):  # nobody looks any more: no reason to end a transfer
+            self._stream.write(text)
+            self._stream.flush()
+
+
+def describe(row: JobRow, phases: tuple[PhaseRow, ...]) -> tuple[str, str]:
+    """The step that a transfer is in, and how far it is in words."""
+    from pymr.cli_tables import from_now
+
+    if row.status == "queued":
+        now = time.time()
+        expected = "" if row.expected_start is None else f" ({from_now(max(row.expected_start, now), now)})"
+        return "queued", f"waits for its turn{expected}"
+    step = row.current_phase or "begins"
+    if row.waiting_for:
+        return f"waiting in {step}", f"{step}: waits for {row.waiting_for}"
+    phase = next((phase for phase in phases if phase.name == step), None)
+    if phase is None or not (phase.units[0] or phase.total_units):
+        return step, step
+    return step, f"{step}: {_amounts(phase, row.seconds_left)}"
+
+
+def _amounts(phase: PhaseRow, seconds_left: float | None) -> str:
+    from pymr.cli_tables import amount, count_of, span
+
+    files, done = phase.units
+    total = phase.total_units
+    parts = [count_of(files, "file"), amount(done) + (f" of {amount(total)}" if total else "")]
+    if done and phase.seconds >= 0.5:
+        parts.append(_rate(files, done, phase.seconds))
+        left = (total - done) * phase.seconds / done if total > done else seconds_left
+        parts += [f"{span(left)} left"] * (left is not None)
+    return ", ".join(parts)
+
+
+def _rate(files: int, size: int, seconds: float) -> str:
+    """Of small files, how many in a second; of others, how much."""
+    from pymr.cli_tables import amount
+    from pymr.client_transfers import BULK_BELOW_BYTES
+
+    is_small = files > 1 and size / files < BULK_BELOW_BYTES
+    return f"{files / seconds:,.0f} files/s" if is_small else f"{amount(size / seconds)}/s"

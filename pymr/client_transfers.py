@@ -1,0 +1,176 @@
+"""Transfers as a console asks for them: which job moves a folder of this machine into the cluster, or out."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+from pymr.client_errors import ClientError
+
+if TYPE_CHECKING:
+    from pymr.client import Client
+    from pymr.config import ClusterConfig
+
+BULK_BELOW_BYTES = 256 << 10
+"""Files smaller than this on average are packed, unless it is said otherwise: each one alone costs a question
+and an answer, however small it is."""
+
+FILES_LOOKED_AT_MAX = 20_000
+"""So many files tell how large they are on average."""
+
+PRIORITY = 100
+"""Of a transfer that a person waits for: before jobs of ordinary priorities."""
+
+_NAME_CHARACTERS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TransferOptions:
+    """How files are transferred. bulk: None to decide it by their size. local_peer: on whose disk the paths
+    are; "" for this machine."""
+
+    bulk: bool | None = None
+    compress: bool = False
+    skip_existing: bool = False
+    priority: int = PRIORITY
+    local_peer: str = ""
+
+
+def upload_job(client: Client, folder: str, target: str, options: TransferOptions) -> dict[str, Any]:
+    """The job that spreads the files of `folder` over the peers, into `target` in their data folders.
+
+    Raises ClientError where there is nothing to upload, and where no peer can read it.
+    """
+    peer = _local_peer(client, options.local_peer, f"read {folder}")
+    bulk = options.bulk
+    if not options.local_peer:
+        folder = os.path.abspath(folder)
+        size = _mean_size(folder)
+        bulk = size < BULK_BELOW_BYTES if bulk is None else bulk
+    return _fields("upload", target, peer, options, bulk) | {"input_dir": folder, "output_dir": target}
+
+
+def download_job(
+    client: Client, source: str, folder: str, options: TransferOptions, *, delete: bool = False
+) -> dict[str, Any]:
+    """The job that gathers the files of `source` in the peers' data folders in `folder`.
+
+    delete: those of the cluster, once all are here. Raises ClientError where no peer can write to the folder.
+    """
+    peer = _local_peer(client, options.local_peer, f"write to {folder}")
+    if not options.local_peer:
+        folder = os.path.abspath(folder)
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            raise ClientError(f"{folder} is no folder: name one to download into")
+    # How large they are is not known here, and packing costs large ones nothing.
+    fields = _fields("download", source, peer, options, options.bulk is not False)
+    return fields | {"input_dir": source, "output_dir": folder, "delete_files": delete}
+
+
+def auxiliary_job(client: Client, name: str, file: str, options: TransferOptions) -> dict[str, Any]:
+    """The job that puts a JSON file on every peer as the auxiliary data `name`."""
+    peer = _local_peer(client, options.local_peer, f"read {file}")
+    if not options.local_peer:
+        file = os.path.abspath(file)
+        if not os.path.isfile(file):
+            raise ClientError(f"{file} is no file: name the JSON file that becomes auxiliary/{name}.data")
+        _check_json(file)
+    fields = _fields("upload_auxiliary", name, peer, options, None)
+    return fields | {"input_file_name": file, "auxiliary_data_name": name}
+
+
+def _fields(
+    transfer_type: str, what: str, peer: str, options: TransferOptions, bulk: bool | None
+) -> dict[str, Any]:
+    return {
+        "job_type": "file_transfer",
+        "job_name": transfer_name(transfer_type.removeprefix("upload_"), what),
+        "job_priority": options.priority,
+        "run_once": True,
+        "transfer_type": f"{transfer_type}_bulk" if bulk else transfer_type,
+        "local_peer": peer,
+        "reload_files": not options.skip_existing,
+        "compress": options.compress,
+    }
+
+
+def transfer_name(kind: str, what: str) -> str:
+    """A new name for a job, such as `upload-corpus-3f9a1c`, made of what is transferred."""
+    ending = f"-{token_hex(3)}"
+    words = re.sub(r"[^A-Za-z0-9_.-]+", "-", what).strip("-.")
+    return f"{kind}-{words}"[: _NAME_CHARACTERS_MAX - len(ending)].rstrip("-.") + ending
+
+
+def peers_here(config: ClusterConfig) -> list[str]:
+    """The peers whose host is this machine."""
+    from pymr.peer_processes import is_here
+
+    hosts = {host: is_here(host) for host in {peer.host for peer in config.peers}}
+    return [peer.name for peer in config.peers if hosts[peer.host]]
+
+
+def _local_peer(client: Client, wanted: str, purpose: str) -> str:
+    """The peer whose disk is meant: the one that is named, else one of this machine, alive if any is."""
+    names = [peer.name for peer in client.config.peers]
+    if wanted:
+        if wanted not in names:
+            raise ClientError(f"there is no peer {wanted}; there are: {', '.join(names)}")
+        return wanted
+    here = peers_here(client.config)
+    if not here:
+        raise ClientError(
+            f"no peer of the cluster runs on this machine, so none can {purpose} here: do this on one of "
+            f"{', '.join(sorted({peer.host for peer in client.config.peers}))}, or name the peer on whose "
+            "machine that path is with --local-peer"
+        )
+    if len(here) == 1:
+        return here[0]
+    alive = {row.name for row in client.peers() if row.alive}
+    return next((name for name in here if name in alive), here[0])
+
+
+def _mean_size(folder: str) -> float:
+    """Of the files in a folder, in bytes, judged by the first FILES_LOOKED_AT_MAX of them.
+
+    Raises ClientError where there are none."""
+    if not os.path.isdir(folder):
+        raise ClientError(f"{folder} is no folder: name the one whose files are to be uploaded")
+    count = total = 0
+    for size in _sizes(folder):
+        count, total = count + 1, total + size
+        if count >= FILES_LOOKED_AT_MAX:
+            break
+    if not count:
+        raise ClientError(f"{folder} has no files in it, so there is nothing to upload")
+    return total / count
+
+
+def _sizes(folder: str) -> Iterator[int]:
+    """Of all files below a folder, links followed where they lead to files. What cannot be looked at is left
+    to the peer that reads it, which says so."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                facts = os.stat(os.path.join(parent, name))
+            except OSError:
+                continue
+            if stat.S_ISREG(facts.st_mode):
+                yield facts.st_size
+
+
+def _check_json(file: str) -> None:
+    """Raise ClientError where the file is no JSON: better here than in every task that reads it."""
+    import json
+
+    try:
+        with open(file, encoding="utf-8") as opened:
+            json.load(opened)
+    except (ValueError, RecursionError) as error:
+        raise ClientError(f"{file} is no JSON, which auxiliary data has to be: {error}") from error
+    except OSError as error:
+        raise ClientError(f"{file} cannot be read: {error.strerror}") from error

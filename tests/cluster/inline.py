@@ -1,0 +1,55 @@
+"""`pymr run --inline` without a process of its own: for jobs whose functions do this process no harm."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+from pymr import cli
+from pymr.embedded import RunRequest, run_job
+from pymr.errors import PymrError
+from pymr.run_phases import Phase
+
+for _name in ("pymr.config", "pymr.inline_run", "pymr.jobs"):  # once, not again for each run
+    import_module(_name)
+
+
+def request_of(folder: Path, *arguments: object) -> RunRequest:
+    """What the command `pymr run` with these arguments asks for, called in this folder."""
+    with contextlib.chdir(folder):
+        return cli._run_request(**cli.run.make_context("run", [*map(str, arguments)]).params)
+
+
+def run_here(request: RunRequest) -> str:
+    """Run it in this process; what was wrong, "" if nothing. What it has loaded is gone afterwards."""
+    with _imports_put_back():
+        try:
+            run_job(request, _Nobody())
+        except PymrError as error:
+            return str(error)
+    return ""
+
+
+@contextlib.contextmanager
+def _imports_put_back() -> Iterator[None]:
+    path, modules, writes_none = list(sys.path), set(sys.modules), sys.dont_write_bytecode
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        sys.dont_write_bytecode = writes_none
+        for name in set(sys.modules) - modules:
+            del sys.modules[name]
+
+
+class _Nobody:
+    """To whom a run is shown."""
+
+    def on_phase(self, phase: Phase) -> None: ...
+
+    def on_output(self, worker: str, lines: list[str]) -> None: ...
+
+    def on_notice(self, text: str) -> None: ...

@@ -1,0 +1,89 @@
+"""Clusters that stay: lent to one test after the other, as starting three daemons costs more than most tests.
+
+A test that is lent one may kill, stop and restart what it likes, and has to leave all peers running.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from cluster.clusters import Cluster
+from cluster.daemons import CLEAN_S, START_S
+from cluster.gated import Gates
+from cluster.held_runs import HeldRun
+from cluster.running import processes_of, wait_until
+
+from pymr.client import ClientError
+
+ONE_HOST = ("127.0.0.1",) * 3
+PROCESSES_OF_A_PEER = 3
+"""The daemon, its nursery and its data service."""
+
+Lend = Callable[..., Cluster]
+
+
+class StandingClusters:
+    """Clusters of three peers with one worker each and the settings of a HeldRun, by the hosts of the peers.
+
+    One that is not as it was when a test gives it back is ended; the next test gets another.
+    """
+
+    def __init__(self, new_folder: Callable[[], Path]) -> None:
+        self._new_folder = new_folder
+        self._clusters: dict[tuple[str, ...], Cluster] = {}
+        self._numbers = count(1)
+
+    def lend(self, hosts: Sequence[str] | None = None) -> Cluster:
+        """A cluster without jobs and input, whose `job` has a name of its own. hosts: default one for all."""
+        key = tuple(hosts or ONE_HOST)
+        cluster = self._clusters.get(key)
+        if cluster is None:
+            cluster = Cluster(self._new_folder(), hosts=key, settings=HeldRun.SETTINGS)
+            cluster.env |= Gates(cluster.folder / "gates").faults
+            cluster.start()
+            self._clusters[key] = cluster
+        cluster.job = f"job{next(self._numbers)}"
+        for name in cluster.names:
+            shutil.rmtree(cluster.input_of(name), ignore_errors=True)
+            cluster.input_of(name).mkdir()
+        cluster.wait_for(
+            lambda: cluster.is_up(cluster.names), START_S, "the standing cluster to be as it was"
+        )
+        return cluster
+
+    def take_back(self, cluster: Cluster) -> list[str]:
+        """Clear the cluster up for the next test; what is left that should not be."""
+        problems: list[str] = []
+        try:
+            problems += self._clear(cluster)
+        except (AssertionError, ClientError, OSError) as error:
+            problems.append(f"the cluster is not as it was: {error}")
+        if problems:
+            self._clusters = {key: one for key, one in self._clusters.items() if one is not cluster}
+            problems += cluster.end()
+        return problems
+
+    def end(self) -> list[str]:
+        return [problem for cluster in self._clusters.values() for problem in cluster.end()]
+
+    def _clear(self, cluster: Cluster) -> list[str]:
+        ended = [name for name, process in cluster.processes.items() if process.poll() is not None]
+        if ended:
+            return [f"{ended} do not run"]
+        cluster.resume_all()
+        Gates(cluster.folder / "gates").open_all()
+        for row in cluster.client.jobs().rows:
+            with suppress(ClientError):
+                cluster.client.delete(str(row.fields["job_name"]))
+        cluster.client.resume()
+        problems = []
+        if not wait_until(lambda: not cluster.left_runs(), CLEAN_S):
+            problems.append(f"left of runs that have ended: {cluster.left_runs()}")
+        wanted = PROCESSES_OF_A_PEER * len(cluster.names)
+        if not wait_until(lambda: len(processes_of(cluster.marker)) == wanted, CLEAN_S):
+            problems.append(f"not {wanted} processes: {processes_of(cluster.marker)}")
+        return problems
