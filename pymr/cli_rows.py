@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _RUNS_SHOWN = 10
 _ATTEMPTS_SHOWN = 5
 _OUTPUT_LINES_SHOWN = 15
-_LAST_LINES = "; its last lines:"
+_LAST_LINES = "Its last lines:"
 
 
 def job_object(row: JobRow) -> dict[str, Any]:
@@ -134,8 +134,8 @@ def reason_of(exception: str | None) -> str:
     lines = [line.strip() for line in (exception or "").splitlines() if line.strip()]
     if not lines:
         return ""
-    if lines[0].endswith(_LAST_LINES):
-        return lines[0].removesuffix(_LAST_LINES)
+    if lines[1:2] == [_LAST_LINES]:
+        return lines[0]
     is_remark = lines[-1].startswith("(") and lines[-1].endswith(")")  # of how often it was tried
     return lines[-2] if is_remark and len(lines) > 1 else lines[-1]
 

@@ -22,12 +22,14 @@ from pymr.cli_console import (
 
 if TYPE_CHECKING:
     from pymr.client import Client, Outcome
-    from pymr.client_transfers import TransferOptions
+    from pymr.client_transfers import Staging, Transfer, TransferOptions
     from pymr.requests import JobView
     from pymr.rows import JobRow, PhaseRow
 
 _PLAIN_SECONDS = 5.0
 """Between two plain lines of one step."""
+
+_LIVE_SECONDS = 0.1
 
 Command = Callable[..., Any]
 
@@ -95,11 +97,11 @@ def upload(
 
     Interrupted, it stops: what has arrived is whole, and --skip-existing goes on from there.
     """
-    from pymr.client_transfers import upload_job
+    from pymr import client_transfers
 
     options = _options(bulk, compress, skip_existing, priority, local_peer)
     with open_client(config_path) as client:
-        _transfer(client, upload_job(client, folder, target, options), no_wait)
+        _transfer(client, client_transfers.upload(client, folder, target, options), no_wait)
 
 
 @click.command(short_help="Gather a folder of all peers on this machine.")
@@ -129,11 +131,12 @@ def download(
     SRC may be jobs/NAME/reduce: the output of a job, in the files it consists of. Interrupted, it stops: what
     has arrived is whole, and --skip-existing goes on from there.
     """
-    from pymr.client_transfers import download_job
+    from pymr import client_transfers
 
     options = _options(bulk, compress, skip_existing, priority, local_peer)
     with open_client(config_path) as client:
-        _transfer(client, download_job(client, source, folder, options, delete=delete), no_wait)
+        transfer = client_transfers.download(client, source, folder, options, delete=delete)
+        _transfer(client, transfer, no_wait)
 
 
 @click.command(short_help="Put a JSON file on every peer as auxiliary data.")
@@ -145,11 +148,11 @@ def auxiliary(
 ) -> None:
     """Put the JSON in FILE on every peer as the auxiliary data NAME, for jobs with
     auxiliary_data_name_mapper or auxiliary_data_name_reducer."""
-    from pymr.client_transfers import auxiliary_job
+    from pymr import client_transfers
 
     options = _options(None, False, False, priority, local_peer)
     with open_client(config_path) as client:
-        _transfer(client, auxiliary_job(client, name, file, options), no_wait)
+        _transfer(client, client_transfers.auxiliary(client, name, file, options), no_wait)
 
 
 def _options(
@@ -160,26 +163,51 @@ def _options(
     return TransferOptions(bulk, compress, skip_existing, priority, local_peer)
 
 
-def _transfer(client: Client, fields: dict[str, Any], no_wait: bool) -> None:
+def _transfer(client: Client, transfer: Transfer, no_wait: bool) -> None:
     """Submit a transfer, and unless told otherwise see it through."""
-    name = str(fields["job_name"])
+    name, staging = transfer.job_name, transfer.staging
+    if no_wait and transfer.fetched is not None:
+        fail("no peer of the cluster runs on this machine, so files come here while this waits: no --no-wait")
     try:
-        client.submit(fields, ".")
-        if no_wait:
-            say(f"{name}: submitted; `pymr wait {name}` waits for it, `pymr delete {name}` stops it")
-            return
-        with _Progress(name, sys.stdout) as progress:
-            outcome = client.wait(name, on_view=progress.show)
+        outcome = _run(client, transfer, no_wait)
     except KeyboardInterrupt:
         _stop(client, name)
-    assert outcome is not None  # there is no time limit
-    if not outcome.is_success:
-        fail(
-            f"{name}: {outcome.status}: {outcome.exception}\n`pymr retry {name}` tries it again, "
-            f"`pymr delete {name}` forgets it",
-            EXIT_FAILED,
-        )
-    say(_summary(client, outcome, _way(fields)))
+    finally:
+        if staging is not None and not no_wait:
+            _discard(client, staging)
+    if outcome is None:
+        say(f"{name}: submitted; `pymr wait {name}` waits for it, `pymr delete {name}` stops it")
+    elif outcome.is_success:
+        say(_summary(client, outcome, _way(transfer)))
+    else:
+        again = "the same command" if staging is not None else f"`pymr retry {name}`"
+        told = f"{name}: {outcome.status}: {outcome.exception}"
+        fail(f"{told}\n{again} tries it again, `pymr delete {name}` forgets it", EXIT_FAILED)
+
+
+def _run(client: Client, transfer: Transfer, no_wait: bool) -> Outcome | None:
+    """What comes of it, with all files here that are to come here; None where that is not waited for."""
+    sent, fetched = transfer.sent, transfer.fetched
+    with _Progress(transfer.job_name, sys.stdout) as progress:
+        if sent is not None:
+            counter = progress.counted(f"sent to {sent.peer}")
+            client.send_files(sent.peer, sent.upload_id, sent.path, counter)
+        client.submit(transfer.fields, ".")
+        if no_wait:
+            return None
+        outcome = client.wait(transfer.job_name, on_view=progress.show)
+        if outcome is not None and outcome.is_success and fetched is not None:
+            counter = progress.counted(f"come from {fetched.peer}")
+            client.fetch_files(fetched.peer, fetched.upload_id, fetched.path, counter)
+        return outcome
+
+
+def _discard(client: Client, staging: Staging) -> None:
+    """Remove what is left on the peer; where that cannot be, it does so itself in a day."""
+    from pymr.client import ClientError
+
+    with suppress(ClientError):
+        client.discard_files(staging.peer, staging.upload_id)
 
 
 def _stop(client: Client, name: str) -> None:
@@ -199,8 +227,11 @@ def _stop(client: Client, name: str) -> None:
     )
 
 
-def _way(fields: dict[str, Any]) -> str:
+def _way(transfer: Transfer) -> str:
     """Where the files have gone."""
+    fields = transfer.fields
+    if transfer.fetched is not None:
+        return f"to {transfer.fetched.path}"
     if "auxiliary_data_name" in fields:
         return f"to auxiliary/{fields['auxiliary_data_name']}.data on every peer"
     is_upload = fields["transfer_type"].startswith("upload")
@@ -243,16 +274,33 @@ class _Progress:
     def show(self, view: JobView) -> None:
         if view.row is None or view.row.status not in ("queued", "running"):
             return
-        step, text = describe(view.row, view.phases)
-        if self._is_live:
-            self._write(f"\r\x1b[K{self._cut(f'{self._job_name}: {text}')}")
-            self._shown = text
-            return
+        self._tell(*describe(view.row, view.phases))
+
+    def _tell(self, step: str, text: str) -> None:
         now = time.monotonic()
+        if self._is_live:
+            if step != self._step or now - self._shown_at >= _LIVE_SECONDS:
+                self._step, self._shown, self._shown_at = step, text, now
+                self._write(f"\r\x1b[K{self._cut(f'{self._job_name}: {text}')}")
+            return
         is_due = step != self._step or now - self._shown_at >= _PLAIN_SECONDS
         if is_due and text != self._shown:
             self._step, self._shown, self._shown_at = step, text, now
             self._write(f"{self._job_name}: {text}\n")
+
+    def counted(self, what: str) -> Callable[[int], None]:
+        """Shows how many bytes there are by now; to be called with how many more."""
+        from pymr.cli_tables import amount
+
+        total = 0
+
+        def count(more: int) -> None:
+            nonlocal total
+            total += more
+            if more:
+                self._tell(what, f"{amount(total)} {what}")
+
+        return count
 
     def _cut(self, text: str) -> str:
         from shutil import get_terminal_size

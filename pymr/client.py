@@ -15,7 +15,7 @@ import msgspec
 
 from pymr.client_errors import ClientError, RefusedError, UnreachableError
 from pymr.client_output import Listing, decompressed, list_output
-from pymr.client_panes import PaneBytes, read_pane, split_worker
+from pymr.client_panes import PaneBytes, read_pane, split_worker, told_by_data_service
 from pymr.client_state import BadRecords, Consumed, Forgotten, consumed_files, forget_files
 from pymr.client_wait import Outcome, wait_for
 from pymr.config import ClusterConfig
@@ -305,6 +305,40 @@ class Client:
     def bad_records_of(self, run_id: str, peer: str, start: int = 0) -> BadRecordsView:
         """A page of a run's bad records on the host of a peer."""
         return self._ask(GetBadRecords(id=_new_id(), run_id=run_id, start=start), BadRecordsView, peer=peer)
+
+    # ---- files of this machine, on their way through a peer
+
+    def send_files(
+        self, peer: str, upload_id: str, path: str, on_bytes: Callable[[int], object] = lambda _: None
+    ) -> None:
+        """Send the files below a folder, or a file, to a peer, where `uploads/UPLOAD_ID` then stands for it.
+
+        on_bytes: is given how many more have arrived. Again with the same id it goes on.
+        Raises InputError for what cannot be moved.
+        """
+        from pymr.peer.transfer_staged import write_upload
+
+        with told_by_data_service(peer):
+            write_upload(self._data_client(), peer, upload_id, path, on_bytes)
+
+    def fetch_files(
+        self, peer: str, upload_id: str, folder: str, on_bytes: Callable[[int], object] = lambda _: None
+    ) -> None:
+        """Write what a job has downloaded to `uploads/UPLOAD_ID` of a peer into a folder of this machine."""
+        from pymr.errors import disk_error
+        from pymr.peer.transfer_staged import read_tree
+
+        try:
+            os.makedirs(folder, exist_ok=True)
+            with told_by_data_service(peer):
+                read_tree(self.config, self._security, peer, upload_id, folder, on_bytes)
+        except OSError as error:
+            raise disk_error("writing to", folder, error) from error
+
+    def discard_files(self, peer: str, upload_id: str) -> None:
+        """Remove `uploads/UPLOAD_ID` of a peer."""
+        with told_by_data_service(peer):
+            self._data_client().discard(peer, upload_id)
 
     # ---- the cluster itself
 

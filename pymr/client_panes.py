@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,15 +54,9 @@ def read_pane(data: DataClient, worker: str, run_id: str, offset: int) -> PaneBy
 
     run_id: "" for the newest. offset: from the beginning; a negative one from the end.
     """
-    from pymr.peer.data_client import DataRefused, Unreachable
-
     peer, slot = split_worker(worker)
-    try:
+    with told_by_data_service(f"the output of {worker} cannot be had"):
         piece = data.read_pane(peer, slot, run_id, offset, PANE_PIECE_BYTES)
-    except Unreachable as error:
-        raise UnreachableError(str(error)) from error
-    except DataRefused as error:
-        raise RefusedError(error.code, f"the output of {worker} cannot be had: {error}") from error
     return PaneBytes(piece.run_id, piece.offset, piece.data, piece.end, piece.skipped)
 
 
@@ -81,3 +76,16 @@ def workers_in(data: DataClient, workers: Iterable[str], run_id: str) -> list[st
         except RefusedError:
             continue
     return found
+
+
+@contextmanager
+def told_by_data_service(owner: str) -> Iterator[None]:
+    """Raise what a data service says as what a console is told. owner: what, or whose it is, for a person."""
+    from pymr.peer.data_client import DataRefused, Unreachable
+
+    try:
+        yield
+    except Unreachable as error:
+        raise UnreachableError(str(error)) from error
+    except DataRefused as error:
+        raise RefusedError(error.code, f"{owner}: {error}") from error

@@ -1,4 +1,8 @@
-"""Transfers as a console asks for them: which job moves a folder of this machine into the cluster, or out."""
+"""Transfers as a console asks for them: which job moves a folder of this machine into the cluster, or out.
+
+Where no peer runs on this machine, its files go through a folder of a peer: sent there before the job, or
+fetched from there after it.
+"""
 
 from __future__ import annotations
 
@@ -41,47 +45,88 @@ class TransferOptions:
     local_peer: str = ""
 
 
-def upload_job(client: Client, folder: str, target: str, options: TransferOptions) -> dict[str, Any]:
-    """The job that spreads the files of `folder` over the peers, into `target` in their data folders.
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """The folder of a peer through which the files at `path` of this machine go, or come."""
 
-    Raises ClientError where there is nothing to upload, and where no peer can read it.
+    peer: str
+    upload_id: str
+    path: str
+
+    @property
+    def folder(self) -> str:
+        """What stands for it in a job."""
+        return f"uploads/{self.upload_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A transfer to be done. fields: of its job. sent: before it; fetched: after it has succeeded."""
+
+    fields: dict[str, Any]
+    sent: Staging | None = None
+    fetched: Staging | None = None
+
+    @property
+    def job_name(self) -> str:
+        return str(self.fields["job_name"])
+
+    @property
+    def staging(self) -> Staging | None:
+        return self.sent or self.fetched
+
+
+def upload(client: Client, folder: str, target: str, options: TransferOptions) -> Transfer:
+    """Spread the files of `folder` over the peers, into `target` in their data folders.
+
+    Raises ClientError where there is nothing to upload.
     """
-    peer = _local_peer(client, options.local_peer, f"read {folder}")
     bulk = options.bulk
     if not options.local_peer:
         folder = os.path.abspath(folder)
         size = _mean_size(folder)
         bulk = size < BULK_BELOW_BYTES if bulk is None else bulk
-    return _fields("upload", target, peer, options, bulk) | {"input_dir": folder, "output_dir": target}
+    peer, sent = _local_side(client, options.local_peer, folder)
+    fields = _fields("upload", target, peer, options, bulk)
+    return Transfer(fields | {"input_dir": sent.folder if sent else folder, "output_dir": target}, sent=sent)
 
 
-def download_job(
+def download(
     client: Client, source: str, folder: str, options: TransferOptions, *, delete: bool = False
-) -> dict[str, Any]:
-    """The job that gathers the files of `source` in the peers' data folders in `folder`.
+) -> Transfer:
+    """Gather the files of `source` in the peers' data folders in `folder`.
 
-    delete: those of the cluster, once all are here. Raises ClientError where no peer can write to the folder.
+    delete: those of the cluster, once all are here. Raises ClientError where `folder` is no folder, and for
+    `delete` where no peer runs on this machine.
     """
-    peer = _local_peer(client, options.local_peer, f"write to {folder}")
     if not options.local_peer:
         folder = os.path.abspath(folder)
         if os.path.lexists(folder) and not os.path.isdir(folder):
             raise ClientError(f"{folder} is no folder: name one to download into")
+    peer, fetched = _local_side(client, options.local_peer, folder)
+    if delete and fetched is not None:
+        raise ClientError(
+            "no peer of the cluster runs on this machine, so files on their way to it are not deleted on the "
+            "cluster: download them, then delete them by a file_transfer job with transfer_type delete"
+        )
     # How large they are is not known here, and packing costs large ones nothing.
     fields = _fields("download", source, peer, options, options.bulk is not False)
-    return fields | {"input_dir": source, "output_dir": folder, "delete_files": delete}
+    target = fetched.folder if fetched else folder
+    fields |= {"input_dir": source, "output_dir": target, "delete_files": delete}
+    return Transfer(fields, fetched=fetched)
 
 
-def auxiliary_job(client: Client, name: str, file: str, options: TransferOptions) -> dict[str, Any]:
-    """The job that puts a JSON file on every peer as the auxiliary data `name`."""
-    peer = _local_peer(client, options.local_peer, f"read {file}")
+def auxiliary(client: Client, name: str, file: str, options: TransferOptions) -> Transfer:
+    """Put a JSON file on every peer as the auxiliary data `name`. Raises ClientError where it is none."""
     if not options.local_peer:
         file = os.path.abspath(file)
         if not os.path.isfile(file):
             raise ClientError(f"{file} is no file: name the JSON file that becomes auxiliary/{name}.data")
         _check_json(file)
+    peer, sent = _local_side(client, options.local_peer, file)
     fields = _fields("upload_auxiliary", name, peer, options, None)
-    return fields | {"input_file_name": file, "auxiliary_data_name": name}
+    fields |= {"input_file_name": sent.folder if sent else file, "auxiliary_data_name": name}
+    return Transfer(fields, sent=sent)
 
 
 def _fields(
@@ -114,24 +159,21 @@ def peers_here(config: ClusterConfig) -> list[str]:
     return [peer.name for peer in config.peers if hosts[peer.host]]
 
 
-def _local_peer(client: Client, wanted: str, purpose: str) -> str:
-    """The peer whose disk is meant: the one that is named, else one of this machine, alive if any is."""
+def _local_side(client: Client, wanted: str, path: str) -> tuple[str, Staging | None]:
+    """The peer whose disk is meant: the one that is named, else one of this machine; else any, and the folder
+    of it that stands for the path here. One that is alive, if any is."""
     names = [peer.name for peer in client.config.peers]
     if wanted:
         if wanted not in names:
             raise ClientError(f"there is no peer {wanted}; there are: {', '.join(names)}")
-        return wanted
+        return wanted, None
     here = peers_here(client.config)
-    if not here:
-        raise ClientError(
-            f"no peer of the cluster runs on this machine, so none can {purpose} here: do this on one of "
-            f"{', '.join(sorted({peer.host for peer in client.config.peers}))}, or name the peer on whose "
-            "machine that path is with --local-peer"
-        )
     if len(here) == 1:
-        return here[0]
+        return here[0], None
     alive = {row.name for row in client.peers() if row.alive}
-    return next((name for name in here if name in alive), here[0])
+    candidates = here or names
+    chosen = next((name for name in candidates if name in alive), candidates[0])
+    return chosen, None if here else Staging(chosen, token_hex(16), path)
 
 
 def _mean_size(folder: str) -> float:

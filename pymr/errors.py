@@ -131,7 +131,7 @@ class ScriptError(FatalError):
         self.reason = reason
         self.output = output
         self.exit_status = exit_status
-        super().__init__(f"{reason}; its last lines:\n{output}" if output else reason)
+        super().__init__(f"{reason}\nIts last lines:\n{output}" if output else reason)
 
     def __reduce__(self) -> tuple[type[ScriptError], tuple[str, str, int | None]]:
         return type(self), (self.reason, self.output, self.exit_status)

@@ -33,24 +33,23 @@ FIELD_TESTS: dict[str, dict[str, str]] = {
         "hold_state": "test_cluster_incremental.py::test_the_example_reads_each_batch_once_and_adds_up",
         "delete_job_data": "test_cluster_inputs.py::test_a_new_output_replaces_or_joins_the_one_before",
         "map_function_name": _WORDS,
-        "auxiliary_data_name_mapper": "test_run_fields.py"
-        "::test_auxiliary_data_reach_mapper_combiner_and_reducer",
+        "auxiliary_data_name_mapper": "test_fields.py::test_auxiliary_data_reach_mapper_combiner_and_reducer",
         "downsample": "test_run_equality.py::test_downsample_keeps_the_same_records_in_every_way",
-        "encoding_errors": "test_run_fields.py::test_bytes_that_are_no_utf8_are_replaced_if_asked",
+        "encoding_errors": "test_fields.py::test_bytes_that_are_no_utf8_are_replaced_if_asked",
         "max_bad_records": "test_cluster_functions.py::test_bad_records_are_passed_over_and_listed",
         "combine_function_name": "test_run_fields.py::test_combine_function_is_called_on_the_map_side",
-        "partitions": "test_run_fields.py::test_partitions_are_as_many_as_asked",
+        "partitions": "test_fields.py::test_partitions_are_as_many_as_asked",
         "max_number_dumped_items_shuffler": _SHUFFLE,
         "simultaneous_files_in_redis": _SHUFFLE,
         "reduce_function_name": _WORDS,
-        "auxiliary_data_name_reducer": "test_run_fields.py"
+        "auxiliary_data_name_reducer": "test_fields.py"
         "::test_auxiliary_data_reach_mapper_combiner_and_reducer",
         "sort_values": "test_run_fields.py::test_sorted_values_arrive_in_the_order_of_keys",
-        "disk_based_input": "test_run_fields.py::test_disk_based_input_is_a_disk_list_of_items",
-        "disk_based_output": "test_run_fields.py::test_disk_based_output_is_appended_to_a_disk_list",
-        "max_number_dumped_items_reducer": "test_run_fields.py"
+        "disk_based_input": "test_fields.py::test_disk_based_input_is_a_disk_list_of_items",
+        "disk_based_output": "test_fields.py::test_disk_based_output_is_appended_to_a_disk_list",
+        "max_number_dumped_items_reducer": "test_fields.py"
         "::test_each_output_file_has_at_most_the_items_asked_for",
-        "compress": "test_run_fields.py::test_output_is_compressed_as_asked_and_the_same_each_time",
+        "compress": "test_fields.py::test_output_is_compressed_as_asked_and_the_same_each_time",
         "max_attempts": "test_cluster_functions.py"
         "::test_a_function_that_always_raises_fails_the_job_after_max_attempts",
         "task_timeout_seconds": "test_cluster_functions.py"

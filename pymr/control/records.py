@@ -118,7 +118,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of a job. plan: None until it is made. epoch: of the leader that began it.
 
     files, bytes: of input, or transferred; skipped: files that a transfer found to be there already.
-    exit_status, output: of a script (of several, the first that failed, or the first); its last lines.
+    exit_status, output: of a script (of several, the first that failed, or of all); its last lines.
     """
 
     run_id: str

@@ -9,7 +9,16 @@ from typing import Any
 from pymr.control.records import ActiveRun, RunPlan, RunRecord, StepPlan
 from pymr.control.runs import Run, Task
 from pymr.errors import JobError, Problem
-from pymr.protocol import Assignment, AttemptId, Failure, RunOrder, StepInput, StepOutcome, step_task
+from pymr.protocol import (
+    Assignment,
+    AttemptId,
+    Failure,
+    RunOrder,
+    StepInput,
+    StepOutcome,
+    cut_text,
+    step_task,
+)
 
 LEADER = "leader"
 ALL = "all"
@@ -236,21 +245,26 @@ class SteppedRun(Run):
     def sums(self) -> Mapping[str, object]:
         """Files and bytes are those of the step that the job is there for."""
         main = "copy" if "copy" in self.phases else self.phases[-1]
-        done = [
-            one.outcome
+        done = {
+            one.peer: one.outcome
             for one in self.committed_tasks()
             if one.id.kind == main and isinstance(one.outcome, StepOutcome)
-        ]
+        }
         sums: dict[str, object] = {
-            name: sum(getattr(outcome, name) for outcome in done) for name in ("files", "bytes", "skipped")
+            name: sum(getattr(outcome, name) for outcome in done.values())
+            for name in ("files", "bytes", "skipped")
         }
         if main == "script":
             sums |= self._script_sums(done)
         return sums
 
-    def _script_sums(self, done: Sequence[StepOutcome]) -> Mapping[str, object]:
+    def _script_sums(self, done: Mapping[str, StepOutcome]) -> Mapping[str, object]:
+        """What the script said; of several peers one after the other, each under its name."""
         if self.failed is not None:
             return {"exit_status": self.failed.exit_status, "output": self.failed.output}
         if not done:
             return {}
-        return {"exit_status": done[0].exit_status, "output": done[0].output}
+        texts = [outcome.output for outcome in done.values()]
+        if len(self.steps[0]) > 1:
+            texts = [f"{peer}:\n{outcome.output}" for peer, outcome in done.items()]
+        return {"exit_status": 0, "output": cut_text("\n".join(texts))}

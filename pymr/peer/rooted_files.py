@@ -47,6 +47,7 @@ class RootedFiles:
 
     def __init__(self, root: str, base: str = "") -> None:
         self.root = os.path.join(root, base) if base else root
+        self._path = root
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._base = tuple(part for part in base.split("/") if part)
         self._open: OrderedDict[str, int] = OrderedDict()
@@ -59,6 +60,12 @@ class RootedFiles:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def again(self) -> RootedFiles:
+        """The same folder, for another thread; it knows too what `sync` has to make last."""
+        other = RootedFiles(self._path, "/".join(self._base))
+        other._unsynced = set(self._unsynced)
+        return other
 
     def close(self) -> None:
         for descriptor in (*self._open.values(), self._root):

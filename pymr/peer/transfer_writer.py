@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,8 +20,8 @@ from pymr.peer.rooted_files import RootedFiles
 from pymr.peer.transfer_lists import Entry
 from pymr.peer.transfer_walk import TEMPORARY_PREFIX
 
-BATCH_FILES = 10_000
-BATCH_BYTES = 256 << 20
+BATCH_FILES = 5_000
+BATCH_BYTES = 128 << 20
 """Of a batch in a bulk transfer. Larger: fewer flushes; smaller: less is done again after a kill."""
 
 SYNC_FOLDERS_MAX = 8
@@ -64,6 +65,8 @@ class TreeWriter:
         self._written_bytes = 0
         self._number = 0
         self._unfinished: tuple[str, str] | None = None
+        self._thread = ThreadPoolExecutor(1, "finish") if is_bulk else None
+        self._finishing: tuple[list[_Written], Future[None]] | None = None
 
     def write(self, key: tuple[str, int], entry: Entry, path: str, content: Iterable[memoryview]) -> None:
         """Write a file that is to be called `path`. key: what it is called in `on_done`."""
@@ -91,41 +94,74 @@ class TreeWriter:
         self._written_bytes += size
         is_full = len(self._written) >= BATCH_FILES or self._written_bytes >= BATCH_BYTES
         if is_full or not self._is_bulk:
-            self.finish()
+            self._finish_batch()
 
     def finish(self) -> None:
-        """Give the files of the batch their names, for good."""
-        written = self._written
-        if not written:
-            return
-        if self._is_bulk and not self._folder.sync_all():
-            for file in written:
-                self._sync_file(file)
-        fault_point("transfer.before_rename")
-        for file in written:
-            self._folder.rename(file.folder, file.temporary, file.name)
-        fault_point("transfer.after_rename")
-        folders = dict.fromkeys(file.folder for file in written)
-        if len(folders) <= SYNC_FOLDERS_MAX or not self._folder.sync_all():
-            for folder in folders:
-                self._folder.sync(folder)
-        self._written = []
-        self._written_bytes = 0
-        self._on_done([file.key for file in written], sum(file.size for file in written))
+        """Give all files their names, for good."""
+        self._finish_batch()
+        self._await_finishing()
+        if self._thread is not None:
+            self._thread.shutdown()
 
     def discard(self) -> None:
         """Remove what has no name yet."""
-        left = [(file.folder, file.temporary) for file in self._written]
-        for folder, temporary in [*left, *([self._unfinished] if self._unfinished else ())]:
+        if self._thread is not None:
+            self._thread.shutdown()
+        left = [*self._written, *(self._finishing[0] if self._finishing else ())]
+        names = [(file.folder, file.temporary) for file in left]
+        for folder, temporary in [*names, *([self._unfinished] if self._unfinished else ())]:
             with suppress(OSError):  # it has its name already; or there is a worse problem, which is known
                 self._folder.unlink(_join(folder, temporary))
 
-    def _sync_file(self, file: _Written) -> None:
-        descriptor = self._folder.open(_join(file.folder, file.temporary))
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    def _finish_batch(self) -> None:
+        """In bulk: in a thread, while the next batch is written; there is never more than one such."""
+        self._await_finishing()
+        written, self._written, self._written_bytes = self._written, [], 0
+        if not written:
+            return
+        if self._thread is None:
+            self._finishing = written, Future()
+            self._give_names(written, self._folder)
+            self._finishing = None
+            self._tell(written)
+        else:
+            self._finishing = written, self._thread.submit(self._finish_apart, written, self._folder.again())
+
+    def _await_finishing(self) -> None:
+        if self._finishing is not None:
+            written, future = self._finishing
+            future.result()
+            self._finishing = None
+            self._tell(written)
+
+    def _finish_apart(self, written: list[_Written], folder: RootedFiles) -> None:
+        with folder:
+            self._give_names(written, folder)
+
+    def _give_names(self, written: list[_Written], folder: RootedFiles) -> None:
+        folders = dict.fromkeys(file.folder for file in written)
+        is_synced = self._is_bulk and folder.sync_all()
+        if self._is_bulk and not is_synced:
+            for file in written:
+                _sync_file(folder, file)
+        fault_point("transfer.before_rename")
+        for file in written:
+            folder.rename(file.folder, file.temporary, file.name)
+        fault_point("transfer.after_rename")
+        if len(folders) <= SYNC_FOLDERS_MAX or not folder.sync_all():
+            for path in folders:
+                folder.sync(path)
+
+    def _tell(self, written: list[_Written]) -> None:
+        self._on_done([file.key for file in written], sum(file.size for file in written))
+
+
+def _sync_file(folder: RootedFiles, file: _Written) -> None:
+    descriptor = folder.open(_join(file.folder, file.temporary))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def clear_leftovers(

@@ -1,4 +1,4 @@
-"""The Python API on a real cluster: from its start to its end, without a word on the terminal."""
+"""The Python API on a real cluster, silent on the terminal; and a console whose machine has no peer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from cluster.running import MARKER, processes_of, wait_until
 from fake_peer import free_port
 
 from pymr import ManageCluster, Scheduler
+from pymr.cli_transfers import auxiliary, download, upload
 from pymr.client import RefusedError
 from pymr.cluster_init import add_key, init_cluster
 
@@ -105,3 +107,33 @@ def test_a_cluster_is_used_from_python(manager: ManageCluster, capfd: pytest.Cap
     assert "paused" in repr(jobs)
     assert not stopped.is_well and "pymr cluster start" in stopped.problem
     assert capfd.readouterr() == ("", "")
+
+
+def test_files_of_a_machine_without_a_peer_go_through_one(
+    manager: ManageCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"{number % 3}/{number}.txt": b"text" * number for number in range(1, 30)}
+    for path, content in files.items():
+        (tmp_path / "texts" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "texts" / path).write_bytes(content)
+    (tmp_path / "stop.json").write_text('["the"]')
+    monkeypatch.setattr("pymr.client_transfers.peers_here", lambda config: [])
+    manager.start_cluster()
+    commands = (
+        (upload, "texts", "corpus"),
+        (upload, "texts", "corpus", "--skip-existing"),
+        (download, "corpus", "back"),
+        (auxiliary, "stop", "stop.json"),
+    )
+    monkeypatch.chdir(tmp_path)
+    ran = [CliRunner().invoke(command, arguments) for command, *arguments in commands]
+    data = Path(manager.config.source or "").parent / "data"
+
+    assert [one.exit_code for one in ran] == [0] * 4, [one.output for one in ran]
+    assert "29 files skipped, there already" in ran[1].output
+    assert {
+        str(path.relative_to(tmp_path / "back")): path.read_bytes()
+        for path in (tmp_path / "back").rglob("*.txt")
+    } == files
+    assert [path.read_text() for path in data.glob("*/auxiliary/stop.data")] == ['["the"]'] * 2
+    assert list(data.glob("*/uploads/*")) == []

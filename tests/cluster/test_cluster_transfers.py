@@ -15,6 +15,7 @@ from pymr.errors import JobError
 from pymr.rows import RunRow
 
 MakeCluster = Callable[..., Cluster]
+RENAME = "transfer.before_rename"
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.1")
 
 
@@ -139,7 +140,7 @@ def test_what_cannot_be_moved_fails_the_job_by_its_name(transfers: Transfers) ->
 @pytest.mark.parametrize("victim", ["destination", "source", "leader"])
 def test_an_upload_survives_a_kill(transfers: Transfers, transfer_type: str, victim: str) -> None:
     """While workers have written files that have no name yet."""
-    cluster, files = transfers.start("transfer.before_rename").cluster, some_files()
+    cluster, files = transfers.start(RENAME).cluster, some_files()
     source = write_tree(cluster.folder / "source", files)
     write_tree(cluster.data("beta") / "corpus", {"big": b"older", "0/000.txt": b"older", "stays": b"1"})
     peer = {"destination": "beta", "source": "alpha", "leader": cluster.leader()}[victim]
@@ -172,7 +173,7 @@ def test_a_download_survives_a_kill(transfers: Transfers, hold_at: str, victim: 
         write_tree(cluster.data(cluster.names[number % 3]) / "corpus", {path: content})
     target = cluster.folder / "target"
     transfers.submit("down", transfer_type="download_bulk", input_dir="corpus", output_dir=str(target))
-    phase = "copy" if hold_at == "transfer.before_rename" else "delete"
+    phase = "copy" if hold_at == RENAME else "delete"
     cluster.wait_for(lambda: cluster.phase("down") == phase, what=phase)
     if phase == "copy":
         cluster.wait_for(lambda: any(target.glob("**/.pymr-*")), what="alpha to hold")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cluster.clusters import Cluster
+from cluster.inline import request_of, run_here
 from cluster.running import PROJECTS, Place, parts_of, set_options
 from cluster.shared import SharedPlace
 from hypothesis import HealthCheck, given, settings
@@ -107,7 +108,7 @@ def test_downsample_keeps_the_same_records_in_every_way(place: Place) -> None:
         place.succeed(*options)
         assert parts_of(place.output) == expected
 
-    place.succeed(*set_options(engine__downsample_seed=1))
+    place.succeed("--inline", *set_options(engine__downsample_seed=1))
 
     assert parts_of(place.output) != expected
 
@@ -196,7 +197,8 @@ def test_random_items_give_the_same_bytes_in_every_way(
             items = [(key, json.dumps(value)) for key, value in items]
         place.feed(*map(repr, items))
         place.job(sort_values=sort_values, disk_based_input=disk_based)
-        place.succeed("--inline")
+        inline = request_of(place.folder, "job.toml", "--inline", "--output", place.output)
+        assert run_here(inline) == ""
         expected = parts_of(place.output)
         place.succeed(
             *("--workers", workers),

@@ -202,7 +202,7 @@ def test_a_phase_is_done_when_all_its_tasks_are() -> None:
         ("Traceback:\n  x\nKeyError: 1\n", "KeyError: 1"),
         ("KeyError: 1\n\n(task map-00001 failed 4 times, which is max_attempts)", "KeyError: 1"),
         ("(alone)", "(alone)"),
-        ("the script a.py on alpha ended with exit status 3; its last lines:\nx", "the script a.py on alpha "
+        ("the script a.py on alpha ended with exit status 3\nIts last lines:\nx", "the script a.py on alpha "
          "ended with exit status 3"),
         (None, ""),
     ],

@@ -215,6 +215,73 @@ def test_a_path_of_another_machine_is_taken_as_it_is(pymr: Command, tmp_path: Pa
     assert (unknown.status, "p0, p1" in unknown.err) == (1, True)
 
 
+class Sent:
+    """Stands for the data service of a peer. calls: what a client was told to do with it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        for name in ("send_files", "fetch_files", "discard_files"):
+            monkeypatch.setattr(f"pymr.client.Client.{name}", self._noting(name))
+        monkeypatch.setattr("pymr.client_transfers.peers_here", lambda config: [])
+
+    def _noting(self, name: str) -> Callable[..., None]:
+        def note(_: object, peer: str, upload_id: str, path: str = "", on_bytes: Any = None) -> None:
+            self.calls.append((name, peer, upload_id, path))
+            if on_bytes is not None:
+                on_bytes(3_000)
+
+        return note
+
+
+def test_without_a_peer_on_this_machine_files_are_sent_to_one_first(
+    pymr: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, sent = Queue(), Sent(monkeypatch)
+    folder = folder_of(tmp_path / "texts", (900_000,))
+    with fake_cluster(tmp_path, queue.answers, queue.answers):
+        finished = pymr("upload", "texts", "corpus")
+    (_, peer, upload_id, path), discarded = sent.calls
+
+    assert finished.status == 0, finished.err
+    assert "3.0 kB sent to p1" in finished.out
+    assert (peer, path) == ("p1", str(folder))  # which is alive
+    assert (queue.fields["local_peer"], queue.fields["input_dir"]) == ("p1", f"uploads/{upload_id}")
+    assert discarded == ("discard_files", "p1", upload_id, "")
+
+
+def test_without_a_peer_on_this_machine_files_are_fetched_from_one(
+    pymr: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, sent = Queue(), Sent(monkeypatch)
+    with fake_cluster(tmp_path, queue.answers, queue.answers):
+        finished = pymr("download", "corpus", "results")
+        fields, calls = queue.fields, list(sent.calls)
+        deleting = pymr("download", "corpus", "results", "--delete")
+        leaving = pymr("download", "corpus", "results", "--no-wait")
+    upload_id = calls[0][2]
+
+    assert finished.status == 0, finished.err
+    assert calls == [
+        ("fetch_files", "p1", upload_id, str(tmp_path / "results")),
+        ("discard_files", "p1", upload_id, ""),
+    ]
+    assert (fields["output_dir"], fields["delete_files"]) == (f"uploads/{upload_id}", False)
+    assert (deleting.status, leaving.status, len(sent.calls)) == (1, 1, 2)
+
+
+def test_a_transfer_from_elsewhere_that_fails_leaves_nothing_on_the_peer(
+    pymr: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, sent = Queue(status="failed", exception="no space"), Sent(monkeypatch)
+    (tmp_path / "stop.json").write_text("[]")
+    with fake_cluster(tmp_path, queue.answers):
+        finished = pymr("auxiliary", "stop", "stop.json")
+
+    assert (finished.status, "the same command tries it again" in finished.err) == (1, True)
+    assert queue.fields["input_file_name"] == f"uploads/{sent.calls[0][2]}"
+    assert [call[0] for call in sent.calls] == ["send_files", "discard_files"]
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [

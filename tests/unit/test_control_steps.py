@@ -209,6 +209,17 @@ def test_what_a_script_has_put_out_last_goes_into_its_record() -> None:
     assert ended.counters == {"lines": 2}
 
 
+def test_the_record_of_a_script_on_all_peers_has_what_each_put_out_under_its_name() -> None:
+    desk = begin(script("all"), *PAIR)
+    number(desk)
+    desk.result("a", "script-00000", StepOutcome(output="well"))
+    desk.result("b", "script-00001", StepOutcome(output="too"))
+    desk.commit()
+    ended = desk.end()
+
+    assert (ended.exit_status, ended.output) == (0, "a:\nwell\nb:\ntoo")
+
+
 def test_a_step_that_raises_is_tried_four_times() -> None:
     desk = begin(transfer("delete"), *ONE)
     for attempt in range(1, 5):

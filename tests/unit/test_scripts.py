@@ -218,9 +218,10 @@ def test_exit_status_fails_for_good_with_the_last_lines(bench: ScriptBench) -> N
     lines = failure.error.splitlines()
 
     assert (failure.kind, failure.is_final, failure.exit_status) == ("ScriptError", True, 3)
-    assert failure.output.splitlines() == lines[1:]
-    assert f"{bench.folder}/script.sh on alpha ended with exit status 3; its last lines:" in lines[0]
-    assert lines[1:] == [f"line {number}" for number in range(51, 100)] + ["what went wrong"]
+    assert failure.output.splitlines() == lines[2:]
+    assert f"{bench.folder}/script.sh on alpha ended with exit status 3" in lines[0]
+    assert lines[1] == "Its last lines:"
+    assert lines[2:] == [f"line {number}" for number in range(51, 100)] + ["what went wrong"]
     bench.prints("ended with exit status 3\r\n")
     assert bench.pane().count("what went wrong") == 1  # and not once more with the failure
     assert not list((bench.folder / "runs" / RUN).glob(f"*{id.folder}"))
@@ -322,7 +323,7 @@ def test_timeout_ends_the_script_with_all_it_started(bench: ScriptBench, leave: 
 
     assert (failure.kind, failure.is_final) == ("ScriptError", True)
     assert "took longer than timeout_seconds = 0.7" in failure.error
-    assert failure.error.endswith("its last lines:\nstill here")
+    assert failure.error.endswith("Its last lines:\nstill here")
     assert has_ended(left)
     assert time.monotonic() - begun < 2.0
 
