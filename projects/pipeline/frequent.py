@@ -1,8 +1,8 @@
 """The script of the pipeline: frequent.py COUNTS_DIR RESULT_DIR AT_LEAST
 
-Reads the lines [word, count] in the files of COUNTS_DIR and writes those words that occur AT_LEAST so often into
-RESULT_DIR/words.txt, a line `word count` each. A script may be run again after a machine has died in the midst of
-it, so that the result takes its place in one step.
+Reads the lines [word, count] in the files of COUNTS_DIR and writes those words that occur AT_LEAST so often
+into RESULT_DIR/words.txt, a line `word count` each. A script may be run again after a machine has died in the
+midst of it, so that the result takes its place in one step.
 """
 
 import json

@@ -65,9 +65,10 @@ class Queueing:
             job = self._next_job(leader)
             if job is None:
                 return
+            opens_cycle = not (leader.backlog.recurs or leader.runs or self.beginning)
             self.beginning[job.name] = group_of(job.fields)
             leader.backlog.begin(job)
-            leader.write(BeginRun(job.name, job.version))
+            leader.write(BeginRun(job.name, job.version, opens_cycle))
 
     def _next_job(self, leader: Leader) -> JobRecord | None:
         """What is due; else, unless it is time for the next cycle, what is to run again in this one."""

@@ -178,10 +178,15 @@ class BeginCycle(msgspec.Struct, frozen=True, tag="cycle"):
 
 class BeginRun(msgspec.Struct, frozen=True, tag="begin"):
     """A job that is due begins to run, in this cycle. Outcome: the RunRecord; None where the job is no longer
-    as it was: deleted, replaced, failed or running."""
+    as it was: deleted, replaced, failed or running.
+
+    opens_cycle: nothing that recurs has run in this cycle yet: its time counts from here, and not from when
+    the table was empty, or else the next one would follow at once.
+    """
 
     job_name: str
     job_version: int
+    opens_cycle: bool = False
 
 
 class BeginAttempt(msgspec.Struct, frozen=True, tag="attempt"):

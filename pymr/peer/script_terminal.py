@@ -19,7 +19,6 @@ import time
 import tty
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pymr.peer.process_trees import children_of, end_group, end_tree, tree_of
 
@@ -233,6 +232,7 @@ def _terminal() -> Iterator[tuple[int, int]]:
         attributes[0] &= ~(termios.IXON | termios.IXOFF)  # no Ctrl-S, which would hold up the script unseen
         attributes[0] |= getattr(termios, "IUTF8", 0o40000 if _IS_LINUX else 0)
         termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+        _hand_on_size(master)  # before the script can look
         yield master, terminal
     finally:
         os.close(master)
@@ -242,20 +242,21 @@ def _terminal() -> Iterator[tuple[int, int]]:
 @contextlib.contextmanager
 def _handing_on(master: int) -> Iterator[None]:
     """Let this process's terminal change nothing on the way, and hand on its size whenever that changes."""
-
-    def hand_on_size(*_: Any) -> None:
-        with contextlib.suppress(OSError):
-            fcntl.ioctl(master, termios.TIOCSWINSZ, fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))
-
     before = termios.tcgetattr(0)
-    handler = signal.signal(signal.SIGWINCH, hand_on_size)
+    handler = signal.signal(signal.SIGWINCH, lambda *_: _hand_on_size(master))
     try:
         tty.setraw(0, termios.TCSANOW)
-        hand_on_size()
+        _hand_on_size(master)
         yield
     finally:
         signal.signal(signal.SIGWINCH, handler)
         termios.tcsetattr(0, termios.TCSANOW, before)
+
+
+def _hand_on_size(master: int) -> None:
+    """Give a terminal the size of this process's."""
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(master, termios.TIOCSWINSZ, fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))
 
 
 def _ask_to_end() -> None:

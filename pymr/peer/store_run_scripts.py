@@ -21,7 +21,7 @@ return {'ok', text(cycle)}
 BEGIN_RUN = r"""
 local refused = refusal()
 if refused then return refused end
-local name, version, ordinal = unpack(arguments)
+local name, version, ordinal, opens_cycle = unpack(arguments)
 -- Asked for again after a lost reply: the run has to be led, and ended, whatever has become of its job since.
 for _, id in ipairs(redis.call('SMEMBERS', key('active'))) do
   local run = redis.call('HMGET', key('run:' .. id), 'job_name', 'job_version', 'epoch')
@@ -41,6 +41,7 @@ redis.call('HSET', key('run:' .. id), 'job_name', name, 'job_version', version, 
 redis.call('SADD', key('active'), id)
 redis.call('HSET', key('job:' .. name), 'status', 'running', 'run_id', id, 'start_time', time, 'end_time', '',
   'first_run_id', job[4] == '' and id or job[4], 'cycle', text(present_cycle()))
+if opens_cycle == '1' then redis.call('HSET', key('counters'), 'cycle_began_at', time) end
 touch_job(name)
 return {'ok', packed_run(id)}
 """

@@ -28,9 +28,9 @@ def script_of(write: Write, token: str) -> tuple[str, list[Argument]]:
     match write:
         case BeginCycle(ended):
             return scripts.BEGIN_CYCLE, [ended]
-        case BeginRun(job_name, job_version):
+        case BeginRun(job_name, job_version, opens_cycle):
             ordinal = time.clock_gettime_ns(_BOOT_CLOCK) // 1000
-            return scripts.BEGIN_RUN, [job_name, job_version, ordinal]
+            return scripts.BEGIN_RUN, [job_name, job_version, ordinal, int(opens_cycle)]
         case BeginAttempt(run_id, task):
             return scripts.BEGIN_ATTEMPT, [run_id, task, token]
         case SavePlan(run_id, plan):

@@ -60,6 +60,8 @@ def begin_run(redis: MemoryRedis, write: BeginRun, epoch: int) -> RunRecord | No
         start_time=redis.clock(),
     )
     redis.active[record.run_id] = Run(record)
+    if write.opens_cycle:
+        redis.cycle_began_at = record.start_time
     change_job(
         redis,
         replace(

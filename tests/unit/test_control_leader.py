@@ -87,7 +87,7 @@ def test_a_job_is_begun_once_however_late_the_table_is() -> None:
 
     desk.change([job(version=2, change=9)])
 
-    assert desk.asked(BeginRun) == [BeginRun("job", 2)]
+    assert desk.asked(BeginRun) == [BeginRun("job", 2, True)]
 
 
 def test_nothing_is_decided_before_the_runs_are_known() -> None:
@@ -558,7 +558,7 @@ def test_a_run_whose_job_is_replaced_makes_room_for_the_new_one() -> None:
     desk.change([job(version=2, change=5)])
 
     assert desk.end().status == "replaced"
-    assert desk.asked(BeginRun) == [BeginRun("job", 2)]
+    assert desk.asked(BeginRun) == [BeginRun("job", 2, True)]
 
 
 def test_a_run_that_is_being_shown_is_not_ended_by_the_end_of_its_job() -> None:

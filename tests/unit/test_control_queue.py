@@ -86,6 +86,16 @@ def test_no_cycle_begins_where_nothing_recurs(jobs: Sequence[JobRecord]) -> None
     assert desk.asked(BeginCycle) == []
 
 
+def test_the_first_run_of_a_cycle_opens_it_and_no_other_does() -> None:
+    desk = desk_of(job("one"), job("two", 2), concurrent_runs=2)
+
+    assert [write.opens_cycle for write in desk.asked(BeginRun)] == [True, False]
+
+    desk = desk_of(ran("one"), job("new", 2))
+
+    assert [write.opens_cycle for write in desk.asked(BeginRun)] == [False]
+
+
 def test_no_cycle_begins_while_the_queue_is_paused_or_something_runs() -> None:
     desk = desk_of(ran("one"))
     desk.change([ran("one")], paused=True)

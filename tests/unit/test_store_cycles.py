@@ -20,6 +20,7 @@ from store_places import (
 
 from pymr.control.records import (
     BeginCycle,
+    BeginRun,
     EndRun,
     JobState,
     RunRecord,
@@ -58,6 +59,17 @@ def test_a_cycle_begins_once_whoever_asks_and_however_often(store: AnyStore, pla
     assert begun.cycle_began_at >= before.now
     assert store.changes(0).change == begun.change
     assert store.write(2, LIFE, BeginCycle(2)) == 3
+
+
+def test_the_time_of_a_cycle_counts_from_the_run_that_opens_it(store: AnyStore) -> None:
+    first, second = submit(store, "words"), submit(store, "more")
+    before = store.changes(0)
+    opening = store.write(1, LIFE, BeginRun("words", first.version, True))
+    opened = store.changes(0)
+    store.write(1, LIFE, BeginRun("more", second.version))
+
+    assert before.cycle_began_at < opening.start_time == opened.cycle_began_at
+    assert store.changes(0).cycle_began_at == opened.cycle_began_at
 
 
 def test_writes_whose_answers_were_lost_have_one_effect(store: AnyStore, place: Place) -> None:
