@@ -102,6 +102,7 @@ class Copy:
         needed = files = total = largest = replaced = 0
         folders: set[str] = set()
         for portion in portions:
+            self._progress.tick()
             finished = self._journal.done(portion.key)
             for number, entry, path in portion.wanted:
                 folders.add(path.rpartition("/")[0])

@@ -76,3 +76,18 @@ def _refuse_own(path: str, config: ClusterConfig, field: str) -> None:
         own = [os.path.join(data_dir, name) for name in OWN_FOLDERS]
         if real == data_dir or is_below(real, own):
             raise PathRefusedError(f"{field}: {path} is where peer {peer.name} keeps its own files")
+
+
+def refuse_overlap(local: RootedFiles, name: str, config: ClusterConfig, host: str, field: str) -> None:
+    """Raise InputError where a local folder is, holds, or lies in the folder `name` of a peer of its host.
+
+    A file would be moved onto itself, and deleted as the one that was moved.
+    """
+    real = os.path.realpath(local.root)
+    for peer in config.peers:
+        other = os.path.realpath(os.path.join(peer.data_dir, name))
+        if peer.host == host and (is_below(real, (other,)) or is_below(other, (real,))):
+            raise InputError(
+                f"{field}: {local.root} and {other}, the folder of peer {peer.name} in this transfer, lie in "
+                "each other; name another folder"
+            )

@@ -60,15 +60,26 @@ class Journal:
         self._file.seek(0)
         text = self._file.read()
         whole = text[: text.rfind(b"\n") + 1]  # an end without a line end was being written
-        lines = whole.decode("ascii", "replace").splitlines()
-        if not lines or lines[0] != of:
+        heading, *lines = whole.decode("ascii", "replace").splitlines() or [""]
+        done = _parse(lines) if heading == of else None
+        if done is None:
             self._file.truncate(0)
             self._file.write(f"{of}\n".encode())
-            return
-        self._file.truncate(len(whole))
-        for line in lines[1:]:
+        else:
+            self._file.truncate(len(whole))
+            self._done = done
+
+
+def _parse(lines: list[str]) -> dict[str, set[int]] | None:
+    """None for what is no journal, as it may be after the machine has lost power."""
+    done: dict[str, set[int]] = {}
+    try:
+        for line in lines:
             piece, first, last = line.split()
-            self._done.setdefault(piece, set()).update(range(int(first), int(last) + 1))
+            done.setdefault(piece, set()).update(range(int(first), int(last) + 1))
+    except ValueError:
+        return None
+    return done
 
 
 def _lock(descriptor: int, path: str, tick: Callable[[], object]) -> None:

@@ -21,7 +21,14 @@ from pymr.peer.rooted_files import PathRefusedError, RootedFiles
 from pymr.peer.steps import StepContext
 from pymr.peer.transfer_copy import Copied, Copy, CopyRules, Portion
 from pymr.peer.transfer_delete import delete_folder, delete_listed, job_of
-from pymr.peer.transfer_folders import cluster_folder, is_there, local_file, local_source, local_target
+from pymr.peer.transfer_folders import (
+    cluster_folder,
+    is_there,
+    local_file,
+    local_source,
+    local_target,
+    refuse_overlap,
+)
 from pymr.peer.transfer_journal import Journal
 from pymr.peer.transfer_lists import FILES, PACK_NAME, THERE, Entry, ListWriter, destination_list
 from pymr.peer.transfer_progress import Progress, Watch
@@ -151,6 +158,7 @@ def _list_upload(step: _Step, progress: Progress) -> ListWriter:
     else:
         name = step.job.input_dir or ""
         with _local_folder(step, name, "input_dir") as source:
+            _refuse_overlap(step, source, step.job.output_dir or "", "input_dir")
             is_packed = STAGED.fullmatch(name) is not None
             writer = ListWriter(step.folder, source.root, is_packed=is_packed)
             if is_packed:
@@ -178,6 +186,12 @@ def _list_download(step: _Step, progress: Progress) -> ListWriter:
 
 def _local_folder(step: _Step, name: str, field: str) -> RootedFiles:
     return local_source(step.context.data_dir, name, step.context.config, field)
+
+
+def _refuse_overlap(step: _Step, local: RootedFiles, name: str, field: str) -> None:
+    config = step.context.config
+    host = next(peer.host for peer in config.peers if peer.name == step.context.peer)
+    refuse_overlap(local, name, config, host, field)
 
 
 def _exists(folder: RootedFiles, field: str) -> bool:
@@ -243,6 +257,7 @@ def _copy(step: _Step) -> StepOutcome:
             target = local_target(
                 step.context.data_dir, job.output_dir or "", step.context.config, "output_dir"
             )
+            _refuse_overlap(step, target, job.input_dir or "", "output_dir")
             portions = lambda: _download_portions(step, sources, gathering)  # noqa: E731
         with target:
             copied = _copy_into(step, sources, target, portions)

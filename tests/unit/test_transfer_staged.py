@@ -191,7 +191,7 @@ def test_a_list_that_names_what_it_must_not_is_refused(
         output_dir="out",
         local_peer="alpha",
     )
-    with pytest.raises(InputError, match="input_dir: .*cannot be the path of a file"):
+    with pytest.raises(InputError, match=r"input_dir: .*cannot be the path of a file"):
         run.run()
 
 

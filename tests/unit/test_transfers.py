@@ -449,6 +449,23 @@ def test_local_paths_stay_below_the_roots_that_are_allowed(cluster: ClusterConfi
     assert read_tree(denied) == {"a": b"1"}
 
 
+@pytest.mark.parametrize("name", ["self", "self/below", ".", "by a link"])
+def test_nothing_is_moved_onto_itself(cluster: ClusterConfig, tmp_path: Path, name: str) -> None:
+    files = {"a": b"1", "below/b": b"2"}
+    folder = write_tree(data_of(cluster, "gamma") / "self", files)
+    local = str(data_of(cluster, "gamma") / name)
+    if name == "by a link":
+        local = str(tmp_path / "link")
+        os.symlink(folder, local)
+    for fields in (
+        {"transfer_type": "upload", "input_dir": local, "output_dir": "self"},
+        {"transfer_type": "download", "input_dir": "self", "output_dir": local, "reload_files": False},
+    ):
+        with pytest.raises((InputError, PathRefusedError), match=r"lie in each other|keeps its own files"):
+            TransferRun(cluster, **fields).run()
+    assert read_tree(folder) == files
+
+
 @pytest.mark.parametrize("missing", ["nowhere", "/nowhere/at/all", "file"])
 def test_an_input_folder_that_is_none_is_named(cluster: ClusterConfig, tmp_path: Path, missing: str) -> None:
     write_tree(data_of(cluster, "alpha"), {"file": b"1"})
