@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,30 @@ from pymr.errors import JobError
 from pymr.rows import RunRow
 
 MakeCluster = Callable[..., Cluster]
-RENAME = "transfer.before_rename"
+RENAME, DELETE = "transfer.before_rename", "transfer.before_delete"
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.1")
 
 
 class Transfers:
-    """A cluster whose workers hold while they copy for as long as there is a gate."""
+    """A cluster whose workers hold, at a fault point, for as long as its gate is closed."""
 
     def __init__(self, make_cluster: MakeCluster, **arguments: Any) -> None:
-        self._gate: Path | None = None
         self.cluster = make_cluster(hosts=HOSTS, workers=1, **arguments)
 
-    def start(self, hold_at: str = "") -> Transfers:
-        if hold_at:
-            self._gate = self.cluster.folder / "gate"
-            self._gate.touch()
-            self.cluster.env["PYMR_FAULTS"] = f"{hold_at}:hold={self._gate}"
+    def start(self, *hold_at: str) -> Transfers:
+        faults = [f"{point}:hold={self._gate(point)}" for point in hold_at]
+        self.cluster.env["PYMR_FAULTS"] = ",".join(faults)
         self.cluster.start()
         return self
 
-    def let_go(self) -> None:
-        assert self._gate is not None
-        self._gate.unlink()
+    def hold(self, point: str) -> None:
+        self._gate(point).touch()
+
+    def let_go(self, point: str) -> None:
+        self._gate(point).unlink()
+
+    def _gate(self, point: str) -> Path:
+        return self.cluster.folder / point
 
     def submit(self, name: str, **fields: Any) -> None:
         common = {"job_type": "file_transfer", "job_name": name, "job_priority": 1, "run_once": True}
@@ -60,21 +62,14 @@ class Transfers:
             found |= of_peer
         return found
 
-    def workers_holding(self) -> set[str]:
-        """Peers whose worker has written something that has no name yet."""
-        return {
-            peer
-            for peer in self.cluster.names
-            if any(self.cluster.data(peer).glob("corpus/**/.pymr-*")) or any(self._local().glob(".pymr-*"))
-        }
-
-    def _local(self) -> Path:
-        return self.cluster.folder / "target"
+    def holding(self, folder: str) -> int:
+        """How many peers have written something below a folder that has no name yet."""
+        return sum(any(self.cluster.data(peer).glob(f"{folder}/**/.pymr-*")) for peer in self.cluster.names)
 
 
 @pytest.fixture
-def transfers(make_cluster: MakeCluster) -> Iterator[Transfers]:
-    yield Transfers(make_cluster)
+def transfers(make_cluster: MakeCluster) -> Transfers:
+    return Transfers(make_cluster)
 
 
 def some_files() -> dict[str, bytes]:
@@ -137,51 +132,95 @@ def test_what_cannot_be_moved_fails_the_job_by_its_name(transfers: Transfers) ->
 
 
 @pytest.mark.parametrize("transfer_type", ["upload", "upload_bulk"])
-@pytest.mark.parametrize("victim", ["destination", "source", "leader"])
-def test_an_upload_survives_a_kill(transfers: Transfers, transfer_type: str, victim: str) -> None:
+def test_an_upload_survives_kills(transfers: Transfers, transfer_type: str) -> None:
     """While workers have written files that have no name yet."""
     cluster, files = transfers.start(RENAME).cluster, some_files()
     source = write_tree(cluster.folder / "source", files)
-    write_tree(cluster.data("beta") / "corpus", {"big": b"older", "0/000.txt": b"older", "stays": b"1"})
-    peer = {"destination": "beta", "source": "alpha", "leader": cluster.leader()}[victim]
-    transfers.submit("up", transfer_type=transfer_type, input_dir=str(source), output_dir="corpus")
-    cluster.wait_for(lambda: len(transfers.workers_holding()) == 3, what="the workers to hold")
-    cluster.kill(peer)
-    named = {k: v for k, v in transfers.gathered("corpus").items() if ".pymr-" not in k}
-    transfers.let_go()
-    cluster.restart(peer)
-    run = transfers.end_of("up")
+    for victim in ("destination", "source", "leader"):
+        folder = f"of-{victim}"
+        write_tree(cluster.data("beta") / folder, {"big": b"older", "0/000.txt": b"older", "stays": b"1"})
+        peer = {"destination": "beta", "source": "alpha", "leader": cluster.leader()}[victim]
+        transfers.hold(RENAME)
+        transfers.submit(victim, transfer_type=transfer_type, input_dir=str(source), output_dir=folder)
+        cluster.wait_for(lambda folder=folder: transfers.holding(folder) == 3, what="the workers to hold")
+        cluster.kill(peer)
+        named = {k: v for k, v in transfers.gathered(folder).items() if ".pymr-" not in k}
+        transfers.let_go(RENAME)
+        cluster.restart(peer)
+        run = transfers.end_of(victim)
 
-    assert all(content in (b"older", b"1", files.get(path)) for path, content in named.items())
-    assert transfers.gathered("corpus") == files | {"stays": b"1"}
-    assert read_tree(cluster.data("beta") / "corpus")["big"] == files["big"]
-    assert (run.files, run.bytes) == (len(files), sum(map(len, files.values())))
+        assert all(content in (b"older", b"1", files.get(path)) for path, content in named.items()), victim
+        assert transfers.gathered(folder) == files | {"stays": b"1"}, victim
+        assert read_tree(cluster.data("beta") / folder)["big"] == files["big"], victim
+        assert (run.files, run.bytes) == (len(files), sum(map(len, files.values()))), victim
 
 
-@pytest.mark.parametrize(
-    ("hold_at", "victim"),
-    [
-        ("transfer.before_rename", "alpha"),
-        ("transfer.before_rename", "beta"),
-        ("transfer.before_delete", "beta"),
-    ],
-)
-def test_a_download_survives_a_kill(transfers: Transfers, hold_at: str, victim: str) -> None:
+def test_downloads_survive_kills(transfers: Transfers) -> None:
+    transfers.start(RENAME, DELETE)
+    for transfer_type, hold_at, victim in (
+        ("download", RENAME, "alpha"),
+        ("download_bulk", RENAME, "beta"),
+        ("download_bulk", DELETE, "beta"),
+    ):
+        survive_a_kill(transfers, transfer_type, hold_at, victim)
+
+
+def survive_a_kill(transfers: Transfers, transfer_type: str, hold_at: str, victim: str) -> None:
     """alpha gathers; beta has a part of the files, and deletes it in the end."""
-    cluster, files = transfers.start(hold_at).cluster, some_files()
+    cluster, files = transfers.cluster, some_files()
+    name = f"{transfer_type}-{victim}-{hold_at.rpartition('.')[2]}"
     for number, (path, content) in enumerate(files.items()):
-        write_tree(cluster.data(cluster.names[number % 3]) / "corpus", {path: content})
-    target = cluster.folder / "target"
-    transfers.submit("down", transfer_type="download_bulk", input_dir="corpus", output_dir=str(target))
+        write_tree(cluster.data(cluster.names[number % 3]) / name, {path: content})
+    target = cluster.folder / "target" / name
+    transfers.hold(hold_at)
+    transfers.submit(name, transfer_type=transfer_type, input_dir=name, output_dir=str(target))
     phase = "copy" if hold_at == RENAME else "delete"
-    cluster.wait_for(lambda: cluster.phase("down") == phase, what=phase)
+    cluster.wait_for(lambda: cluster.phase(name) == phase, what=phase)
     if phase == "copy":
         cluster.wait_for(lambda: any(target.glob("**/.pymr-*")), what="alpha to hold")
     cluster.kill(victim)
-    transfers.let_go()
+    transfers.let_go(hold_at)
     cluster.restart(victim)
-    run = transfers.end_of("down")
+    run = transfers.end_of(name)
 
     assert read_tree(target) == files
-    assert transfers.gathered("corpus") == {}
+    assert transfers.gathered(name) == {}
     assert run.files == len(files)
+
+
+def test_auxiliary_data_and_a_deletion_survive_a_kill(transfers: Transfers) -> None:
+    cluster = transfers.start(RENAME, DELETE).cluster
+    (cluster.folder / "words.json").write_text('["a"]')
+    auxiliary = [cluster.data(peer) / "auxiliary" for peer in cluster.names]
+    transfers.hold(RENAME)
+    transfers.submit(
+        "words",
+        transfer_type="upload_auxiliary",
+        input_file_name=str(cluster.folder / "words.json"),
+        auxiliary_data_name="words",
+    )
+    cluster.wait_for(lambda: all(any(one.glob(".pymr-*")) for one in auxiliary), what="all peers to hold")
+    cluster.kill("beta")
+    seen = [path for one in auxiliary for path in one.glob("words*")]
+    transfers.let_go(RENAME)
+    cluster.restart("beta")
+    transfers.end_of("words")
+
+    assert seen == []
+    assert [read_tree(one) for one in auxiliary] == [{"words.data": b'["a"]'}] * 3
+
+    for peer in cluster.names:
+        write_tree(cluster.data(peer) / "old", {"a/1": b"1", "2": b"2"})
+    transfers.hold(DELETE)
+    transfers.submit("gone", transfer_type="delete", output_dir="old")
+    cluster.wait_for(lambda: cluster.phase("gone") == "delete", what="the deletion to begin")
+    cluster.kill("beta")
+    kept = read_tree(cluster.data("beta") / "old")
+    transfers.let_go(DELETE)
+    cluster.restart("beta")
+    run = transfers.end_of("gone")
+
+    assert kept == {"a/1": b"1", "2": b"2"}
+    assert not any(list(cluster.data(peer).glob("old")) for peer in cluster.names)
+    assert not any(list(cluster.data(peer).glob(".pymr-*")) for peer in cluster.names)
+    assert run.status == "succeeded"
