@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+import pytest
 from cluster.clusters import Cluster, ordered
 from cluster.running import PROJECTS
 
+from pymr.client import ClientError
 from pymr.jobs import job_to_dict, load_job
 
 MakeCluster = Callable[..., Cluster]
@@ -106,3 +110,51 @@ def forecast_of(cluster: Cluster) -> list[float]:
     rows = cluster.client.jobs().rows
     starts = [row.expected_start for row in rows if row.status == "queued"]
     return [start for start in starts if start is not None] if len(starts) >= 3 and None not in starts else []
+
+
+SCRIPTS = ("first", "second", "third")
+
+
+@pytest.mark.parametrize("point", ["leader.before_end", "leader.after_end"])
+def test_a_group_goes_on_after_kills_between_its_jobs(make_cluster: MakeCluster, point: str) -> None:
+    """Every peer is killed once, as the leader that ends a run; those that come back have no such fault."""
+    cluster = make_cluster(env={"PYMR_FAULTS": f"{point}:kill@1"})
+    notes = cluster.folder / "notes"
+    script = cluster.folder / "projects" / "p" / "note.sh"
+    script.parent.mkdir(parents=True)
+    script.write_text(f'#!/bin/sh\necho "$PYMR_JOB $PYMR_ATTEMPT" >> {notes}\n')
+    script.chmod(0o755)
+    cluster.start()
+    cluster.env.clear()
+    cluster.client.pause()
+    for number, name in enumerate(SCRIPTS):
+        cluster.client.submit(
+            {
+                "job_type": "script",
+                "job_name": name,
+                "group_name": "pipeline",
+                "job_priority": -number,
+                "run_once": True,
+                "script_location": str(script),
+            },
+            cluster.folder / "projects",
+        )
+    cluster.client.resume()
+    killed = set()
+
+    def is_over() -> bool:
+        killed.update(name for name, process in cluster.processes.items() if process.poll() is not None)
+        cluster.restart_dead()
+        with suppress(ClientError):
+            return len(cluster.client.history()) == len(SCRIPTS)
+        return False
+
+    cluster.wait_for(is_over, what="the end of the group")
+    cluster.restart_dead()
+    runs = sorted(cluster.client.history(), key=lambda run: run.start_time)
+
+    assert killed
+    assert [(run.job_name, run.status) for run in runs] == [(name, "succeeded") for name in SCRIPTS]
+    assert notes.read_text().split("\n")[:-1] == [f"{name} 1" for name in SCRIPTS]
+    assert all(one.end_time <= next.start_time for one, next in itertools.pairwise(runs))
+    assert cluster.client.jobs().rows == ()
