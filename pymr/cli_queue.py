@@ -10,6 +10,7 @@ import click
 from pymr.cli_console import (
     EXIT_FAILED,
     EXIT_TIMEOUT,
+    EXIT_USAGE,
     complete_jobs,
     complete_jobs_and_groups,
     config_option,
@@ -50,7 +51,7 @@ def submit(
     job_tomls: tuple[str, ...], projects: str | None, settings: tuple[str, ...], config_path: str | None
 ) -> None:
     """Put jobs into the queue, each in place of the one of its name. None is submitted if one is wrong."""
-    from pymr.client import Client
+    from pymr.client import Client, RefusedError
     from pymr.jobs import load_job
 
     overrides = [_split_setting(setting) for setting in settings]
@@ -58,7 +59,10 @@ def submit(
     config = open_config(config_path)
     with Client(config) as client:
         for job in jobs:
-            answer = client.submit(job, projects or _projects_beside(config))
+            try:
+                answer = client.submit(job, projects or _projects_beside(config))
+            except RefusedError as error:  # for what only a peer can tell of a definition
+                fail(str(error), EXIT_USAGE if error.code == "invalid" else EXIT_FAILED)
             how = "submitted in place of the one before" if answer.replaced else "submitted"
             say(f"{answer.job_name}: {how}; `pymr wait {answer.job_name}` waits for its first run")
 

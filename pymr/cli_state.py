@@ -136,7 +136,8 @@ def _explain(found: BadRecords) -> None:
     if run.bad_records:
         text = "bad record" if run.bad_records == 1 else "bad records"
         fail(f"{run.run_id} had {run.bad_records:,} {text}, which are not kept any more")
-    say(f"{run.run_id} ({run.status}) had no bad records")
+    why = (run.exception or "").partition("\n")[0] if run.status == "failed" else ""
+    say(f"{run.run_id} ({run.status}) had no bad records{f' that were passed over: {why}' if why else ''}")
 
 
 def _end(silent: Mapping[str, str]) -> None:

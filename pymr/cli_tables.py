@@ -82,12 +82,16 @@ def field_lines(pairs: Sequence[tuple[str, str]]) -> list[str]:
 
 def one_line(text: str) -> str:
     """The last line of a text that says something (of a traceback, the error), cut to what a cell holds."""
+    if text.isprintable() and len(text) <= _CELL_CHARACTERS_MAX:
+        return text.strip()
     lines = [line for line in text.splitlines() if line.strip()]
     shown = _printable(lines[-1].strip()) if lines else ""
     return shown if len(shown) <= _CELL_CHARACTERS_MAX else shown[: _CELL_CHARACTERS_MAX - 1] + "…"
 
 
 def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else "?" for character in text.expandtabs())
 
 

@@ -32,6 +32,8 @@ _PLAIN_SECONDS = 5.0
 _LIVE_SECONDS = 0.1
 
 Command = Callable[..., Any]
+Moved = tuple[int, int, int]
+"""Files, bytes, and files that were passed over."""
 
 
 def _names_of_peers(client: Client) -> list[str]:
@@ -169,7 +171,7 @@ def _transfer(client: Client, transfer: Transfer, no_wait: bool) -> None:
     if no_wait and transfer.fetched is not None:
         fail("no peer of the cluster runs on this machine, so files come here while this waits: no --no-wait")
     try:
-        outcome = _run(client, transfer, no_wait)
+        outcome, moved = _run(client, transfer, no_wait)
     except KeyboardInterrupt:
         _stop(client, name)
     finally:
@@ -178,32 +180,35 @@ def _transfer(client: Client, transfer: Transfer, no_wait: bool) -> None:
     if outcome is None:
         say(f"{name}: submitted; `pymr wait {name}` waits for it, `pymr delete {name}` stops it")
     elif outcome.is_success:
-        say(_summary(client, outcome, _way(transfer)))
+        say(_summary(client, outcome, _way(transfer), moved))
     else:
         again = "the same command" if staging is not None else f"`pymr retry {name}`"
         told = f"{name}: {outcome.status}: {outcome.exception}"
         fail(f"{told}\n{again} tries it again, `pymr delete {name}` forgets it", EXIT_FAILED)
 
 
-def _run(client: Client, transfer: Transfer, no_wait: bool) -> Outcome | None:
-    """What comes of it, with all files here that are to come here; None where that is not waited for."""
-    sent, fetched = transfer.sent, transfer.fetched
+def _run(client: Client, transfer: Transfer, no_wait: bool) -> tuple[Outcome | None, Moved | None]:
+    """What comes of it, with all files here that are to come here, and what has come here from a peer; None
+    where that is not waited for."""
+    sent, fetched, moved = transfer.sent, transfer.fetched, None
     with _Progress(transfer.job_name, sys.stdout) as progress:
         if sent is not None:
             counter = progress.counted(f"sent to {sent.peer}")
             client.send_files(sent.peer, sent.upload_id, sent.path, counter)
         client.submit(transfer.fields, ".")
         if no_wait:
-            return None
+            return None, None
         outcome = client.wait(transfer.job_name, on_view=progress.show)
         if outcome is not None and outcome.is_success and fetched is not None:
             counter = progress.counted(f"come from {fetched.peer}")
-            client.fetch_files(fetched.peer, fetched.upload_id, fetched.path, counter)
-        return outcome
+            skips = not transfer.fields["reload_files"]
+            place = fetched.peer, fetched.upload_id, fetched.path
+            moved = client.fetch_files(*place, counter, skip_existing=skips)
+        return outcome, moved
 
 
 def _discard(client: Client, staging: Staging) -> None:
-    """Remove what is left on the peer; where that cannot be, it does so itself in a day."""
+    """Remove what is left on the peer; where that cannot be, it does so itself in an hour."""
     from pymr.client import ClientError
 
     with suppress(ClientError):
@@ -238,8 +243,9 @@ def _way(transfer: Transfer) -> str:
     return f"to {fields['output_dir']}" + (" on the peers" if is_upload else "")
 
 
-def _summary(client: Client, outcome: Outcome, way: str) -> str:
-    """What was transferred, how long it took, and what was there already."""
+def _summary(client: Client, outcome: Outcome, way: str, moved: Moved | None) -> str:
+    """What was transferred, how long it took, and what was there already. moved: what came here from the
+    peer that gathered it, if that was so."""
     from pymr.cli_tables import amount, count_of, span
 
     runs = client.history(outcome.job_name, 5)
@@ -248,9 +254,10 @@ def _summary(client: Client, outcome: Outcome, way: str) -> str:
         return f"{outcome.job_name}: done, {way}"
     seconds = run.end_time - run.start_time
     rate = f" ({_rate(run.files, run.bytes, seconds)})" if run.bytes and seconds >= 0.05 else ""
-    skipped = f"; {count_of(run.skipped, 'file')} skipped, there already" if run.skipped else ""
-    what = f"{count_of(run.files, 'file')}, {amount(run.bytes)}"
-    return f"{outcome.job_name}: {what} {way} in {span(seconds)}{rate}{skipped}"
+    files, size, skipped = moved or (run.files, run.bytes, run.skipped)
+    besides = f"; {count_of(skipped, 'file')} skipped, there already" if skipped else ""
+    what = f"{count_of(files, 'file')}, {amount(size)}"
+    return f"{outcome.job_name}: {what} {way} in {span(seconds)}{rate}{besides}"
 
 
 class _Progress:
@@ -327,18 +334,31 @@ def describe(row: JobRow, phases: tuple[PhaseRow, ...]) -> tuple[str, str]:
     phase = next((phase for phase in phases if phase.name == step), None)
     if phase is None or not (phase.units[0] or phase.total_units):
         return step, step
-    return step, f"{step}: {_amounts(phase, row.seconds_left)}"
+    return step, f"{step}: {_amounts(phase, _files_of(phase, phases), row.seconds_left)}"
 
 
-def _amounts(phase: PhaseRow, seconds_left: float | None) -> str:
+def _files_of(phase: PhaseRow, phases: tuple[PhaseRow, ...]) -> int:
+    """How many files a step is to move, as those before it have found them; 0 while that is not known."""
+    found = {before.name: before.units for before in phases}
+    files, size = found.get("spread") or found.get("list") or (0, 0)
+    if not phase.total_units or not size:
+        return 0
+    return files * round(phase.total_units / size)  # auxiliary data go to several peers
+
+
+def _amounts(phase: PhaseRow, files_total: int, seconds_left: float | None) -> str:
     from pymr.cli_tables import amount, count_of, span
 
     files, done = phase.units
     total = phase.total_units
-    parts = [count_of(files, "file"), amount(done) + (f" of {amount(total)}" if total else "")]
+    of_files = f"{files:,} of {count_of(files_total, 'file')}" if files_total else count_of(files, "file")
+    parts = [of_files, amount(done) + (f" of {amount(total)}" if total else "")]
     if done and phase.seconds >= 0.5:
         parts.append(_rate(files, done, phase.seconds))
-        left = (total - done) * phase.seconds / done if total > done else seconds_left
+        # The bytes of small files are here long before the files have their names.
+        is_of_files = files_total and _are_small(files_total, total)
+        share = files / files_total if is_of_files else done / total if total else 1.0
+        left = phase.seconds * (1 - share) / share if 0 < share < 1 else None if is_of_files else seconds_left
         parts += [f"{span(left)} left"] * (left is not None)
     return ", ".join(parts)
 
@@ -346,7 +366,11 @@ def _amounts(phase: PhaseRow, seconds_left: float | None) -> str:
 def _rate(files: int, size: int, seconds: float) -> str:
     """Of small files, how many in a second; of others, how much."""
     from pymr.cli_tables import amount
+
+    return f"{files / seconds:,.0f} files/s" if _are_small(files, size) else f"{amount(size / seconds)}/s"
+
+
+def _are_small(files: int, size: int) -> bool:
     from pymr.client_transfers import BULK_BELOW_BYTES
 
-    is_small = files > 1 and size / files < BULK_BELOW_BYTES
-    return f"{files / seconds:,.0f} files/s" if is_small else f"{amount(size / seconds)}/s"
+    return files > 1 and size / files < BULK_BELOW_BYTES

@@ -87,7 +87,7 @@ __all__ = [
 ANSWER_SECONDS = 5.0
 """A question is given up when no peer has answered for this long."""
 
-JOB_PAGES_MAX = 1_000
+PAGES_MAX = 1_000
 Answer = TypeVar("Answer", bound=Reply)
 
 
@@ -137,7 +137,7 @@ class Client:
         view = self._ask(GetJobs(id=_new_id()), JobsView)
         rows = {row.fields["job_name"]: row for row in view.rows}
         start = len(view.rows)
-        for _ in range(JOB_PAGES_MAX):
+        for _ in range(PAGES_MAX):
             if start >= view.total or not view.rows:
                 break
             view = self._ask(GetJobs(id=_new_id(), start=start), JobsView)
@@ -150,9 +150,17 @@ class Client:
         return self._ask(GetJob(id=_new_id(), job_name=job_name), JobView)
 
     def history(self, job_name: str = "", limit: int = 100) -> tuple[RunRow, ...]:
-        """The latest runs first. job_name: "" for those of all jobs."""
-        request = GetHistory(id=_new_id(), job_name=job_name, limit=limit)
-        return self._ask(request, HistoryView).rows
+        """The latest runs first. job_name: "" for those of all jobs. Cost: a question per RUNS_PER_PAGE."""
+        rows: dict[str, RunRow] = {}  # one that was on a page may be on the next, as new runs have ended
+        start: int | None = 0
+        for _ in range(PAGES_MAX):
+            if start is None or len(rows) >= limit:
+                break
+            request = GetHistory(id=_new_id(), job_name=job_name, limit=limit - len(rows), start=start)
+            view = self._ask(request, HistoryView)
+            rows |= {row.run_id: row for row in view.rows}
+            start = view.next
+        return tuple(rows.values())
 
     def peers(self) -> tuple[PeerRow, ...]:
         return self._ask(GetPeers(id=_new_id()), PeersView).rows
@@ -322,16 +330,27 @@ class Client:
             write_upload(self._data_client(), peer, upload_id, path, on_bytes)
 
     def fetch_files(
-        self, peer: str, upload_id: str, folder: str, on_bytes: Callable[[int], object] = lambda _: None
-    ) -> None:
-        """Write what a job has downloaded to `uploads/UPLOAD_ID` of a peer into a folder of this machine."""
+        self,
+        peer: str,
+        upload_id: str,
+        folder: str,
+        on_bytes: Callable[[int], object] = lambda _: None,
+        *,
+        skip_existing: bool = False,
+    ) -> tuple[int, int, int]:
+        """Write what a job has downloaded to `uploads/UPLOAD_ID` of a peer into a folder of this machine.
+
+        skip_existing: pass over files that are there already, with the same size and checksum. Returns how
+        many files were written, their bytes, and how many were passed over.
+        """
         from pymr.errors import disk_error
         from pymr.peer.transfer_staged import read_tree
 
         try:
             os.makedirs(folder, exist_ok=True)
             with told_by_data_service(peer):
-                read_tree(self.config, self._security, peer, upload_id, folder, on_bytes)
+                options = self.config, self._security, peer, upload_id, folder, on_bytes
+                return read_tree(*options, skip_existing=skip_existing)
         except OSError as error:
             raise disk_error("writing to", folder, error) from error
 

@@ -55,6 +55,9 @@ def _packed_script(job: ScriptJob, projects_dir: Path) -> ProjectPackage | None:
     if not project:
         return None
     folder = projects_dir.absolute() / project
+    if not path and folder.is_dir():
+        reason = f"names a project and no file: a script in it is PROJECT/file.py, such as {project}/file.py"
+        raise _not_there(job, reason)
     if not path or not folder.is_dir():
         folders = (
             [entry.name for entry in os.scandir(projects_dir) if entry.is_dir()]
@@ -74,6 +77,8 @@ def _packed_script(job: ScriptJob, projects_dir: Path) -> ProjectPackage | None:
 
 def _why_not_packed(folder: Path, path: str) -> str:
     """Why a file would not be in the package of its project; "" where it is."""
+    if not {"", "."}.isdisjoint(path.split("/")):
+        return "has an empty part between two `/`, or one that is a dot: write PROJECT/file.py"
     if any(is_left_out(part) or part == ".." for part in path.split("/")):
         return "names what is not packed with a project: hidden files, byte code, and what lies above it"
     script = folder / path

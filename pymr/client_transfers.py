@@ -194,8 +194,14 @@ def _mean_size(folder: str) -> float:
 
 def _sizes(folder: str) -> Iterator[int]:
     """Of all files below a folder, links followed where they lead to files. What cannot be looked at is left
-    to the peer that reads it, which says so."""
+    to the peer that reads it, which says so. Raises ClientError for a folder that is too deep to be moved."""
+    from pymr.peer.transfer_lists import LEVELS_MAX
+
+    top = folder.rstrip("/").count("/")
     for parent, _, names in os.walk(folder):
+        level = parent.rstrip("/").count("/") - top
+        if level > LEVELS_MAX:
+            raise ClientError(f"{parent} lies more than {LEVELS_MAX} folders below {folder}: move it up")
         for name in names:
             try:
                 facts = os.stat(os.path.join(parent, name))

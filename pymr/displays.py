@@ -16,20 +16,23 @@ _ITEM_CHARACTERS_MAX = 200
 
 
 class Rows(list[dict[str, Any]]):
-    """The rows of a listing, with the keys of `--json`. heading: a line above the table; "" for none."""
+    """The rows of a listing, with the keys of `--json`. make_table: of them, when they are shown. heading: a
+    line above the table; "" for none."""
 
-    def __init__(self, rows: Iterable[dict[str, Any]], table: Table, heading: str = "") -> None:
+    def __init__(
+        self, rows: Iterable[dict[str, Any]], make_table: Callable[[], Table], heading: str = ""
+    ) -> None:
         super().__init__(rows)
-        self._table = table
+        self._make_table = make_table
         self._heading = heading
 
     def __repr__(self) -> str:
-        lines = self._table.lines() if self else ["none"]
+        lines = self._make_table().lines() if self else ["none"]
         return "\n".join([self._heading] * bool(self._heading) + lines)
 
     def _repr_html_(self) -> str:
         heading = f"<p>{escape(self._heading)}</p>" if self._heading else ""
-        return heading + (self._table.html() if self else "<p>none</p>")
+        return heading + (self._make_table().html() if self else "<p>none</p>")
 
 
 class Details(dict[str, Any]):

@@ -65,6 +65,10 @@ class InputError(FatalError):
     """An input file or folder that cannot be read; the message names it, and the byte where it stops."""
 
 
+class InputOutdatedError(InputError):
+    """An input file is not as it was when it was listed, which it will never be again."""
+
+
 class InputChangedError(RetryableError):
     """An input file was written to while it was being read."""
 
@@ -90,11 +94,17 @@ class DamagedFileError(RetryableError):
 
 
 class DiskError(RetryableError):
-    """The disk refused a read or a write (full, failing, read-only). path: of what, where that is one."""
+    """The disk refused a read or a write (full, failing, read-only).
 
-    def __init__(self, message: str, path: str = "") -> None:
+    path: of what, where that is one. is_full: what was refused may work when there is space again.
+    """
+
+    is_counted = True
+
+    def __init__(self, message: str, path: str = "", *, is_full: bool = False) -> None:
         super().__init__(message)
         self.path = path
+        self.is_full = is_full
 
 
 class MissingSegmentError(RetryableError):
@@ -118,6 +128,10 @@ class MissingSegmentError(RetryableError):
 
 class OutputError(FatalError):
     """The output folder cannot be replaced, or an output item cannot be written."""
+
+
+class OutputInTheWayError(OutputError):
+    """The output folder holds what no run wrote. It can be moved away."""
 
 
 class ScriptError(FatalError):
@@ -166,4 +180,7 @@ def disk_error(action: str, path: str, error: OSError) -> DiskError:
     """The DiskError for an OSError met while doing `action` (a verb in -ing form) on `path`."""
     reason = error.strerror or str(error)
     hint = _DISK_HINTS.get(error.errno or 0)
-    return DiskError(f"{action} {path} failed: {reason}" + (f"; {hint}" if hint else ""), path)
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return DiskError(
+        f"{action} {path} failed: {reason}" + (f"; {hint}" if hint else ""), path, is_full=is_full
+    )

@@ -267,13 +267,21 @@ class ManageCluster:
     def _why_not_started(
         self, client: Client, waiting: dict[str, PeerConfig], logs: dict[str, int], timeout_s: float
     ) -> str:
-        if not waiting:
-            problem = ""
+        problem, silent = "", []
+        for peer in waiting.values():  # without a leader, an answer takes longer than has been waited for it
+            answer = self._ask(peer)
+            if isinstance(answer, ClusterView):
+                problem = problem or answer.problem
+            else:
+                silent.append(peer)
+        if not problem and len(silent) < len(self.config.peers):
             with suppress(ClientError):
-                problem = client.cluster().problem
+                problem = client.cluster(timeout_s=_ANSWER_SECONDS).problem
+        if not silent:
             return f"all peers run, but none leads after {timeout_s:g} s: {problem or 'no peer says why'}"
-        texts = [f"after {timeout_s:g} s there is no answer of {', '.join(waiting)}"]
-        for peer in waiting.values():
+        texts = [f"after {timeout_s:g} s there is no answer of {', '.join(peer.name for peer in silent)}"]
+        texts += [f"the others say: {problem}"] * bool(problem)
+        for peer in silent:
             if peer in self._here:
                 texts.append(f"the end of {log_path(peer)}:\n{log_tail(peer, logs[peer.name])}")
         return "\n".join(texts)

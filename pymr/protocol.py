@@ -190,7 +190,7 @@ class AttemptResult(msgspec.Struct, frozen=True):
 class PlanReport(msgspec.Struct, frozen=True):
     """What a peer found as the input of a run on its host. error: why it could not be read; "" if it could.
 
-    shared: which of the two kinds of plan it is, see PlanOrder.
+    shared: which of the two kinds of plan it is, turn: what it answers; see PlanOrder.
     """
 
     run_id: str
@@ -200,6 +200,7 @@ class PlanReport(msgspec.Struct, frozen=True):
     error: str = ""
     is_final: bool = True
     shared: bool = False
+    turn: tuple[int, int] = (0, 0)
 
 
 class ShuffleReport(msgspec.Struct, frozen=True):
@@ -285,6 +286,7 @@ class PlanOrder(msgspec.Struct, frozen=True):
     others. A peer may get both. consumed: of a job with `hold_state`, the run whose list of consumed files
     counts; "" for none. consumed_peer: in whose data folder on this host that list lies; "" where none of
     this host planned that run.
+    turn: (epoch, number); the higher one is asked for later, and only what answers the last one is taken.
     """
 
     run_id: str
@@ -292,6 +294,7 @@ class PlanOrder(msgspec.Struct, frozen=True):
     shared: bool
     consumed: str = ""
     consumed_peer: str = ""
+    turn: tuple[int, int] = (0, 0)
 
 
 class StepInput(msgspec.Struct, frozen=True, array_like=True):
@@ -346,7 +349,8 @@ class PublishOrder(msgspec.Struct, frozen=True):
 
     attempts: folders of the reduce attempts that lie there, in the order of their partitions.
     maps: folders of the map attempts there, whose lists of bad records belong to the output.
-    summary: of the run, for the manifest.
+    summary: of the run, for the manifest. counting: where it is added, the numbers of the runs whose parts
+    stay (see `control.counting`); () for all. replaces: incarnations in which their ids mean the same.
     """
 
     run_id: str
@@ -356,6 +360,8 @@ class PublishOrder(msgspec.Struct, frozen=True):
     attempts: tuple[str, ...]
     maps: tuple[str, ...]
     summary: dict[str, object]
+    counting: tuple[int, ...] = ()
+    replaces: tuple[str, ...] = ()
 
 
 class Acknowledged(msgspec.Struct, frozen=True, array_like=True, gc=False):

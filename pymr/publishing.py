@@ -20,7 +20,7 @@ import orjson
 from pymr.engine.durable import exchange_folders, link_or_copy, sync_folder, write_file
 from pymr.engine.inputs import BAD_RECORDS_NAME, MANIFEST_NAME
 from pymr.engine.outputs import Part
-from pymr.errors import OutputError
+from pymr.errors import OutputError, OutputInTheWayError
 from pymr.faults import fault_point
 
 _PART_NAME = re.compile(r"part-(\d{5})-(\d{4,})(\.jsonl(?:\.gz|\.zst)?)")
@@ -49,7 +49,7 @@ def listed_parts(folder: str) -> list[Part]:
 
 
 def refuse_foreign_files(folder: str, advice: str) -> None:
-    """Raise OutputError where a folder holds what no run wrote, and so must not be replaced.
+    """Raise OutputInTheWayError where a folder holds what no run wrote, and so must not be replaced.
 
     advice: what to do about it.
     """
@@ -61,15 +61,15 @@ def refuse_foreign_files(folder: str, advice: str) -> None:
         raise OutputError(f"the output folder {folder} cannot be used: {error.strerror}") from error
     foreign = [name for name in names if not _is_ours(name)]
     if foreign or (names and MANIFEST_NAME not in names):
-        raise OutputError(
+        raise OutputInTheWayError(
             f"the output folder {folder} holds files that no run of pymr wrote "
             f"({', '.join(sorted(foreign or names)[:3])}); {advice}"
         )
 
 
-def keep_parts(folder: str, staged: str) -> list[Part]:
-    """Put the parts of the present output into the staged one as well."""
-    parts = listed_parts(folder)
+def keep_parts(folder: str, staged: str, parts: list[Part] | None = None) -> list[Part]:
+    """Put the parts of the present output, or these of them, into the staged one as well."""
+    parts = listed_parts(folder) if parts is None else parts
     for part in parts:
         source = os.path.join(folder, part.name)
         try:

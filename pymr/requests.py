@@ -26,6 +26,7 @@ TYPED_BYTES_MAX = 64 << 10
 """Most bytes typed into a worker with one request."""
 
 JOBS_PER_PAGE = 1_000
+RUNS_PER_PAGE = 1_000
 
 Role = Literal["peer", "operator", "viewer"]
 
@@ -53,10 +54,12 @@ class GetJob(_Request, frozen=True, kw_only=True, tag="job"):
 
 
 class GetHistory(_Request, frozen=True, kw_only=True, tag="history"):
-    """Answered by HistoryView: the latest runs first. job_name: "" for those of all jobs."""
+    """Answered by HistoryView: the latest runs first, from the `start`-th on. job_name: "" for those of all
+    jobs."""
 
     job_name: str = ""
     limit: int = 100
+    start: int = 0
 
 
 class GetPeers(_Request, frozen=True, kw_only=True, tag="peers"):
@@ -262,7 +265,11 @@ class JobView(_Reply, frozen=True, kw_only=True, tag="job"):
 
 
 class HistoryView(_Reply, frozen=True, kw_only=True, tag="history"):
+    """rows: as many as were asked for, or as fit into an answer. next: where the following page starts; None
+    at the end."""
+
     rows: tuple[RunRow, ...]
+    next: int | None = None
 
 
 class PeersView(_Reply, frozen=True, kw_only=True, tag="peers"):

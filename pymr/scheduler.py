@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -128,13 +129,13 @@ class Scheduler:
     def jobs(self) -> Rows:
         """All jobs in the order of the queue: the fields of each, and how it stands."""
         view, now = self._client().jobs(), time.time()
-        rows = [msgspec.to_builtins(job_object(row)) for row in view.rows]
-        return Rows(rows, jobs_table(view.rows, now), queue_heading(view, now))
+        rows = [job_object(row) for row in view.rows]  # which hold nothing but builtins
+        return Rows(rows, partial(jobs_table, view.rows, now), queue_heading(view, now))
 
     def history(self, job_name: str = "", limit: int = HISTORY_ROWS) -> Rows:
         """The runs, the latest first. job_name: "" for those of all jobs."""
         runs = self._client().history(job_name, limit)
-        return Rows([msgspec.to_builtins(run) for run in runs], history_table(runs))
+        return Rows([msgspec.to_builtins(run) for run in runs], partial(history_table, runs))
 
     def job(self, job_name: str) -> Details:
         """A job with its phases, counters, failed attempts and latest runs; of one that has left the queue

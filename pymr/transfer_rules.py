@@ -59,7 +59,26 @@ def transfer_problems(values: Mapping[str, Any], *, refused: Container[str]) -> 
         reason = None if name in refused else _reason(transfer_type, name, values.get(name))
         if reason:
             problems.append(Problem(name, values.get(name), reason))
+    if not problems and not any(name in refused for name in _PATH_FIELDS):
+        problems += _overlaps(values)
     return problems
+
+
+def _overlaps(values: Mapping[str, Any]) -> list[Problem]:
+    """The problem of a transfer between a folder of a data folder and itself, or one that lies in the other:
+    a file would be moved onto itself, and deleted as the one that was moved."""
+    source, target = values.get("input_dir"), values.get("output_dir")
+    if source is None or target is None:
+        return []
+    one, other = PurePosixPath(source), PurePosixPath(target)
+    if (
+        one.is_absolute()
+        or other.is_absolute()
+        or not (one.is_relative_to(other) or other.is_relative_to(one))
+    ):
+        return []
+    reason = f"lies in input_dir, {source!r}, or that in it, in the data folder of local_peer: name another"
+    return [Problem("output_dir", target, reason)]
 
 
 def _reason(transfer_type: str, name: str, value: str | None) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from pymr.control.leadership import Leader
 from pymr.control.messages import (
     Abdicate,
@@ -128,7 +130,9 @@ class Desk:
         says."""
         known = tuple(jobs)
         number = max([self.leader.backlog.change + 1, *(one.change for one in known)])
-        fields = {"cycle_began_at": 1000.0, "now": 1000.0 + self.now, "paused": False} | other
+        states = dict(self.leader.backlog.states)
+        fields = {"cycle_began_at": 1000.0, "now": 1000.0 + self.now, "paused": False, "states": states}
+        fields |= other
         self.step(JobsChanged(JobChanges(number, known, (), True, **fields)))
 
     def answer(self, kind: type[Write], outcome: object = True) -> Any:
@@ -160,7 +164,13 @@ class Desk:
             "running_version": version,
             "inventory": () if last and last.wants_inventory and last.boot == boot else None,
         }
-        self.step(Reported(Report(peer=peer, running=tuple(running), **(fields | other))))
+        asked = {(one.run_id, one.shared): one.turn for one in last.plans} if last else {}
+        plans = [
+            one if any(one.turn) else replace(one, turn=asked.get((one.run_id, one.shared), one.turn))
+            for one in other.get("plans", ())
+        ]
+        fields |= other | {"plans": tuple(plans)}
+        self.step(Reported(Report(peer=peer, running=tuple(running), **fields)))
 
     def restart(self, peer: str, **other: Any) -> None:
         self._boots[peer] = self._boots.get(peer, 1) + 1

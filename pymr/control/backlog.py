@@ -35,9 +35,11 @@ class Backlog:
         self.cycle = 1
         self.cycle_began: float | None = None
         self.unix_offset: float | None = None  # from the clock of whoever reads to that of Redis
+        self._cycle_read = (0, 0.0)  # number and beginning of the cycle of which cycle_began was learned
         self._begun: dict[str, int] = {}  # change of the record from which a job was begun
         self._places: dict[str, tuple[Place, _Entry]] = {}
         self._sorted: dict[Place, list[_Entry]] = {"running": [], "due": [], "ran": [], "ended": []}
+        self._last_began: dict[str, tuple[float, float]] = {}  # of forced jobs: by Redis' clock, ours
         self._forced: list[tuple[float, _Entry]] = []  # of `ran`: those to run again, the longest ago first
         self._in_order: tuple[JobRecord, ...] | None = None
 
@@ -53,16 +55,20 @@ class Backlog:
             if changes.cycle >= self.cycle or changes.is_whole:
                 self._learn_cycle(changes, now)
         if changes.is_whole:
-            self._replace_all(changes)
+            self._replace_all(changes, now or 0.0)
         else:
             self._enter_cycle(changes.cycle)
             for name in changes.deleted:
                 self._remove(name)
+                self._last_began.pop(name, None)
             for job in changes.jobs:
                 self._remove(job.name)
+                self._learn_begun(job, changes.now, now or 0.0)
                 self._add(job)
-        if changes.states is not None:
+        if changes.is_whole:
             self.states = dict(changes.states)
+        else:
+            self.states.update(changes.states)
         if changes.jobs or changes.deleted or changes.is_whole:
             self._in_order = None
         self.change = changes.change
@@ -70,24 +76,42 @@ class Backlog:
         self._begun = {name: change for name, change in self._begun.items() if self._is_known(name, change)}
 
     def _learn_cycle(self, changes: JobChanges, now: float) -> None:
+        """Once for each cycle: the clock of Redis may be set meanwhile, and the age must not begin anew."""
+        read = changes.cycle, changes.cycle_began_at
+        if read == self._cycle_read and self.cycle_began is not None:
+            return
+        self._cycle_read = read
         if changes.cycle_began_at:
             self.cycle_began = now - max(0.0, changes.now - changes.cycle_began_at)
         elif self.cycle_began is None:
             self.cycle_began = now
 
-    def _replace_all(self, changes: JobChanges) -> None:
+    def _learn_begun(self, job: JobRecord, unix_now: float, now: float) -> None:
+        """Note by our own clock when a job with `force_run` has begun: no later than now, whatever Redis'
+        says."""
+        if job.start_time is None or not job.fields.get("force_run"):
+            return
+        if self._last_began.get(job.name, (None, 0.0))[0] != job.start_time:
+            self._last_began[job.name] = job.start_time, now - max(0.0, unix_now - job.start_time)
+
+    def _began(self, job: JobRecord) -> float:
+        return self._last_began[job.name][1] if job.name in self._last_began else 0.0
+
+    def _replace_all(self, changes: JobChanges, now: float) -> None:
         self.cycle = changes.cycle
         self.jobs = {job.name: job for job in changes.jobs}
         self._places = {}
         self._forced = []
         for entries in self._sorted.values():
             entries.clear()
+        self._last_began = {name: began for name, began in self._last_began.items() if name in self.jobs}
         for job in changes.jobs:
+            self._learn_begun(job, changes.now, now)
             place, entry = self._place_of(job), _entry(job)
             self._places[job.name] = place, entry
             self._sorted[place].append(entry)
             if place == "ran" and job.fields.get("force_run"):
-                self._forced.append((job.start_time or 0.0, entry))
+                self._forced.append((self._began(job), entry))
         for entries in self._sorted.values():
             entries.sort()
         self._forced.sort()
@@ -98,7 +122,7 @@ class Backlog:
         self._places[job.name] = place, entry
         insort(self._sorted[place], entry)
         if place == "ran" and job.fields.get("force_run"):
-            insort(self._forced, (job.start_time or 0.0, entry))
+            insort(self._forced, (self._began(job), entry))
 
     def _remove(self, name: str) -> None:
         job = self.jobs.pop(name, None)
@@ -108,7 +132,7 @@ class Backlog:
         entries = self._sorted[place]
         del entries[bisect_left(entries, entry)]
         if place == "ran" and job.fields.get("force_run"):
-            self._forced.remove((job.start_time or 0.0, entry))
+            self._forced.remove((self._began(job), entry))
 
     def _place_of(self, job: JobRecord) -> Place:
         if job.status == "running":
@@ -130,6 +154,10 @@ class Backlog:
         if cycle > self.cycle:
             self.cycle_began = now
             self._enter_cycle(cycle)
+
+    def open_cycle(self, now: float) -> None:
+        """The first run of the cycle has begun this moment, from when its time counts."""
+        self.cycle_began = now
 
     def _enter_cycle(self, cycle: int) -> None:
         if cycle <= self.cycle:
@@ -180,11 +208,9 @@ class Backlog:
         be one: the one that began longest ago comes first."""
         if self.is_paused:
             return None, float("inf")
-        unix_now = now + (self.unix_offset or 0.0)
-        for start_time, (_, _, name, group) in self._forced:
-            begins_at = start_time + FORCED_SECONDS
-            if begins_at > unix_now:
-                return None, now + begins_at - unix_now
+        for began, (_, _, name, group) in self._forced:
+            if began + FORCED_SECONDS > now:
+                return None, began + FORCED_SECONDS
             if name not in busy and group not in groups and not self._is_begun(name):
                 return self.jobs[name], now
         return None, float("inf")

@@ -38,7 +38,7 @@ from pymr.protocol import (
     Assignment,
     MachineFigures,
     Orders,
-    PlanReport,
+    PlanOrder,
     Report,
     RunOrder,
     Source,
@@ -242,7 +242,7 @@ class Follower:
         wanted = {(plan.run_id, plan.shared) for plan in orders.plans}
         for plan in orders.plans:
             run = self._runs.get(plan.run_id)
-            if run is not None and (plan.shared not in run.plans or _is_to_be_tried_again(run, plan.shared)):
+            if run is not None and _is_to_be_made(run, plan):
                 run.plans[plan.shared] = None
                 self._emit(MakePlan(run.order, plan))
         for run_id, run in self._runs.items():
@@ -297,6 +297,11 @@ def _run_of(event: Planned | ProjectPrepared | SegmentFetched | SegmentLost) -> 
     return event.report.run_id if isinstance(event, Planned) else event.run_id
 
 
-def _is_to_be_tried_again(run: KnownRun, shared: bool) -> bool:
-    report: PlanReport | None = run.plans[shared]
-    return report is not None and bool(report.error) and not report.is_final
+def _is_to_be_made(run: KnownRun, plan: PlanOrder) -> bool:
+    """Whether a plan is to be made now; never two at a time, which would write the same file."""
+    if plan.shared not in run.plans:
+        return True
+    report = run.plans[plan.shared]
+    if report is None:
+        return False
+    return report.turn != plan.turn or (bool(report.error) and not report.is_final)

@@ -91,6 +91,7 @@ class Leader:
         self.hungry: dict[str, Peer] = {}  # peers that may have a free worker
         self.dead: dict[str, Peer] = {}
         self.draining: dict[str, Peer] = {}
+        self.replaces: tuple[str, ...] = ()  # incarnations that this one goes on from
         self.shown: dict[str, str] = {}  # runs that succeeded under this leader, by job
         self._owed: dict[str, Peer] = {}  # peers that are to get orders at once
         self._due: deque[tuple[float, Peer]] = deque((now, peer) for peer in self.peers.values())
@@ -118,7 +119,8 @@ class Leader:
                 self._take_outcome(self._writes.pop(ticket), outcome)
             case JobsChanged(changes):
                 self.queueing.take_jobs(self, changes)
-            case RunsLoaded(runs):
+            case RunsLoaded(runs, replaces):
+                self.replaces = replaces
                 self._load(runs)
             case PresenceSeen(names):
                 self._present = names
@@ -222,6 +224,7 @@ class Leader:
         last = peer.report
         if peer.hear(report, self.epoch, self.now):
             losses.lose(self, peer, peer.forget_boot())
+            planning.look_again(self)
             last = None
             self.owe(peer)
         if peer.state != "alive":
@@ -331,8 +334,8 @@ class Leader:
         match write:
             case BeginCycle():
                 self.queueing.cycle_begun(self, outcome)
-            case BeginRun(job_name):
-                self.queueing.run_begun(self, job_name)
+            case BeginRun():
+                self.queueing.run_begun(self, write, is_begun=outcome is not None)
                 if isinstance(outcome, RunRecord) and outcome.run_id not in self.runs:
                     run = self.runs[outcome.run_id] = make_run(self, outcome)
                     self.announce("run.started", f"{run.run_id} has begun", run)

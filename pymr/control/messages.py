@@ -29,9 +29,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class RunsLoaded:
-    """The runs that an earlier leader left; the first thing a leader is told."""
+    """The runs that an earlier leader left; the first thing a leader is told. replaces: the incarnations
+    before this one that it goes on from."""
 
     runs: tuple[ActiveRun, ...]
+    replaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping
 
+from pymr.control.counting import count_run, counted
 from pymr.control.records import ActiveRun, Committed, HostPlan, JobState, RunPlan, RunRecord
 from pymr.control.runs import Run, Task
 from pymr.protocol import (
@@ -33,14 +34,18 @@ class MapReduceRun(Run):
     A map task waits in the queue of its host, or in that of "" where every host can read its input; a reduce
     task in that of its home. `sources` are the committed map outputs in the order of their commits; what was
     released stays in it until another output of its task comes behind.
-    unpublished: peers that do not show the output yet, once it is to be shown.
-    consumed: of a job with `hold_state`, which lists tell the input that is not to be read again.
+    unpublished: peers that do not show the output yet, once it is to be shown, and what is in their way.
+    replaces: see PublishOrder.
+    before: the state of the job when the run began. consumed: the same of a job with `hold_state`, whose
+    lists tell the input that is not to be read again.
     """
 
-    def __init__(self, record: RunRecord, now: float, consumed: JobState | None = None) -> None:
+    def __init__(self, record: RunRecord, now: float, before: JobState | None = None) -> None:
         super().__init__(record, PHASES, now)
         self.holds_state = bool(record.fields.get("hold_state"))
-        self.consumed = consumed if self.holds_state else None
+        self.adds = not record.fields.get("delete_job_data", True)
+        self.before = before
+        self.consumed = before if self.holds_state and before is not None and before.run_id else None
         self.plans: dict[tuple[str, bool], tuple[str, PlanReport]] = {}  # (host, shared): (peer, report)
         self.homes: dict[str, list[int]] = {}  # partitions by peer
         self.home_of: list[str] = []
@@ -48,9 +53,11 @@ class MapReduceRun(Run):
         self.waiting_maps: dict[str, deque[Task]] = {}
         self.waiting_reduces: dict[str, deque[Task]] = {}
         self.sources: list[Source] = []
-        self.unpublished: dict[str, None] = {}
+        self.unpublished: dict[str, str] = {}
+        self.replaces: tuple[str, ...] = ()
         self.plans_wanted: dict[tuple[str, bool], None] | None = None  # None: not worked out yet
         self.plan_orders: dict[str, list[PlanOrder]] | None = None  # by peer; None: to be put together again
+        self.planners: dict[tuple[str, bool], tuple[tuple[str, int], int]] = {}  # ((peer, boot), turn)
         self.maps_total = 0
         self.trouble_since = 0.0
         self._publish_orders: dict[str, PublishOrder] = {}
@@ -197,10 +204,12 @@ class MapReduceRun(Run):
                 self.run_id,
                 self.job_name,
                 peer,
-                not self.record.fields.get("delete_job_data", True),
+                self.adds,
                 tuple(one.id.folder for one in mine if isinstance(one.outcome, ReduceOutcome)),
                 tuple(one.id.folder for one in mine if _has_bad_records(one)),
                 summary_of(self.totals()),
+                counted(self.before) if self.adds else (),
+                self.replaces,
             )
         return order
 
@@ -223,13 +232,17 @@ class MapReduceRun(Run):
         return sums | {"files": sum(host.files for host in self.plan.hosts) if self.plan else 0}
 
     def state_after(self, hosts: Mapping[str, str]) -> JobState | None:
-        if not self.holds_state or self.plan is None:
+        if self.plan is None or not (self.holds_state or self.adds or self.before is not None):
             return None
-        shared = next((host.peer for host in self.plan.hosts if host.shared), "")
-        own = tuple(host.peer for host in self.plan.hosts if not host.shared)
-        if (
-            not shared and self.consumed is not None
-        ):  # the host that has a list is to be asked again, not another
+        lists = self._lists(hosts, self.plan) if self.holds_state else self.before or JobState("")
+        return count_run(self.before, lists, self.run_id, adds=self.adds)
+
+    def _lists(self, hosts: Mapping[str, str], plan: RunPlan) -> JobState:
+        """Whose lists say what was consumed, with this run."""
+        shared = next((host.peer for host in plan.hosts if host.shared), "")
+        own = tuple(host.peer for host in plan.hosts if not host.shared)
+        if not shared and self.consumed is not None:
+            # The host that has a list is to be asked again, not another.
             return JobState(self.run_id, self.consumed.shared_host, own, self.consumed.shared_peer)
         return JobState(self.run_id, hosts.get(shared, ""), own, shared)
 

@@ -41,7 +41,8 @@ def advance(leader: Leader, run: MapReduceRun) -> None:
         wait_for_machines(leader, run, gone, "its input cannot be listed")
         return
     wait_for_machines(leader, run, [], "")
-    if run.holds_state and not any(report.files for _, report in run.plans.values()):
+    # The first run of a job has to leave an output, be it an empty one, for those who read it.
+    if run.consumed is not None and not any(report.files for _, report in run.plans.values()):
         end(leader, run, "skipped", None)
         return
     homes = [peer.facts for peer in leader.peers.values() if peer.takes_work]
@@ -73,22 +74,45 @@ def orders(leader: Leader, peer: Peer) -> tuple[PlanOrder, ...]:
     found: list[PlanOrder] = []
     for run in leader.mapreduce_runs():
         if run.stage == "planning":
-            if run.plan_orders is None:
-                run.plan_orders = _plan_orders(leader, run)
-            found += run.plan_orders.get(peer.name, ())
+            found += _orders_of(leader, run).get(peer.name, ())
     return tuple(found)
+
+
+def _orders_of(leader: Leader, run: MapReduceRun) -> dict[str, list[PlanOrder]]:
+    if run.plan_orders is None:
+        run.plan_orders = _plan_orders(leader, run)
+    return run.plan_orders
 
 
 def _plan_orders(leader: Leader, run: MapReduceRun) -> dict[str, list[PlanOrder]]:
     found: dict[str, list[PlanOrder]] = {}
     for host, shared in _wanted(leader, run):
         where = host or _shared_host(run)
-        planner = _planner(leader, where) if (host, shared) not in run.plans else None
+        if (host, shared) in run.plans:
+            continue
+        planner = _planner(leader, where)
+        turn = _turn(leader, run, (host, shared), planner)
         if planner is not None:
             workers = sum(one.facts.workers for one in leader.alive(None if shared else host))
-            order = PlanOrder(run.run_id, workers, shared, *_consumed(leader, run, where, is_shared=shared))
+            consumed, owner = _consumed(leader, run, where, is_shared=shared)
+            order = PlanOrder(run.run_id, workers, shared, consumed, owner, turn)
             found.setdefault(planner.name, []).append(order)
     return found
+
+
+def _turn(leader: Leader, run: MapReduceRun, key: tuple[str, bool], planner: Peer | None) -> tuple[int, int]:
+    """The turn of a plan: a new one whenever somebody else is asked, or the same peer after a restart.
+
+    Whoever has a later turn lists the input anew, in place of the list of an earlier one (see
+    `peer.consumed`): so nothing that answers an earlier one may be taken any more. No leader saves a plan
+    once there is one of a later epoch, and that one asks for nothing where a plan was saved.
+    """
+    who = (planner.name, planner.report.boot if planner.report else 0) if planner else ("", 0)
+    asked, number = run.planners.get(key, (None, 0))
+    if asked != who:
+        number += 1
+        run.planners[key] = who, number
+    return leader.epoch, number
 
 
 def _consumed(leader: Leader, run: MapReduceRun, host: str, *, is_shared: bool) -> tuple[str, str]:
@@ -122,6 +146,10 @@ def take(leader: Leader, peer: Peer, report: PlanReport) -> None:
         return
     key = (ANY_HOST if report.shared else peer.host, report.shared)
     if key in run.plans or key not in _wanted(leader, run):
+        return
+    _orders_of(leader, run)  # before which it is not known whose turn it is
+    if report.turn != (leader.epoch, run.planners[key][1]):
+        leader.owe(peer)
         return
     if not report.error:
         run.plans[key] = (peer.name, report)

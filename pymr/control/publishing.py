@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from pymr.control.counting import counted
 from pymr.control.ending import end
 from pymr.control.liveness import Peer
 from pymr.control.losses import wait_for_machines
@@ -27,7 +29,8 @@ def begun(leader: Leader, run: MapReduceRun) -> None:
     run.stage = "publishing"
     run.is_touched = True
     run.enter_phase("publish", leader.now)
-    run.unpublished = dict.fromkeys(leader.peers)
+    run.unpublished = dict.fromkeys(leader.peers, "")
+    run.replaces = leader.replaces
     for peer in leader.peers.values():
         peer.missed.pop(run.job_name, None)
         if peer.reconcile:
@@ -47,8 +50,17 @@ def advance(leader: Leader, run: MapReduceRun) -> None:
     wait_for_machines(
         leader, run, gone, "it has some of the output, and other machines may show theirs already"
     )
+    _bound_trouble(leader, run)
     if not with_output and all(leader.is_gone(peer.host) for peer in left) and run.stage == "publishing":
         end(leader, run, "succeeded", None)
+
+
+def _bound_trouble(leader: Leader, run: MapReduceRun) -> None:
+    """What is in the way of a publication is waited for as long as for a machine."""
+    grace_s = leader.settings.machine_grace_s
+    if run.trouble and run.stage == "publishing" and leader.now - run.trouble_since >= grace_s:
+        waited = f"waited {grace_s:,.0f} s (scheduler.machine_grace_seconds) to publish"
+        end(leader, run, "failed", f"{waited}: {run.trouble}")
 
 
 def _has_any(order: PublishOrder) -> bool:
@@ -85,11 +97,14 @@ def take(leader: Leader, peer: Peer, report: PublishReport) -> None:
     if not report.error:
         del run.unpublished[report.peer]
         run.is_touched = not run.unpublished
-        run.trouble = ""
     elif report.is_final:
         end(leader, run, "failed", report.error)
+        return
     else:
-        run.trouble = report.error
+        run.unpublished[report.peer] = report.error
+    before, run.trouble = run.trouble, next(filter(None, run.unpublished.values()), "")
+    if not before:
+        run.trouble_since = leader.now
 
 
 def ended(leader: Leader, run: MapReduceRun) -> None:
@@ -109,21 +124,32 @@ def _outputs_missed(leader: Leader, peer: Peer) -> dict[str, PublishOrder] | Non
         return None
     in_work = {run.job_name for run in leader.runs.values() if run.stage == "publishing"}
     missed = {
-        job.name: PublishOrder(
-            run_id, job.name, peer.name, not job.fields.get("delete_job_data", True), (), (), {}
-        )
-        for job in leader.backlog.jobs.values()
-        if (run_id := _shown_run(leader, job)) and job.name not in in_work
-        if leader.shown.get(job.name, run_id) == run_id
+        name: order
+        for name, order in _shown_outputs(leader, peer.name)
+        if name not in in_work and leader.shown.get(name, order.run_id) == order.run_id
     }
     return missed | peer.missed
 
 
-def _shown_run(leader: Leader, job: JobRecord) -> str:
-    """The run whose output a job shows, as far as its record tells; "" where it does not."""
-    if job.fields.get("job_type") != "mapreduce":
-        return ""
-    if job.status == "skipped":
-        state = leader.backlog.states.get(job.name)
-        return state.run_id if state is not None else ""
-    return job.run_id or "" if job.status == "succeeded" else ""
+def _shown_outputs(leader: Leader, peer: str) -> Iterator[tuple[str, PublishOrder]]:
+    """By job, the order to show an output of which a peer has no part.
+
+    By the state of the job, whatever it is about to do, or whether it is still there; without one by its
+    record, which tells of no earlier run while one is under way or has failed.
+    """
+    jobs, states = leader.backlog.jobs, leader.backlog.states
+    for name, state in states.items():
+        adds = state.adds if state.shown else _adds(jobs.get(name))
+        counting = counted(state) if adds else ()
+        run_id = state.shown or state.run_id
+        if state.shown or name in jobs:
+            yield name, PublishOrder(run_id, name, peer, adds, (), (), {}, counting, leader.replaces)
+    for job in jobs.values():
+        is_known = job.run_id and job.status in ("succeeded", "queued")  # forced to run again
+        if is_known and job.name not in states and job.fields.get("job_type") == "mapreduce":
+            run_id = job.run_id or ""
+            yield job.name, PublishOrder(run_id, job.name, peer, _adds(job), (), (), {}, (), leader.replaces)
+
+
+def _adds(job: JobRecord | None) -> bool:
+    return job is not None and not job.fields.get("delete_job_data", True)

@@ -45,9 +45,11 @@ class Queueing:
         leader.backlog.begin_cycle(cycle, leader.now)
         self.look_soon(leader)
 
-    def run_begun(self, leader: Leader, job_name: str) -> None:
+    def run_begun(self, leader: Leader, write: BeginRun, *, is_begun: bool) -> None:
         """A run has begun, or could not."""
-        self.beginning.pop(job_name, None)
+        self.beginning.pop(write.job_name, None)
+        if is_begun and write.opens_cycle:
+            leader.backlog.open_cycle(leader.now)
         self.look_soon(leader)
 
     def look_soon(self, leader: Leader) -> None:

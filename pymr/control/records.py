@@ -38,17 +38,24 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobState(msgspec.Struct, frozen=True):
-    """Which input a job with `hold_state` has consumed: what the lists of that run say, on every host.
+    """What counts of a job: of one with `hold_state`, or whose runs add to its output.
 
+    run_id: what it has consumed is what the lists of that run say, on every host; "" where there are none.
     shared_host: where the list of the folders that all hosts share lies; "" while there is none.
     peers: who planned that run, and so in whose data folders the lists lie that count; of a host on which
     several have tried, the others' may say something else. shared_peer: the same for shared_host.
+    shown: the last run that succeeded; "" in the state of an earlier release, where it is run_id. adds:
+    whether that run added to the output. counted: the numbers of the runs whose parts belong to it (see
+    `control.counting`).
     """
 
     run_id: str
     shared_host: str = ""
     peers: tuple[str, ...] = ()
     shared_peer: str = ""
+    shown: str = ""
+    adds: bool = False
+    counted: tuple[int, ...] = ()
 
 
 class JobChanges(msgspec.Struct, frozen=True):
@@ -56,8 +63,8 @@ class JobChanges(msgspec.Struct, frozen=True):
 
     is_whole: `jobs` are all there are; otherwise only the changed ones, and `deleted` names those gone.
     cycle: the number of the present one. cycle_began_at, now: Unix seconds, by the clock of Redis.
-    states: of all jobs with `hold_state` that ever succeeded, also of those that left the table; None where
-    they have not changed.
+    states: of jobs that have one (see JobState), also of those that left the table; of all of them
+    where it is whole, else those that have changed.
     """
 
     change: int
@@ -68,7 +75,7 @@ class JobChanges(msgspec.Struct, frozen=True):
     cycle: int = 1
     cycle_began_at: float = 0.0
     now: float = 0.0
-    states: dict[str, JobState] | None = None
+    states: dict[str, JobState] = {}
 
 
 class HostPlan(msgspec.Struct, frozen=True):
@@ -228,8 +235,8 @@ class BeginPublication(msgspec.Struct, frozen=True, tag="publication"):
 class EndRun(msgspec.Struct, frozen=True, tag="end"):
     """The run ends: `record`, whose status is final, goes into the history, and the job's status follows.
 
-    With the status failed, all jobs of its group leave the queue. state: of a job with `hold_state`; where
-    the status is succeeded it is kept in the same step.
+    With the status failed, all jobs of its group leave the queue. state: of a job that has one; where the
+    status is succeeded it is kept in the same step.
     Outcome: the RunRecord as it was stored, with end_time; the earlier one where it had ended already.
     """
 

@@ -116,7 +116,7 @@ def _check_machines(leader: Leader, run: SteppedRun) -> None:
     """Whether the peers are there that have to do the present step, and those that have what it reads."""
     if run.is_leader_script:
         _follow_leader(leader, run)
-    if not (leader.dead or run.waiting_since is not None) or run.current == len(run.steps):
+    if not (leader.dead or leader.draining or run.waiting_since is not None) or run.current == len(run.steps):
         run.waiting_for = run.trouble
         return
     doing = {task.home for task in run.steps[run.current] if task.is_waiting}
@@ -126,7 +126,13 @@ def _check_machines(leader: Leader, run: SteppedRun) -> None:
         for name, peer in leader.peers.items()
         if peer.state == "dead" and (name in doing or (name in owners and leader.is_gone(peer.host)))
     ]
-    wait_for(leader, run, gone, f"it has a part in the step {run.phases[run.current]}")
+    step = run.phases[run.current]
+    wait_for(leader, run, gone, f"it has a part in the step {step}")
+    stopping = [f"{name} ({peer.host})" for name, peer in leader.draining.items() if name in doing]
+    if stopping and not gone:  # without a time limit: it goes away in the end, and is waited for then
+        run.waiting_for = (
+            f"{', '.join(stopping)} is stopping: its part in the step {step} waits for its return"
+        )
 
 
 def _follow_leader(leader: Leader, run: SteppedRun) -> None:

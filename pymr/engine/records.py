@@ -14,7 +14,7 @@ from xxhash import xxh3_64_intdigest
 
 from pymr.engine.decompress import DECOMPRESSION_ERRORS, Readable, open_compressed
 from pymr.engine.inputs import InputFile, Split
-from pymr.errors import InputChangedError, InputError, disk_error
+from pymr.errors import InputError, InputOutdatedError, disk_error
 
 LINE_BYTES_MAX = 16 << 20
 CHUNK_BYTES = 256 << 10
@@ -45,7 +45,7 @@ class RecordReader:
     encoding_errors: "strict" (InputError naming the byte) or "replace".
     downsample: keep a line with this probability; the choice hangs on `seed`, the file's name below its
     input folder and the byte the line begins at, hence not on splits or workers.
-    Raises InputError; InputChangedError (retryable) for a file that no longer is as it was listed.
+    Raises InputError, of it InputOutdatedError for a file that no longer is as it was listed.
     Memory: one chunk, or the longest line.
     """
 
@@ -114,7 +114,7 @@ class RecordReader:
                     self._batch = iter(())
             except InputError:
                 with suppress(OSError):
-                    _check_unchanged(os.stat(split.file.path), split.file)  # if that is why, try again
+                    _check_unchanged(os.stat(split.file.path), split.file)  # if that is why, say so
                 raise
         self.is_finished = True
 
@@ -230,7 +230,7 @@ class RecordReader:
 
 def _check_unchanged(status: os.stat_result, file: InputFile) -> None:
     if (status.st_size, status.st_mtime_ns, status.st_ino) != (file.size, file.mtime_ns, file.inode):
-        raise InputChangedError(
+        raise InputOutdatedError(
             f"{file.path} changed while it was being read ({file.size:,} bytes when listed, "
             f"{status.st_size:,} now); run the job when nobody writes to its input"
         )

@@ -236,12 +236,6 @@ class BadRecords:
         """Note the record the reader is at. Raises UserFunctionError when it is one too many."""
         self.count += 1
         location = self._reader.location()
-        job, function = self._context.job, self._context.functions.map
-        if self.count > job.max_bad_records:
-            raise UserFunctionError(
-                f"map function {name_of(function)} raised on more than max_bad_records = "
-                f"{job.max_bad_records} records; the last one: {describe(error)}\n  at {location}"
-            ) from error
         text = "".join(traceback.format_exception(error))
         entry = {
             "file": _encodable(location.path),
@@ -255,6 +249,12 @@ class BadRecords:
                 file.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
         except OSError as refusal:
             raise disk_error("writing", self.path, refusal) from refusal
+        job, function = self._context.job, self._context.functions.map
+        if self.count > job.max_bad_records:
+            raise UserFunctionError(
+                f"map function {name_of(function)} raised on more than max_bad_records = "
+                f"{job.max_bad_records} records; the last one: {describe(error)}\n  at {location}"
+            ) from error
 
 
 def _encodable(text: str) -> str:

@@ -25,6 +25,7 @@ from pymr.peer.threads import StoreThread, Thread
 from pymr.peer.transport import Sender
 from pymr.peer.wishes import Respond, Standing, Wishes, ask_store, refused
 from pymr.requests import (
+    RUNS_PER_PAGE,
     AttachWorker,
     BadRecordsView,
     ClusterView,
@@ -43,7 +44,6 @@ from pymr.requests import (
     GetPeers,
     GetState,
     GetWorkers,
-    HistoryView,
     JobView,
     MemoryView,
     OutputView,
@@ -220,9 +220,6 @@ class Answers:
         )
 
     def _answer_past(self, request: GetHistory | GetEvents, respond: Respond) -> None:
-        def answer_history(runs: tuple[RunRecord, ...]) -> None:
-            respond(HistoryView(id=request.id, rows=tuple(map(views.run_row, runs))))
-
         def answer_events(events: list[tuple[str, float, Event]]) -> None:
             rows = tuple(
                 EventRow(
@@ -234,8 +231,14 @@ class Answers:
             respond(EventsView(id=request.id, rows=rows))
 
         if isinstance(request, GetHistory):
-            name, limit = request.job_name, min(request.limit, EVENTS_MAX)
-            ask_store(self._store, request, lambda store: store.history(name, limit), answer_history, respond)
+            name, start, limit = request.job_name, request.start, min(request.limit, RUNS_PER_PAGE)
+            ask_store(
+                self._store,
+                request,
+                lambda store: store.history(name, limit, start),
+                lambda runs: respond(views.history_page(request.id, runs, start, limit)),
+                respond,
+            )
         else:
             after, limit = request.after, min(request.limit, EVENTS_MAX)
             ask_store(self._store, request, lambda store: store.events(after, limit), answer_events, respond)
@@ -250,6 +253,8 @@ class Answers:
 
         def answer(seen: Seen) -> None:
             job, state = self._jobs.table.jobs.get(name), self._jobs.table.states.get(name)
+            if state is not None and not state.run_id:
+                state = None  # it tells of the output alone
             if isinstance(request, GetState):
                 self._disk.do(lambda: _state_view(request, lists, state), respond, refuse)
             elif state is None:
@@ -291,12 +296,14 @@ class Answers:
 
     def _answer_output(self, request: GetOutput, respond: Respond) -> None:
         """The parts of all peers of this host, if they show the same run."""
+        job = self._jobs.table.jobs.get(request.job_name)
+        failed_run = job.run_id or "" if job is not None and job.status == "failed" else ""
 
         def work() -> OutputView:
             parts: list[OutputPart] = []
             run_ids = set()
             for peer in self._near:
-                run_id, listed = list_output(Places(peer.data_dir), request.job_name)
+                run_id, listed = list_output(Places(peer.data_dir), request.job_name, failed_run)
                 run_ids.add(run_id)
                 parts += [OutputPart(peer.name, part.name, part.items, part.length) for part in listed]
                 parts += _bad_records(peer, request.job_name)

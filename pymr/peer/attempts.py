@@ -36,9 +36,11 @@ from pymr.errors import (
     DiskError,
     MissingSegmentError,
     PymrError,
+    UserFunctionError,
     disk_error,
 )
 from pymr.faults import fault_point
+from pymr.peer.bad_records import keep_list_of_failed
 from pymr.peer.places import HIDDEN_PREFIX, attempt_of, checked_folder
 from pymr.protocol import AttemptId, MapOutcome, ReduceOutcome, StepOutcome, cut_text
 
@@ -77,11 +79,18 @@ def do_map(
 ) -> MapOutcome:
     """Do a map task of a plan; leaves the folder TASK-ATTEMPT in `run_dir`. A finished one is not done again.
 
-    Raises as `run_map_task` and `read_plan_task`; then nothing is left of the attempt.
+    Raises as `run_map_task` and `read_plan_task`; then nothing is left of the attempt but the list of the bad
+    records, where these were too many.
     """
+    pid = os.getpid()
 
     def work(folder: str) -> None:
-        output = run_map_task(context, read_plan_task(plan_path, plan_index), folder, watch)
+        try:
+            output = run_map_task(context, read_plan_task(plan_path, plan_index), folder, watch)
+        except UserFunctionError:
+            if os.getpid() == pid:  # else it is that of whoever forked
+                keep_list_of_failed(run_dir, id.task, folder)
+            raise
         runs_path = os.path.join(folder, RUNS_NAME)
         if not output.runs:
             write_file(runs_path, b"")

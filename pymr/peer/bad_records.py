@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import BinaryIO
@@ -12,6 +14,8 @@ import orjson
 from pymr.engine.durable import make_folders, sync_folder
 from pymr.engine.segments import BAD_RECORDS_FILE
 from pymr.peer.places import HIDDEN_PREFIX, Places, attempt_of
+
+_log = logging.getLogger("pymr")
 
 KEPT_BYTES_MAX = 64 << 20
 """Most that a peer keeps of a run; beyond, the number of what was left out stands in the last line."""
@@ -26,12 +30,27 @@ LEFT_OUT = "left_out"
 """The one field of a last line that tells how many records are not in the list."""
 
 _UNFINISHED_SUFFIX = ".unfinished"
+_LIST_OF_FAILED = re.compile(re.escape(HIDDEN_PREFIX) + r"bad-records-(map-[0-9]+)\.jsonl")
+
+
+def keep_list_of_failed(run_dir: str, task: str, attempt_dir: str) -> None:
+    """Let the list of a map attempt that fails outlive its folder, as the latest one of its task."""
+    try:
+        os.replace(
+            os.path.join(attempt_dir, BAD_RECORDS_FILE),
+            os.path.join(run_dir, f"{HIDDEN_PREFIX}bad-records-{task}.jsonl"),
+        )
+    except FileNotFoundError:
+        pass  # it has none
+    except OSError as error:
+        _log.warning("the bad records of %s in %s are lost: %s", task, run_dir, error)
 
 
 def keep_bad_records(places: Places, run_id: str) -> None:
     """Put the lists of a run's finished map attempts together, to be called before its folder is removed.
 
-    Of several attempts at a task one is taken. Again it does the same; once the folder is gone, nothing.
+    Of several attempts at a task one is taken; of a task that is not done the one that had too many.
+    Again it does the same; once the folder is gone, nothing.
     Raises OSError; then what was there before is left.
     """
     if not os.path.isdir(places.run(run_id)):
@@ -82,17 +101,23 @@ def _lists_of(places: Places, run_id: str) -> list[str]:
 
 
 def _lists_of_attempts(places: Places, run_id: str) -> list[str]:
-    """Those of finished map attempts, one for each task, in the order in which they were written: as they are
-    put together, so that who reads them page by page goes on at the right place."""
+    """Those of map attempts, one for each task, in the order in which they were written: as they are put
+    together, so that who reads them page by page goes on at the right place."""
     found: dict[str, tuple[int, str]] = {}
+    failed: dict[str, tuple[int, str]] = {}
+    folder = places.run(run_id)
     with suppress(FileNotFoundError):
-        for name in sorted(os.listdir(places.run(run_id))):
+        for name in sorted(os.listdir(folder)):
+            match = _LIST_OF_FAILED.fullmatch(name)
             id = None if name.startswith(HIDDEN_PREFIX) else attempt_of(run_id, name)
-            if id is not None and id.is_map:
-                path = os.path.join(places.attempt(id), BAD_RECORDS_FILE)
-                with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):
+                if match is not None:
+                    path = os.path.join(folder, name)
+                    failed[match[1]] = os.stat(path).st_mtime_ns, path
+                elif id is not None and id.is_map:
+                    path = os.path.join(folder, name, BAD_RECORDS_FILE)
                     found.setdefault(id.task, (os.stat(path).st_mtime_ns, path))
-    return [path for _, path in sorted(found.values())]
+    return [path for _, path in sorted((failed | found).values())]
 
 
 def _lines_from(path: str, offset: int) -> Iterator[tuple[int, bytes]]:

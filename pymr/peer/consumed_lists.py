@@ -2,7 +2,7 @@
 
 pymrused                                8 bytes
 xxh3-64 of the payload                  8 bytes, little-endian
-payload: msgpack of [incarnation, edition, paths, sizes, times, inodes]; paths: bytes joined by NUL, as
+payload: msgpack of [incarnation, turn, edition, paths, sizes, times, inodes]; paths: bytes joined by NUL, as
 zstd; the others: 8 bytes for each file, in the order of the machine
 """
 
@@ -48,12 +48,14 @@ Fact = tuple[bytes, int, int, int]
 class ConsumedList:
     """All that was consumed up to a run. files: sorted. incarnation: of the cluster in which it was written.
 
-    edition: how often files were forgotten from it; of copies that differ the highest one counts.
+    turn: of the planning that wrote it, see PlanOrder. edition: how often files were forgotten from it.
+    Of copies that differ the one of the last turn counts, of these the highest edition.
     """
 
     files: tuple[Fact, ...] = ()
     incarnation: str = ""
     edition: int = 0
+    turn: tuple[int, int] = (0, 0)
 
 
 class HostLists:
@@ -107,7 +109,7 @@ class HostLists:
                 found += [copy] if copy is not None else []
         if not found and damage is not None:
             raise DamagedFileError(f"{damage}; {self.way_out(job_name)}") from damage
-        return max(found, key=lambda copy: copy.edition, default=None)
+        return max(found, key=lambda copy: (copy.turn, copy.edition), default=None)
 
     def write(self, job_name: str, run_id: str, content: ConsumedList, *, shared: bool) -> None:
         """Write a list into every folder, that of the peer at work first. Raises DiskError where that fails;
@@ -162,10 +164,11 @@ def read_list(path: str) -> ConsumedList | None:
     if xxh3_64_intdigest(payload) != _CHECKSUM.unpack_from(data, len(_MAGIC))[0]:
         raise _damaged(path, "its checksum does not match its bytes")
     try:
-        incarnation, edition, packed, *columns = msgpack.unpackb(payload)
+        incarnation, (epoch, number), edition, packed, *columns = msgpack.unpackb(payload)
         sizes, times, inodes = (_column(kind, column) for kind, column in zip("QqQ", columns, strict=True))
         paths = zstd.decompress(packed).split(b"\0") if sizes else []
-        return ConsumedList(tuple(zip(paths, sizes, times, inodes, strict=True)), incarnation, edition)
+        files = tuple(zip(paths, sizes, times, inodes, strict=True))
+        return ConsumedList(files, incarnation, edition, (epoch, number))
     except (ValueError, TypeError, zstd.ZstdError) as error:
         raise _damaged(path, repr(error)) from error
 
@@ -174,7 +177,7 @@ def _encoded(content: ConsumedList) -> bytes:
     paths, *columns = zip(*content.files, strict=True) if content.files else ((), (), (), ())
     packed = zstd.compress(b"\0".join(paths), _ZSTD_LEVEL)
     numbers = [array(kind, column).tobytes() for kind, column in zip("QqQ", columns, strict=True)]
-    payload = msgpack.packb([content.incarnation, content.edition, packed, *numbers])
+    payload = msgpack.packb([content.incarnation, content.turn, content.edition, packed, *numbers])
     return b"".join((_MAGIC, _CHECKSUM.pack(xxh3_64_intdigest(payload)), payload))
 
 

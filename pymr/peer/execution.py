@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from pymr.control.duties import (
     StartWorker,
     TaskEnded,
 )
-from pymr.errors import DiskError, FatalError, ProjectError, PymrError, disk_error
+from pymr.errors import DiskError, FatalError, OutputInTheWayError, ProjectError, PymrError, disk_error
 from pymr.job_projects import project_of
 from pymr.peer.attempts import LocalSegment, Segment, StagedSegment, write_sources
 from pymr.peer.data_orders import Fetched, FetchFailed, FetchOrder
@@ -52,6 +52,7 @@ from pymr.projects import unpack_project
 from pymr.protocol import (
     AttemptId,
     Failure,
+    PlanOrder,
     PlanReport,
     PublishOrder,
     PublishReport,
@@ -115,6 +116,10 @@ class Execution:
             for command in commands:
                 self._give_map(command)
 
+    def fields_of_runs(self) -> list[Mapping[str, Any]]:
+        """Of the jobs of which this peer knows a run."""
+        return [order.fields for order in self._orders.values()]
+
     def carry_out(self, command: PeerCommand) -> None:
         """Do what a command says; errors come back as events."""
         match command:
@@ -142,7 +147,7 @@ class Execution:
                 self._disk.do(
                     lambda: plan_host(order, plan, self._config, self._me.name, incarnation),
                     lambda report: self._on_event(Planned(report)),
-                    lambda error: self._on_event(Planned(_failed_plan(order.run_id, plan.shared, error))),
+                    lambda error: self._on_event(Planned(_failed_plan(plan, error))),
                 )
             case Publish():
                 self._publish(command.order)
@@ -338,7 +343,7 @@ class Execution:
 
         def report(error: Exception | None) -> None:
             text = cut_text(str(error)) if error else ""
-            is_final = isinstance(error, FatalError)
+            is_final = isinstance(error, FatalError) and not isinstance(error, OutputInTheWayError)
             self._on_event(Published(PublishReport(order.run_id, order.peer, text, is_final)))
 
         self._disk.do(work, lambda _: report(None), report)
@@ -358,5 +363,6 @@ def failure_of(error: Exception) -> Failure:
     return Failure(type(error).__name__, cut_text(f"unexpected: {error!r}"))
 
 
-def _failed_plan(run_id: str, shared: bool, error: Exception) -> PlanReport:
-    return PlanReport(run_id, 0, 0, 0, f"planning failed: {error}", shared=shared)
+def _failed_plan(plan: PlanOrder, error: Exception) -> PlanReport:
+    text = f"planning failed: {error}"
+    return PlanReport(plan.run_id, 0, 0, 0, text, shared=plan.shared, turn=plan.turn)

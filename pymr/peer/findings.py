@@ -17,7 +17,6 @@ from pymr.peer.publication import (
     runs_on_disk,
 )
 from pymr.peer.steps import step_outcome
-from pymr.peer.uploads import clear_stale_uploads
 from pymr.protocol import STEPS, AttemptId, AttemptResult, Outcome
 
 _log = logging.getLogger("pymr")
@@ -34,7 +33,6 @@ def clear_strange_runs(places: Places) -> None:
 def found_runs(places: Places) -> list[str]:
     """Runs of which there is anything on the disk; what was not finished has been cleared away."""
     clear_unfinished(places)
-    clear_stale_uploads(places.data_dir)
     return runs_on_disk(places)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pymr.control.backlog import Backlog
+from pymr.control.backlog import Backlog, group_of
 from pymr.control.records import JobRecord
 
 Times = tuple[float | None, float | None]
@@ -17,7 +18,8 @@ UNKNOWN: Times = (None, None)
 
 @dataclass(slots=True)
 class Forecast:
-    """The queue, played through in its order over as many lanes as runs may be under way.
+    """The queue, played through in its order over as many lanes as runs may be under way: a lane that gets
+    free goes to the first job whose group is free.
 
     It is made anew when the table has changed or a second has passed. Cost: 20 ms for 10,000 jobs, then a
     look into a dict for each job.
@@ -40,31 +42,47 @@ class Forecast:
         times: dict[str, Times] = {}
         if any(seconds is None for seconds in left.values()):
             return times  # nobody knows when a lane is free
-        ends = sorted(unix_now + seconds for seconds in left.values() if seconds is not None)
-        lanes = ends[-self.concurrent_runs :]
-        lanes += [unix_now] * (self.concurrent_runs - len(lanes))
-        heapq.heapify(lanes)
-        groups: dict[str, float] = {}
-        for name, seconds in left.items():
-            group = str(backlog.jobs[name].fields.get("group_name") or "")
-            if group and seconds is not None:
-                groups[group] = unix_now + seconds
+        ends = [  # of what runs, with its group
+            (unix_now + seconds, group_of(backlog.jobs[name].fields))
+            for name, seconds in left.items()
+            if seconds is not None
+        ]
+        heapq.heapify(ends)
+        due = backlog.due()
+        ready, waiting = _ready(due, {group for _, group in ends})
         usual = usual_seconds(backlog.jobs.values())
-        for _, _, name, group in backlog.due():
-            job = backlog.jobs[name]
-            begins = max(lanes[0], groups.get(group, 0.0)) if group else lanes[0]
-            takes = job.seconds
-            if takes is None:
-                takes = usual.get(str(job.fields.get("job_type")))
-            if takes is None:
-                times[name] = begins, None
-                break
-            ends_at = begins + takes
-            times[name] = begins, ends_at
-            heapq.heapreplace(lanes, ends_at)
-            if group:
-                groups[group] = ends_at
+        now = unix_now
+        while ready or ends:
+            while ready and len(ends) < self.concurrent_runs:
+                _, _, name, group = due[heapq.heappop(ready)]
+                job = backlog.jobs[name]
+                takes = job.seconds if job.seconds is not None else usual.get(str(job.fields.get("job_type")))
+                if takes is None:
+                    times[name] = now, None
+                    return times
+                times[name] = now, now + takes
+                heapq.heappush(ends, (now + takes, group))
+            now, group = heapq.heappop(ends)
+            if waiting.get(group):
+                heapq.heappush(ready, waiting[group].popleft())
         return times
+
+
+def _ready(
+    due: Sequence[tuple[int, int, str, str]], busy: Collection[str]
+) -> tuple[list[int], dict[str, deque[int]]]:
+    """The due jobs by their place in the order: (those that may begin when a lane is free, a heap; those that
+    wait for others of their group, by its name). busy: groups of which a member runs."""
+    ready: list[int] = []
+    waiting: dict[str, deque[int]] = {group: deque() for group in busy if group}
+    for place, (_, _, _, group) in enumerate(due):
+        if group in waiting:
+            waiting[group].append(place)
+            continue
+        ready.append(place)
+        if group:
+            waiting[group] = deque()
+    return ready, waiting
 
 
 def usual_seconds(jobs: Iterable[JobRecord]) -> dict[str, float]:

@@ -41,8 +41,11 @@ class JobTableCopy:
         kept = state.kept_jobs()
         if kept is not None and kept.incarnation == (state.incarnation or ""):
             self._of = kept.incarnation
-            whole = JobChanges(kept.change, kept.jobs, (), True, False, cycle=kept.cycle, states=kept.states)
-            self.table.apply(whole)
+            self.table.apply(
+                JobChanges(
+                    kept.change, kept.jobs, (), True, kept.paused, cycle=kept.cycle, states=kept.states
+                )
+            )
             state.change = kept.change
 
     def refresh(
@@ -83,7 +86,8 @@ class JobTableCopy:
     def as_kept(self) -> JobTable:
         """The table as it goes to the disk."""
         table = self.table
-        return JobTable(self._of, table.change, tuple(table.jobs.values()), table.cycle, table.states)
+        jobs, states = tuple(table.jobs.values()), dict(table.states)  # as another thread writes them down
+        return JobTable(self._of, table.change, jobs, table.cycle, states, table.is_paused)
 
     def _keep_soon(self) -> None:
         if not self._is_keeping:

@@ -29,8 +29,8 @@ class _Epoch(msgspec.Struct, frozen=True):
 class JobTable(msgspec.Struct, frozen=True):
     """The jobs as they were at a change of some incarnation: what `pymr cluster recover` puts back.
 
-    cycle, states: see JobChanges. One that an earlier release kept has neither, and is read all the same: as
-    of the first cycle, with nothing consumed.
+    cycle, states, paused: see JobChanges. One that an earlier release kept has none of them, and is read all
+    the same: as of the first cycle, with nothing consumed.
     """
 
     incarnation: str
@@ -38,6 +38,7 @@ class JobTable(msgspec.Struct, frozen=True):
     jobs: tuple[JobRecord, ...]
     cycle: int = 1
     states: dict[str, JobState] = {}
+    paused: bool = False
 
 
 class KeptState:

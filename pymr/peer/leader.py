@@ -95,13 +95,17 @@ class Leading:
         """Learn what an earlier leader left; nothing is decided before."""
         incarnation = self.core.incarnation
         self._ask(
-            lambda store: (store.changes(0, incarnation), store.active_runs(incarnation)), self._take_over
+            lambda store: (
+                store.changes(0, incarnation),
+                RunsLoaded(store.active_runs(incarnation), store.incarnation()[2]),
+            ),
+            self._take_over,
         )
 
-    def _take_over(self, found: tuple[JobChanges, tuple[object, ...]]) -> None:
-        changes, runs = found
+    def _take_over(self, found: tuple[JobChanges, RunsLoaded]) -> None:
+        changes, loaded = found
         self.step(JobsChanged(changes))
-        self.step(RunsLoaded(runs))  # type: ignore[arg-type]
+        self.step(loaded)
 
     def read_jobs(self) -> None:
         """Look at what has changed in the job table."""

@@ -45,6 +45,7 @@ from pymr.peer.relays import Relays
 from pymr.peer.store import Store
 from pymr.peer.threads import StoreThread, Thread
 from pymr.peer.transport import Endpoint, Gatekeeper, Sender, shared_context
+from pymr.peer.upload_sweep import UploadSweep
 from pymr.peer.wishes import Standing
 from pymr.peer.worker_news import worker_news
 from pymr.peer.workers import Workers
@@ -152,6 +153,7 @@ class Peer:
         self._jobs = JobTableCopy(
             self._state, self._store, self._disk, lambda: self._lease_view.incarnation or "", loop.call_later
         )
+        UploadSweep(me.data_dir, self._jobs, self._disk, self._execution.fields_of_runs, loop.call_every)
         self._answers = Answers(
             config,
             me,

@@ -96,7 +96,9 @@ def _plan(
     places = Places(own.data_dir)
     if job.hold_state:
         has_list = bool(plan.consumed_peer)
-        planning = Planning(job.job_name, order.run_id, plan.consumed, has_list, plan.shared, incarnation)
+        planning = Planning(
+            job.job_name, order.run_id, plan.consumed, has_list, plan.shared, incarnation, plan.turn
+        )
         files = new_files(HostLists(own, peers), planning, found)
     else:
         files = list(found.values())
@@ -104,7 +106,7 @@ def _plan(
     _write_inputs(places.inputs(order.run_id, shared=plan.shared), files)
     write_plan(places.plan(order.run_id, shared=plan.shared), tasks)
     total_bytes = sum(file.size for file in files)
-    return PlanReport(order.run_id, len(tasks), total_bytes, len(files), shared=plan.shared)
+    return PlanReport(order.run_id, len(tasks), total_bytes, len(files), shared=plan.shared, turn=plan.turn)
 
 
 def _sources(
@@ -203,4 +205,4 @@ def _write_inputs(path: str, files: Sequence[InputFile]) -> None:
 
 def _failed(plan: PlanOrder, error: str, *, is_final: bool) -> PlanReport:
     shown = error.encode("utf-8", "backslashreplace").decode()
-    return PlanReport(plan.run_id, 0, 0, 0, cut_text(shown), is_final, plan.shared)
+    return PlanReport(plan.run_id, 0, 0, 0, cut_text(shown), is_final, plan.shared, plan.turn)

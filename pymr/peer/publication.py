@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from pymr.control.counting import is_counted, run_number
 from pymr.engine.durable import link_or_copy, make_folders, sync_folder
 from pymr.engine.inputs import BAD_RECORDS_NAME
 from pymr.engine.outputs import Part
@@ -22,6 +23,7 @@ from pymr.errors import DamagedFileError, OutputError, disk_error
 from pymr.peer.bad_records import keep_bad_records
 from pymr.peer.places import HIDDEN_PREFIX, Places, attempt_of
 from pymr.peer.steps import step_outcome
+from pymr.peer.transfer_leftovers import clear_noted
 from pymr.protocol import STEPS, AttemptId, HeldRun, PublishOrder
 from pymr.publishing import (
     complete,
@@ -36,15 +38,15 @@ from pymr.publishing import (
 
 _log = logging.getLogger("pymr")
 
-_MOVE_AWAY = "move them away; the run's output is kept until then"
-
 
 def publish(places: Places, order: PublishOrder, incarnation: str = "") -> None:
     """Make the parts of a run visible as its job's output below `places`, instead of the present ones.
 
-    order.add: beside them. Done at most once for a run; again it does nothing. incarnation: of the cluster;
-    ids of runs are unique in one, and begin anew in another that remembers nothing.
-    Raises OutputError (what is there is not ours or not whole, or parts of the run are gone), DiskError.
+    order.add: beside those of runs that count. Done at most once for a run; again it does nothing.
+    incarnation: of the cluster; ids of runs are unique in one and those it goes on from, and begin anew in
+    another that remembers nothing.
+    Raises OutputInTheWayError, other OutputError (what is there is not whole, or parts of the run are gone),
+    DiskError.
     """
     output = places.output(order.job_name)
     with _disk_errors("publishing", output):
@@ -53,22 +55,24 @@ def publish(places: Places, order: PublishOrder, incarnation: str = "") -> None:
             undo_half_swap(output, places.previous_output(order.job_name))
             present = read_manifest(output)
             staged = places.staged_output(order.job_name, order.run_id)
-            shown = _run_ids(present, incarnation)
+            shown = _run_ids(present, (incarnation, *order.replaces))
             if order.run_id not in shown and not _is_late(order, shown):
-                refuse_foreign_files(output, _MOVE_AWAY)
+                advice = f"move them away on peer {order.peer}: {order.run_id} is published then"
+                refuse_foreign_files(output, advice)
                 shutil.rmtree(staged, ignore_errors=True)
                 try:
                     os.mkdir(staged)
-                    _stage(places, order, staged, shown, incarnation)
+                    _stage(places, order, staged, present, incarnation)
                     swap(staged, output, places.previous_output(order.job_name))
                 finally:
                     shutil.rmtree(staged, ignore_errors=True)
             sync_folder(places.job(order.job_name))  # also for one who was killed before it
 
 
-def list_output(places: Places, job_name: str) -> tuple[str, list[Part]]:
+def list_output(places: Places, job_name: str, failed_run: str = "") -> tuple[str, list[Part]]:
     """The newest run in a job's output, and the parts of it; "" and none where nothing was published.
 
+    failed_run: a run that has failed, also if this peer shows it already: what it has added is passed over.
     Raises OutputError where it is not whole, DiskError.
     """
     output = places.output(job_name)
@@ -76,13 +80,18 @@ def list_output(places: Places, job_name: str) -> tuple[str, list[Part]]:
         manifest = read_manifest(output)
     if manifest is None:
         return "", []
-    return str(manifest.get("run_id", "")), manifest["parts"]
+    run_id, runs, noted = str(manifest.get("run_id", "")), manifest.get("runs", []), manifest.get("part_runs")
+    if not noted or run_id != failed_run:
+        return run_id, manifest["parts"]
+    parts = [part for part in manifest["parts"] if noted.get(part.name) != failed_run]
+    return next((run for run in reversed(runs) if run != failed_run), ""), parts
 
 
 def forget_run(places: Places, run_id: str) -> None:
-    """Remove all that a run has left below `runs`; its bad records are kept (see `bad_records`).
+    """Remove all that a run has left below `runs`, and what its transfers have not finished elsewhere.
 
-    Raises DiskError.
+    Its bad records are kept (see `bad_records`). Waits for a worker of it that is being killed, for a bounded
+    time. Raises DiskError.
     """
     folder, abandoned = places.run(run_id), places.abandoned(run_id)
     try:
@@ -90,11 +99,13 @@ def forget_run(places: Places, run_id: str) -> None:
     except OSError as error:  # as of a full disk, in which this makes room
         _log.warning("the bad records of %s are lost: %s", run_id, error)
     with _disk_errors("removing", folder):
+        clear_noted(abandoned)
         shutil.rmtree(abandoned, ignore_errors=True)
         try:
             os.rename(folder, abandoned)  # at once, so that nobody finds half of an attempt
         except FileNotFoundError:
             return
+        clear_noted(abandoned)
         shutil.rmtree(abandoned)
 
 
@@ -124,15 +135,10 @@ def runs_on_disk(places: Places) -> list[str]:
     return _visible_names(places.runs)
 
 
-def run_number(run_id: str) -> int:
-    """The number at the end of a run's id; they rise over the life of a cluster, a recovery included."""
-    number = run_id.rpartition("-")[2]
-    return int(number) if number.isdecimal() else 0
-
-
 def clear_unfinished(places: Places) -> None:
     """Remove what an earlier life of the daemon has begun and not finished. Before any worker is started."""
     for name in _hidden_names(places.runs):
+        clear_noted(os.path.join(places.runs, name))
         _remove(os.path.join(places.runs, name))
     for run_id in runs_on_disk(places):
         for name in _hidden_names(places.run(run_id)):
@@ -141,24 +147,49 @@ def clear_unfinished(places: Places) -> None:
         _clear_job(places, job_name)
 
 
-def _stage(places: Places, order: PublishOrder, staged: str, present: list[str], incarnation: str) -> None:
-    """Put together what the output is going to be."""
+def _stage(
+    places: Places, order: PublishOrder, staged: str, present: dict[str, Any] | None, incarnation: str
+) -> None:
+    """Put together what the output is going to be.
+
+    Of the parts that a run has added, `part_runs` names that run: it may turn out not to count. Those of
+    which it says nothing stay: they are of a run that has replaced all others, of an earlier release, or of
+    an incarnation that this one does not go on from.
+    """
     output = places.output(order.job_name)
-    parts = keep_parts(output, staged) if order.add else []
+    shown = _run_ids(present, (incarnation, *order.replaces))
+    kept, part_runs = _counted_parts(order, present, shown)
+    parts = keep_parts(output, staged, kept)
     for source, part in number_parts(_parts_of_run(places, order), list(parts)):
         link_or_copy(source, os.path.join(staged, part.name))
         parts.append(part)
+        if order.add:
+            part_runs[part.name] = order.run_id
+    gone = set(present.get("part_runs", {}).values()) - set(part_runs.values()) if present else set()
+    runs = [run_id for run_id in shown if order.add and run_id not in gone]
     manifest: dict[str, Any] = {
         "run_id": order.run_id,
         "incarnation": incarnation,
         "job_name": order.job_name,
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "runs": [*(present if order.add else []), order.run_id],
+        "runs": [*runs, order.run_id],
         "summary": order.summary,
         "parts": parts,
+        "part_runs": part_runs,
     }
-    kept = [os.path.join(output, BAD_RECORDS_NAME)] if order.add else []
-    complete(staged, manifest, [*kept, *_bad_records(places, order)])
+    before = [os.path.join(output, BAD_RECORDS_NAME)] if order.add else []
+    complete(staged, manifest, [*before, *_bad_records(places, order)])
+
+
+def _counted_parts(
+    order: PublishOrder, present: dict[str, Any] | None, shown: list[str]
+) -> tuple[list[Part], dict[str, str]]:
+    """The parts that stay in an output that is added to, and which runs have added them."""
+    if present is None or not order.add:
+        return [], {}
+    noted: dict[str, str] = present.get("part_runs", {}) if shown else {}
+    kept = [part for part in present["parts"] if is_counted(noted.get(part.name, ""), order.counting)]
+    return kept, {part.name: noted[part.name] for part in kept if part.name in noted}
 
 
 def _parts_of_run(places: Places, order: PublishOrder) -> Iterator[tuple[str, tuple[Part, ...]]]:
@@ -191,9 +222,9 @@ def _is_late(order: PublishOrder, shown: list[str]) -> bool:
     return run_number(shown[-1]) > run_number(order.run_id)
 
 
-def _run_ids(manifest: dict[str, Any] | None, incarnation: str) -> list[str]:
-    """The runs of this incarnation whose parts are in an output, in the order of their publication."""
-    if manifest is None or manifest.get("incarnation", "") != incarnation:
+def _run_ids(manifest: dict[str, Any] | None, incarnations: tuple[str, ...]) -> list[str]:
+    """The runs of these incarnations whose parts are in an output, in the order of their publication."""
+    if manifest is None or manifest.get("incarnation", "") not in incarnations:
         return []
     return list(manifest.get("runs", ()))
 

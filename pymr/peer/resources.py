@@ -36,7 +36,8 @@ from pymr.peer.data_protocol import (
 from pymr.peer.packs import Packs
 from pymr.peer.panes import latest_run, read_pane
 from pymr.peer.places import checked_folder, plain
-from pymr.peer.uploads import upload_folder
+from pymr.peer.transfer_lists import FILES
+from pymr.peer.uploads import touch_upload, upload_folder
 
 INDEXES_MAX = 256
 INDEX_BYTES_MAX = 64 << 20
@@ -45,6 +46,7 @@ INDEX_BYTES_MAX = 64 << 20
 _SEGMENTS_MAX = 64
 _OUTPUT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 _STEP_FILE_NAME = re.compile(r"[a-z]{1,20}(?:-[0-9]{5,9}){0,2}")
+_STAGED_LIST_NAME = re.compile(rf"{FILES}-[0-9]{{5,9}}")  # none that a console can write
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not hold us up
@@ -119,6 +121,10 @@ class Resources:
 
     def _read_pack(self, data_dir: str, resource: Pack | Staged, offset: int, length: int) -> Piece:
         names = _names_of(resource)
+        if isinstance(resource, Staged):
+            if not _STAGED_LIST_NAME.fullmatch(resource.name):
+                raise FatalError(f"{resource.name!r:.200} is no list of what was downloaded")
+            touch_upload(data_dir, resource.upload_id)
         descriptor = _open_file(data_dir, names)
         try:
             pack = self._packs.get(os.path.join(data_dir, *names), descriptor)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shutil
 import stat
 import sys
 from collections import OrderedDict
@@ -61,9 +62,14 @@ class RootedFiles:
     ) -> None:
         self.close()
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """(root, base) with which it was opened."""
+        return self._path, "/".join(self._base)
+
     def again(self) -> RootedFiles:
         """The same folder, for another thread; it knows too what `sync` has to make last."""
-        other = RootedFiles(self._path, "/".join(self._base))
+        other = RootedFiles(*self.place)
         other._unsynced = set(self._unsynced)
         return other
 
@@ -125,10 +131,30 @@ class RootedFiles:
             raise self.refusal(path, reason)
         return status.st_size, status.st_mtime_ns
 
-    def rename(self, folder: str, name: str, new_name: str) -> None:
-        """Give a file of a folder its name, in the place of what had it."""
-        descriptor = self.folder(folder)
-        os.rename(name, new_name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+    def move(self, path: str, new_path: str) -> None:
+        """Give a file another name, in the place of what had it; makes folders that are missing."""
+        folder, name = self.split(path)
+        new_folder, new_name = self.split(new_path)
+        target = self.folder(new_folder, create=True)
+        os.rename(name, new_name, src_dir_fd=self.folder(folder), dst_dir_fd=target)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or a folder with all that is in it. That there is none is no error."""
+        folder, name = self.split(path)
+        self.forget(path)
+        try:
+            descriptor = self.folder(folder)
+            if stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
+                shutil.rmtree(name, dir_fd=descriptor)
+            else:
+                os.unlink(name, dir_fd=descriptor)
+        except FileNotFoundError:
+            return
+
+    def identity(self, path: str) -> tuple[int, int]:
+        """(device, inode) of a folder as it is open here; see `again` for the one that has its name now."""
+        status = os.fstat(self.folder(path))
+        return status.st_dev, status.st_ino
 
     def unlink(self, path: str) -> None:
         folder, name = self.split(path)

@@ -15,7 +15,7 @@ from pymr.config import ClusterConfig
 from pymr.config_sections import EngineConfig
 from pymr.engine.durable import write_file
 from pymr.engine.tasks import TaskWatch
-from pymr.errors import DamagedFileError
+from pymr.errors import DamagedFileError, DiskError
 from pymr.faults import fault_point
 from pymr.job_fields import FileTransferJob, ScriptJob
 from pymr.peer.attempts import commit_attempt
@@ -50,7 +50,8 @@ def do_step(context: StepContext, order: StepOrder, run_dir: str, watch: TaskWat
 
     What does it is given the folder, which is empty; it flushes to the disk itself what it writes there. On
     the watch, `moved` says (files, bytes).
-    Raises what the step raises, and DiskError; then nothing is left of the attempt.
+    Raises what the step raises, and DiskError; then nothing is left of the attempt. A disk that is full does
+    not count against a transfer.
     """
 
     def work(folder: str) -> None:
@@ -68,7 +69,12 @@ def do_step(context: StepContext, order: StepOrder, run_dir: str, watch: TaskWat
 
     watch.records = watch.groups = None
     watch.moved = (0, 0)
-    return commit_attempt(order.id, run_dir, work, step_outcome)
+    try:
+        return commit_attempt(order.id, run_dir, work, step_outcome)
+    except DiskError as error:
+        if error.is_full and order.id.kind != "script":
+            error.is_counted = False  # a transfer goes on when there is space again, however long that takes
+        raise
 
 
 def step_outcome(attempt_dir: str) -> StepOutcome:

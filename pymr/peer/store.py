@@ -100,7 +100,7 @@ class Store:
             jobs = records.changed_jobs(reply[3])
         else:
             reply, jobs = self._whole_table(incarnation)
-        change, whole, paused, _, deleted, cycle, cycle_began_at, now, has_states, states = reply
+        change, whole, paused, _, deleted, cycle, cycle_began_at, now, states = reply
         return JobChanges(
             change=int(change),
             jobs=jobs,
@@ -110,7 +110,7 @@ class Store:
             cycle=int(cycle),
             cycle_began_at=float(cycle_began_at),
             now=float(now),
-            states=records.decode_states(_pairs(states)) if has_states else None,
+            states=records.decode_states(_pairs(states)),
         )
 
     def _whole_table(self, incarnation: str) -> tuple[list[Any], tuple[JobRecord, ...]]:
@@ -181,11 +181,12 @@ class Store:
         data: bytes | None = self._redis.ask("GET", f"{self._prefix}package:{content_hash}")
         return data
 
-    def history(self, job_name: str, limit: int) -> tuple[RunRecord, ...]:
-        """Runs that have ended, those begun last first. job_name: "" for those of all jobs."""
+    def history(self, job_name: str, limit: int, start: int = 0) -> tuple[RunRecord, ...]:
+        """Runs that have ended, those begun last first, from the `start`-th on. job_name: "" for those of all
+        jobs."""
         if limit <= 0:
             return ()
-        (runs,) = self._run(run_scripts.HISTORY, [job_name, limit])
+        (runs,) = self._run(run_scripts.HISTORY, [job_name, limit, start])
         return tuple(run.record() for run in records.decode_ended_runs(runs))
 
     def events(self, after: str, limit: int) -> list[tuple[str, float, Event]]:
@@ -218,16 +219,17 @@ class Store:
         change: int,
         cycle: int = 1,
         states: Mapping[str, JobState] | None = None,
+        paused: bool = False,
     ) -> bool:
         """Put the jobs back into a Redis that forgot; returns whether it is done.
 
         Only where Redis has no incarnation, or its epoch is below epoch_floor, the highest any peer has seen,
-        or it lacks changes. change, cycle, states: of the snapshot the jobs are from. Runs are not put back:
-        jobs that ran are queued. The cycle begins anew.
+        or it lacks changes. change, cycle, states, paused: of the snapshot the jobs are from. Runs are not
+        put back: jobs that ran are queued. The cycle begins anew.
         """
         for name, texts in records.recovered_texts(jobs).items():
             self._put_aside(f"{self._prefix}recovered_{name}:{new}", texts)
-        arguments: list[Argument] = [old, new, epoch_floor, change, cycle]
+        arguments: list[Argument] = [old, new, epoch_floor, change, cycle, int(paused)]
         arguments += [*records.recovered_states(states or {}), *records.recovered_jobs(jobs)]
         return bool(self._run(RECOVER, arguments)[0])
 

@@ -12,7 +12,8 @@ local after, change = tonumber(arguments[1]), counter('change')
 local since = '(' .. arguments[1]
 local is_whole = after == 0 or after < counter('trimmed') or after > change
   or redis.call('ZCOUNT', key('changes'), since, '+inf') > CHANGES_MAX
-local jobs, deleted = {}, {}
+  or redis.call('ZCOUNT', key('states_changes'), since, '+inf') > CHANGES_MAX
+local jobs, deleted, states = {}, {}, {}
 if not is_whole then
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', key('changes'), since, '+inf')) do
     jobs[#jobs + 1] = redis.call('HGET', key('packed_jobs'), name)
@@ -20,12 +21,16 @@ if not is_whole then
     jobs[#jobs + 1] = redis.call('HGET', key('exceptions'), name) or ''
   end
   deleted = redis.call('ZRANGEBYSCORE', key('tombstones'), since, '+inf')
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', key('states_changes'), since, '+inf')) do
+    states[#states + 1] = name
+    states[#states + 1] = redis.call('HGET', key('states'), name)
+  end
+else
+  states = redis.call('HGETALL', key('states'))
 end
-local has_states = is_whole or counter('states') > after
-local states = has_states and redis.call('HGETALL', key('states')) or {}
 return {'ok', text(change), is_whole and 1 or 0, redis.call('EXISTS', key('paused')), jobs, deleted,
   text(present_cycle()), redis.call('HGET', key('counters'), 'cycle_began_at') or '0', time_now(),
-  has_states and 1 or 0, states}
+  states}
 """
 
 # The first submission of all begins the first cycle. A job that comes into a group that has failed brings it
@@ -79,7 +84,8 @@ end
 return keep_outcome(id, text(existed))
 """
 
-# name: of a job, which stands for its group, or of a group.
+# name: of a job, which stands for its group, or of a group; of the latter where both have it and only that
+# has failed.
 RETRY = r"""
 local refused = refusal()
 if refused then return refused end
@@ -87,15 +93,16 @@ local id, name = unpack(arguments)
 local earlier = earlier_outcome(id)
 if earlier then return {'ok', earlier} end
 local job = redis.call('HMGET', key('job:' .. name), 'version', 'status', 'group')
-local group, members = job[1] and (job[3] or '') or name, {}
-if job[1] and group == '' then
-  if job[2] ~= 'failed' then return keep_outcome(id, 'not failed') end
-  members = {{name = name, version = tonumber(job[1]), priority = 0, status = job[2]}}
-else
-  if redis.call('EXISTS', key('group:' .. group)) == 0 then return keep_outcome(id, 'unknown') end
-  if not has_failed(group) then return keep_outcome(id, 'not failed') end
-  members = group_members(group)
+local group = job[1] and (job[3] or '') or name
+local is_alone = job[1] and group == ''
+local can_retry = is_alone and job[2] == 'failed' or not is_alone and has_failed(group)
+if not can_retry and has_failed(name) then group, is_alone, can_retry = name, false, true end
+if not can_retry then
+  local is_known = job[1] or redis.call('EXISTS', key('group:' .. group)) == 1
+  return keep_outcome(id, is_known and 'not failed' or 'unknown')
 end
+local members = is_alone and {{name = name, version = tonumber(job[1]), priority = 0, status = job[2]}}
+  or group_members(group)
 local count = queue_again(members)
 return keep_outcome(id, group == '' and 'queued' or string.format('queued %d jobs of group %s', count, group))
 """

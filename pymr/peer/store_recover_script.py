@@ -4,13 +4,13 @@ from __future__ import annotations
 
 # Jobs of another incarnation, one that began on an empty Redis, were submitted to it and stay; those of an
 # old backup do not, as they may have been deleted since. So it is with states: those of another incarnation
-# are newer than what is remembered. All numbers go on far above any that were given. The texts of the jobs
-# were put beside those of the table before: see Store.recover.
+# are newer than what is remembered, and a pause of either stays. All numbers go on far above any that
+# were given. The texts of the jobs were put beside those of the table before: see Store.recover.
 RECOVER = r"""
 local JOB_FIELDS = 13
 local MARGIN = 1000
 local old, new, floor, change = arguments[1], arguments[2], tonumber(arguments[3]), tonumber(arguments[4])
-local cycle, states_end = tonumber(arguments[5]), 6 + 2 * tonumber(arguments[6])
+local cycle, paused, states_end = tonumber(arguments[5]), arguments[6] == '1', 7 + 2 * tonumber(arguments[7])
 local stored = redis.call('GET', key('incarnation'))
 local texts = {'definitions', 'exceptions'}
 local function recovered(hash) return key('recovered_' .. hash .. ':' .. new) end
@@ -46,11 +46,14 @@ end
 redis.call('HSET', key('counters'), 'change', text(number), 'version', text(number), 'run', text(number),
   'trimmed', text(number), 'cycle', text(math.max(cycle, present_cycle())), 'cycle_began_at', time_now())
 
-if not began_meanwhile then redis.call('DEL', key('states')) end
-for index = 7, states_end, 2 do
-  redis.call('HSETNX', key('states'), arguments[index], arguments[index + 1])
+if not began_meanwhile then redis.call('DEL', key('states'), key('states_changes'), key('paused')) end
+if paused then redis.call('SET', key('paused'), '1') end
+for index = 8, states_end, 2 do
+  if redis.call('HEXISTS', key('states'), arguments[index]) == 0 then
+    set_state(arguments[index], arguments[index + 1])
+  end
 end
-redis.call('HSET', key('counters'), 'states', next_number('change'))
+next_number('change')
 
 for index = states_end + 1, #arguments, JOB_FIELDS + 1 do forget_job(arguments[index]) end
 for _, hash in ipairs(texts) do

@@ -112,16 +112,27 @@ return {'ok', 1}
 # A record of a run that is not known any more (trimmed from the history) is given back and not stored.
 # A job that runs once stays after its success until all of its group have run, so that a group that fails can
 # be retried as a whole. What a run has consumed counts with its success, whatever has become of its job: its
-# output is there.
+# output is there. Of runs that were skipped one after another, the history keeps the last: a job that finds
+# nothing new, cycle after cycle, must not push what has run out of it.
 END_RUN = r"""
+local function drop_record(id)
+  redis.call('ZREM', key('history:' .. redis.call('HGET', key('run:' .. id), 'job_name')), id)
+  redis.call('ZREM', key('history'), id)
+  redis.call('DEL', key('run:' .. id))
+end
+
 local function trim_history()
   local excess = redis.call('ZCARD', key('history')) - HISTORY_MAX
   if excess <= 0 then return end
-  for _, id in ipairs(redis.call('ZRANGE', key('history'), 0, excess - 1)) do
-    redis.call('ZREM', key('history:' .. redis.call('HGET', key('run:' .. id), 'job_name')), id)
-    redis.call('DEL', key('run:' .. id))
-  end
-  redis.call('ZREMRANGEBYRANK', key('history'), 0, excess - 1)
+  for _, id in ipairs(redis.call('ZRANGE', key('history'), 0, excess - 1)) do drop_record(id) end
+end
+
+-- Of the job's run before this one: where it was skipped as well, this one stands for both.
+local function join_skipped(name, id)
+  local history = key('history:' .. name)
+  local place = redis.call('ZREVRANK', history, id)
+  local before = redis.call('ZREVRANGE', history, place + 1, place + 1)[1]
+  if before and redis.call('HGET', key('run:' .. before), 'status') == 'skipped' then drop_record(before) end
 end
 
 local function end_job(name, version, id, began, status, exception, group_failure, time)
@@ -163,9 +174,9 @@ redis.call('DEL', key('tasks:' .. id), key('released:' .. id), key('attempts:' .
 redis.call('ZADD', key('history'), run[3], id)
 redis.call('ZADD', key('history:' .. run[1]), run[3], id)
 if status == 'succeeded' and state ~= '' then
-  redis.call('HSET', key('states'), run[1], state)
-  redis.call('HSET', key('counters'), 'states', next_number('change'))
+  set_state(run[1], state)
 end
+if status == 'skipped' then join_skipped(run[1], id) end
 end_job(run[1], run[2], id, run[3], status, exception, group_failure, time)
 trim_history()
 return {'ok', packed_ended(record, time)}
@@ -181,7 +192,8 @@ return {'ok', packed_array(runs)}
 
 HISTORY = r"""
 local name = arguments[1] == '' and 'history' or 'history:' .. arguments[1]
-local runs = redis.call('ZREVRANGE', key(name), 0, tonumber(arguments[2]) - 1)
+local start = tonumber(arguments[3])
+local runs = redis.call('ZREVRANGE', key(name), start, start + tonumber(arguments[2]) - 1)
 for index, id in ipairs(runs) do
   local run = redis.call('HMGET', key('run:' .. id), 'record', 'end_time')
   runs[index] = packed_ended(run[1], run[2])

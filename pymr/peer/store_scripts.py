@@ -13,7 +13,7 @@ Keys, each below `pymr:CLUSTER:`. Needs Redis 6.2, and no Redis Cluster, as scri
     paused           string  "1" while no runs are to be started
     counters         hash    change, version, run: the last numbers given; trimmed: highest change of the
                              tombstones dropped; begin_epoch, begin_ordinal: of the last run begun; cycle,
-                             cycle_began_at: of the present one; states: change of the last one of the states
+                             cycle_began_at: of the present one
     job:NAME         hash    version change submitted_at status run_id first_run_id first_run_status
                              start_time end_time run_once project_hash cycle seconds group priority; "": none
     definitions      hash    name of each job in the table -> opaque Definition
@@ -32,8 +32,9 @@ Keys, each below `pymr:CLUSTER:`. Needs Redis 6.2, and no Redis Cluster, as scri
     tasks:ID         hash    of an active run: task -> `ATTEMPT DIGEST ` and the opaque Committed
     released:ID      hash    of an active run: map task -> digest of its output that was lost
     attempts:ID      hash    of an active run: step -> `NUMBER TOKEN` of its last attempt, and of who asked
-    states           hash    name of a job with hold_state -> opaque JobState of its last run that succeeded;
-                             it stays when the job leaves the table
+    states           hash    name of a job with hold_state, or that adds to its output -> opaque JobState of
+                             its last run that succeeded; it stays when the job leaves the table
+    states_changes   zset    name of each of those -> number of the change that set it
     history          zset    id of each run that has ended -> its start_time
     history:NAME     zset    the same for one job
     events           stream  `event`: opaque; capped
@@ -177,6 +178,12 @@ local function trim_tombstones()
   local last = redis.call('ZRANGE', key('tombstones'), excess - 1, excess - 1, 'WITHSCORES')
   redis.call('HSET', key('counters'), 'trimmed', last[2])
   redis.call('ZREMRANGEBYRANK', key('tombstones'), 0, excess - 1)
+end
+
+-- What the job has consumed has changed.
+local function set_state(name, state)
+  redis.call('HSET', key('states'), name, state)
+  redis.call('ZADD', key('states_changes'), next_number('change'), name)
 end
 
 -- Put a job into no group, or into that one.

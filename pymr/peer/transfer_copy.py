@@ -13,13 +13,15 @@ from pymr.config import format_bytes
 from pymr.errors import DiskError
 from pymr.faults import fault_point
 from pymr.peer.data_stream import Bytes, Range
+from pymr.peer.packs import is_same_file
 from pymr.peer.rooted_files import RootedFiles
 from pymr.peer.transfer_journal import Journal
+from pymr.peer.transfer_leftovers import clear_leftovers
 from pymr.peer.transfer_lists import Entry
 from pymr.peer.transfer_progress import Progress
 from pymr.peer.transfer_sources import Sources
 from pymr.peer.transfer_walk import digest_of
-from pymr.peer.transfer_writer import BATCH_BYTES, TreeWriter, clear_leftovers
+from pymr.peer.transfer_writer import BATCH_BYTES, TreeWriter
 from pymr.protocol import StepInput
 
 
@@ -27,13 +29,15 @@ from pymr.protocol import StepInput
 class Portion:
     """A piece of a list that is to be copied. wanted: (number in it, entry, path it is to get), in order.
 
-    all_entries: of the piece, which say where each begins in the stream.
+    all_entries: of the piece, which say where each begins in the stream. root: the folder that they lie in on
+    their machine.
     """
 
     step: StepInput
     name: str
     all_entries: Sequence[Entry]
     wanted: Sequence[tuple[int, Entry, str]]
+    root: str = ""
 
     @property
     def key(self) -> str:
@@ -43,7 +47,10 @@ class Portion:
 
 @dataclass(frozen=True, slots=True)
 class CopyRules:
-    """How to copy. run_id, peer: who copies. is_alive: tells of a run's id whether that is still going on."""
+    """How to copy. run_id, peer: who copies. is_alive: tells of a run's id whether that is still going on.
+
+    own_sources: the folders of this machine that are copied from, as far as they may be deleted afterwards.
+    """
 
     run_id: str
     peer: str
@@ -51,6 +58,12 @@ class CopyRules:
     reload_files: bool
     compress: bool
     is_alive: Callable[[str], bool]
+    own_sources: Sequence[str] = ()
+
+    @property
+    def tag(self) -> str:
+        """Of the temporary names."""
+        return f"{self.run_id}@{self.peer}"
 
 
 @dataclass(slots=True)
@@ -85,8 +98,7 @@ class Copy:
 
     def run(self, portions: Callable[[], Iterable[Portion]]) -> Copied:
         self._prepare(portions())
-        tag = f"{self._rules.run_id}@{self._rules.peer}"
-        writer = TreeWriter(self._folder, tag, is_bulk=self._rules.is_bulk, on_done=self._on_done)
+        writer = TreeWriter(self._folder, self._rules.tag, is_bulk=self._rules.is_bulk, on_done=self._on_done)
         try:
             for portion in portions():
                 self._copy(portion, writer)
@@ -100,7 +112,7 @@ class Copy:
     def _prepare(self, portions: Iterable[Portion]) -> None:
         """Look, before anything is written, whether it can be, and clear away what killed attempts left."""
         needed = files = total = largest = replaced = 0
-        folders: set[str] = set()
+        folders = {""}
         for portion in portions:
             self._progress.tick()
             finished = self._journal.done(portion.key)
@@ -127,8 +139,9 @@ class Copy:
             raise DiskError(
                 f"{self._folder.root} on peer {self._rules.peer} has {format_bytes(free)} free "
                 f"({free:,} bytes), and the transfer needs {format_bytes(wanted)} ({wanted:,} bytes): free "
-                "some space and run it again",
+                "some space, and it goes on",
                 self._folder.root,
+                is_full=True,
             )
 
     def _copy(self, portion: Portion, writer: TreeWriter) -> None:
@@ -150,18 +163,24 @@ class Copy:
             self.done.bytes += entry.size
             self._progress.add(1, entry.size)
             return False
-        if not self._rules.reload_files and self._is_there(entry, path):
+        if not self._rules.reload_files and self._is_there(portion, entry, path):
             self.done.skipped += 1
             self._progress.skip(entry.size)
             return False
         return True
 
-    def _is_there(self, entry: Entry, path: str) -> bool:
+    def _is_there(self, portion: Portion, entry: Entry, path: str) -> bool:
+        """Raises PathRefusedError for what is the listed file itself, and no copy of it."""
         present = self._folder.check_place(path)
         if present is None or present[0] != entry.size:
             return False
         descriptor = self._folder.open(path)
         try:
+            status = os.fstat(descriptor)
+            roots = [*self._rules.own_sources, *([portion.root] if is_same_file(status, entry) else ())]
+            for source in (os.path.join(root, entry.path) for root in roots if root):
+                if _is_at(status, source):
+                    raise self._folder.refusal(path, f"is the same file as {source!r}, and no copy of it")
             return digest_of(descriptor, lambda _: self._progress.tick()) == (entry.size, entry.digest)
         finally:
             os.close(descriptor)
@@ -176,6 +195,14 @@ class Copy:
         self.done.files += len(keys)
         self.done.bytes += size
         self._progress.add(len(keys), 0)
+
+
+def _is_at(status: os.stat_result, path: str) -> bool:
+    """Whether a file is the one at a path of this machine, by whatever way that leads to it."""
+    try:
+        return os.path.samestat(status, os.stat(path))
+    except OSError:  # mostly as it is on another machine
+        return False
 
 
 class Buffer:

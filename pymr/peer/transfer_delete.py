@@ -14,13 +14,15 @@ from contextlib import AbstractContextManager, nullcontext
 
 from pymr.engine.durable import sync_folder, write_file
 from pymr.engine.inputs import MANIFEST_NAME
+from pymr.errors import InputError
 from pymr.faults import fault_point
 from pymr.peer.packs import is_same_file
 from pymr.peer.places import HIDDEN_PREFIX, Places
 from pymr.peer.rooted_files import PathRefusedError, RootedFiles, kind_of
+from pymr.peer.transfer_leftovers import temporary_name
 from pymr.peer.transfer_lists import Entry
 from pymr.peer.transfer_progress import Progress
-from pymr.peer.transfer_walk import TEMPORARY_PREFIX
+from pymr.peer.transfer_walk import check_level
 from pymr.publishing import locked
 
 
@@ -84,7 +86,7 @@ def _delete_name(
     folder: int, name: str, root: RootedFiles, path: str, tag: str, progress: Progress
 ) -> tuple[int, int]:
     files = size = 0
-    abandoned = f"{TEMPORARY_PREFIX}{tag}.0"
+    abandoned = temporary_name(tag)
     for present in (abandoned, name):  # the former: of an attempt that was killed
         try:
             status = os.stat(present, dir_fd=folder, follow_symlinks=False)
@@ -92,7 +94,7 @@ def _delete_name(
             continue
         fault_point("transfer.before_delete")
         if stat.S_ISDIR(status.st_mode):
-            found = _count(folder, present)
+            found = _count(folder, present, os.path.join(root.root, path))
             if present != abandoned:
                 os.rename(present, abandoned, src_dir_fd=folder, dst_dir_fd=folder)
                 os.fsync(folder)
@@ -109,9 +111,13 @@ def _delete_name(
     return files, size
 
 
-def _count(folder: int, name: str) -> tuple[int, int]:
+def _count(folder: int, name: str, shown: str) -> tuple[int, int]:
     files = size = 0
-    for _, _, names, descriptor in os.fwalk(name, dir_fd=folder, follow_symlinks=False):
+    for path, _, names, descriptor in os.fwalk(name, dir_fd=folder, follow_symlinks=False):
+        try:
+            check_level(shown, path.partition("/")[2])
+        except InputError as error:
+            raise InputError(f"output_dir: {error}") from error
         for file in names:
             files += 1
             size += os.stat(file, dir_fd=descriptor, follow_symlinks=False).st_size

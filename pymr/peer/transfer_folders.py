@@ -15,8 +15,9 @@ STAGED_FILES = "files"
 """In a folder that stands for one of a console: what was downloaded into it."""
 
 
-def cluster_folder(data_dir: str, name: str) -> RootedFiles:
+def cluster_folder(data_dir: str, name: str, config: ClusterConfig, field: str) -> RootedFiles:
     """A folder of the cluster in the data folder of this peer, which need not exist."""
+    refuse_private(os.path.join(data_dir, name), config, field)
     return RootedFiles(data_dir, os.path.normpath(name))
 
 
@@ -33,6 +34,7 @@ def local_source(data_dir: str, name: str, config: ClusterConfig, field: str) ->
     """A folder that is read on local_peer. Raises InputError where it is none, or not to be read."""
     path = resolve_input(data_dir, name, config, field)
     real = os.path.realpath(path)
+    refuse_private(real, config, field)
     if os.path.lexists(real) and not os.path.isdir(real):
         raise InputError(f"{field}: {path} is no folder; name the folder in which the files lie")
     try:
@@ -45,6 +47,7 @@ def local_source(data_dir: str, name: str, config: ClusterConfig, field: str) ->
 def local_file(data_dir: str, name: str, config: ClusterConfig, field: str) -> tuple[RootedFiles, str]:
     """A file that is read on local_peer, as the folder in which it really is and its name there."""
     real = os.path.realpath(resolve_input(data_dir, name, config, field))
+    refuse_private(real, config, field)
     try:
         return RootedFiles(os.path.dirname(real)), os.path.basename(real)
     except OSError as error:
@@ -56,6 +59,7 @@ def local_target(data_dir: str, name: str, config: ClusterConfig, field: str) ->
     if STAGED.fullmatch(name):
         return RootedFiles(data_dir, f"{name}/{STAGED_FILES}")
     if not os.path.isabs(name):
+        refuse_private(os.path.join(data_dir, name), config, field)
         return RootedFiles(data_dir, os.path.normpath(name))
     path = resolve_input(data_dir, name, config, field)
     if os.path.lexists(path) and not os.path.isdir(path):
@@ -76,12 +80,29 @@ def _refuse_own(path: str, config: ClusterConfig, field: str) -> None:
         own = [os.path.join(data_dir, name) for name in OWN_FOLDERS]
         if real == data_dir or is_below(real, own):
             raise PathRefusedError(f"{field}: {path} is where peer {peer.name} keeps its own files")
+    refuse_private(real, config, field)
+
+
+def refuse_private(path: str, config: ClusterConfig, field: str) -> None:
+    """Refuse to read or write the cluster's keys and its own Redis, or a folder that holds them."""
+    real = os.path.realpath(path)
+    private = {
+        "the cluster's keys (security.keys_dir)": config.security.keys_dir,
+        "the cluster's Redis (redis.directory)": config.redis.directory if config.redis.managed else None,
+    }
+    for what, folder in private.items():
+        own = os.path.realpath(folder) if folder else ""
+        if own and (is_below(real, (own,)) or is_below(own, (real,))):
+            raise PathRefusedError(
+                f"{field}: {real} lies in or holds {own}, the folder of {what}: name another"
+            )
 
 
 def refuse_overlap(local: RootedFiles, name: str, config: ClusterConfig, host: str, field: str) -> None:
     """Raise InputError where a local folder is, holds, or lies in the folder `name` of a peer of its host.
 
-    A file would be moved onto itself, and deleted as the one that was moved.
+    A file would be moved onto itself, and deleted as the one that was moved. (A machine of several names is
+    seen through when such a file is found to be there already.)
     """
     real = os.path.realpath(local.root)
     for peer in config.peers:

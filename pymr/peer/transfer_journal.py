@@ -30,7 +30,7 @@ class Journal:
         self._done: dict[str, set[int]] = {}
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115  (closed by `close`)
         try:
-            _lock(self._file.fileno(), path, tick)
+            lock_file(self._file.fileno(), path, tick)
             self._read(of.replace("\n", " "))
         except BaseException:
             self._file.close()
@@ -82,8 +82,11 @@ def _parse(lines: list[str]) -> dict[str, set[int]] | None:
     return done
 
 
-def _lock(descriptor: int, path: str, tick: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LOCK_SECONDS
+def lock_file(
+    descriptor: int, path: str, tick: Callable[[], object] = lambda: None, seconds: float = LOCK_SECONDS
+) -> None:
+    """Wait until no other process has the file locked, and lock it. Raises RetryableError after `seconds`."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -25,6 +25,12 @@ FILES = "files"
 THERE = "there"
 """The list of what an upload finds at its destination on a peer. Digests are not taken."""
 
+PATH_BYTES_MAX = 4_096
+"""Of a file below the folder that is moved: a piece of a list stays well below what a reader takes."""
+
+LEVELS_MAX = 200
+"""Most folders in each other, below the one that is moved."""
+
 SUMMARY_NAME = "summary"
 PACK_NAME = "pack"
 _CHECKSUM_BYTES = 8
@@ -69,6 +75,19 @@ class Summary(msgspec.Struct, frozen=True):
 Content = TypeVar("Content")
 _LISTS = msgpack.Decoder(FileList)
 _SUMMARIES = msgpack.Decoder(Summary)
+
+
+def name_problem(path: str) -> str:
+    """Why no file of this path can be moved, for whichever way it takes; "" where it can."""
+    if "\n" in path or "\r" in path:
+        return "has a line end in it"
+    if any(character < " " or character == "\x7f" for character in path):
+        return "has a control character in it"
+    try:
+        size = len(path.encode())
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    return f"has {size:,} bytes, and may have {PATH_BYTES_MAX:,}" if size > PATH_BYTES_MAX else ""
 
 
 def destination_list(number: int) -> str:

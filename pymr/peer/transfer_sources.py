@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from pymr.config import ClusterConfig
-from pymr.errors import DamagedFileError, DiskError, FatalError, InputError
+from pymr.errors import DamagedFileError, DiskError, FatalError, InputError, MissingSegmentError
 from pymr.keys import load_security
 from pymr.peer.asking import Unreachable
 from pymr.peer.data_protocol import READ_BYTES_MAX, DataRefused, Pack, StepFile
@@ -25,7 +25,7 @@ from pymr.peer.transfer_lists import (
     parse_summary,
     piece_name,
 )
-from pymr.protocol import StepInput
+from pymr.protocol import AttemptId, StepInput
 
 _SAY_SECONDS = 30.0
 
@@ -34,7 +34,8 @@ class Sources:
     """What the earlier steps of a run have left, and the files that their lists name.
 
     tick: called now and then while it waits. Everything raises InputError (a file has changed), FatalError
-    (a machine is gone for too long, or something else that does not get better), DamagedFileError.
+    (a machine is gone for too long, or something else that does not get better), DamagedFileError,
+    MissingSegmentError (what an earlier step has left is gone from the disk).
     """
 
     def __init__(self, config: ClusterConfig, peer: str, run_id: str, tick: Callable[[], object]) -> None:
@@ -101,6 +102,12 @@ class Sources:
         except Unreachable as error:
             raise FatalError(f"waiting for {where} was given up: {error}") from error
         except DataRefused as error:
+            if error.code == "missing":  # the list itself: what it names is told of as changed
+                task, attempt = step.task, step.attempt
+                text = f"on {where}: {error.reason}; {task} is done again if nothing hangs on it yet"
+                raise MissingSegmentError(
+                    text, task, attempt, missing=AttemptId(self._run_id, task, attempt)
+                ) from error
             if error.code == "changed":
                 raise InputError(f"on {where}: {error.reason}; run the transfer again") from error
             if error.code == "corrupt":

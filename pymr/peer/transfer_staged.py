@@ -3,15 +3,17 @@
 An upload: the console calls `write_upload(client, peer, id, path)`, then submits the job with `local_peer =
 peer` and `input_dir` (or `input_file_name`) `uploads/ID`, waits for it, and calls `client.discard(peer, id)`.
 A download: it submits the job with `output_dir = "uploads/ID"`, waits for its success, calls `read_tree`,
-then discards. ID: `new_upload_id()`. What a console leaves behind goes after a day, when the daemon starts.
+then discards. ID: `new_upload_id()`. What a console leaves behind goes after an hour (see `upload_sweep`).
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from itertools import groupby
 
 import msgspec
 
@@ -20,24 +22,27 @@ from pymr.errors import DamagedFileError, InputError
 from pymr.keys import Security
 from pymr.peer.data_client import DataClient
 from pymr.peer.data_protocol import READ_BYTES_MAX, Staged
-from pymr.peer.data_stream import DataStream
+from pymr.peer.data_stream import DataStream, Range
 from pymr.peer.packs import Pack
-from pymr.peer.rooted_files import RootedFiles
+from pymr.peer.rooted_files import RootedFiles, kind_of
 from pymr.peer.transfer_copy import Buffer
 from pymr.peer.transfer_lists import (
     ENTRIES_PER_PIECE,
     FILES,
+    LEVELS_MAX,
     PACK_NAME,
     SUMMARY_NAME,
     Entry,
     FileList,
     ListWriter,
+    name_problem,
     parse_list,
     parse_summary,
     piece_name,
     sealed,
+    sums_of,
 )
-from pymr.peer.transfer_walk import TEMPORARY_PREFIX, digest_of_range, examine_file, walk_files
+from pymr.peer.transfer_walk import TEMPORARY_PREFIX, digest_of, digest_of_range, examine_file, walk_files
 from pymr.peer.transfer_writer import TreeWriter
 from pymr.peer.uploads import LIST_NAME
 
@@ -46,7 +51,8 @@ PATIENCE_SECONDS = 60.0
 
 _LENGTH_BYTES = 4
 _PIECE_BYTES_MAX = 64 << 20
-_PATH_BYTES_MAX = 4_096
+_MODE_BITS = 0o777
+_TIMES_END = 1 << 63
 OnBytes = Callable[[int], object]
 
 
@@ -72,6 +78,10 @@ def write_upload(
             entries = list(walk_files(folder, (), lambda _: None))
         else:
             entries = [examine_file(folder, os.path.basename(real), "", lambda _: None)]
+    last = ""
+    for entry in entries:  # as the peer will, once all is there
+        _check_path(entry.path, last)
+        last = entry.path
     size = sum(entry.size for entry in entries)
     with closing(Pack(FileList(root, entries))) as pack:
         _send(client, peer, upload_id, PACK_NAME, size, pack.read, on_bytes)
@@ -87,12 +97,15 @@ def read_tree(
     upload_id: str,
     folder: str,
     on_bytes: OnBytes = lambda _: None,
-) -> tuple[int, int]:
-    """Write the files of a staged download below a folder that exists, verified; (files, bytes).
+    *,
+    skip_existing: bool = False,
+) -> tuple[int, int, int]:
+    """Write the files of a staged download below a folder that exists, verified; (files, bytes, skipped).
 
+    skip_existing: pass over files that are there already, with the size and checksum of the list.
     Raises DataRefused, Unreachable, PathRefusedError for what is in the way, RetryableError, OSError.
     """
-    files = size = 0
+    files = size = skipped = 0
     stream = DataStream(config, security, peer, patience_s=PATIENCE_SECONDS)
     with closing(stream), RootedFiles(os.path.realpath(folder)) as target:
         writer = TreeWriter(target, f"{upload_id}@console", is_bulk=True, on_done=lambda keys, size: None)
@@ -100,18 +113,22 @@ def read_tree(
             for number in range(_pieces_of(stream, peer, upload_id)):
                 name = piece_name(FILES, number)
                 piece = parse_list(_whole(stream, Staged(peer, upload_id, name)), name)
-                total = sum(entry.size for entry in piece.entries)
-                content = stream.read(Staged(peer, upload_id, name, is_content=True), [(0, total)])
+                missing = [not (skip_existing and _is_there(target, entry)) for entry in piece.entries]
+                ranges = _ranges_of(piece.entries, missing)
+                content = stream.read(Staged(peer, upload_id, name, is_content=True), ranges)
                 buffer = Buffer(content, on_bytes)
                 for index, entry in enumerate(piece.entries):
+                    if not missing[index]:
+                        skipped += 1
+                        continue
                     target.check_place(entry.path)
                     writer.write((name, index), entry, entry.path, buffer.take(entry.size))
-                files, size = files + len(piece.entries), size + total
+                    files, size = files + 1, size + entry.size
             writer.finish()
         except BaseException:
             writer.discard()
             raise
-    return files, size
+    return files, size, skipped
 
 
 # ---- on the peer
@@ -123,11 +140,12 @@ def list_staged(folder: str, on_bytes: OnBytes) -> Iterator[Entry]:
     Raises InputError where it is not whole, or names what it must not.
     """
     with RootedFiles(folder) as staged:
-        descriptor = staged.open(PACK_NAME)
+        descriptor = _open_plain(staged, PACK_NAME)
         try:
             end, last = 0, ""
-            for entry in _entries_in(os.path.join(folder, LIST_NAME)):
-                _check_path(entry.path, last)
+            for listed in _entries_in(_open_plain(staged, LIST_NAME), os.path.join(folder, LIST_NAME)):
+                _check_path(listed.path, last)
+                entry = _checked(listed)
                 if entry.start != end or digest_of_range(descriptor, end, entry.size) != entry.digest:
                     raise InputError(f"{entry.path!r:.200} of the upload is not whole: upload it again")
                 on_bytes(entry.size)
@@ -156,8 +174,20 @@ def _list_of(entries: list[Entry]) -> Iterator[bytes]:
         yield data
 
 
-def _entries_in(path: str) -> Iterator[Entry]:
-    with open(path, "rb") as file:
+def _open_plain(staged: RootedFiles, name: str) -> int:
+    """A descriptor of a regular file of an upload."""
+    status = staged.status(name)
+    if status is None:
+        raise InputError(f"the upload {staged.root} has no {name}: upload it again")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(
+            f"{os.path.join(staged.root, name)} is {kind_of(status.st_mode)}, and no regular file"
+        )
+    return staged.open(name)
+
+
+def _entries_in(descriptor: int, path: str) -> Iterator[Entry]:
+    with open(descriptor, "rb") as file:
         while head := file.read(_LENGTH_BYTES):
             length = int.from_bytes(head, "big")
             if length > _PIECE_BYTES_MAX:
@@ -171,9 +201,37 @@ def _entries_in(path: str) -> Iterator[Entry]:
 def _check_path(path: str, last: str) -> None:
     parts = path.split("/")
     is_plain = not any(part in ("", ".", "..") or part.startswith(TEMPORARY_PREFIX) for part in parts)
-    has_controls = any(character < " " or character == "\x7f" for character in path)
-    if not is_plain or has_controls or path <= last or len(path.encode()) > _PATH_BYTES_MAX:
+    is_deep = len(parts) > LEVELS_MAX + 1
+    if not is_plain or is_deep or name_problem(path) or path <= last:
         raise InputError(f"{path!r:.200} cannot be the path of a file of an upload")
+
+
+def _checked(entry: Entry) -> Entry:
+    """What a console says of a file, as far as it may say it."""
+    if entry.size < 0 or entry.mtime_ns >= _TIMES_END:
+        raise InputError(f"{entry.path!r:.200} of the upload has no right size or time")
+    return msgspec.structs.replace(entry, mode=entry.mode & _MODE_BITS, source="")
+
+
+def _is_there(target: RootedFiles, entry: Entry) -> bool:
+    present = target.check_place(entry.path)
+    if present is None or present[0] != entry.size:
+        return False
+    descriptor = target.open(entry.path)
+    try:
+        return digest_of(descriptor) == (entry.size, entry.digest)
+    finally:
+        os.close(descriptor)
+
+
+def _ranges_of(entries: Sequence[Entry], wanted: Sequence[bool]) -> Iterator[Range]:
+    """Where the wanted ones lie in the stream of all, neighbours as one range."""
+    ends = zip(wanted, entries, sums_of(entries), strict=True)
+    for is_wanted, neighbours in groupby(ends, key=lambda one: one[0]):
+        found = list(neighbours)
+        start = found[0][2] - found[0][1].size
+        if is_wanted and found[-1][2] > start:
+            yield start, found[-1][2] - start
 
 
 def _send(

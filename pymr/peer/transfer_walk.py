@@ -11,7 +11,7 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 from pymr.errors import InputChangedError, InputError
 from pymr.peer.places import is_below
 from pymr.peer.rooted_files import PathRefusedError, RootedFiles, kind_of
-from pymr.peer.transfer_lists import Entry
+from pymr.peer.transfer_lists import LEVELS_MAX, Entry, name_problem
 
 TEMPORARY_PREFIX = ".pymr-"
 """Begins the names of what a transfer is writing; no transfer moves them."""
@@ -27,7 +27,7 @@ def walk_files(
 
     ignored: names that are passed over. on_bytes: called with how much has been read.
     Raises InputError for what cannot be moved: a link that leads out or to a folder, a FIFO, device or
-    socket, a name with a line end or that is not UTF-8, what cannot be read; InputChangedError.
+    socket, a name with a control character or that is not UTF-8, what cannot be read; InputChangedError.
     """
     for path, entry in _walk(folder, "", ignored):
         _check_name(folder, path)
@@ -105,6 +105,7 @@ def digest_of_range(descriptor: int, offset: int, length: int) -> int | None:
 
 def _walk(folder: RootedFiles, path: str, ignored: Container[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """(path, what is there) of everything that is no folder, in the order of the paths as texts."""
+    check_level(folder.root, path)
     try:
         with os.scandir(folder.folder(path)) as found:
             entries = [(_order(entry), entry) for entry in found]
@@ -123,17 +124,27 @@ def _walk(folder: RootedFiles, path: str, ignored: Container[str]) -> Iterator[t
             yield below, entry
 
 
+def check_level(root: str, path: str) -> None:
+    """Raise InputError for a folder that lies too deep below the root."""
+    if path.count("/") >= LEVELS_MAX:
+        shown = os.path.join(root, path)
+        raise InputError(
+            f"{shown!r:.200}... lies more than {LEVELS_MAX} folders deep below {root!r:.200}; move it up, or "
+            "pack it into an archive"
+        )
+
+
 def _order(entry: os.DirEntry[str]) -> str:
     """The name with which the paths of what is in there compare with the names beside it."""
     return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
 
 
 def _check_name(folder: RootedFiles, path: str) -> None:
-    shown = os.path.join(folder.root, path)
-    if "\n" in path or "\r" in path:
-        raise InputError(f"the name of {shown!r} has a line end in it; give it another one")
-    if not _is_text(path):
-        raise InputError(f"the name of {os.fsencode(shown)!r} is not UTF-8; give it another one")
+    problem = name_problem(path)
+    if problem:
+        shown = os.path.join(folder.root, path)
+        name = repr(shown) if _is_text(path) else repr(os.fsencode(shown))
+        raise InputError(f"the name of {name} {problem}; give it another one")
 
 
 def _is_text(path: str) -> bool:

@@ -5,8 +5,8 @@ One by one, or, as bulk transfers do it, in batches of many small files that are
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -16,9 +16,10 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 
 from pymr.errors import RetryableError
 from pymr.faults import fault_point
-from pymr.peer.rooted_files import RootedFiles
+from pymr.peer.rooted_files import PathRefusedError, RootedFiles
+from pymr.peer.transfer_leftovers import temporary_name
 from pymr.peer.transfer_lists import Entry
-from pymr.peer.transfer_walk import TEMPORARY_PREFIX
+from pymr.peer.transfer_walk import READ_BYTES
 
 BATCH_FILES = 5_000
 BATCH_BYTES = 128 << 20
@@ -27,16 +28,15 @@ BATCH_BYTES = 128 << 20
 SYNC_FOLDERS_MAX = 8
 """Folders of a batch that are flushed one by one; of more, the whole disk is."""
 
-_TEMPORARY_NAME = re.compile(re.escape(TEMPORARY_PREFIX) + r"(.+)@(.+)\.([0-9]+)")
 _UNFINISHED_MODE = 0o600
 
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """A file that has all its bytes and not yet its name."""
+    """A file that has all its bytes and not yet its name. number: of its temporary name."""
 
+    number: int
     folder: str
-    temporary: str
     name: str
     key: tuple[str, int]
     size: int
@@ -45,8 +45,9 @@ class _Written:
 class TreeWriter:
     """Writes files below a folder. on_done: called with (piece, numbers, bytes) of files that are finished.
 
-    tag: of the temporary names, `RUN@PEER`. is_bulk: in batches. Raises PathRefusedError, RetryableError for
-    bytes that are not those listed, OSError; `discard` then removes what has no name yet.
+    What has no name yet lies in one hidden folder there. tag: of that, `RUN@PEER`. is_bulk: in batches.
+    Raises PathRefusedError, RetryableError for bytes that are not those listed and for a folder that somebody
+    has removed meanwhile, OSError; `discard` then removes what has no name yet.
     """
 
     def __init__(
@@ -59,22 +60,21 @@ class TreeWriter:
     ) -> None:
         self._folder = folder
         self._tag = tag
+        self._temporaries = temporary_name(tag)
         self._is_bulk = is_bulk
         self._on_done = on_done
         self._written: list[_Written] = []
         self._written_bytes = 0
         self._number = 0
-        self._unfinished: tuple[str, str] | None = None
+        self._root = os.dup(folder.folder("", create=True))  # kept open, so that no other gets its inode
         self._thread = ThreadPoolExecutor(1, "finish") if is_bulk else None
         self._finishing: tuple[list[_Written], Future[None]] | None = None
 
     def write(self, key: tuple[str, int], entry: Entry, path: str, content: Iterable[memoryview]) -> None:
         """Write a file that is to be called `path`. key: what it is called in `on_done`."""
         folder, name = self._folder.split(path)
-        temporary = f"{TEMPORARY_PREFIX}{self._tag}.{self._number}"
         self._number += 1
-        descriptor = self._folder.create(folder, temporary, _UNFINISHED_MODE)
-        self._unfinished = folder, temporary
+        descriptor = self._folder.create(self._temporaries, str(self._number), _UNFINISHED_MODE)
         try:
             size, digest = _write_all(descriptor, content)
             if (size, digest) != (entry.size, entry.digest):
@@ -89,8 +89,7 @@ class TreeWriter:
         finally:
             os.close(descriptor)
         fault_point("transfer.after_write")
-        self._unfinished = None
-        self._written.append(_Written(folder, temporary, name, key, size))
+        self._written.append(_Written(self._number, folder, name, key, size))
         self._written_bytes += size
         is_full = len(self._written) >= BATCH_FILES or self._written_bytes >= BATCH_BYTES
         if is_full or not self._is_bulk:
@@ -100,18 +99,22 @@ class TreeWriter:
         """Give all files their names, for good."""
         self._finish_batch()
         self._await_finishing()
-        if self._thread is not None:
-            self._thread.shutdown()
+        self._check_places(self._folder, {})
+        self._folder.remove(self._temporaries)
+        self._close()
 
     def discard(self) -> None:
         """Remove what has no name yet."""
+        self._close()
+        with suppress(OSError, PathRefusedError):  # there is a worse problem, which is known
+            self._folder.remove(self._temporaries)
+
+    def _close(self) -> None:
         if self._thread is not None:
             self._thread.shutdown()
-        left = [*self._written, *(self._finishing[0] if self._finishing else ())]
-        names = [(file.folder, file.temporary) for file in left]
-        for folder, temporary in [*names, *([self._unfinished] if self._unfinished else ())]:
-            with suppress(OSError):  # it has its name already; or there is a worse problem, which is known
-                self._folder.unlink(_join(folder, temporary))
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
 
     def _finish_batch(self) -> None:
         """In bulk: in a thread, while the next batch is written; there is never more than one such."""
@@ -139,54 +142,83 @@ class TreeWriter:
             self._give_names(written, folder)
 
     def _give_names(self, written: list[_Written], folder: RootedFiles) -> None:
-        folders = dict.fromkeys(file.folder for file in written)
+        folders: dict[str, tuple[int, int]] = {}
         is_synced = self._is_bulk and folder.sync_all()
         if self._is_bulk and not is_synced:
             for file in written:
-                _sync_file(folder, file)
+                _sync_file(folder, self._temporary(file))
         fault_point("transfer.before_rename")
         for file in written:
-            folder.rename(file.folder, file.temporary, file.name)
+            self._give_name(file, folder)
+            if file.folder not in folders:
+                folders[file.folder] = folder.identity(file.folder)
         fault_point("transfer.after_rename")
         if len(folders) <= SYNC_FOLDERS_MAX or not folder.sync_all():
             for path in folders:
                 folder.sync(path)
+        self._check_places(folder, folders)
+
+    def _give_name(self, file: _Written, folder: RootedFiles) -> None:
+        try:
+            folder.move(self._temporary(file), _join(file.folder, file.name))
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _copy_across(folder, self._temporary(file), file, temporary_name(self._tag, file.number))
+
+    def _temporary(self, file: _Written) -> str:
+        return f"{self._temporaries}/{file.number}"
+
+    def _check_places(self, folder: RootedFiles, folders: dict[str, tuple[int, int]]) -> None:
+        """Raise RetryableError where one of the folders in which files got their names, or the root, does not
+        have its own name any more: the files are not where they should be."""
+        root = os.fstat(self._root)
+        with folder.again() as now:
+            for path, identity in {**folders, "": (root.st_dev, root.st_ino)}.items():
+                try:
+                    is_same = now.identity(path) == identity
+                except (OSError, PathRefusedError):
+                    is_same = False
+                if not is_same:
+                    where = os.path.join(folder.root, path) if path else folder.root
+                    raise RetryableError(
+                        f"{where!r} was removed or replaced while files were written to it: "
+                        "another transfer deletes it, perhaps"
+                    )
 
     def _tell(self, written: list[_Written]) -> None:
         self._on_done([file.key for file in written], sum(file.size for file in written))
 
 
-def _sync_file(folder: RootedFiles, file: _Written) -> None:
-    descriptor = folder.open(_join(file.folder, file.temporary))
+def _copy_across(folder: RootedFiles, temporary: str, file: _Written, beside: str) -> None:
+    """Give a file its name in a folder on another disk, which is mounted there."""
+    descriptors = [folder.open(temporary)]
+    try:
+        descriptors.append(folder.create(file.folder, beside, _UNFINISHED_MODE))
+        source, target = descriptors
+        while data := os.read(source, READ_BYTES):
+            _write(target, memoryview(data))
+        status = os.fstat(source)
+        os.fchmod(target, status.st_mode & 0o777)
+        os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        os.fsync(target)
+        folder.move(_join(file.folder, beside), _join(file.folder, file.name))
+    except BaseException:
+        with suppress(OSError):
+            folder.unlink(_join(file.folder, beside))
+        raise
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    folder.unlink(temporary)
+
+
+def _sync_file(folder: RootedFiles, path: str) -> None:
+    descriptor = folder.open(path)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def clear_leftovers(
-    folder: RootedFiles, folders: Iterable[str], run_id: str, peer: str, is_alive: Callable[[str], bool]
-) -> int:
-    """Remove what killed attempts have left in these folders: of this run, and of runs that are no more.
-
-    is_alive: whether a run of that id is. Returns how many there were.
-    """
-    removed = 0
-    for path in folders:
-        for name in _names_in(folder, path):
-            match = _TEMPORARY_NAME.fullmatch(name)
-            if match and match[2] == peer and (match[1] == run_id or not is_alive(match[1])):
-                folder.unlink(_join(path, name))
-                removed += 1
-    return removed
-
-
-def _names_in(folder: RootedFiles, path: str) -> list[str]:
-    try:
-        with os.scandir(folder.folder(path)) as entries:
-            return [entry.name for entry in entries if entry.name.startswith(TEMPORARY_PREFIX)]
-    except FileNotFoundError:
-        return []
 
 
 def _write_all(descriptor: int, content: Iterable[memoryview]) -> tuple[int, int]:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 
-from pymr.engine.durable import make_folders
 from pymr.engine.inputs import IGNORED_NAMES
-from pymr.errors import FatalError, InputError, disk_error
+from pymr.errors import FatalError, InputChangedError, InputError, disk_error
 from pymr.job_fields import FileTransferJob
-from pymr.peer.places import Places
+from pymr.peer.places import Places, is_below
 from pymr.peer.rooted_files import PathRefusedError, RootedFiles
 from pymr.peer.steps import StepContext
 from pymr.peer.transfer_copy import Copied, Copy, CopyRules, Portion
@@ -28,8 +27,10 @@ from pymr.peer.transfer_folders import (
     local_source,
     local_target,
     refuse_overlap,
+    refuse_private,
 )
 from pymr.peer.transfer_journal import Journal
+from pymr.peer.transfer_leftovers import noted
 from pymr.peer.transfer_lists import FILES, PACK_NAME, THERE, Entry, ListWriter, destination_list
 from pymr.peer.transfer_progress import Progress, Watch
 from pymr.peer.transfer_sources import Sources
@@ -111,10 +112,8 @@ def _list_auxiliary(step: _Step, progress: Progress) -> ListWriter:
         step.context.data_dir, step.job.input_file_name or "", step.context.config, "input_file_name"
     )
     with folder:
-        try:
+        with _naming("input_file_name"):
             entry = examine_file(folder, file, "", progress.add_bytes)
-        except InputError as error:
-            raise InputError(f"input_file_name: {error}") from error
         _check_json(os.path.join(folder.root, file), entry.size)
         progress.add(1, 0)
         writer = ListWriter(step.folder, folder.root)
@@ -151,8 +150,9 @@ def _check_json(path: str, size: int) -> None:
 
 def _list_upload(step: _Step, progress: Progress) -> ListWriter:
     """What is at the destination on this peer; on local_peer also what is to be uploaded."""
-    with cluster_folder(step.context.data_dir, step.job.output_dir or "") as target:
-        present = list(walk_names(target)) if _exists(target, "output_dir") else []
+    target = _cluster_folder(step, "output_dir")
+    with target, _naming("output_dir"):
+        present = list(walk_names(target)) if is_there(target) else []
     if not step.is_local:
         writer = ListWriter(step.folder, "")
     else:
@@ -164,24 +164,29 @@ def _list_upload(step: _Step, progress: Progress) -> ListWriter:
             if is_packed:
                 files = list_staged(source.root, progress.add_bytes)
             else:
-                files = walk_files(source, (), progress.add_bytes)
-            writer.write(FILES, _noted(_named(files, "input_dir"), progress))
+                ignored = _ignored_in(step, source.root)
+                files = walk_files(source, ignored, progress.add_bytes)
+            writer.write(FILES, _counted(_named(files, "input_dir"), progress))
     writer.write(THERE, present, is_counted=False)
     writer.finish()
     return writer
 
 
 def _list_download(step: _Step, progress: Progress) -> ListWriter:
-    name = step.job.input_dir or ""
-    ignored = IGNORED_NAMES if job_of(name) else ()
-    with cluster_folder(os.path.realpath(step.context.data_dir), name) as source:
+    with _cluster_folder(step, "input_dir") as source:
         writer = ListWriter(step.folder, source.root)
-        is_found = _exists(source, "input_dir")
+        with _naming("input_dir"):
+            is_found = is_there(source)
         if is_found:
-            files = walk_files(source, ignored, progress.add_bytes)
-            writer.write(FILES, _noted(_named(files, "input_dir"), progress))
+            files = walk_files(source, _ignored_in(step, source.root), progress.add_bytes)
+            writer.write(FILES, _counted(_named(files, "input_dir"), progress))
         writer.finish(is_found=is_found)
     return writer
+
+
+def _cluster_folder(step: _Step, field: str) -> RootedFiles:
+    name: str = getattr(step.job, field) or ""
+    return cluster_folder(os.path.realpath(step.context.data_dir), name, step.context.config, field)
 
 
 def _local_folder(step: _Step, name: str, field: str) -> RootedFiles:
@@ -194,24 +199,34 @@ def _refuse_overlap(step: _Step, local: RootedFiles, name: str, field: str) -> N
     refuse_overlap(local, name, config, host, field)
 
 
-def _exists(folder: RootedFiles, field: str) -> bool:
-    try:
-        return is_there(folder)
-    except PathRefusedError as error:
-        raise PathRefusedError(f"{field}: {error}") from error
+def _ignored_in(step: _Step, folder: str) -> Container[str]:
+    """Names that are passed over in a folder: what pymr writes beside the parts of an output."""
+    real = os.path.realpath(folder)
+    for peer in step.context.config.peers:
+        data_dir = os.path.realpath(peer.data_dir)
+        if is_below(real, (data_dir,)) and job_of(os.path.relpath(real, data_dir)):
+            return IGNORED_NAMES
+    return ()
 
 
-def _noted(entries: Iterable[Entry], progress: Progress) -> Iterator[Entry]:
+def _counted(entries: Iterable[Entry], progress: Progress) -> Iterator[Entry]:
     for entry in entries:
         progress.add(1, 0)
         yield entry
 
 
 def _named(entries: Iterator[Entry], field: str) -> Iterator[Entry]:
-    try:
+    with _naming(field):
         yield from entries
-    except InputError as error:
-        raise InputError(f"{field}: {error}") from error
+
+
+@contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """Let what is wrong with a folder or file begin with the field that names it."""
+    try:
+        yield
+    except (InputError, InputChangedError, PathRefusedError) as error:
+        raise type(error)(f"{field}: {error}") from error
 
 
 # ---- spread
@@ -249,7 +264,7 @@ def _copy(step: _Step) -> StepOutcome:
             target = RootedFiles(step.context.data_dir, "auxiliary")
             portions = lambda: _auxiliary_portions(step, sources)  # noqa: E731
         elif step.is_upload:
-            target = cluster_folder(step.context.data_dir, job.output_dir or "")
+            target = _cluster_folder(step, "output_dir")
             portions = lambda: _upload_portions(step, sources)  # noqa: E731
         else:
             _refuse_missing(step, sources)
@@ -259,7 +274,7 @@ def _copy(step: _Step) -> StepOutcome:
             )
             _refuse_overlap(step, target, job.input_dir or "", "output_dir")
             portions = lambda: _download_portions(step, sources, gathering)  # noqa: E731
-        with target:
+        with target, _noted(step, target.place):
             copied = _copy_into(step, sources, target, portions)
             if STAGED.fullmatch(job.output_dir or ""):
                 write_staged_lists(os.path.dirname(target.root), target, lambda _: step.watch.tick())
@@ -270,9 +285,7 @@ def _copy_into(
     step: _Step, sources: Sources, target: RootedFiles, portions: Callable[[], Iterable[Portion]]
 ) -> Copied:
     context, places = step.context, step.places
-    run_dir = places.run(context.run_id)
-    make_folders(run_dir)
-    journal_path = os.path.join(run_dir, f"copied-{step.order.id.task}")
+    journal_path = os.path.join(places.run(context.run_id), f"copied-{step.order.id.task}")
     about = " ".join(f"{one.task}-{one.attempt}@{one.peer}" for one in step.order.inputs)
     rules = CopyRules(
         run_id=context.run_id,
@@ -280,10 +293,18 @@ def _copy_into(
         is_bulk=step.job.transfer_type.endswith("_bulk"),
         reload_files=step.job.reload_files,
         compress=step.job.compress,
+        own_sources=() if step.is_upload else _own_sources(step),
         is_alive=lambda run_id: os.path.isdir(os.path.join(places.runs, os.path.basename(run_id))),
     )
     with Journal(journal_path, f"{about} > {target.root}", step.watch.tick) as journal:
         return Copy(target, sources, journal, rules, Progress(step.watch, "copied")).run(portions)
+
+
+def _own_sources(step: _Step) -> list[str]:
+    """Where the peers of this host have what is downloaded."""
+    config, name = step.context.config, step.job.input_dir or ""
+    host = next(peer.host for peer in config.peers if peer.name == step.context.peer)
+    return [os.path.join(peer.data_dir, name) for peer in config.peers if peer.host == host]
 
 
 def _auxiliary_portions(step: _Step, sources: Sources) -> Iterator[Portion]:
@@ -299,7 +320,7 @@ def _upload_portions(step: _Step, sources: Sources) -> Iterator[Portion]:
     for spread in step.inputs("spread"):
         for name, piece in sources.pieces(spread, destination_list(number)):
             wanted = [(index, entry, entry.path) for index, entry in enumerate(piece.entries)]
-            yield Portion(spread, name, piece.entries, wanted)
+            yield Portion(spread, name, piece.entries, wanted, "" if piece.is_packed else piece.root)
 
 
 def _download_portions(step: _Step, sources: Sources, gathering: Gathering) -> Iterator[Portion]:
@@ -311,7 +332,7 @@ def _download_portions(step: _Step, sources: Sources, gathering: Gathering) -> I
                 path = gathering.path_of(listed.peer, entry)
                 if path is not None:
                     wanted.append((index, entry, path))
-            yield Portion(listed, name, piece.entries, wanted)
+            yield Portion(listed, name, piece.entries, wanted, piece.root)
 
 
 def _refuse_missing(step: _Step, sources: Sources) -> None:
@@ -333,7 +354,10 @@ def _delete(step: _Step) -> StepOutcome:
     context = step.context
     if step.job.transfer_type == "delete":
         path = step.job.output_dir or ""
-        files, size = delete_folder(step.places, path, context.run_id, context.peer, progress)
+        refuse_private(os.path.join(context.data_dir, path), context.config, "output_dir")
+        above = os.path.dirname(os.path.normpath(path))
+        with _noted(step, (context.data_dir, above)):
+            files, size = delete_folder(step.places, path, context.run_id, context.peer, progress)
     else:
         path = step.job.input_dir or ""
         with _sources(step) as sources:
@@ -342,6 +366,13 @@ def _delete(step: _Step) -> StepOutcome:
         files, size = delete_listed(step.places, path, entries, context.run_id, progress)
     progress.end()
     return StepOutcome(files=files, bytes=size)
+
+
+def _noted(step: _Step, place: tuple[str, str]) -> AbstractContextManager[None]:
+    """Note where the step may leave what it has not finished."""
+    context = step.context
+    tag = f"{context.run_id}@{context.peer}"
+    return noted(step.places.run(context.run_id), step.order.id.task, place, tag, step.watch.tick)
 
 
 @contextmanager

@@ -5,10 +5,13 @@ The data service's side. `list` and `pack` are written from front to back, and a
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import stat
 import time
+from collections.abc import Container
 from contextlib import suppress
 
 from pymr.config import ClusterConfig, format_bytes
@@ -19,14 +22,18 @@ from pymr.peer.transfer_lists import PACK_NAME
 
 UPLOADS = "uploads"
 LIST_NAME = "list"
-STALE_SECONDS = 86_400.0
-"""What nobody has touched for so long was left by a console that is gone."""
+STALE_SECONDS = 3_600.0
+"""What nobody has written or read for so long, and no job names, was left by a console that is gone."""
 
 RESERVE_BYTES = 256 << 20
 """Of the disk, which no upload uses up: the peer needs some to go on."""
 
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}")
-_WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE_FLAGS = (  # a FIFO must not hold us up
+    os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+)
+_NO_FILE = (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENODEV)
+"""Of opening a link, a FIFO or socket, a folder, a device."""
 
 
 def upload_folder(upload_id: str) -> tuple[str, str]:
@@ -53,12 +60,16 @@ class Uploads:
             with self._folder(write) as folder:
                 descriptor = os.open(write.name, _WRITE_FLAGS, 0o600, dir_fd=folder.folder("", create=True))
                 try:
+                    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                        raise _no_file(folder, write.name)
                     return _append(descriptor, write.offset, payload, folder)
                 finally:
                     os.close(descriptor)
         except FatalError as error:
             raise DataRefused("invalid", str(error)) from error
         except OSError as error:
+            if error.errno in _NO_FILE:
+                raise _no_file(folder, write.name) from error
             raise DataRefused("full", f"the upload cannot be written: {error.strerror or error}") from error
 
     def discard(self, discard: Discard) -> None:
@@ -81,15 +92,34 @@ class Uploads:
         return RootedFiles(data_dir, "/".join(upload_folder(question.upload_id)))
 
 
-def clear_stale_uploads(data_dir: str) -> None:
-    """Remove what consoles have left. For the daemon's start."""
+def touch_upload(data_dir: str, upload_id: str) -> None:
+    """Note that a console still has use for an upload. Raises FatalError."""
+    with suppress(OSError):  # what reads it next will tell
+        os.utime(os.path.join(data_dir, *upload_folder(upload_id)), follow_symlinks=False)
+
+
+def stale_uploads(data_dir: str) -> list[str]:
+    """The ids of what nobody has touched for STALE_SECONDS."""
     uploads = os.path.join(data_dir, UPLOADS)
-    with suppress(FileNotFoundError, NotADirectoryError):
-        for entry in list(os.scandir(uploads)):
-            with suppress(OSError):  # another one has removed it
-                is_folder = entry.is_dir(follow_symlinks=False)
-                if is_folder and time.time() - _touched_at(entry.path) > STALE_SECONDS:
-                    shutil.rmtree(entry.path)
+    if os.path.islink(uploads) or not os.path.isdir(uploads):
+        return []
+    with os.scandir(uploads) as found:
+        return [entry.name for entry in found if _UPLOAD_ID.fullmatch(entry.name) and _is_stale(entry.path)]
+
+
+def remove_stale_uploads(data_dir: str, wanted: Container[str]) -> None:
+    """Remove those that `stale_uploads` names, but for the wanted ones. Raises OSError."""
+    for upload_id in stale_uploads(data_dir):
+        if upload_id not in wanted:
+            with suppress(FileNotFoundError):  # its console has removed it
+                shutil.rmtree(os.path.join(data_dir, UPLOADS, upload_id))
+
+
+def _is_stale(folder: str) -> bool:
+    with suppress(OSError):  # it is no folder, or another one has removed it
+        is_folder = stat.S_ISDIR(os.lstat(folder).st_mode)
+        return is_folder and time.time() - _touched_at(folder) > STALE_SECONDS
+    return False
 
 
 def _touched_at(folder: str) -> float:
@@ -97,6 +127,10 @@ def _touched_at(folder: str) -> float:
     with os.scandir(folder) as entries:
         times = [entry.stat(follow_symlinks=False).st_mtime for entry in entries]
     return max([os.stat(folder).st_mtime, *times])
+
+
+def _no_file(folder: RootedFiles, name: str) -> DataRefused:
+    return DataRefused("invalid", f"{os.path.join(folder.root, name)} is no regular file: remove it")
 
 
 def _append(descriptor: int, offset: int, payload: bytes, folder: RootedFiles) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.backlog import Backlog
@@ -12,15 +12,17 @@ from pymr.control.phases import PHASES
 from pymr.control.records import JobRecord, RunRecord
 from pymr.control.runs import Run
 from pymr.peer.forecast import UNKNOWN, Forecast, Times, seconds_left
+from pymr.peer.frames import BadFrame, encode
 from pymr.peer.phase_views import phase_rows, progress
 from pymr.protocol import STEPS, MachineFigures, Report
-from pymr.requests import JOBS_PER_PAGE, JobsView
+from pymr.requests import JOBS_PER_PAGE, HistoryView, JobsView
 from pymr.rows import FailedAttempt, JobRow, PeerRow, RunRow, WorkerRow
 
 __all__ = [
     "JobViews",
     "address_of",
     "failed_attempts",
+    "history_page",
     "own_workers",
     "peer_rows",
     "phase_rows",
@@ -37,7 +39,8 @@ class JobViews:
         self._forecast = Forecast(config.scheduler.concurrent_runs)
 
     def page(self, id: str, table: Backlog, leader: Leader | None, start: int) -> JobsView:
-        """A page of jobs, in the order of the queue. Of 10,000 jobs, one costs 30 ms after a change."""
+        """A page of jobs, in the order of the queue. Of 10,000 jobs, one costs 2 ms, the first
+        one after a change up to 20."""
         now = _unix_now(table)
         jobs = table.in_order()
         times = self._times(table, leader, now)
@@ -114,12 +117,29 @@ def _job_row(
     )
 
 
+def history_page(id: str, runs: Sequence[RunRecord], start: int, limit: int) -> HistoryView:
+    """Runs from the `start`-th on, of which `limit` were asked for: as many as go into an answer."""
+    rows = tuple(map(run_row, runs))
+    while True:
+        is_last = len(rows) == len(runs) < limit
+        view = HistoryView(id=id, rows=rows, next=None if is_last else start + len(rows))
+        try:
+            encode(view)
+        except BadFrame:  # long outputs and exceptions
+            if len(rows) > 1:
+                rows = rows[: len(rows) // 2]
+                continue
+        return view
+
+
+_OF_BOTH = tuple(name for name in RunRow.__struct_fields__ if name in RunRecord.__struct_fields__)
+
+
 def run_row(record: RunRecord) -> RunRow:
     """A run as the history has it."""
-    names = (name for name in RunRow.__struct_fields__ if name in RunRecord.__struct_fields__)
     plan = record.plan
     return RunRow(
-        **{name: getattr(record, name) for name in names},
+        **{name: getattr(record, name) for name in _OF_BOTH},
         job_type=str(record.fields.get("job_type") or "mapreduce"),
         map_tasks=sum(host.tasks for host in plan.hosts) if plan else 0,
         reduce_tasks=plan.partitions if plan else 0,

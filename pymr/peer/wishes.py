@@ -205,7 +205,7 @@ class Wishes:
 
         def recover(store: Store) -> bool:
             is_done = store.recover(
-                kept.incarnation, new, epoch, kept.jobs, kept.change, kept.cycle, kept.states
+                kept.incarnation, new, epoch, kept.jobs, kept.change, kept.cycle, kept.states, kept.paused
             )
             if is_done:
                 self._put_packages_back(store, kept.jobs)

@@ -208,7 +208,8 @@ class Measurement:
                 peer.sources = max(peer.sources, announced.start + len(announced.sources))
         if orders.plans and not peer.plans:
             tasks = self._map_tasks // len(self._peers)
-            peer.plans = (PlanReport(orders.plans[0].run_id, tasks, tasks, 1),)
+            order = orders.plans[0]
+            peer.plans = (PlanReport(order.run_id, tasks, tasks, 1, turn=order.turn),)
             is_news = True
         elif not orders.plans:
             peer.plans = ()

@@ -59,6 +59,15 @@ def test_bad_records_and_counters_are_shown_and_read_back(make_cluster: MakeClus
     assert failed.status == "failed" and "max_bad_records = 2" in failed.exception
     assert {entry["line"] for entry in of_failed} == {f"BAD {name}" for name in cluster.names}
 
+    # And one that fails for those of a single task keeps these.
+    cluster.feed("gamma", "a.txt", "BAD 1", "BAD 2")
+    cluster.submit(max_bad_records=1)
+    failed = cluster.finish()
+    cluster.wait_for(lambda: not cluster.left_runs(), what="the run to be gone from every disk")
+    of_failed = json.loads(cluster.pymr("bad-records", failed.run_id, "--json").out)
+    assert "more than max_bad_records = 1" in failed.exception
+    assert len(of_failed) >= 2
+
     cluster.submit(input_dirs=["none"])
     for name in cluster.names:
         (cluster.data(name) / "none").mkdir()

@@ -165,6 +165,9 @@ def test_a_kill_at_any_step_counts_every_file_once(make_cluster: MakeCluster, po
     cluster.env.clear()
     cluster.client.force("job")
     cluster.wait_for(lambda: dead(cluster), what=f"a kill at {point}")
+    if point.startswith("plan."):  # what was listed by then is written anew, with another time
+        for name in dead(cluster):
+            cluster.feed(name, "second.txt", f"{name}-second all")
 
     def has_ended() -> bool:
         cluster.restart_dead()
@@ -186,5 +189,88 @@ def test_a_kill_at_any_step_counts_every_file_once(make_cluster: MakeCluster, po
     assert len(cluster.client.state("job").files) == 4
 
 
+def test_a_job_that_finds_nothing_at_first_leaves_an_empty_output_to_the_next_one(
+    make_cluster: MakeCluster,
+) -> None:
+    cluster = make_cluster(settings=SETTINGS)
+    cluster.project(MAP_WORDS, REDUCE_TOTAL)
+    cluster.input_of("alpha").mkdir(parents=True, exist_ok=True)
+    cluster.start()
+    cluster.client.pause()
+    cluster.submit(run_once=False, hold_state=True, delete_job_data=False, group_name="g")
+    cluster.submit(job_name="next", run_once=False, input_dirs=["jobs/job/reduce"], group_name="g")
+    cluster.client.resume()
+    assert [cluster.succeed(name).status for name in ("job", "next")] == ["succeeded"] * 2
+    (again,) = run_again(cluster, "job")
+    cluster.feed("alpha", "first.txt", "one")
+    (third,) = run_again(cluster, "job")
+
+    assert (again.status, third.status, cluster.output()) == ("skipped", "succeeded", [["one", 1]])
+
+
 def dead(cluster: Cluster) -> list[str]:
     return [name for name, process in cluster.processes.items() if process.poll() is not None]
+
+
+def test_what_a_run_that_did_not_count_has_shown_goes_with_the_next(make_cluster: MakeCluster) -> None:
+    """A file is in the way of an output: until the run fails, and when Redis forgets the publication."""
+    grace = {"scheduler": {"cycle_seconds": 3_600.0, "machine_grace_seconds": 3.0}}
+    cluster = make_cluster(hosts=["127.0.0.1", "127.0.0.2"], settings=grace)
+    cluster.project(MAP_WORDS, REDUCE_TOTAL)
+    gate = cluster.folder / "gate"
+    cluster.env["PYMR_FAULTS"] = f"reduce.begin:hold={gate}"
+    cluster.start()
+    for name in cluster.names:
+        cluster.feed(name, "1.txt", f"{name} all")
+    cluster.submit(run_once=False, hold_state=True, delete_job_data=False, partitions=6)
+    cluster.succeed()
+    outputs = {name: cluster.data(name) / "jobs" / "job" / "reduce" for name in cluster.names}
+    thesis = outputs["beta"] / "thesis.txt"
+
+    def counts() -> Counter[str]:
+        found: Counter[str] = Counter()
+        for word, number in cluster.output():
+            found[word] += number
+        return found
+
+    def runs_shown(name: str) -> list[str]:
+        runs: list[str] = json.loads((outputs[name] / "_manifest.json").read_bytes())["runs"]
+        return runs
+
+    def get_in_the_way(number: int) -> str:
+        """Of the run over further files of that number; its id."""
+        for name in cluster.names:
+            cluster.feed(name, f"{number}.txt", f"{name} all")
+        gate.touch()
+        cluster.client.force("job")
+        cluster.wait_for(lambda: cluster.phase() in ("shuffle", "sort", "reduce"), what="a reduce task")
+        thesis.write_text("years of work")
+        gate.unlink()
+        cluster.wait_for(lambda: thesis.name in cluster.waiting_for(), what="the file to be in the way")
+        return runs_shown("alpha")[-1]
+
+    failed_id = get_in_the_way(2)
+    cluster.wait_for(lambda: ended_runs(cluster, "job")[-1].run_id == failed_id, what="the end of the run")
+    failed = ended_runs(cluster, "job")[-1]
+    assert failed.status == "failed" and failed.exception is not None
+    assert thesis.name in failed.exception and "machine_grace_seconds" in failed.exception
+    assert counts() == {"alpha": 1, "beta": 1, "all": 2}  # although alpha shows parts of the run that failed
+
+    thesis.unlink()
+    cluster.client.retry("job")
+    cluster.succeed()
+    assert counts() == {"alpha": 2, "beta": 2, "all": 4}
+    assert failed_id not in runs_shown("alpha")
+
+    forgotten = get_in_the_way(3)
+    cluster.kill_redis()
+    cluster.restart_redis(empty=True)
+    cluster.wait_for(cluster.problem, what="a peer to say that Redis has forgotten")
+    thesis.unlink()
+    recovered = cluster.pymr("cluster", "recover", "--yes")
+    assert recovered.status == 0, recovered.err
+    cluster.wait_for(lambda: ended_runs(cluster, "job"), what="the run after the recovery")
+    (last,) = ended_runs(cluster, "job")
+    assert (last.status, last.files) == ("succeeded", 2)
+    assert counts() == {"alpha": 3, "beta": 3, "all": 6}
+    assert forgotten not in runs_shown("alpha") and len(runs_shown("alpha")) == 3

@@ -152,6 +152,20 @@ def test_a_peer_that_never_answers_is_named(place: Place) -> None:
     place.manager.kill_cluster()
 
 
+def test_peers_that_answer_without_a_leader_say_what_is_wrong(place: Place) -> None:
+    place.prepare(
+        "answer = cluster\n"
+        "def cluster(request):\n"
+        "    import msgspec, time\n"
+        "    time.sleep(0.5)  # as long as a peer looks for a leader\n"
+        "    view = answer(request)\n"
+        "    return msgspec.structs.replace(view, leader='', problem='it forgot: `pymr cluster recover`')"
+    )
+    with pytest.raises(FatalError, match=r"none leads after 1\.5 s: it forgot: `pymr cluster recover`"):
+        place.manager.start_cluster(timeout_s=1.5)
+    place.manager.kill_cluster()
+
+
 def test_a_peer_that_is_busy_for_too_long_is_ended_by_a_signal(place: Place) -> None:
     place.prepare("stopping.set = lambda: None")
     place.manager.start_cluster()

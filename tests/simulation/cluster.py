@@ -297,8 +297,15 @@ class Cluster:
         parts = []
         for peer in self.peers.values():
             output = peer.disk.outputs.get(job_name, Output())
+            self._check_added(output, latest, runs)
             parts += [part for run, _, part in output.parts if run in wanted]
         check_output(f"{job_name} after {latest}", parts, [self._records_of(run) for run in wanted])
+
+    def _check_added(self, output: Output, latest: str, succeeded: list[str]) -> None:
+        """A folder that shows a run which has succeeded has nothing that runs have added which did not."""
+        shown = {run_id for run_id, _, _ in output.parts if run_id in output.added}
+        if latest in output.runs and (wrong := sorted(shown - set(succeeded))):
+            raise ViolationError(f"beside {latest} its folder shows parts of {wrong}, which did not succeed")
 
     def _adds(self, run_id: str) -> bool:
         model = self.model_of_run[run_id]
@@ -321,12 +328,10 @@ class Cluster:
                 raise ViolationError(f"{peer.name} shows {shown} of {job.name}, and not {runs[-1]}")
 
     def _has_partial_publication(self, job_name: str, latest: str) -> bool:
-        """Whether a run failed while its output was being shown: then nothing can be said of it."""
+        """Whether a run failed while its output was taking the place of others': then nothing can be said
+        of it. One that adds leaves them as they were."""
         return any(
-            run.job_name == job_name and status == "failed"
-            for run_id, status in self.statuses.items()
-            for run in [self.redis.history[run_id]]
-            if run_id in self.half_published
+            run_id.rpartition("-")[0] == job_name and not self._adds(run_id) for run_id in self.half_published
         )
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from simulation.models import MapContent, ReduceContent, digest_of
 from simulation.step_rules import StepContent
 
+from pymr.control.counting import is_counted
 from pymr.control.duties import Held
 from pymr.protocol import (
     AttemptId,
@@ -35,9 +36,10 @@ class Attempt:
 
 @dataclass
 class Output:
-    """What a job shows on a peer. runs: those in it, the latest last."""
+    """What a job shows on a peer. runs: those in it, the latest last. added: those that have added to it."""
 
     runs: tuple[str, ...] = ()
+    added: frozenset[str] = frozenset()
     parts: tuple[tuple[str, str, ReduceContent], ...] = ()  # (run, attempt's folder, content)
 
 
@@ -90,7 +92,15 @@ class Disk:
             assert isinstance(attempt.content, tuple)
             parts.append((order.run_id, name, attempt.content))
         before = shown if order.add else Output()
-        self.outputs[order.job_name] = Output((*before.runs, order.run_id), (*before.parts, *parts))
+
+        def stays(run_id: str) -> bool:
+            return run_id not in before.added or is_counted(run_id, order.counting)
+
+        self.outputs[order.job_name] = Output(
+            (*filter(stays, before.runs), order.run_id),
+            frozenset(filter(stays, before.added)) | ({order.run_id} if order.add else set()),
+            (*(part for part in before.parts if stays(part[0])), *parts),
+        )
         return ""
 
 

@@ -27,7 +27,9 @@ class HeldInput:
         self.files: defaultdict[tuple[str, str], list[int]] = defaultdict(list)  # by (job, host)
         self.counted: defaultdict[str, set[int]] = defaultdict(set)
         self.lost_hosts: set[str] = set()  # that have lost the lists of what was consumed
-        self._planned: dict[tuple[str, str, bool], tuple[int, ...]] = {}  # by (run, host, whether shared)
+        self._planned: dict[tuple[str, str, bool], tuple[int, ...]] = {}  # by (run, peer, whether shared)
+        self._listed: dict[tuple[str, str, bool], tuple[int, ...]] = {}  # by (run, host, whether shared)
+        self._turns: dict[tuple[str, str, bool], tuple[int, int]] = {}
         self._read: dict[str, list[int]] = {}  # by run
         self._next = 10_000_000
 
@@ -37,10 +39,11 @@ class HeldInput:
         return self._next
 
     def plan(self, peer: SimulatedPeer, job_name: str, order: PlanOrder) -> tuple[int, ...] | None:
-        """The files of a host that a run is to read; None where the list that counts is gone.
+        """The files of a host that a run is to read; None where the list that counts is gone, or a later
+        turn has had its planning.
 
-        As `pymr.peer.consumed` has it: the list of a run is written once, into the folders of all peers of
-        the host; a second planning gets the files of the first one.
+        As `pymr.peer.consumed` has it: the list of a run is written into the folders of all peers of the
+        host, by each planning anew.
         """
         host = SHARED if order.shared else peer.facts.host
         siblings = [one for one in peer.cluster.peers.values() if one.facts.host == peer.facts.host]
@@ -54,17 +57,15 @@ class HeldInput:
             if order.consumed_peer:
                 return None
             before = frozenset()
-        after = find(order.run_id)
-        if after is None:
-            after = before | frozenset(self.files[job_name, host])
-            for one in siblings:
-                one.disk.consumed[job_name, order.run_id, order.shared] = after
+        listed = (order.run_id, peer.facts.host, order.shared)
+        if self._turns.get(listed, order.turn) > order.turn and find(order.run_id) is not None:
+            return None
+        after = before | frozenset(self.files[job_name, host])
+        for one in siblings:
+            one.disk.consumed[job_name, order.run_id, order.shared] = after
         found = tuple(sorted(after - before))
-        plan = (order.run_id, peer.facts.host, order.shared)
-        planned = self._planned.setdefault(plan, found)
-        if planned != found and host not in self.lost_hosts:
-            raise ViolationError(f"{order.run_id} was planned to read {planned} of {host}, and now {found}")
-        self._planned[plan] = found
+        self._turns[listed], self._listed[listed] = order.turn, found
+        self._planned[order.run_id, peer.name, order.shared] = found
         return found
 
     def records_of(self, run_id: str) -> list[int]:
@@ -75,9 +76,17 @@ class HeldInput:
         """A run has succeeded: nothing of it may have been counted before. hosts: of the peers."""
         assert record.plan is not None
         job_name, run_id = record.job_name, record.run_id
-        plans = [(run_id, hosts[one.peer], one.shared) for one in record.plan.hosts]
-        records = self._read[run_id] = sorted(one for plan in plans for one in self._planned[plan])
-        if not records:
+        records = self._read[run_id] = []
+        for one in record.plan.hosts:
+            planned = self._planned[run_id, one.peer, one.shared]
+            listed = self._listed[run_id, hosts[one.peer], one.shared]
+            if planned != listed and not self.lost_hosts:
+                raise ViolationError(
+                    f"{run_id} was planned to read {planned} on {one.peer}; it lists {listed}"
+                )
+            records += planned
+        records.sort()
+        if not records and self.counted[job_name]:
             raise ViolationError(f"{run_id} had nothing to read, and was not skipped")
         twice = self.counted[job_name].intersection(records)
         if twice and not self.lost_hosts:

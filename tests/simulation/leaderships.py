@@ -21,7 +21,7 @@ from pymr.control.messages import (
     Tick,
     Written,
 )
-from pymr.control.records import ActiveRun, BeginAttempt, BeginCycle, BeginRun, JobChanges, Write
+from pymr.control.records import BeginAttempt, BeginCycle, BeginRun, JobChanges, Write
 from pymr.errors import StaleEpochError
 from pymr.peer.store import StoreForgot, StoreUnavailable
 
@@ -60,15 +60,18 @@ class Leadership:
     def begin(self) -> None:
         store = self.peer.store
         self._ask(
-            lambda: (store.changes(0, self._incarnation), store.active_runs(self._incarnation)),
+            lambda: (
+                store.changes(0, self._incarnation),
+                RunsLoaded(store.active_runs(self._incarnation), store.incarnation()[2]),
+            ),
             self._take_over,
         )
         self._tick()
         self._look()
 
-    def _take_over(self, found: tuple[JobChanges, tuple[ActiveRun, ...]]) -> None:
+    def _take_over(self, found: tuple[JobChanges, RunsLoaded]) -> None:
         self.step(JobsChanged(found[0]))
-        self.step(RunsLoaded(found[1]))
+        self.step(found[1])
 
     def _tick(self) -> None:
         if not self.is_over:

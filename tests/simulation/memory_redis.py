@@ -56,7 +56,7 @@ class MemoryRedis:
     jobs: dict[str, JobRecord] = field(default_factory=dict)
     tombstones: dict[str, int] = field(default_factory=dict)
     states: dict[str, JobState] = field(default_factory=dict)
-    states_change: int = 0
+    states_changes: dict[str, int] = field(default_factory=dict)
     outcomes: dict[tuple[str | None, str], Any] = field(default_factory=dict)
     packages: dict[str, bytes] = field(default_factory=dict)
     active: dict[str, Run] = field(default_factory=dict)
@@ -155,12 +155,18 @@ def retry(redis: MemoryRedis, name: str) -> str:
     job = redis.jobs.get(name)
     group = group_of(job) if job else name
     jobs = redis.members(group) or ([job] if job else [])
+    if not _any_failed(jobs) and _any_failed(redis.members(name)):
+        group, jobs = name, redis.members(name)
     if not jobs:
         return "unknown"
-    if all(one.status != "failed" for one in jobs):
+    if not _any_failed(jobs):
         return "not failed"
     count = queue_again(redis, jobs)
     return f"queued {count} jobs of group {group}" if group else "queued"
+
+
+def _any_failed(jobs: Iterable[JobRecord]) -> bool:
+    return any(job.status == "failed" for job in jobs)
 
 
 def force(redis: MemoryRedis, name: str) -> str:
@@ -214,6 +220,11 @@ def _has_run(job: JobRecord, cycle: int) -> bool:
     return job.status in ("succeeded", "skipped") and job.cycle >= cycle
 
 
+def set_state(redis: MemoryRedis, name: str, state: JobState) -> None:
+    redis.states[name] = state
+    redis.states_changes[name] = redis.next_change()
+
+
 # ---- recovery ----
 
 
@@ -226,19 +237,25 @@ def recover(
     change: int,
     cycle: int,
     states: Mapping[str, JobState],
+    paused: bool,
 ) -> None:
     began_meanwhile = redis.incarnation not in (None, old)
     kept = list(redis.jobs.values()) if began_meanwhile else []
     number = max([change, redis.change, redis.version, redis.run, *(job.version for job in jobs)]) + MARGIN
     redis.change = redis.version = redis.run = redis.trimmed = number
     redis.cycle, redis.cycle_began_at = max(redis.cycle, cycle), redis.clock()
-    redis.states = {**states, **redis.states} if began_meanwhile else dict(states)
+    if not began_meanwhile:
+        redis.states, redis.states_changes, redis.paused = {}, {}, False
+    redis.paused |= paused
     redis.active.clear()
     redis.tombstones.clear()
     redis.jobs = {job.name: _without_run(job) for job in kept}
     for job in jobs:
         change_job(redis, _without_run(job))
-    redis.states_change = redis.next_change()
+    for name, state in states.items():
+        if name not in redis.states:
+            set_state(redis, name, state)
+    redis.next_change()
     for before in (redis.incarnation or old, old):
         redis.replaces = [before, *(known for known in redis.replaces if known != before)]
     redis.incarnation, redis.epoch, redis.leader = new, epoch_floor + 1, None

@@ -10,6 +10,7 @@ from simulation.memory_redis import (
     group_of,
     is_done_once,
     remove_job,
+    set_state,
     settle_group,
 )
 
@@ -132,12 +133,25 @@ def end_run(redis: MemoryRedis, write: EndRun) -> RunRecord:
         return ended
     redis.history[record.run_id] = ended
     if write.state is not None and ended.status == "succeeded":
-        redis.states[run.record.job_name] = write.state
-        redis.states_change = redis.next_change()
+        set_state(redis, run.record.job_name, write.state)
+    if ended.status == "skipped":
+        _join_skipped(redis, ended)
     _end_job(redis, run.record, ended)
     while len(redis.history) > redis.limits.history_runs:
-        del redis.history[min(redis.history.values(), key=lambda run: (run.start_time, run.run_id)).run_id]
+        del redis.history[min(redis.history.values(), key=_place_of).run_id]
     return ended
+
+
+def _place_of(run: RunRecord) -> tuple[float, str]:
+    return run.start_time, run.run_id
+
+
+def _join_skipped(redis: MemoryRedis, ended: RunRecord) -> None:
+    """Of runs of a job that were skipped one after another, keep the last."""
+    runs = [run for run in redis.history.values() if run.job_name == ended.job_name]
+    before = max((run for run in runs if _place_of(run) < _place_of(ended)), key=_place_of, default=None)
+    if before is not None and before.status == "skipped":
+        del redis.history[before.run_id]
 
 
 def _end_job(redis: MemoryRedis, begun: RunRecord, ended: RunRecord) -> None:

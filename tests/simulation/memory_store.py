@@ -55,7 +55,7 @@ class MemoryStore:
         whole = after == 0 or after < redis.trimmed or after > redis.change
         jobs = tuple(job for job in redis.jobs.values() if whole or job.change > after)
         deleted = () if whole else tuple(name for name, change in redis.tombstones.items() if change > after)
-        has_states = whole or redis.states_change > after
+        changed = {name for name, change in redis.states_changes.items() if whole or change > after}
         return self._answered(
             JobChanges(
                 redis.change,
@@ -66,7 +66,7 @@ class MemoryStore:
                 cycle=redis.cycle,
                 cycle_began_at=redis.cycle_began_at,
                 now=redis.clock(),
-                states=dict(redis.states) if has_states else None,
+                states={name: redis.states[name] for name in changed},
             )
         )
 
@@ -102,13 +102,13 @@ class MemoryStore:
     def package(self, content_hash: str) -> bytes | None:
         return self._answered(self._reached().packages.get(content_hash))
 
-    def history(self, job_name: str, limit: int) -> tuple[RunRecord, ...]:
+    def history(self, job_name: str, limit: int, start: int = 0) -> tuple[RunRecord, ...]:
         runs = sorted(
             (run for run in self._reached().history.values() if job_name in ("", run.job_name)),
             key=lambda run: (run.start_time, run.run_id),
             reverse=True,
         )
-        return self._answered(tuple(runs[: max(limit, 0)]))
+        return self._answered(tuple(runs[start : start + max(limit, 0)]))
 
     def events(self, after: str, limit: int) -> list[tuple[str, float, Event]]:
         events = self._reached().events
@@ -132,6 +132,7 @@ class MemoryStore:
         change: int,
         cycle: int = 1,
         states: Mapping[str, JobState] | None = None,
+        paused: bool = False,
     ) -> bool:
         redis = self._reached()
         if redis.incarnation == new:
@@ -139,7 +140,7 @@ class MemoryStore:
         is_behind = redis.incarnation == old and redis.change < change
         if redis.incarnation is not None and redis.epoch >= epoch_floor and not is_behind:
             return self._answered(False)
-        rules.recover(redis, old, new, epoch_floor, jobs, change, cycle, states or {})
+        rules.recover(redis, old, new, epoch_floor, jobs, change, cycle, states or {}, paused)
         return self._answered(True)
 
     def check_settings(self) -> list[str]:

@@ -329,7 +329,8 @@ class SimulatedPeer:
     def _plan(self, command: MakePlan) -> None:
         run_id, shared = command.plan.run_id, command.plan.shared
         if self._world.chance(self.cluster.plan.disk_errors):
-            report = PlanReport(run_id, 0, 0, 0, "the disk fails now", is_final=False, shared=shared)
+            text = "the disk fails now"
+            report = PlanReport(run_id, 0, 0, 0, text, is_final=False, shared=shared, turn=command.plan.turn)
         else:
             report = self._list(command)
         if self.life is not None:
@@ -345,10 +346,12 @@ class SimulatedPeer:
             records = self.cluster.held_input.plan(self, model.name, command.plan)
             self.cluster.at_fault_point("plan.after_state", self)
         if records is None:
-            return PlanReport(run_id, 0, 0, 0, "the list of what was consumed is gone", shared=shared)
+            text = "the list of what was consumed is gone"
+            return PlanReport(run_id, 0, 0, 0, text, shared=shared, turn=command.plan.turn)
         tasks = model.cut(records, workers=command.plan.workers)
         self.disk.plans[run_id, shared] = tasks
-        return PlanReport(run_id, len(tasks), len(records), len(records), shared=shared)
+        count = len(records)
+        return PlanReport(run_id, len(tasks), count, count, shared=shared, turn=command.plan.turn)
 
     def _publish(self, order: PublishOrder) -> None:
         report = PublishReport(order.run_id, order.peer)

@@ -87,12 +87,8 @@ class Simulation:
         cluster = self.cluster
         for name, submission in cluster.submissions.items():
             self._check_not_lost(name, submission.version)
-        for name in sorted({cluster.redis.history[run].job_name for run in cluster.statuses}):
-            if any(
-                status == "succeeded" and cluster.redis.history[run].job_name == name
-                for run, status in cluster.statuses.items()
-            ):
-                cluster.check_published(name)
+        for name in sorted({run.rpartition("-")[0] for run in cluster.statuses}):
+            cluster.check_published(name)
         for job in cluster.redis.jobs.values():
             if job.status in ("succeeded", "skipped"):
                 cluster.check_folders(job)

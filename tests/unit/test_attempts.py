@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from strategies import job_context
 
@@ -33,9 +34,10 @@ from pymr.peer.attempts import (
     write_facts,
     write_sources,
 )
+from pymr.peer.bad_records import read_bad_records
 from pymr.peer.places import Places
 from pymr.peer.planning import plan_host
-from pymr.peer.publication import list_output, publish
+from pymr.peer.publication import forget_run, list_output, publish
 from pymr.projects import load_functions
 from pymr.protocol import AttemptId, MapOutcome, PlanOrder, PublishOrder, ReduceOutcome, RunOrder
 
@@ -143,6 +145,29 @@ def test_bad_records_are_kept_beside_the_runs(tmp_path: Path) -> None:
 
     assert outcome.bad_records == 1
     assert sorted(os.listdir(host.places.attempt(host.map_id()))) == ["bad-records.jsonl", "index", "runs"]
+
+
+def test_the_list_of_a_map_that_fails_for_its_bad_records_is_kept(tmp_path: Path) -> None:
+    host = Host(tmp_path / "a", "bad 1\nbad 2\ngood\n", max_bad_records=1)
+
+    def failing(line: str, auxiliary_data: Any) -> Any:
+        if line.startswith("bad"):
+            raise ValueError(line)
+        return []
+
+    def lines() -> list[str]:
+        return [orjson.loads(line)["line"] for line in read_bad_records([host.places], RUN, 0)[0]]
+
+    host.context = job_context(failing, total, partitions=2, max_bad_records=1)
+    for attempt in ("1.1", "1.2"):
+        with pytest.raises(UserFunctionError, match="max_bad_records = 1"):
+            host.map(attempt=attempt)
+
+    assert lines() == ["bad 1", "bad 2"]
+
+    forget_run(host.places, RUN)
+
+    assert lines() == ["bad 1", "bad 2"]
 
 
 def test_attempt_done_again_gives_the_same_digest_and_outcome(host: Host) -> None:

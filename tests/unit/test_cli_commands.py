@@ -254,6 +254,21 @@ def test_a_job_file_that_is_wrong_is_a_usage_error(pymr: Command, tmp_path: Path
     assert (finished.status, "input_dirs" in finished.err) == (2, True)
 
 
+@pytest.mark.parametrize(("code", "status"), [("invalid", 2), ("denied", 1), ("unavailable", 1)])
+def test_a_job_that_a_peer_finds_wrong_is_a_usage_error_too(
+    pymr: Command, tmp_path: Path, code: str, status: int
+) -> None:
+    def refuse(request: Any) -> Refused:
+        return Refused(id=request.id, code=code, reason="run_on = 'nobody': is no peer of this cluster")
+
+    text = 'job_type = "script"\njob_name = "s"\njob_priority = 1\nscript_location = "/bin/true"\n'
+    (tmp_path / "job.toml").write_text(text + 'run_on = "nobody"\n')
+    with fake_cluster(tmp_path, {SubmitJob: refuse}):
+        finished = pymr("submit", "job.toml")
+
+    assert (finished.status, "run_on = 'nobody'" in finished.err) == (status, True)
+
+
 @pytest.mark.parametrize(
     ("command", "kind"),
     [

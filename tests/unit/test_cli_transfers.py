@@ -224,11 +224,20 @@ class Sent:
             monkeypatch.setattr(f"pymr.client.Client.{name}", self._noting(name))
         monkeypatch.setattr("pymr.client_transfers.peers_here", lambda config: [])
 
-    def _noting(self, name: str) -> Callable[..., None]:
-        def note(_: object, peer: str, upload_id: str, path: str = "", on_bytes: Any = None) -> None:
+    def _noting(self, name: str) -> Callable[..., tuple[int, int, int]]:
+        def note(
+            _: object,
+            peer: str,
+            upload_id: str,
+            path: str = "",
+            on_bytes: Any = None,
+            *,
+            skip_existing: bool = False,
+        ) -> tuple[int, int, int]:
             self.calls.append((name, peer, upload_id, path))
             if on_bytes is not None:
                 on_bytes(3_000)
+            return (1, 3_000, 2) if skip_existing else (3, 4_000_000, 0)
 
         return note
 
@@ -256,11 +265,15 @@ def test_without_a_peer_on_this_machine_files_are_fetched_from_one(
     with fake_cluster(tmp_path, queue.answers, queue.answers):
         finished = pymr("download", "corpus", "results")
         fields, calls = queue.fields, list(sent.calls)
+        again = pymr("download", "corpus", "results", "--skip-existing")
+        sent.calls = sent.calls[:2]
         deleting = pymr("download", "corpus", "results", "--delete")
         leaving = pymr("download", "corpus", "results", "--no-wait")
     upload_id = calls[0][2]
 
     assert finished.status == 0, finished.err
+    assert ": 3 files, 4.0 MB to " in finished.out
+    assert ": 1 file, 3.0 kB to " in again.out and "; 2 files skipped, there already" in again.out
     assert calls == [
         ("fetch_files", "p1", upload_id, str(tmp_path / "results")),
         ("discard_files", "p1", upload_id, ""),
@@ -301,6 +314,20 @@ def test_what_cannot_be_uploaded_is_told_before_anything_is_submitted(
     assert (finished.status, said in finished.err, queue.fields) == (1, True, {})
 
 
+def test_folders_that_are_too_deep_are_told_before_anything_is_submitted(
+    pymr: Command, tmp_path: Path
+) -> None:
+    queue = Queue()
+    deep = tmp_path / "texts"
+    for number, said in ((200, "has no files"), (201, "lies more than 200 folders below")):
+        deep.joinpath(*["d"] * number).mkdir(parents=True)
+        with fake_cluster(tmp_path, queue.answers):
+            finished = pymr("upload", "texts", "corpus")
+
+        assert (finished.status, said in finished.err, queue.fields) == (1, True, {}), finished.err
+    assert str(deep / "d") in finished.err
+
+
 @pytest.mark.parametrize("what", ["a/b c\n\0", "x" * 200, "ü", "..", "-"])
 def test_the_name_of_a_transfer_is_that_of_a_job(what: str) -> None:
     fields = {"job_type": "file_transfer", "job_priority": 1, "transfer_type": "delete", "output_dir": "x"}
@@ -329,6 +356,34 @@ def test_progress_names_files_bytes_rate_and_time_left() -> None:
         "copy: waits for machine beta"
     )
     assert describe(row(status="queued"), ()) == ("queued", "waits for its turn")
+
+
+@pytest.mark.parametrize(
+    ("listed", "copied", "total", "expected"),
+    [
+        (
+            (20_000, 1_800_000),
+            (5_000, 1_800_000),
+            1_800_000,
+            "5,000 of 20,000 files, 1.8 MB of 1.8 MB, 2,500 files/s, 6.0 s left",
+        ),
+        ((20_000, 1_800_000), (0, 1_800_000), 1_800_000, "0 of 20,000 files, 1.8 MB of 1.8 MB, 900.0 kB/s"),
+        (
+            (4, 400_000_000),
+            (0, 100_000_000),
+            400_000_000,
+            "0 of 4 files, 100.0 MB of 400.0 MB, 50.0 MB/s, 6.0 s left",
+        ),
+        ((1, 900_000), (1, 900_000), 2_700_000, "1 of 3 files, 900.0 kB of 2.7 MB, 450.0 kB/s, 4.0 s left"),
+    ],
+)
+def test_what_is_left_of_small_files_is_judged_by_their_number(
+    listed: tuple[int, int], copied: tuple[int, int], total: int, expected: str
+) -> None:
+    copy = PhaseRow(name="copy", done=1, total=3, units=copied, total_units=total, seconds=2.0)
+    phases = (PhaseRow(name="list", units=listed), copy)
+
+    assert describe(row(current_phase="copy", seconds_left=1.0), phases)[1] == f"copy: {expected}"
 
 
 def test_progress_is_a_line_at_each_step_where_nobody_looks() -> None:

@@ -130,6 +130,25 @@ def test_all_pages_of_jobs_are_one_list(tmp_path: Path) -> None:
     assert (view.total, view.paused, view.cycle, view.next_cycle_at) == (25, True, 3, 9.0)
 
 
+def test_all_pages_of_the_history_are_one_list_without_what_has_moved_on(tmp_path: Path) -> None:
+    runs = [run(f"r{number}") for number in range(9, 0, -1)]
+
+    def page(request: GetHistory) -> HistoryView:
+        start = request.start - (request.start > 0)  # a run has ended since the first page
+        end = start + min(request.limit, 4)
+        next_one = None if end >= len(runs) else request.start + end - start
+        return HistoryView(id=request.id, rows=tuple(runs[start:end]), next=next_one)
+
+    with fake_cluster(tmp_path, {GetHistory: page}) as cluster, Client(cluster.config) as client:
+        found = [client.history(limit=limit) for limit in (100, 6, 3)]
+        asked = [request.limit for request in cluster.peers[0].asked]
+
+    assert [[row.run_id for row in rows] for rows in found] == [
+        [row.run_id for row in runs[:count]] for count in (9, 6, 3)
+    ]
+    assert asked == [100, 96, 93, 6, 2, 1, 3]
+
+
 def test_a_worker_that_does_not_exist_is_an_error_that_lists_those_that_do(tmp_path: Path) -> None:
     def workers(request: GetWorkers) -> WorkersView:
         one = WorkerRow(name="p0/0", peer="p0", pid=1, state="idle")

@@ -236,6 +236,7 @@ def test_bad_records_are_printed_with_their_place(tmp_path: Path, pymr: Command)
     [
         ([run_row()], 0, "j-000002 (succeeded) had no bad records"),
         ([run_row(bad_records=3)], 1, "3 bad records, which are not kept any more"),
+        ([run_row(status="failed", exception="it raised\nhere")], 0, "that were passed over: it raised\n"),
         ([], 1, "there is no run j-000002 in the history"),
     ],
 )

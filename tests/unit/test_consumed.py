@@ -49,10 +49,17 @@ class Host:
         return HostLists(next(one for one in self.peers if one.name == peer), self.peers)
 
     def plan(
-        self, run: int, of: int = 0, peer: str = "a", *, has_list: bool = False, incarnation: str = "i"
+        self,
+        run: int,
+        of: int = 0,
+        peer: str = "a",
+        *,
+        has_list: bool = False,
+        incarnation: str = "i",
+        turn: tuple[int, int] = (1, 1),
     ) -> list[str]:
         """The new files of a run, after the run `of`."""
-        planning = Planning(JOB, run_id(run), run_id(of) if of else "", has_list, False, incarnation)
+        planning = Planning(JOB, run_id(run), run_id(of) if of else "", has_list, False, incarnation, turn)
         files = new_files(self.lists(peer), planning, self.found())
         return [os.path.relpath(file.path, self.input) for file in files]
 
@@ -136,28 +143,44 @@ def test_another_peer_of_the_host_knows_what_was_consumed_also_when_the_first_ha
     assert host.plan(3, of=2, peer="a", has_list=True) == []
 
 
-def test_a_run_that_is_planned_again_reads_what_was_planned_first(host: Host) -> None:
-    host.plan(1)
-    host.put("3")
-    first = host.plan(2, of=1, peer="a")
-    host.put("4")
-
-    assert first == host.plan(2, of=1, peer="b") == ["3"]
-    assert host.plan(3, of=2) == ["4"]
-
-
 @pytest.mark.parametrize("change", [os.unlink, lambda path: path.write_text("other")])
-def test_a_file_that_changes_between_two_plannings_of_a_run_is_named(
+def test_a_run_that_is_planned_again_reads_what_is_there_then(
     host: Host, change: Callable[[Path], object]
 ) -> None:
     host.plan(1)
     host.put("3", "4")
-    host.plan(2, of=1)
+    host.plan(2, of=1, peer="a", turn=(1, 1))
     change(host.input / "3")
+    host.put("5")
+    left = ["3", "4", "5"] if (host.input / "3").exists() else ["4", "5"]
 
-    with pytest.raises(InputError, match=r"input/3 has changed or is gone.*pymr retry count"):
-        host.plan(2, of=1)
-    assert host.plan(3, of=1) == (["3", "4"] if (host.input / "3").exists() else ["4"])
+    assert host.plan(2, of=1, peer="b", turn=(1, 2)) == left
+    host.put("6")
+    assert host.plan(3, of=2) == ["6"]
+
+
+@pytest.mark.parametrize("late", [(1, 9), (2, 1)])
+def test_a_planning_that_comes_after_that_of_a_later_turn_changes_nothing(
+    host: Host, late: tuple[int, int]
+) -> None:
+    host.plan(1, turn=(2, 2), peer="a")
+    host.put("3")
+
+    with pytest.raises(DiskError, match="planned too late"):
+        host.plan(1, turn=late, peer="b")
+    assert host.plan(2, of=1) == ["3"]
+
+
+def test_of_copies_that_differ_the_one_of_the_last_turn_counts(host: Host) -> None:
+    host.plan(1, turn=(1, 1))
+    first = host.list_path(1, "b").read_bytes()
+    host.put("3")
+    host.plan(1, turn=(2, 1))
+    host.list_path(1, "b").write_bytes(first)  # as if it could not be written
+
+    assert host.forget(1, "input/1") == 1
+    host.list_path(1, "b").write_bytes(first)
+    assert host.plan(2, of=1, peer="b") == ["1"]
 
 
 def test_lists_of_other_runs_are_removed_but_neither_the_one_that_counts_nor_the_present_one(
@@ -396,7 +419,7 @@ def test_a_run_without_shared_folders_leaves_their_list_to_the_host_that_has_it(
     run = MapReduceRun(record, 0.0, JobState(run_id(1), "one", ("a",), "b"))
     run.begin_tasks(RunPlan((HostPlan("one", "a", 0, 1, 5, 1),), 1, ("a",)))
 
-    assert run.state_after({"a": "one"}) == JobState(run_id(2), "one", ("a",), "b")
+    assert run.state_after({"a": "one"}) == JobState(run_id(2), "one", ("a",), "b", run_id(2), False, (0, 2))
 
 
 def killed_in(monkeypatch: pytest.MonkeyPatch, point: str, work: Callable[[], object]) -> None:

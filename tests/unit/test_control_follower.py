@@ -454,6 +454,23 @@ def test_a_plan_that_failed_is_made_again_where_that_may_help(is_final: bool, ti
     assert len(desk.all(MakePlan)) == times
 
 
+def test_a_plan_of_another_turn_is_made_when_the_one_before_is_done() -> None:
+    desk = Desk()
+    first, second = (PlanOrder(RUN, 2, False, turn=(1, number)) for number in (1, 2))
+    desk.order(plans=(first,))
+
+    assert [one.plan for one in desk.all(MakePlan)] == [first]
+
+    desk.order(plans=(second,))
+
+    assert desk.all(MakePlan) == []
+
+    desk.step(Planned(PlanReport(RUN, 1, 1, 1, turn=first.turn)))
+    desk.order(plans=(second,))
+
+    assert [one.plan for one in desk.all(MakePlan)] == [second]
+
+
 def publication(run_id: str) -> PublishOrder:
     return PublishOrder(run_id, "job", "a", False, (), (), {})
 

@@ -70,6 +70,26 @@ def test_how_long_a_cycle_has_lasted_is_read_from_redis() -> None:
     assert len(desk.asked(BeginCycle)) == 1
 
 
+def test_a_cycle_ends_in_time_though_the_clock_of_redis_is_set_back() -> None:
+    desk = desk_of(ran("one"), cycle_seconds=60.0)
+    for _ in range(6):
+        desk.pass_time(10.0)
+        desk.change([ran("one")], now=1000.0 + desk.now - 3600.0)
+
+    assert desk.asked(BeginCycle) == [BeginCycle(1)]
+
+    desk.answer(BeginCycle, 2)
+    desk.answer(BeginRun, None)
+    desk.change([ran("one", cycle=2)], cycle=2, cycle_began_at=1060.0 - 3600.0, now=1060.0 - 3600.0)
+    desk.pass_time(59.0)
+
+    assert desk.asked(BeginCycle) == []
+
+    desk.pass_time(1.0)
+
+    assert desk.asked(BeginCycle) == [BeginCycle(2)]
+
+
 @pytest.mark.parametrize(
     "jobs",
     [
@@ -94,6 +114,21 @@ def test_the_first_run_of_a_cycle_opens_it_and_no_other_does() -> None:
     desk = desk_of(ran("one"), job("new", 2))
 
     assert [write.opens_cycle for write in desk.asked(BeginRun)] == [False]
+
+
+def test_the_time_of_a_cycle_counts_from_the_run_that_opens_it_before_the_table_says_so() -> None:
+    desk = desk_of(job("one"))
+    began = desk.leader.backlog.cycle_began
+    desk.pass_time(59.0)
+    desk.answer(BeginRun, None)
+
+    assert desk.leader.backlog.cycle_began == began
+
+    desk = desk_of(job("one"))
+    desk.pass_time(59.0)
+    desk.answer(BeginRun, run_record(job_name="one"))
+
+    assert desk.leader.backlog.cycle_began == desk.leader.now
 
 
 def test_no_cycle_begins_while_the_queue_is_paused_or_something_runs() -> None:
@@ -152,6 +187,28 @@ def test_forced_jobs_take_turns() -> None:
     desk = Desk(ONE)
     desk.now = 10.0
     desk.load([first, second])
+
+    assert begun(desk) == ["second"]
+
+
+def test_forced_jobs_take_turns_though_the_clock_of_redis_is_set_back() -> None:
+    first = ran("first", force_run=True, start_time=5000.0)
+    second = ran("second", 2, force_run=True, start_time=1010.0)
+    desk = Desk(ONE)
+    desk.now = 10.0
+    desk.load([first])
+    desk.pass_time(0.5)
+    desk.change([first, second])
+
+    assert begun(desk) == []
+
+    desk.pass_time(0.5)
+
+    assert begun(desk) == ["first"], "a second after its run was heard of"
+
+    desk.answer(BeginRun, None)
+    desk.change([ran("first", change=9, force_run=True, start_time=1011.0), second])
+    desk.pass_time(0.5)
 
     assert begun(desk) == ["second"]
 
@@ -247,17 +304,18 @@ def _is_due(one: JobRecord, cycle: int) -> bool:
     return one.status == "queued" or one.cycle < cycle
 
 
-def test_states_are_those_that_were_read_last() -> None:
+def test_states_that_have_changed_join_the_others() -> None:
     backlog = Backlog()
-    state = JobState("one-000001")
-    backlog.apply(JobChanges(1, (), (), True, False, states={"one": state}))
+    one, two = JobState("one-000001"), JobState("two-000001")
+    backlog.apply(JobChanges(1, (), (), True, False, states={"one": one}))
     backlog.apply(JobChanges(2, (), (), False, False))
+    backlog.apply(JobChanges(3, (), (), False, False, states={"two": two}))
 
-    assert backlog.states == {"one": state}
+    assert backlog.states == {"one": one, "two": two}
 
-    backlog.apply(JobChanges(3, (), (), False, False, states={}))
+    backlog.apply(JobChanges(4, (), (), True, False, states={"two": two}))
 
-    assert backlog.states == {}
+    assert backlog.states == {"two": two}
 
 
 def test_a_run_that_a_group_needs_is_not_begun_from_a_table_that_lags() -> None:

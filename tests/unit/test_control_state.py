@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from leader_desk import FIELDS, RUN, Desk, job, run_record
+from msgspec.structs import replace
 
-from pymr.control.records import BeginRun, EndRun, JobState, RunRecord, SavePlan
-from pymr.protocol import PlanOrder, PlanReport, PublishReport
+from pymr.control.messages import RunsLoaded
+from pymr.control.records import BeginPublication, BeginRun, EndRun, JobState, RunRecord, SavePlan
+from pymr.protocol import PlanOrder, PlanReport, PublishOrder, PublishReport
 
 HELD = FIELDS | {"hold_state": True, "input_dirs": ["input", "/shared/input"]}
 APART = (("a", "h", 1), ("b", "g", 1))
@@ -35,13 +38,9 @@ def plan(desk: Desk, *, files: int = 1) -> None:
 
 def finish(desk: Desk) -> EndRun:
     """The run goes on to its end, which is written."""
-    plan(desk)
-    desk.answer(SavePlan)
-    while any(desk.leader.peers[peer].attempts for peer in "ab"):
-        for peer in "ab":
-            for id in list(desk.leader.peers[peer].attempts):
-                desk.do(peer, id.task)
-    desk.publish("a", "b")
+    reach_publication(desk)
+    for peer in "ab":
+        desk.report(peer, published=(PublishReport(RUN, peer),))
     write: EndRun = desk.asked(EndRun)[0]
     return write
 
@@ -49,10 +48,10 @@ def finish(desk: Desk) -> EndRun:
 def test_each_host_plans_by_the_lists_of_the_run_that_counts() -> None:
     desk = begin()
 
-    assert desk.orders["a"].plans == (PlanOrder(RUN, 1, False, "job-000000", "a"),)
+    assert desk.orders["a"].plans == (PlanOrder(RUN, 1, False, "job-000000", "a", (5, 1)),)
     assert desk.orders["b"].plans == (
-        PlanOrder(RUN, 1, False, "job-000000", "b"),
-        PlanOrder(RUN, 2, True, "job-000000", "b"),
+        PlanOrder(RUN, 1, False, "job-000000", "b", (5, 1)),
+        PlanOrder(RUN, 2, True, "job-000000", "b", (5, 1)),
     )
 
 
@@ -60,7 +59,7 @@ def test_a_job_that_holds_no_state_goes_by_no_list() -> None:
     desk = begin(fields=HELD | {"hold_state": False})
 
     assert {order.consumed for peer in "ab" for order in desk.orders[peer].plans} == {""}
-    assert finish(desk).state is None
+    assert finish(desk).state == replace(STATE, shown=RUN, counted=(0, 1))  # of its output alone
 
 
 def test_the_host_that_has_the_list_of_shared_folders_is_waited_for() -> None:
@@ -90,6 +89,38 @@ def test_a_run_without_any_new_input_is_skipped() -> None:
     assert desk.asked(SavePlan) == []
 
 
+def test_the_first_run_leaves_an_output_though_it_finds_nothing() -> None:
+    desk = begin(None)
+    plan(desk, files=0)
+
+    assert desk.asked(EndRun) == []
+    assert len(desk.asked(SavePlan)) == 1
+
+
+def test_of_several_plans_of_a_host_only_the_one_asked_for_last_is_taken() -> None:
+    desk = Desk(("a", "h", 1), ("b", "h", 1), shared=("/shared",))
+    desk.load([job(fields=FIELDS | {"hold_state": True})])
+    for peer in "abab":
+        desk.report(peer)
+    desk.answer(BeginRun, run_record(fields=FIELDS | {"hold_state": True}))
+    (first,) = desk.orders["a"].plans
+    made = PlanReport(RUN, 1, 1, 1, turn=first.turn)
+    desk.pass_time(6.0, "b")  # a is taken for dead
+    (second,) = desk.orders["b"].plans
+    desk.report("a", plans=(made,))
+    desk.report("b", plans=(made,))
+
+    assert (first.turn, second.turn) == ((5, 1), (5, 2))
+    assert desk.asked(SavePlan) == []
+
+    desk.restart("b")
+    (third,) = desk.orders["b"].plans or desk.orders["a"].plans
+    desk.report("b", plans=(replace(made, turn=second.turn),))
+
+    assert third.turn > second.turn
+    assert desk.asked(SavePlan) == []
+
+
 def test_empty_files_are_new_input_as_well() -> None:
     desk = begin()
     for peer in "ab":
@@ -105,7 +136,7 @@ def test_the_end_of_a_run_says_whose_lists_count_from_then_on() -> None:
     ended = finish(desk)
 
     assert ended.record.status == "succeeded"
-    assert ended.state == JobState(RUN, "h", ("a", "b"), "a")
+    assert ended.state == JobState(RUN, "h", ("a", "b"), "a", RUN, False, (0, 1))
 
 
 def test_a_run_that_begins_before_the_table_is_read_again_knows_the_state() -> None:
@@ -141,3 +172,73 @@ def test_a_run_that_failed_leaves_the_state_as_it_is() -> None:
     record: RunRecord = write.record
 
     assert (record.status, write.state) == ("failed", None)
+
+
+ADDING = HELD | {"delete_job_data": False}
+
+
+def reach_publication(desk: Desk) -> None:
+    plan(desk)
+    desk.answer(SavePlan)
+    while any(desk.leader.peers[peer].attempts for peer in "ab"):
+        for peer in "ab":
+            for id in list(desk.leader.peers[peer].attempts):
+                desk.do(peer, id.task)
+    desk.answer(BeginPublication)
+
+
+def test_a_run_is_added_to_the_parts_of_those_that_count() -> None:
+    desk = begin(fields=ADDING)
+    reach_publication(desk)
+
+    assert [desk.orders[peer].publish[0].counting for peer in "ab"] == [(0,)] * 2  # job-000000 alone
+
+    for peer in "ab":
+        desk.report(peer, published=(PublishReport(RUN, peer),))
+    ended = desk.asked(EndRun)[0]
+
+    assert (ended.state.run_id, ended.state.shown, ended.state.adds) == (RUN, RUN, True)
+    assert ended.state.counted == (0, 1)
+
+
+def test_what_is_in_the_way_of_an_output_is_waited_for_and_named() -> None:
+    desk = begin(fields=ADDING)
+    reach_publication(desk)
+    in_the_way = PublishReport(RUN, "b", "thesis.txt: move it away on peer b")
+    desk.report("b", published=(in_the_way,))
+    desk.report("a", published=(PublishReport(RUN, "a"),))
+    desk.pass_time(10.0, "a", "b")
+
+    assert desk.leader.runs[RUN].waiting_for == in_the_way.error
+    assert desk.asked(EndRun) == []
+
+    desk.pass_time(11.0, "a", "b")
+    write: EndRun = desk.asked(EndRun)[0]
+
+    assert (write.record.status, write.state) == ("failed", None)
+    assert "machine_grace_seconds" in (write.record.exception or "") and "thesis" in write.record.exception
+
+
+def test_it_is_shown_once_nothing_is_in_its_way() -> None:
+    desk = begin(fields=ADDING)
+    reach_publication(desk)
+    desk.report("b", published=(PublishReport(RUN, "b", "thesis.txt"),))
+    desk.pass_time(1.0, "a", "b")
+    for peer in "ab":
+        desk.report(peer, published=(PublishReport(RUN, peer),))
+
+    assert desk.asked(EndRun)[0].record.status == "succeeded"
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "failed", "deleted"])
+def test_a_peer_that_was_away_is_told_of_the_output_whatever_its_job_does(status: str) -> None:
+    """Redis begins its numbers anew with no run: those of an incarnation before mean the same."""
+    desk = Desk(*APART)
+    state = JobState("", shown="job-000004", adds=True, counted=(0, 2, 4))
+    jobs = [job(fields=ADDING, status=status, run_id="job-000009")] if status != "deleted" else []
+    desk.change(jobs, states={"job": state})
+    desk.step(RunsLoaded((), ("before",)))
+    desk.report("a")
+    order = PublishOrder("job-000004", "job", "a", True, (), (), {}, (0, 2, 4), ("before",))
+
+    assert desk.orders["a"].publish == (order,)

@@ -273,6 +273,18 @@ def test_a_peer_that_stays_away_is_waited_for_by_name_and_then_fails_the_run() -
     assert "b (g)" in (desk.end().exception or "")
 
 
+def test_a_peer_that_is_stopping_is_named_by_the_run_that_waits_for_it() -> None:
+    desk = begin(transfer("download"), *PAIR, machine_grace_s=5.0)
+    desk.report("b", is_draining=True)
+    number(desk)
+    for _ in range(20):
+        desk.report("b", is_draining=True)
+        desk.pass_time(0.5, "a")
+
+    assert "b (g) is stopping" in desk.leader.runs[RUN].waiting_for
+    assert desk.asked(EndRun) == []
+
+
 def test_a_peer_that_left_the_configuration_ends_the_run_by_name() -> None:
     desk = resume(script("gone"), (StepPlan("script", ("gone",)),))
 

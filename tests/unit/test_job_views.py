@@ -13,7 +13,7 @@ from pymr.control.backlog import Backlog
 from pymr.control.records import BeginRun, JobChanges, JobRecord
 from pymr.peer.forecast import Forecast, seconds_left
 from pymr.peer.phase_views import progress
-from pymr.peer.views import JobViews, run_row, worker_rows
+from pymr.peer.views import JobViews, history_page, run_row, worker_rows
 from pymr.protocol import WorkerReport
 from pymr.rows import JobStatus, PhaseRow
 
@@ -72,6 +72,26 @@ def test_members_of_a_group_are_not_expected_side_by_side() -> None:
 
     assert expected(*jobs, lanes=4)["c"] == (10.0, 15.0)
     assert expected(running, *jobs, lanes=4, left={"r": 1.0})["a"] == (1.0, 6.0)
+
+
+def test_a_member_that_waits_for_its_group_takes_no_lane() -> None:
+    group = [job(name, number, seconds=3.0, group_name="g") for number, name in enumerate(("ga", "gb", "gc"))]
+    alone = [job(name, number, seconds=1.0) for number, name in enumerate(("s1", "s2", "s3"), 3)]
+
+    assert {name: begins for name, (begins, _) in expected(*group, *alone, lanes=2).items()} == {
+        "ga": 0.0, "gb": 3.0, "gc": 6.0, "s1": 0.0, "s2": 1.0, "s3": 2.0,
+    }  # fmt: skip
+
+
+def test_ten_thousand_jobs_are_played_through_in_a_moment() -> None:
+    jobs = [job(f"j{number}", number, seconds=1.0, group_name=f"g{number % 500}") for number in range(10_000)]
+    table = table_of(*jobs)
+    forecast = Forecast(8)
+    began = time.process_time()
+    times = forecast.times(table, 0.0, {})
+
+    assert max(ends or 0.0 for _, ends in times.values()) == 1250.0
+    assert time.process_time() - began < 0.2
 
 
 def test_a_job_of_unknown_length_takes_as_long_as_others_of_its_type() -> None:
@@ -173,3 +193,23 @@ def test_a_worker_that_copies_is_shown_with_its_step() -> None:
     (row,) = worker_rows(config, desk.leader)
 
     assert (row.state, row.phase, row.job_name, row.done) == ("copy", "copy", "copies", (1, 10))
+
+
+# -- the history
+
+
+def test_a_page_of_the_history_says_where_the_next_one_begins() -> None:
+    runs = [run_record(run_id=f"job-{number}") for number in range(3)]
+
+    assert history_page("x", runs, 10, 3).next == 13
+    assert history_page("x", runs, 10, 4).next is None
+    assert history_page("x", (), 10, 4).next is None
+
+
+def test_a_page_of_long_outputs_has_as_many_runs_as_go_into_an_answer() -> None:
+    runs = [run_record(run_id=f"job-{number}", output="x" * 10_000) for number in range(1_000)]
+    first = history_page("x", runs, 0, 1_000)
+    last = history_page("x", runs[-100:], 900, 1_000)
+
+    assert 100 <= len(first.rows) == first.next < 210
+    assert (len(last.rows), last.next) == (100, None)

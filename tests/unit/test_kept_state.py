@@ -56,7 +56,7 @@ def test_the_job_table_is_kept_with_its_cycle_and_what_was_consumed(tmp_path: Pa
         name="words", version=3, change=7, fields={"job_name": "words"}, project_hash="", submitted_at=1.5,
         cycle=2, seconds=0.5,
     )  # fmt: skip
-    table = JobTable("life-1", 7, (job,), 2, {"words": JobState("words-000001", "a")})
+    table = JobTable("life-1", 7, (job,), 2, {"words": JobState("words-000001", "a")}, True)
     state.keep_jobs(table)
 
     assert state.kept_jobs() == table
@@ -71,6 +71,6 @@ def test_a_job_table_of_an_earlier_release_is_read(tmp_path: Path) -> None:
     Path(places.job_table).write_bytes(msgspec.msgpack.encode(earlier))
     table = state.kept_jobs()
 
-    assert table is not None and (table.cycle, table.states) == (1, {})
+    assert table is not None and (table.cycle, table.states, table.paused) == (1, {}, False)
     assert (table.jobs[0].status, table.jobs[0].cycle, table.jobs[0].seconds) == ("succeeded", 0, None)
     state.close()

@@ -30,6 +30,9 @@ class FakeStore:
     def active_runs(self, incarnation: str) -> tuple[()]:
         return ()
 
+    def incarnation(self) -> tuple[str, int, tuple[()]]:
+        return "i", 5, ()
+
     def present(self) -> tuple[str, ...]:
         return self.names
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pymr import faults, publishing
 from pymr.engine.outputs import Part
 from pymr.engine.segments import write_index, write_reduce_index
 from pymr.engine.tasks import MapOutput, ReduceOutput
-from pymr.errors import DiskError, OutputError
+from pymr.errors import DiskError, OutputError, OutputInTheWayError
 from pymr.peer import bad_records
 from pymr.peer.bad_records import read_bad_records
 from pymr.peer.places import Places
@@ -164,6 +165,50 @@ def test_a_run_of_another_incarnation_is_another_run_whatever_its_id(peer: Peer)
     assert peer.manifest()["runs"] == ["run-000001", "run-000007"]
 
 
+def test_parts_of_a_run_that_did_not_count_go_when_the_next_is_added(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-1", "replaced\n"), "life")
+    for run, counting in (("run-2", (0,)), ("run-3", (0, 2)), ("run-4", (0, 2))):  # run-3 fails afterwards
+        order = replace(peer.order(run, f"{run}\n", add=True), counting=counting)
+        publish(peer.places, order, "life")
+
+    assert list(peer.shown().values()) == ["replaced\n", "run-2\n", "run-4\n"]
+    assert peer.manifest()["runs"] == ["run-1", "run-2", "run-4"]
+    assert list_output(peer.places, JOB, "run-4")[0] == "run-2"
+    assert [part.name for part in list_output(peer.places, JOB, "run-4")[1]] == [
+        "part-00000-0000.jsonl",
+        "part-00000-0001.jsonl",
+    ]
+
+    # Redis forgot the end of run-4, and goes on under another incarnation from when run-2 had counted.
+    missed = replace(peer.order("run-2", add=True), counting=(0, 2), replaces=("before", "life"))
+    publish(peer.places, missed, "next life")
+    assert list_output(peer.places, JOB)[0] == "run-4"  # not done again
+    late = replace(peer.order("run-1009", add=True), counting=(0, 2, 1009), replaces=("life",))
+    publish(peer.places, late, "next life")
+    assert list(peer.shown().values()) == ["replaced\n", "run-2\n"]
+
+    # Of an incarnation that remembers nothing of these, their ids say nothing.
+    publish(peer.places, replace(peer.order("run-7", "seven\n", add=True), counting=(0,)), "another")
+    assert list(peer.shown().values()) == ["replaced\n", "run-2\n", "seven\n"]
+
+
+def test_of_runs_before_those_that_a_state_names_all_count(peer: Peer) -> None:
+    for run, counting in (("run-3", ()), ("run-8", (3,)), ("run-9", (5, 7))):
+        publish(peer.places, replace(peer.order(run, f"{run}\n", add=True), counting=counting))
+
+    assert list(peer.shown().values()) == ["run-3\n", "run-9\n"]
+
+
+def test_an_output_of_an_earlier_release_stays(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-1", "one\n", add=True))
+    manifest = peer.manifest()
+    del manifest["part_runs"]
+    Path(peer.places.output(JOB), "_manifest.json").write_text(json.dumps(manifest))
+    publish(peer.places, replace(peer.order("run-2", "two\n", add=True), counting=(0,)))
+
+    assert list(peer.shown().values()) == ["one\n", "two\n"]
+
+
 def test_peer_without_parts_shows_an_empty_output(peer: Peer) -> None:
     publish(peer.places, peer.order("run-1", "one\n"))
     publish(peer.places, peer.order("run-2"))
@@ -261,9 +306,14 @@ def test_foreign_files_are_never_replaced(peer: Peer) -> None:
     mine = Path(peer.places.output(JOB), "thesis.txt")
     mine.write_text("years of work")
 
-    with pytest.raises(OutputError, match=r"thesis\.txt.*move them away"):
-        publish(peer.places, peer.order("run-2", "two\n"))
+    order = peer.order("run-2", "two\n")
+    with pytest.raises(OutputInTheWayError, match=r"thesis\.txt.*move them away on peer a: run-2 is"):
+        publish(peer.places, order)
     assert mine.read_text() == "years of work"
+
+    mine.unlink()
+    publish(peer.places, order)
+    assert list(peer.shown().values()) == ["two\n"]
 
 
 def test_damaged_manifest_is_named(peer: Peer) -> None:

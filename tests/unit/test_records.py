@@ -15,7 +15,7 @@ import pytest
 from pymr.engine.inputs import InputFile, list_input_files, plan_splits
 from pymr.engine.records import CHUNK_BYTES, RecordReader
 from pymr.engine.zstd import zstd
-from pymr.errors import InputChangedError, InputError, RetryableError
+from pymr.errors import InputError, InputOutdatedError, RetryableError
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
@@ -158,7 +158,7 @@ def test_a_file_changed_before_it_is_read_is_noticed(
     file = listed(tmp_path, b"line 1\nline 2\n")
     change(Path(file.path))
 
-    with pytest.raises(InputChangedError, match=r"input\.txt changed"):
+    with pytest.raises(InputOutdatedError, match=r"input\.txt changed"):
         read(file, 8)
 
 
@@ -169,7 +169,7 @@ def test_a_file_changed_while_it_is_read_is_noticed(tmp_path: Path) -> None:
     with open(file.path, "ab") as other:
         other.write(b"more\n")
 
-    with pytest.raises(InputChangedError, match=r"input\.txt changed"):
+    with pytest.raises(InputOutdatedError, match=r"input\.txt changed"):
         list(lines)
     assert first == "line"
 
@@ -180,7 +180,7 @@ def test_a_file_replaced_by_another_of_its_size_is_noticed(tmp_path: Path) -> No
     os.utime(tmp_path / "new", ns=(file.mtime_ns, file.mtime_ns))
     os.replace(tmp_path / "new", file.path)
 
-    with pytest.raises(InputChangedError, match=r"input\.txt changed"):
+    with pytest.raises(InputOutdatedError, match=r"input\.txt changed"):
         read(file)
 
 
@@ -188,7 +188,7 @@ def test_a_file_listed_in_the_middle_of_a_character_is_changed_and_not_wrong(tmp
     file = listed(tmp_path, "é".encode()[:1])
     (tmp_path / "input.txt").write_bytes("é\n".encode())
 
-    with pytest.raises(InputChangedError, match=r"input\.txt changed"):
+    with pytest.raises(InputOutdatedError, match=r"input\.txt changed"):
         read(file)
 
 
@@ -198,7 +198,7 @@ def test_a_compressed_file_that_changed_is_changed_and_not_corrupt(tmp_path: Pat
     file = listed(tmp_path, whole, f"a.{codec}")
     (tmp_path / f"a.{codec}").write_bytes(whole[:-10])
 
-    with pytest.raises(InputChangedError, match=rf"a\.{codec} changed"):
+    with pytest.raises(InputOutdatedError, match=rf"a\.{codec} changed"):
         read(file)
 
 

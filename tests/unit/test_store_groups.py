@@ -129,11 +129,24 @@ def test_a_job_and_a_group_of_one_name_are_told_apart(store: AnyStore) -> None:
     pipeline(store, "first", "second")
     submit(store, "line")
     run(store, "first", "failed", "no")
-    assert store.retry(new_id(), LIFE, "line") == "not failed"
     run(store, "line", "failed", "no")
 
     assert store.retry(new_id(), LIFE, "line") == "queued"
     assert statuses(store) == {"first": "failed", "second": "failed", "line": "queued"}
+    assert store.retry(new_id(), LIFE, "line") == "queued 2 jobs of group line", "as their exceptions say"
+    assert store.retry(new_id(), LIFE, "line") == "not failed"
+    assert set(statuses(store).values()) == {"queued"}
+
+
+def test_a_job_stands_for_its_own_group_before_the_one_that_has_its_name(store: AnyStore) -> None:
+    pipeline(store, "first")
+    submit(store, "line", group_name="another")
+    submit(store, "other", group_name="another")
+    run(store, "first", "failed", "no")
+    run(store, "other", "failed", "no")
+
+    assert store.retry(new_id(), LIFE, "line") == "queued 2 jobs of group another"
+    assert store.retry(new_id(), LIFE, "line") == "queued 1 jobs of group line"
 
 
 @pytest.mark.parametrize(("name", "order"), [("second", ["first", "second"]), ("new", None)])

@@ -123,6 +123,22 @@ def test_the_states_of_a_life_that_began_meanwhile_are_newer(store: AnyStore, pl
     assert store.changes(0).cycle == 4
 
 
+@pytest.mark.parametrize("found", [None, "fresh", LIFE], ids=["nothing", "another life", "an old backup"])
+@pytest.mark.parametrize("remembered", [True, False])
+@pytest.mark.parametrize("was_paused", [True, False])
+def test_a_pause_that_is_remembered_is_put_back(
+    store: AnyStore, place: Place, found: str | None, remembered: bool, was_paused: bool
+) -> None:
+    place.set(found or "lost", 1)
+    if found and was_paused:
+        store.pause(new_id(), found, True)
+    place.set(found, 1 if found else 0)
+
+    assert store.recover(LIFE, "life-2", 5, [], 50, paused=remembered) is True
+    is_kept = found == "fresh" and was_paused
+    assert store.changes(0).paused == (remembered or is_kept)
+
+
 def test_states_of_an_old_backup_give_way_to_what_is_remembered(store: AnyStore, place: Place) -> None:
     record = begin(store, submit(store, "held"))
     end(store, record, "succeeded", state=JobState(record.run_id))

@@ -199,6 +199,30 @@ def test_the_history_keeps_the_latest_runs(store: AnyStore) -> None:
     assert len(store.history("", 10)) == 4
 
 
+def test_the_history_is_read_from_any_place_on(store: AnyStore) -> None:
+    runs = [end(store, begin(store, submit(store, "a")), "succeeded") for _ in range(3)]
+
+    assert store.history("a", 2, 1) == (runs[1], runs[0])
+    assert store.history("", 1, 2) == (runs[0],)
+    assert store.history("", 5, 3) == ()
+
+
+def test_of_runs_skipped_one_after_another_the_history_keeps_the_last(store: AnyStore) -> None:
+    held, other = submit(store, "held"), submit(store, "other")
+    ended = []
+    for status in ("skipped", "skipped", "succeeded", "skipped", "skipped", "skipped"):
+        ended.append(end(store, begin(store, held), status))
+        end(store, begin(store, other), "skipped")
+    again = end(store, ended[3], "skipped")  # its answer was lost
+    job = job_named(store, "held")
+
+    assert [run.run_id for run in store.history("held", 9)] == [ended[i].run_id for i in (5, 2, 1)]
+    assert len(store.history("", 9)) == 4, "with the one of the other job"
+    assert again.run_id == ended[3].run_id
+    assert job and (job.status, job.run_id) == ("skipped", ended[5].run_id)
+    assert (job.first_run_id, job.first_run_status) == (ended[0].run_id, "skipped"), "as it is waited for"
+
+
 def test_many_tasks_are_read_back(store: AnyStore) -> None:
     run = begin(store, submit(store, "words"))
     tasks = tuple(map_done(run, f"map-{number:05}") for number in range(2_500))

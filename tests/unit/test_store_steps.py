@@ -102,13 +102,15 @@ def test_what_was_consumed_counts_with_the_success_of_its_run(store: AnyStore) -
         before = store.changes(0)
         end(store, run, status, state=JobState(run.run_id, "a"))
         changes = store.changes(before.change)
-        expected = {"held": JobState(run.run_id, "a")} if status == "succeeded" else None
+        expected = {"held": JobState(run.run_id, "a")} if status == "succeeded" else {}
         assert changes.states == expected, "told of when they have changed"
-    assert store.changes(changes.change).states is None
     submit(store, "other")
+    assert store.changes(changes.change).states == {}
+    other = begin(store, jobs_of(store)["other"])
+    end(store, other, "succeeded", state=JobState(other.run_id))
 
-    assert store.changes(changes.change).states is None
-    assert store.changes(0).states == expected
+    assert store.changes(changes.change).states == {"other": JobState(other.run_id)}, "what has changed only"
+    assert store.changes(0).states == expected | {"other": JobState(other.run_id)}
 
 
 def test_a_state_is_set_by_the_end_of_the_run_alone(store: AnyStore) -> None:

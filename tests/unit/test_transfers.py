@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +15,11 @@ from transfer_runs import PEERS, TransferRun, data_of, read_tree, serving, write
 
 from pymr.config import ClusterConfig, SecurityConfig
 from pymr.engine.outputs import Part
-from pymr.errors import DiskError, InputError, JobError, OutputError
+from pymr.errors import DiskError, InputError, JobError, MissingSegmentError, OutputError
 from pymr.peer.places import Places
 from pymr.peer.publication import list_output
 from pymr.peer.rooted_files import PathRefusedError, RootedFiles
+from pymr.protocol import AttemptId
 from pymr.publishing import complete, refuse_foreign_files
 
 
@@ -135,6 +137,23 @@ def test_a_file_that_changes_after_it_was_listed_fails_the_run_by_name(
         with pytest.raises(InputError, match=r"alpha.*/f\d is not as it was when the transfer began"):
             run.do("copy", number, peer)
     assert gathered(cluster, "changing") == {}
+
+
+def test_a_list_that_is_gone_is_named_so_that_it_is_made_again(
+    cluster: ClusterConfig, tmp_path: Path
+) -> None:
+    write_tree(tmp_path, {"words.json": b"{}"})
+    name = str(tmp_path / "words.json")
+    run = TransferRun(
+        cluster, transfer_type="upload_auxiliary", input_file_name=name, auxiliary_data_name="words"
+    ).run(until="copy")
+    (listed,) = run.inputs
+    shutil.rmtree(data_of(cluster, listed.peer) / "runs" / run.run_id)
+
+    for peer in PEERS:  # of the same host, and of another one
+        with pytest.raises(MissingSegmentError) as caught:
+            run.do("copy", 0, peer)
+        assert caught.value.missing == AttemptId(run.run_id, listed.task, listed.attempt)
 
 
 def test_auxiliary_data_gets_to_every_peer(cluster: ClusterConfig, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from pymr.requests import (
     DeleteJob,
     Done,
     ForceJob,
+    PauseQueue,
     RecoverCluster,
     Refused,
     Reply,
@@ -35,7 +36,7 @@ PEERS = ("alpha", "beta")
 SCRIPT = {"job_type": "script", "job_name": "s", "job_priority": 1, "script_location": "/bin/true"}
 UPLOAD = {
     "job_type": "file_transfer", "job_name": "u", "job_priority": 1, "transfer_type": "upload",
-    "input_dir": "corpus", "output_dir": "corpus",
+    "input_dir": "texts", "output_dir": "corpus",
 }  # fmt: skip
 COUNT = {
     "job_type": "mapreduce", "job_name": "m", "job_priority": 1, "project_name": "words",
@@ -214,6 +215,7 @@ def test_a_cluster_is_recovered_with_its_cycle_and_what_was_consumed(desk: Desk)
     desk.wish(SubmitJob, fields=SCRIPT)
     desk.redis.cycle = 4
     desk.run("s", "succeeded", JobState("s-000001", "h"))
+    desk.wish(PauseQueue, paused=True)
     desk.jobs.refresh(lambda: None, pytest.fail)
     life = desk.redis.incarnation or ""
     desk.redis.forget()
@@ -222,6 +224,7 @@ def test_a_cluster_is_recovered_with_its_cycle_and_what_was_consumed(desk: Desk)
     assert isinstance(reply, Done) and "1 jobs are back" in reply.detail
     assert (desk.redis.cycle, desk.redis.states) == (4, {"s": JobState("s-000001", "h")})
     assert desk.redis.jobs["s"].cycle == 4
+    assert desk.redis.paused
 
 
 def test_a_redis_that_does_not_answer_is_told_of(desk: Desk) -> None:
