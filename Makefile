@@ -24,7 +24,7 @@ demo: $(STAMP)   ## count the words of Python's own standard library
 	@$(BIN)/python -m tests.demo
 
 test: $(STAMP)   ## all tests (some minutes)
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 chaos: $(STAMP)  ## kills and storms, many times (an hour; CHAOS_ARGS="-k storm" for a part of it)
 	@$(BIN)/python -m pytest -s tests/chaos $(CHAOS_ARGS)
