@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from console import Finished
 from fake_peer import fake_cluster
 
-from pymr import cli
 from pymr.client import Client, ClientError, RefusedError, UnreachableError
 from pymr.requests import (
     BadRecordsView,
@@ -30,16 +30,12 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def pymr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def pymr(pymr: Callable[..., Finished]) -> Command:
     """Runs a command in the folder of the test: its exit status, what it said on stdout and on stderr."""
-    monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["pymr", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
+        finished = pymr(*arguments)
+        return finished.status, finished.out, finished.err
 
     return run
 

@@ -454,16 +454,17 @@ def test_local_paths_stay_below_the_roots_that_are_allowed(cluster: ClusterConfi
     (allowed / "link").symlink_to(denied)
     config = msgspec.structs.replace(cluster, security=SecurityConfig(local_roots=(str(allowed),)))
     own = data_of(cluster, "gamma") / "state"
+    write_tree(data_of(cluster, "beta") / "of-beta", {"a": b"1"})
     for folder in (denied, allowed / "link", allowed / ".." / "no"):
         with pytest.raises((InputError, JobError), match=r"local_roots|\.\."):
             TransferRun(config, transfer_type="upload", input_dir=str(folder), output_dir="roots").run()
     with pytest.raises(InputError, match=r"output_dir: .*local_roots"):
         TransferRun(
-            config, transfer_type="download", input_dir="kept", output_dir=str(denied), delete_files=False
+            config, transfer_type="download", input_dir="of-beta", output_dir=str(denied), delete_files=False
         ).run()
     with pytest.raises(PathRefusedError, match="where peer gamma keeps its own files"):
         TransferRun(
-            cluster, transfer_type="download", input_dir="kept", output_dir=str(own), delete_files=False
+            cluster, transfer_type="download", input_dir="of-beta", output_dir=str(own), delete_files=False
         ).run()
     assert read_tree(denied) == {"a": b"1"}
 
