@@ -8,7 +8,6 @@ zstd; the others: 8 bytes for each file, in the order of the machine
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
@@ -26,6 +25,7 @@ from pymr.config import PeerConfig
 from pymr.engine.durable import make_folders, replace_file
 from pymr.engine.zstd import zstd
 from pymr.errors import DamagedFileError, DiskError, disk_error
+from pymr.peer.file_locks import lock_within
 from pymr.peer.places import Places
 
 LOCK_SECONDS_MAX = 10.0
@@ -188,15 +188,11 @@ def _column(kind: str, data: bytes) -> array[int]:
 
 
 def _lock(descriptor: int, path: str, deadline: float) -> None:
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                text = f"another peer of this host has been busy in {path} for {LOCK_SECONDS_MAX:.0f} s"
-                raise DiskError(f"{text}; it is tried again", path) from error
-        time.sleep(_LOCK_LOOK_SECONDS)
+    try:
+        lock_within(descriptor, deadline, look_s=_LOCK_LOOK_SECONDS)
+    except BlockingIOError as error:
+        text = f"another peer of this host has been busy in {path} for {LOCK_SECONDS_MAX:.0f} s"
+        raise DiskError(f"{text}; it is tried again", path) from error
 
 
 def _names(folder: str) -> list[str]:

@@ -6,12 +6,12 @@ FIRST to LAST of that piece of a list. A line is written when the files are on t
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Callable, Iterable, Set
 from types import TracebackType
 
 from pymr.errors import RetryableError
+from pymr.peer.file_locks import lock_within
 
 LOCK_SECONDS = 30.0
 """How long to wait for an earlier attempt at the same step, whose worker is being ended."""
@@ -86,17 +86,11 @@ def lock_file(
     descriptor: int, path: str, tick: Callable[[], object] = lambda: None, seconds: float = LOCK_SECONDS
 ) -> None:
     """Wait until no other process has the file locked, and lock it. Raises RetryableError after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                reason = f"another attempt at this step has not ended yet: it holds {path}"
-                raise RetryableError(reason) from error
-        tick()
-        time.sleep(_POLL_SECONDS)
+    try:
+        lock_within(descriptor, time.monotonic() + seconds, look_s=_POLL_SECONDS, on_look=tick)
+    except BlockingIOError as error:
+        reason = f"another attempt at this step has not ended yet: it holds {path}"
+        raise RetryableError(reason) from error
 
 
 def _runs(numbers: list[int]) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from pymr.engine.inputs import IGNORED_NAMES
 from pymr.errors import FatalError, InputChangedError, InputError, disk_error
@@ -262,10 +263,10 @@ def _copy(step: _Step) -> StepOutcome:
     with _sources(step) as sources:
         if job.transfer_type == "upload_auxiliary":
             target = RootedFiles(step.context.data_dir, "auxiliary")
-            portions = lambda: _auxiliary_portions(step, sources)  # noqa: E731
+            portions = partial(_auxiliary_portions, step, sources)
         elif step.is_upload:
             target = _cluster_folder(step, "output_dir")
-            portions = lambda: _upload_portions(step, sources)  # noqa: E731
+            portions = partial(_upload_portions, step, sources)
         else:
             _refuse_missing(step, sources)
             gathering = Gathering(lambda: [_listed(sources, one) for one in step.inputs("list")])
@@ -273,7 +274,7 @@ def _copy(step: _Step) -> StepOutcome:
                 step.context.data_dir, job.output_dir or "", step.context.config, "output_dir"
             )
             _refuse_overlap(step, target, job.input_dir or "", "output_dir")
-            portions = lambda: _download_portions(step, sources, gathering)  # noqa: E731
+            portions = partial(_download_portions, step, sources, gathering)
         with target, _noted(step, target.place):
             copied = _copy_into(step, sources, target, portions)
             if STAGED.fullmatch(job.output_dir or ""):
