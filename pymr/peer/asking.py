@@ -71,9 +71,22 @@ class Asking(Generic[AnyDealer]):
     ) -> Answer | Refused:
         """What any peer answers. Raises Unreachable; BadFrame for a request too long to be sent.
 
+        A peer that can do nothing at the moment, as it has just started or is cut off from Redis, refuses
+        with the code "unavailable": the same request then goes to the others, for ROTATE_SECONDS at most.
         A peer of another release is a Refused with code "version".
         """
-        return self._exchange(request, reply_type, list(self._dealers), timeout_s)
+        dealers = list(self._dealers)
+        answer = self._exchange(request, reply_type, dealers, timeout_s)
+        others_until = time.monotonic() + ROTATE_SECONDS
+        while _is_unavailable(answer) and len(dealers) > 1:
+            refusing = self._dealers.pop(0)
+            self._dealers.append(refusing)
+            dealers.remove(refusing)
+            try:
+                answer = self._exchange(request, reply_type, dealers, others_until - time.monotonic())
+            except Unreachable:
+                break
+        return answer
 
     def ask_peer(
         self, name: str, request: Request, reply_type: type[Answer], timeout_s: float | None = None
@@ -146,6 +159,10 @@ class Asking(Generic[AnyDealer]):
                     return reply
             now = time.monotonic()
         return None
+
+
+def _is_unavailable(answer: Reply) -> bool:
+    return isinstance(answer, Refused) and answer.code == "unavailable"
 
 
 def _reply_from(dealer: Dealer, request_id: str) -> Reply | None:

@@ -67,6 +67,10 @@ def done(request: Any) -> Done:
     return Done(id=request.id)
 
 
+def unavailable(request: Any) -> Refused:
+    return Refused(id=request.id, code="unavailable", reason="no Redis")
+
+
 def views(*answers: tuple[JobRow | None, tuple[RunRow, ...]]) -> Callable[[Any], JobView]:
     """One view after the other; the last one again and again."""
     left = list(answers)
@@ -113,6 +117,34 @@ def test_a_refusal_is_an_error_with_its_code(tmp_path: Path) -> None:
         client.pause()
 
     assert refused.value.code == "denied"
+
+
+def test_a_peer_that_is_cut_off_is_passed_over_and_asked_last_the_next_time(tmp_path: Path) -> None:
+    cut_off = {PauseQueue: unavailable}
+    with (
+        fake_cluster(tmp_path, cut_off, {PauseQueue: done}) as cluster,
+        Client(cluster.config) as client,
+    ):
+        client.pause()
+        client.resume()
+
+        first, second = (peer.asked_for(PauseQueue) for peer in cluster.peers)
+        assert [request.paused for request in first] == [True]
+        assert [request.paused for request in second] == [True, False]
+        assert first[0].id == second[0].id  # the same wish, should the first peer have had it granted
+
+
+def test_a_cluster_whose_peers_are_all_cut_off_says_so(tmp_path: Path) -> None:
+    cut_off = {PauseQueue: unavailable}
+    with (
+        fake_cluster(tmp_path, cut_off, cut_off) as cluster,
+        Client(cluster.config) as client,
+        pytest.raises(RefusedError, match="no Redis") as caught,
+    ):
+        client.pause()
+
+    assert caught.value.code == "unavailable"
+    assert [len(peer.asked) for peer in cluster.peers] == [1, 1]
 
 
 def test_all_pages_of_jobs_are_one_list(tmp_path: Path) -> None:
