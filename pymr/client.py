@@ -8,30 +8,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pymr.client_errors import ClientError, RefusedError, UnreachableError
+from pymr.client_link import ClientLink, new_id
 from pymr.client_output import Listing, decompressed, list_output
-from pymr.client_panes import PaneBytes, read_pane, split_worker, told_by_data_service
+from pymr.client_panes import PANE_PIECE_BYTES, PaneBytes, read_pane, split_worker, told_by_data_service
+from pymr.client_preview import preview_on
 from pymr.client_state import BadRecords, Consumed, Forgotten, consumed_files, forget_files
 from pymr.client_wait import Outcome, wait_for
-from pymr.config import ClusterConfig
-from pymr.keys import Security, load_security
-from pymr.peer import transport
-from pymr.peer.frames import BadFrame
 from pymr.requests import (
     JOBS_PER_PAGE,
-    PACKAGE_CHUNK_BYTES,
     TYPED_BYTES_MAX,
     AttachWorker,
     BadRecordsView,
     ClusterView,
     DeleteJob,
     DetachWorker,
-    Done,
     EventsView,
     ForceJob,
     ForgetState,
@@ -53,24 +48,22 @@ from pymr.requests import (
     OutputView,
     PauseQueue,
     PeersView,
-    PutPackage,
+    PreviewJob,
+    PreviewView,
     RecoverCluster,
-    Refused,
-    Reply,
-    Request,
     RetryJob,
     StateView,
     StopPeer,
     SubmitJob,
     Submitted,
     TypeIntoWorker,
+    UndeleteJob,
     WorkersView,
 )
 from pymr.rows import EventRow, OutputPart, PeerRow, RunRow, WorkerRow
 
 if TYPE_CHECKING:
     from pymr.jobs import Job
-    from pymr.peer.data_client import DataClient
 
 __all__ = [
     "Client",
@@ -84,14 +77,10 @@ __all__ = [
     "split_worker",
 ]
 
-ANSWER_SECONDS = 5.0
-"""A question is given up when no peer has answered for this long."""
-
 PAGES_MAX = 1_000
-Answer = TypeVar("Answer", bound=Reply)
 
 
-class Client:
+class Client(ClientLink):
     """A console's side of a cluster; a context that closes its sockets at the end.
 
     Belongs to the thread that made it, as its sockets do: every thread makes one of its own.
@@ -100,54 +89,28 @@ class Client:
     ConfigError where there is no such key.
     """
 
-    def __init__(
-        self, config: ClusterConfig, name: str = "operator", *, timeout_s: float = ANSWER_SECONDS
-    ) -> None:
-        self.config = config
-        self.timeout_s = timeout_s
-        self._security: Security = load_security(config, name)
-        self._console = transport.Console(
-            [(peer.name, peer.host, peer.control_port) for peer in config.peers],
-            self._security,
-            timeout_s,
-        )
-        self._data: DataClient | None = None
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._console.close()
-        if self._data is not None:
-            self._data.close()
-
     # ---- looking
 
     def cluster(self, peer: str = "", timeout_s: float | None = None) -> ClusterView:
         """The cluster as a peer sees it. peer: which one has to answer; "" for any."""
-        return self._ask(GetCluster(id=_new_id()), ClusterView, peer=peer, timeout_s=timeout_s)
+        return self._ask(GetCluster(id=new_id()), ClusterView, peer=peer, timeout_s=timeout_s)
 
     def jobs(self) -> JobsView:
         """All jobs, in the order of the queue. Cost: a question per JOBS_PER_PAGE jobs."""
-        view = self._ask(GetJobs(id=_new_id()), JobsView)
+        view = self._ask(GetJobs(id=new_id()), JobsView)
         rows = {row.fields["job_name"]: row for row in view.rows}
         start = len(view.rows)
         for _ in range(PAGES_MAX):
             if start >= view.total or not view.rows:
                 break
-            view = self._ask(GetJobs(id=_new_id(), start=start), JobsView)
+            view = self._ask(GetJobs(id=new_id(), start=start), JobsView)
             start += len(view.rows) or JOBS_PER_PAGE
             rows |= {row.fields["job_name"]: row for row in view.rows}
         return msgspec.structs.replace(view, rows=tuple(rows.values()), total=len(rows))
 
     def job(self, job_name: str) -> JobView:
         """A job with its phases and its latest runs; its row is None when it is not in the queue."""
-        return self._ask(GetJob(id=_new_id(), job_name=job_name), JobView)
+        return self._ask(GetJob(id=new_id(), job_name=job_name), JobView)
 
     def history(self, job_name: str = "", limit: int = 100) -> tuple[RunRow, ...]:
         """The latest runs first. job_name: "" for those of all jobs. Cost: a question per RUNS_PER_PAGE."""
@@ -156,17 +119,17 @@ class Client:
         for _ in range(PAGES_MAX):
             if start is None or len(rows) >= limit:
                 break
-            request = GetHistory(id=_new_id(), job_name=job_name, limit=limit - len(rows), start=start)
+            request = GetHistory(id=new_id(), job_name=job_name, limit=limit - len(rows), start=start)
             view = self._ask(request, HistoryView)
             rows |= {row.run_id: row for row in view.rows}
             start = view.next
         return tuple(rows.values())
 
     def peers(self) -> tuple[PeerRow, ...]:
-        return self._ask(GetPeers(id=_new_id()), PeersView).rows
+        return self._ask(GetPeers(id=new_id()), PeersView).rows
 
     def workers(self) -> tuple[WorkerRow, ...]:
-        return self._ask(GetWorkers(id=_new_id()), WorkersView).rows
+        return self._ask(GetWorkers(id=new_id()), WorkersView).rows
 
     def worker(self, name: str) -> WorkerRow:
         """One worker slot, by its name `PEER/SLOT`. Raises ClientError when there is none."""
@@ -179,48 +142,86 @@ class Client:
 
     def events(self, after: str = "", limit: int = 200) -> tuple[EventRow, ...]:
         """What happened after the event with the id `after`, the earliest first; "" for the latest ones."""
-        return self._ask(GetEvents(id=_new_id(), after=after, limit=limit), EventsView).rows
+        return self._ask(GetEvents(id=new_id(), after=after, limit=limit), EventsView).rows
 
     # ---- the queue
 
-    def submit(self, job: Job | Mapping[str, Any], projects_dir: str | os.PathLike[str]) -> Submitted:
+    def submit(
+        self,
+        job: Job | Mapping[str, Any],
+        projects_dir: str | os.PathLike[str],
+        over_version: int | None = None,
+    ) -> Submitted:
         """Put a job into the queue, its project packed from `projects_dir`; it replaces one of its name.
 
-        job: a typed one, or its fields. No code of the project runs here.
-        Raises JobError and ProjectError for what can be seen to be wrong from here.
+        job: a typed one, or its fields. No code of the project runs here. over_version: of the job that it is
+        to replace, 0 for none; None for whichever stands there.
+        Raises JobError and ProjectError for what can be seen to be wrong from here, and RefusedError with
+        code `conflict` where another version stands there.
         """
+        fields, project_hash = self._packed(job, projects_dir)
+        request = SubmitJob(
+            id=new_id(),
+            fields=fields,
+            project_hash=project_hash,
+            over_version=over_version,
+        )
+        return self._ask(request, Submitted)
+
+    def preview(
+        self, job: Job | Mapping[str, Any], projects_dir: str | os.PathLike[str], lines: int, peer: str = ""
+    ) -> PreviewView:
+        """Try a mapreduce job on the first lines of its input, where a peer has some; nothing is kept.
+
+        peer: on whose host; "" for the first that has input. Raises as `submit` does.
+        """
+        fields, project_hash = self._packed(job, projects_dir)
+        return preview_on(self, fields, project_hash, lines, peer)
+
+    def preview_on(self, fields: dict[str, Any], project_hash: str, lines: int, peer: str) -> PreviewView:
+        """What comes of a preview on the host of one peer, to which the project was sent before."""
+        request = PreviewJob(id=new_id(), fields=fields, project_hash=project_hash, lines=lines)
+        return self._ask(request, PreviewView, peer=peer)
+
+    def _packed(
+        self, job: Job | Mapping[str, Any], projects_dir: str | os.PathLike[str]
+    ) -> tuple[dict[str, Any], str]:
+        """The fields of a job, and the hash of its project, which the cluster has then."""
         from pymr.client_submit import checked_job, job_fields, packed_project
 
         checked = checked_job(job)
         package = packed_project(checked, Path(projects_dir))
         if package is not None:
             self._put_package(package.content_hash, package.data)
-        request = SubmitJob(
-            id=_new_id(),
-            fields=job_fields(checked),
-            project_hash=package.content_hash if package is not None else "",
-        )
-        return self._ask(request, Submitted)
+        return job_fields(checked), package.content_hash if package is not None else ""
 
     def delete(self, job_name: str) -> str:
         """Take a job off the queue; a run of it ends. Returns what the peer has to say of it."""
-        return self._do(DeleteJob(id=_new_id(), job_name=job_name))
+        return self._do(DeleteJob(id=new_id(), job_name=job_name))
+
+    def undelete(self, job_name: str) -> Submitted:
+        """Put a job back that was deleted less than requests.UNDELETE_SECONDS ago.
+
+        Raises RefusedError with code `unknown` where there is none, `conflict` where one of its name stands
+        in the queue.
+        """
+        return self._ask(UndeleteJob(id=new_id(), job_name=job_name), Submitted)
 
     def retry(self, name: str) -> str:
         """Queue a failed job once more, with all of its group. name: of a job or a group. Returns what the
         peer has to say of it."""
-        return self._do(RetryJob(id=_new_id(), name=name))
+        return self._do(RetryJob(id=new_id(), name=name))
 
     def force(self, job_name: str) -> str:
         """Let a job run again although it has run in this cycle."""
-        return self._do(ForceJob(id=_new_id(), job_name=job_name))
+        return self._do(ForceJob(id=new_id(), job_name=job_name))
 
     def pause(self) -> str:
         """Start no more runs; those that are running go on."""
-        return self._do(PauseQueue(id=_new_id(), paused=True))
+        return self._do(PauseQueue(id=new_id(), paused=True))
 
     def resume(self) -> str:
-        return self._do(PauseQueue(id=_new_id(), paused=False))
+        return self._do(PauseQueue(id=new_id(), paused=False))
 
     def wait(
         self, job_name: str, timeout_s: float | None = None, on_view: Callable[[JobView], None] | None = None
@@ -241,7 +242,7 @@ class Client:
 
     def output_of(self, job_name: str, peer: str) -> OutputView:
         """What lies of a job's output on the host of a peer."""
-        return self._ask(GetOutput(id=_new_id(), job_name=job_name), OutputView, peer=peer)
+        return self._ask(GetOutput(id=new_id(), job_name=job_name), OutputView, peer=peer)
 
     def read_part(self, job_name: str, part: OutputPart) -> Iterator[bytes]:
         """The content of a part file as it is stored, piece by piece. Raises ClientError where it is gone."""
@@ -249,9 +250,11 @@ class Client:
 
         return read_part(self._data_client(), job_name, part)
 
-    def read_pane(self, worker: str, run_id: str, offset: int) -> PaneBytes:
+    def read_pane(
+        self, worker: str, run_id: str, offset: int, bytes_max: int = PANE_PIECE_BYTES
+    ) -> PaneBytes:
         """What a worker put out in a run, from a byte on; see client_panes.read_pane."""
-        return read_pane(self._data_client(), worker, run_id, offset)
+        return read_pane(self._data_client(), worker, run_id, offset, bytes_max)
 
     def panes_of(self, run_id: str) -> list[str]:
         """The workers that put out something in a run, and still have it, as far as can be told soon."""
@@ -274,18 +277,18 @@ class Client:
         holder: who that is, unique to this console. columns, rows: of the terminal; 0 to leave the worker's.
         Raises RefusedError with code `held` while another holds it.
         """
-        request = AttachWorker(id=_new_id(), worker=worker, holder=holder, columns=columns, rows=rows)
+        request = AttachWorker(id=new_id(), worker=worker, holder=holder, columns=columns, rows=rows)
         return self._do(request, peer=split_worker(worker)[0])
 
     def type_into(self, worker: str, holder: str, data: bytes) -> None:
         """Type bytes into the terminal of a worker whose keyboard `holder` has."""
         for start in range(0, len(data), TYPED_BYTES_MAX):
             piece = data[start : start + TYPED_BYTES_MAX]
-            request = TypeIntoWorker(id=_new_id(), worker=worker, holder=holder, data=piece)
+            request = TypeIntoWorker(id=new_id(), worker=worker, holder=holder, data=piece)
             self._do(request, peer=split_worker(worker)[0])
 
     def detach(self, worker: str, holder: str) -> None:
-        request = DetachWorker(id=_new_id(), worker=worker, holder=holder)
+        request = DetachWorker(id=new_id(), worker=worker, holder=holder)
         self._do(request, peer=split_worker(worker)[0])
 
     # ---- what jobs have consumed, and passed over
@@ -304,15 +307,15 @@ class Client:
 
     def state_of(self, job_name: str, peer: str, start: int = 0) -> StateView:
         """A page of what a job has consumed on the host of a peer."""
-        return self._ask(GetState(id=_new_id(), job_name=job_name, start=start), StateView, peer=peer)
+        return self._ask(GetState(id=new_id(), job_name=job_name, start=start), StateView, peer=peer)
 
     def forget_state_of(self, job_name: str, pattern: str, peer: str) -> int:
         """Forget files on the host of a peer; returns how many."""
-        return int(self._do(ForgetState(id=_new_id(), job_name=job_name, pattern=pattern), peer=peer))
+        return int(self._do(ForgetState(id=new_id(), job_name=job_name, pattern=pattern), peer=peer))
 
     def bad_records_of(self, run_id: str, peer: str, start: int = 0) -> BadRecordsView:
         """A page of a run's bad records on the host of a peer."""
-        return self._ask(GetBadRecords(id=_new_id(), run_id=run_id, start=start), BadRecordsView, peer=peer)
+        return self._ask(GetBadRecords(id=new_id(), run_id=run_id, start=start), BadRecordsView, peer=peer)
 
     # ---- files of this machine, on their way through a peer
 
@@ -363,7 +366,7 @@ class Client:
 
     def stop_peer(self, peer: str, *, drain: bool = True, timeout_s: float | None = None) -> str:
         """End a peer: when what it is doing has ended, or at once."""
-        return self._do(StopPeer(id=_new_id(), drain=drain), peer=peer, timeout_s=timeout_s)
+        return self._do(StopPeer(id=new_id(), drain=drain), peer=peer, timeout_s=timeout_s)
 
     def recover(self) -> str:
         """Give a Redis that has forgotten the cluster its jobs back, from what most peers remember.
@@ -375,7 +378,7 @@ class Client:
 
         memories = {peer.name: self._memory_of(peer.name) for peer in self.config.peers}
         chosen = choose_recovery(memories, at_least=len(memories) // 2 + 1)
-        request = RecoverCluster(id=_new_id(), incarnation=chosen.incarnation, epoch=chosen.epoch)
+        request = RecoverCluster(id=new_id(), incarnation=chosen.incarnation, epoch=chosen.epoch)
         detail = self._do(request, peer=chosen.peer)
         wait_until_forgotten(
             chosen.incarnation, self._memory_of, [name for name in memories if memories[name]]
@@ -384,61 +387,12 @@ class Client:
 
     def _memory_of(self, peer: str) -> MemoryView | None:
         try:
-            return self._ask(GetMemory(id=_new_id()), MemoryView, peer=peer)
+            return self._ask(GetMemory(id=new_id()), MemoryView, peer=peer)
         except UnreachableError:
             return None
-
-    # ---- asking
 
     def _view_with_runs(self, job_name: str) -> JobView:
         view = self.job(job_name)
         if view.row is not None or view.runs:
             return view
         return JobView(id=view.id, row=None, runs=self.history(job_name))
-
-    def _put_package(self, content_hash: str, data: bytes) -> None:
-        count = -(-len(data) // PACKAGE_CHUNK_BYTES)
-        for index in range(count):
-            piece = data[index * PACKAGE_CHUNK_BYTES : (index + 1) * PACKAGE_CHUNK_BYTES]
-            request = PutPackage(
-                id=_new_id(), content_hash=content_hash, index=index, count=count, data=piece
-            )
-            if self._do(request) == "known":
-                return
-
-    def _do(self, request: Request, *, peer: str = "", timeout_s: float | None = None) -> str:
-        return self._ask(request, Done, peer=peer, timeout_s=timeout_s).detail
-
-    def _ask(
-        self,
-        request: Request,
-        answer_type: type[Answer],
-        *,
-        peer: str = "",
-        timeout_s: float | None = None,
-    ) -> Answer:
-        """The answer to a request. peer: which one has to give it; "" for any."""
-        timeout_s = timeout_s or self.timeout_s
-        try:
-            if peer:
-                answer = self._console.ask_peer(peer, request, answer_type, timeout_s)
-            else:
-                answer = self._console.ask(request, answer_type, timeout_s)
-        except transport.Unreachable as error:
-            raise UnreachableError(str(error)) from error
-        except BadFrame as error:
-            raise ClientError(str(error)) from error
-        if isinstance(answer, Refused):
-            raise RefusedError(answer.code, answer.reason)
-        return answer
-
-    def _data_client(self) -> DataClient:
-        if self._data is None:
-            from pymr.peer.data_client import DataClient
-
-            self._data = DataClient(self.config, self._security)
-        return self._data
-
-
-def _new_id() -> str:
-    return os.urandom(12).hex()

@@ -27,6 +27,8 @@ class PaneBytes:
     """A piece of a pane. start: the offset of its first byte, behind `skipped` bytes that are not kept.
 
     run_id: whose it is; "" where the worker has put out nothing yet. end: how long the pane is by now.
+    times: (offset, Unix seconds) of what was put out when, ascending: bytes from an offset on came no earlier
+    than then, up to the next one; the first may lie before `start`. () where that is not known.
     """
 
     run_id: str
@@ -34,6 +36,7 @@ class PaneBytes:
     data: bytes
     end: int
     skipped: int = 0
+    times: tuple[tuple[int, float], ...] = ()
 
     @property
     def next(self) -> int:
@@ -49,14 +52,16 @@ def split_worker(worker: str) -> tuple[str, int]:
     return peer, int(slot)
 
 
-def read_pane(data: DataClient, worker: str, run_id: str, offset: int) -> PaneBytes:
-    """What a worker put out in a run, from a byte on, PANE_PIECE_BYTES at most; none if that is all yet.
+def read_pane(
+    data: DataClient, worker: str, run_id: str, offset: int, bytes_max: int = PANE_PIECE_BYTES
+) -> PaneBytes:
+    """What a worker put out in a run, from a byte on, `bytes_max` at most; none if that is all yet.
 
     run_id: "" for the newest. offset: from the beginning; a negative one from the end.
     """
     peer, slot = split_worker(worker)
     with told_by_data_service(f"the output of {worker} cannot be had"):
-        piece = data.read_pane(peer, slot, run_id, offset, PANE_PIECE_BYTES)
+        piece = data.read_pane(peer, slot, run_id, offset, bytes_max)
     return PaneBytes(piece.run_id, piece.offset, piece.data, piece.end, piece.skipped)
 
 

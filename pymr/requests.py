@@ -16,6 +16,7 @@ from pymr.rows import (
     PhaseRow,
     RunRow,
     StateRow,
+    TaskRow,
     WorkerRow,
 )
 
@@ -90,14 +91,25 @@ class SubmitJob(_Request, frozen=True, kw_only=True, tag="submit"):
     """Put a job into the queue, or in the place of the one of its name. Answered by Submitted.
 
     project_hash: of a package put before; "" for a job without a project.
+    over_version: the version of the job that this is to replace, 0 for none; refused with code "conflict"
+    where another stands there. None: replace whatever stands there.
     """
 
     fields: dict[str, Any]
     project_hash: str = ""
+    over_version: int | None = None
 
 
 class DeleteJob(_Request, frozen=True, kw_only=True, tag="delete"):
     """Take a job off the queue; a run of it ends. Answered by Done."""
+
+    job_name: str
+
+
+class UndeleteJob(_Request, frozen=True, kw_only=True, tag="undelete"):
+    """Put a job back that was deleted less than UNDELETE_SECONDS ago, with its project, as a new submission.
+    Answered by Submitted; refused with code "unknown" where there is none, "conflict" where one of its name
+    stands in the queue."""
 
     job_name: str
 
@@ -140,6 +152,18 @@ class GetBadRecords(_Request, frozen=True, kw_only=True, tag="bad_records"):
 
     run_id: str
     start: int = 0
+
+
+class PreviewJob(_Request, frozen=True, kw_only=True, tag="preview"):
+    """Try a mapreduce job on the first lines of its input on the host that is asked, in a worker of its own,
+    which is thrown away; nothing is kept. Answered by PreviewView within PREVIEW_SECONDS and a little.
+
+    fields, project_hash: as in SubmitJob. lines: at most PREVIEW_LINES_MAX.
+    """
+
+    fields: dict[str, Any]
+    project_hash: str = ""
+    lines: int = 100
 
 
 class PauseQueue(_Request, frozen=True, kw_only=True, tag="pause"):
@@ -205,8 +229,9 @@ class RecoverCluster(_Request, frozen=True, kw_only=True, tag="recover"):
 
 Request = (
     GetCluster | GetJobs | GetJob | GetHistory | GetPeers | GetWorkers | GetEvents | GetOutput | GetMemory
-    | GetState | GetBadRecords | PutPackage | SubmitJob | DeleteJob | RetryJob | ForceJob | ForgetState
-    | PauseQueue | AttachWorker | TypeIntoWorker | DetachWorker | StopPeer | RecoverCluster
+    | GetState | GetBadRecords | PutPackage | SubmitJob | DeleteJob | UndeleteJob | RetryJob | ForceJob
+    | ForgetState | PreviewJob | PauseQueue | AttachWorker | TypeIntoWorker | DetachWorker | StopPeer
+    | RecoverCluster
 )  # fmt: skip
 
 READING = (
@@ -216,6 +241,11 @@ READING = (
 """What a viewer may ask. Everything else needs the role of an operator."""
 
 ATTACH_SECONDS = 10.0
+
+UNDELETE_SECONDS = 600.0
+
+PREVIEW_SECONDS = 2.0
+PREVIEW_LINES_MAX = 10_000
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):
@@ -254,11 +284,19 @@ class JobsView(_Reply, frozen=True, kw_only=True, tag="jobs"):
     next_cycle_at: float | None = None
 
 
+TASKS_SHOWN_MAX = 200
+PARTITIONS_SHOWN_MAX = 1_000
+
+
 class JobView(_Reply, frozen=True, kw_only=True, tag="job"):
-    """row: None when there is no such job. runs: the latest first."""
+    """row: None when there is no such job. runs: the latest first. tasks: the attempts that are running,
+    those first that have been for longest, TASKS_SHOWN_MAX at most. partition_bytes: how much has been gathered of
+    each partition; () before any has been, and of a run with more than PARTITIONS_SHOWN_MAX."""
 
     row: JobRow | None
     phases: tuple[PhaseRow, ...] = ()
+    tasks: tuple[TaskRow, ...] = ()
+    partition_bytes: tuple[int, ...] = ()
     counters: dict[str, int | float] = {}
     failed_attempts: tuple[FailedAttempt, ...] = ()
     runs: tuple[RunRow, ...] = ()
@@ -307,6 +345,24 @@ class BadRecordsView(_Reply, frozen=True, kw_only=True, tag="bad_records"):
     next: int | None
 
 
+class PreviewView(_Reply, frozen=True, kw_only=True, tag="preview"):
+    """What came of a preview. path: the input file that was read, "" where the host has none. lines: how many
+    of it. items: what the map function gave, output: what the reduce function made of that, both as lines of
+    JSON, the first of `items_total` and `output_total`. printed: what the functions printed. error: a
+    traceback, or why it was given up; "" where all went well. Each is cut where it is long."""
+
+    peer: str
+    path: str = ""
+    lines: int = 0
+    items: tuple[str, ...] = ()
+    items_total: int = 0
+    output: tuple[str, ...] = ()
+    output_total: int = 0
+    printed: str = ""
+    error: str = ""
+    seconds: float = 0.0
+
+
 class MemoryView(_Reply, frozen=True, kw_only=True, tag="memory"):
     """change: of the job table that the peer remembers. jobs: how many there are in it."""
 
@@ -329,7 +385,8 @@ class Done(_Reply, frozen=True, kw_only=True, tag="done"):
 
 
 class Refused(_Reply, frozen=True, kw_only=True, tag="refused"):
-    """Not done. code: `denied`, `invalid`, `unknown`, `held`, `unavailable`, `forgotten` or `version`."""
+    """Not done. code: `denied`, `invalid`, `unknown`, `held`, `conflict`, `unavailable`, `forgotten` or
+    `version`."""
 
     code: str
     reason: str
@@ -337,5 +394,5 @@ class Refused(_Reply, frozen=True, kw_only=True, tag="refused"):
 
 Reply = (
     ClusterView | JobsView | JobView | HistoryView | PeersView | WorkersView | EventsView | OutputView
-    | MemoryView | StateView | BadRecordsView | Submitted | Done | Refused
+    | MemoryView | StateView | BadRecordsView | PreviewView | Submitted | Done | Refused
 )  # fmt: skip

@@ -19,7 +19,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: what a run cannot go on without, for a person; "" if nothing.
     expected_start, expected_end: of the next run of a job that waits, and the end of one that runs; None
     where nothing is known of how long the jobs before it take. last_seconds: how long its runs take.
-    cycle: the one in which it last ran.
+    cycle: the one in which it last ran. project_hash: of its package; "" without a project.
     """
 
     fields: dict[str, Any]
@@ -40,6 +40,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     expected_end: float | None = None
     last_seconds: float | None = None
     cycle: int = 0
+    project_hash: str = ""
 
 
 class PhaseRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,9 +57,31 @@ class PhaseRow(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that is running. seconds: for how long. done: as in WorkerRow. usual_seconds: the third
+    quartile of how long the tasks of its kind took that are done; None before four are."""
+
+    task: str
+    attempt: str
+    worker: str
+    state: WorkerState
+    seconds: float
+    done: tuple[int, int] = (0, 0)
+    usual_seconds: float | None = None
+
+
+class PanePlace(msgspec.Struct, frozen=True):
+    """Where in the output of a worker something was said. offset: of the byte behind it."""
+
+    worker: str
+    run_id: str
+    offset: int
+
+
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of a job. Times: Unix seconds. attempts_failed: over all tasks. map_tasks, reduce_tasks:
-    how many it has; 0 before they are known. skipped, exit_status, output: see control.records.RunRecord."""
+    how many it has; 0 before they are known. skipped, exit_status, output: see control.records.RunRecord.
+    failed_at: where the failure that ended it was printed."""
 
     run_id: str
     job_name: str
@@ -83,15 +106,18 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0
     exit_status: int | None = None
     output: str = ""
+    failed_at: PanePlace | None = None
 
 
 class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt that failed in the running run."""
+    """An attempt that failed in the running run. pane_offset: of the worker's output by then; None where it
+    had none."""
 
     task: str
     attempt: str
     worker: str
     error: str
+    pane_offset: int | None = None
 
 
 class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +139,8 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker slot. phase: what it is doing, of its job's phases; None when idle."""
+    """A worker slot. phase: what it is doing, of its job's phases; None when idle. holder: who has its
+    keyboard; "" for nobody."""
 
     name: str
     peer: str
@@ -124,10 +151,12 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     task: str | None = None
     phase: str | None = None
     done: tuple[int, int] = (0, 0)
+    holder: str = ""
 
 
 class EventRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened. id: its place in the stream. time: Unix seconds."""
+    """Something that happened. id: its place in the stream. time: Unix seconds. place: of a failure, where it
+    was printed."""
 
     id: str
     time: float
@@ -136,6 +165,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     job_name: str = ""
     run_id: str = ""
     peer: str = ""
+    place: PanePlace | None = None
 
 
 class OutputPart(msgspec.Struct, frozen=True):

@@ -36,19 +36,8 @@ from pymr.control.records import (
     SavePlan,
     Write,
 )
-from pymr.protocol import (
-    AttemptId,
-    AttemptResult,
-    MapOutcome,
-    Orders,
-    Outcome,
-    PlanReport,
-    PublishReport,
-    ReduceOutcome,
-    Report,
-    RunningAttempt,
-    StepOutcome,
-)
+from pymr.outcomes import AttemptId, MapOutcome, Outcome, ReduceOutcome, StepOutcome
+from pymr.protocol import AttemptResult, Orders, PlanReport, PublishReport, Report, RunningAttempt
 
 RUN = "job-000001"
 MAPPED = MapOutcome("digest", 1, 1, 1, 1)

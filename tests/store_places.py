@@ -22,10 +22,10 @@ from pymr.control.records import (
     RunPlan,
     RunRecord,
 )
+from pymr.outcomes import AttemptId, MapOutcome
 from pymr.peer.store import RedisConnection, Store
 from pymr.peer.store_scripts import Limits
 from pymr.private_redis import PrivateRedis
-from pymr.protocol import AttemptId, MapOutcome
 
 AnyStore = Store | MemoryStore
 

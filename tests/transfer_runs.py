@@ -15,9 +15,10 @@ import msgspec
 from pymr.config import ClusterConfig
 from pymr.engine.tasks import TaskWatch
 from pymr.jobs import FileTransferJob, parse_job
+from pymr.outcomes import AttemptId, StepOutcome
 from pymr.peer.steps import StepContext, do_step
 from pymr.peer.worker_protocol import StepOrder
-from pymr.protocol import AttemptId, StepInput, StepOutcome, step_task
+from pymr.protocol import StepInput, step_task
 from tests.data_services import Service, make_config, peer_of
 
 PEERS = ("alpha", "beta", "gamma")

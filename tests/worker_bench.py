@@ -16,13 +16,13 @@ from written_projects import PLAIN, REDUCE, write_project
 
 from pymr.counters import count, take_counts
 from pymr.engine.tasks import JobContext, TaskWatch
+from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome
 from pymr.peer.nursery import Nursery
 from pymr.peer.panes import PaneStore, read_pane
 from pymr.peer.worker import TaskFunctions
 from pymr.peer.worker_events import WorkerEvent
 from pymr.peer.worker_protocol import MapOrder, WorkerSetup
 from pymr.peer.workers import Workers
-from pymr.protocol import AttemptId, MapOutcome, ReduceOutcome
 
 DEADLINE_S = 20.0
 RUN = "run-1"

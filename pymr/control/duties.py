@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pymr.outcomes import AttemptId, Failure, Outcome
 from pymr.protocol import (
     Assignment,
-    AttemptId,
     AttemptResult,
-    Failure,
     MachineFigures,
     Orders,
-    Outcome,
     PlanOrder,
     PlanReport,
     PublishOrder,

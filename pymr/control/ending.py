@@ -8,7 +8,8 @@ import msgspec
 
 from pymr.control.records import EndRun
 from pymr.control.runs import Run
-from pymr.protocol import AttemptId, cut_text
+from pymr.outcomes import AttemptId
+from pymr.protocol import cut_text
 from pymr.rows import RunStatus
 
 if TYPE_CHECKING:

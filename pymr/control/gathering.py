@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from pymr.protocol import AttemptId, ShuffleReport, Source
+from pymr.outcomes import AttemptId
+from pymr.protocol import ShuffleReport, Source
 
 
 class Gathering:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pymr.control.messages import PeerFacts
+from pymr.outcomes import AttemptId
 from pymr.protocol import (
     DEAD_SECONDS,
     SUSPECT_SECONDS,
     Assignment,
-    AttemptId,
     PublishOrder,
     Report,
     RunningAttempt,

@@ -11,16 +11,8 @@ from pymr.control.phases import MapReduceRun
 from pymr.control.placement import replace_homes
 from pymr.control.records import Committed, ReleaseTasks
 from pymr.control.runs import Run, Task
-from pymr.protocol import (
-    INCOMPARABLE,
-    SOURCES_MAX,
-    AttemptId,
-    HeldRun,
-    MapOutcome,
-    ShuffleReport,
-    SourcesOrder,
-    reduce_task,
-)
+from pymr.outcomes import INCOMPARABLE, AttemptId, MapOutcome
+from pymr.protocol import SOURCES_MAX, HeldRun, ShuffleReport, SourcesOrder, reduce_task
 
 if TYPE_CHECKING:
     from pymr.control.leadership import Leader

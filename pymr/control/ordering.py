@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pymr.control import losses, planning, publishing
 from pymr.control.liveness import Peer
 from pymr.control.runs import Stage
-from pymr.protocol import Acknowledged, AttemptId, Orders, PublishOrder, Report
+from pymr.outcomes import AttemptId
+from pymr.protocol import Acknowledged, Orders, PublishOrder, Report
 
 if TYPE_CHECKING:
     from pymr.control.leadership import Leader

@@ -9,15 +9,13 @@ from collections.abc import Mapping
 from pymr.control.counting import count_run, counted
 from pymr.control.records import ActiveRun, Committed, HostPlan, JobState, RunPlan, RunRecord
 from pymr.control.runs import Run, Task
+from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome
 from pymr.protocol import (
     SOURCES_MAX,
     Assignment,
-    AttemptId,
-    MapOutcome,
     PlanOrder,
     PlanReport,
     PublishOrder,
-    ReduceOutcome,
     RunOrder,
     Source,
     SourcesOrder,

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from pymr.protocol import AttemptId, MapOutcome, ReduceOutcome, StepOutcome
+from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome, StepOutcome
 from pymr.rows import JobStatus, RunStatus
 
 

@@ -6,17 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from pymr.control.slots import Attempt, Slots
+from pymr.outcomes import AttemptId, Failure, MapOutcome, StepOutcome
 from pymr.protocol import (
     RESULT_CHARACTERS_MAX,
     RESULTS_MAX,
     STEPS,
-    AttemptId,
     AttemptResult,
-    Failure,
     HeldRun,
-    MapOutcome,
     RunningAttempt,
-    StepOutcome,
     WorkerReport,
     WorkerState,
 )

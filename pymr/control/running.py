@@ -12,7 +12,8 @@ from pymr.control.phases import MapReduceRun
 from pymr.control.records import BeginPublication, CommitTasks, Committed, ReleaseTasks
 from pymr.control.runs import FailedTry, Run, Task
 from pymr.control.steps import SteppedRun
-from pymr.protocol import AttemptId, AttemptResult, Failure, MapOutcome, Report, cut_text
+from pymr.outcomes import AttemptId, Failure, MapOutcome
+from pymr.protocol import AttemptResult, Report, cut_text
 
 if TYPE_CHECKING:
     from pymr.control.leadership import Leader

@@ -12,7 +12,8 @@ from typing import Literal
 import msgspec
 
 from pymr.control.records import ActiveRun, Committed, JobState, RunPlan, RunRecord
-from pymr.protocol import Assignment, AttemptId, RunOrder
+from pymr.outcomes import AttemptId
+from pymr.protocol import Assignment, RunOrder
 
 # `saving` and `committed` wait for Redis: the plan is being saved, the beginning of the publication noted.
 Stage = Literal["planning", "saving", "tasks", "committed", "publishing", "ending"]

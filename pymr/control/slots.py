@@ -25,18 +25,8 @@ from pymr.control.duties import (
 )
 from pymr.control.gathering import Gathering
 from pymr.errors import TaskTimeoutError
-from pymr.protocol import (
-    STEPS,
-    Acknowledged,
-    Assignment,
-    AttemptId,
-    AttemptResult,
-    Failure,
-    MapOutcome,
-    Outcome,
-    PlanReport,
-    RunOrder,
-)
+from pymr.outcomes import AttemptId, Failure, MapOutcome, Outcome
+from pymr.protocol import STEPS, Acknowledged, Assignment, AttemptResult, PlanReport, RunOrder
 
 _TASK_TIMEOUT_S = 600.0
 

@@ -9,16 +9,8 @@ from typing import Any
 from pymr.control.records import ActiveRun, RunPlan, RunRecord, StepPlan
 from pymr.control.runs import Run, Task
 from pymr.errors import JobError, Problem
-from pymr.protocol import (
-    Assignment,
-    AttemptId,
-    Failure,
-    RunOrder,
-    StepInput,
-    StepOutcome,
-    cut_text,
-    step_task,
-)
+from pymr.outcomes import AttemptId, Failure, StepOutcome
+from pymr.protocol import Assignment, RunOrder, StepInput, cut_text, step_task
 
 LEADER = "leader"
 ALL = "all"

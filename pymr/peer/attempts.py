@@ -40,9 +40,10 @@ from pymr.errors import (
     disk_error,
 )
 from pymr.faults import fault_point
+from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome, StepOutcome
 from pymr.peer.bad_records import keep_list_of_failed
 from pymr.peer.places import HIDDEN_PREFIX, attempt_of, checked_folder
-from pymr.protocol import AttemptId, MapOutcome, ReduceOutcome, StepOutcome, cut_text
+from pymr.protocol import cut_text
 
 FACTS_SUFFIX = ".facts"
 _BAD_RECORD_CHARACTERS_MAX = 4_000

@@ -36,6 +36,7 @@ from pymr.control.duties import (
 )
 from pymr.errors import DiskError, FatalError, OutputInTheWayError, ProjectError, PymrError, disk_error
 from pymr.job_projects import project_of
+from pymr.outcomes import AttemptId, Failure
 from pymr.peer.attempts import LocalSegment, Segment, StagedSegment, write_sources
 from pymr.peer.data_orders import Fetched, FetchFailed, FetchOrder
 from pymr.peer.data_protocol import Plan
@@ -49,17 +50,7 @@ from pymr.peer.threads import StoreThread, Thread
 from pymr.peer.worker_protocol import MapOrder, ReduceOrder, StepOrder, TaskOrder, WorkerSetup
 from pymr.peer.workers import Workers
 from pymr.projects import unpack_project
-from pymr.protocol import (
-    AttemptId,
-    Failure,
-    PlanOrder,
-    PlanReport,
-    PublishOrder,
-    PublishReport,
-    RunOrder,
-    Source,
-    cut_text,
-)
+from pymr.protocol import PlanOrder, PlanReport, PublishOrder, PublishReport, RunOrder, Source, cut_text
 
 _PLAN_KEY = "plan"
 _FETCH_RETRY_S = 2.0

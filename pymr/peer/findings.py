@@ -7,6 +7,7 @@ import shutil
 
 from pymr.control.duties import Held
 from pymr.errors import PymrError
+from pymr.outcomes import AttemptId, Outcome
 from pymr.peer.attempts import map_outcome, reduce_outcome
 from pymr.peer.places import Places
 from pymr.peer.publication import (
@@ -17,7 +18,7 @@ from pymr.peer.publication import (
     runs_on_disk,
 )
 from pymr.peer.steps import step_outcome
-from pymr.protocol import STEPS, AttemptId, AttemptResult, Outcome
+from pymr.protocol import STEPS, AttemptResult
 
 _log = logging.getLogger("pymr")
 

@@ -8,7 +8,8 @@ from pymr.control.leadership import Leader
 from pymr.control.phases import MapReduceRun
 from pymr.control.runs import Run
 from pymr.control.steps import SteppedRun
-from pymr.protocol import MapOutcome, ReduceOutcome, RunningAttempt, StepOutcome
+from pymr.outcomes import MapOutcome, ReduceOutcome, StepOutcome
+from pymr.protocol import RunningAttempt
 from pymr.rows import PhaseRow
 
 _SHARES = {

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from pymr.config import ClusterConfig
 from pymr.errors import FatalError, InputError
-from pymr.protocol import STEPS, AttemptId
+from pymr.outcomes import AttemptId
+from pymr.protocol import STEPS
 
 HIDDEN_PREFIX = "."
 """Begins the names of what is not finished; a daemon that starts clears it away."""

@@ -20,11 +20,12 @@ from pymr.engine.inputs import BAD_RECORDS_NAME
 from pymr.engine.outputs import Part
 from pymr.engine.segments import BAD_RECORDS_FILE, read_index, read_reduce_index
 from pymr.errors import DamagedFileError, OutputError, disk_error
+from pymr.outcomes import AttemptId
 from pymr.peer.bad_records import keep_bad_records
 from pymr.peer.places import HIDDEN_PREFIX, Places, attempt_of
 from pymr.peer.steps import step_outcome
 from pymr.peer.transfer_leftovers import clear_noted
-from pymr.protocol import STEPS, AttemptId, HeldRun, PublishOrder
+from pymr.protocol import STEPS, HeldRun, PublishOrder
 from pymr.publishing import (
     complete,
     keep_parts,

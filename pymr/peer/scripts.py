@@ -18,11 +18,11 @@ from pymr.errors import FatalError, PymrError, RetryableError, ScriptError
 from pymr.faults import fault_point
 from pymr.job_fields import ScriptJob
 from pymr.job_projects import script_parts
+from pymr.outcomes import StepOutcome
 from pymr.peer.places import is_below
 from pymr.peer.script_terminal import Ended, NotStarted, run_on_terminal
 from pymr.peer.steps import StepContext
 from pymr.peer.worker_protocol import StepOrder
-from pymr.protocol import StepOutcome
 
 OUTPUT_LINES_MAX = 50
 OUTPUT_BYTES_MAX = 8 << 10

@@ -18,9 +18,9 @@ from pymr.engine.tasks import TaskWatch
 from pymr.errors import DamagedFileError, DiskError
 from pymr.faults import fault_point
 from pymr.job_fields import FileTransferJob, ScriptJob
+from pymr.outcomes import StepOutcome
 from pymr.peer.attempts import commit_attempt
 from pymr.peer.worker_protocol import StepOrder
-from pymr.protocol import StepOutcome
 
 OUTCOME_NAME = "outcome"
 """The file in an attempt's folder that tells how it went. Its own; what else a step writes, it may name."""

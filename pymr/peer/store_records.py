@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from pymr.control.records import Committed, EndRun, Event, JobRecord, JobState, RunPlan, RunRecord
-from pymr.protocol import MapOutcome
+from pymr.outcomes import MapOutcome
 from pymr.rows import JobStatus, RunStatus
 
 REASON_CHARACTERS_MAX = 500

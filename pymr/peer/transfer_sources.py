@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pymr.config import ClusterConfig
 from pymr.errors import DamagedFileError, DiskError, FatalError, InputError, MissingSegmentError
 from pymr.keys import load_security
+from pymr.outcomes import AttemptId
 from pymr.peer.asking import Unreachable
 from pymr.peer.data_protocol import READ_BYTES_MAX, DataRefused, Pack, StepFile
 from pymr.peer.data_stream import Bytes, DataStream, Range
@@ -25,7 +26,7 @@ from pymr.peer.transfer_lists import (
     parse_summary,
     piece_name,
 )
-from pymr.protocol import AttemptId, StepInput
+from pymr.protocol import StepInput
 
 _SAY_SECONDS = 30.0
 

@@ -16,6 +16,7 @@ from functools import partial
 from pymr.engine.inputs import IGNORED_NAMES
 from pymr.errors import FatalError, InputChangedError, InputError, disk_error
 from pymr.job_fields import FileTransferJob
+from pymr.outcomes import StepOutcome
 from pymr.peer.places import Places, is_below
 from pymr.peer.rooted_files import PathRefusedError, RootedFiles
 from pymr.peer.steps import StepContext
@@ -39,7 +40,7 @@ from pymr.peer.transfer_spread import Gathering, Listed, Spreading
 from pymr.peer.transfer_staged import list_staged, write_staged_lists
 from pymr.peer.transfer_walk import examine_file, walk_files, walk_names
 from pymr.peer.worker_protocol import StepOrder
-from pymr.protocol import StepInput, StepOutcome
+from pymr.protocol import StepInput
 from pymr.transfer_rules import STAGED
 
 AUXILIARY_BYTES_MAX = 1 << 30

@@ -27,6 +27,7 @@ from pymr.engine.tasks import JobContext, TaskWatch, load_auxiliary
 from pymr.errors import FatalError, PymrError, RetryableError, ScriptError
 from pymr.job_fields import FileTransferJob, ScriptJob
 from pymr.jobs import MapReduceJob, parse_job, template
+from pymr.outcomes import AttemptId, Failure, MapOutcome, Outcome, ReduceOutcome, StepOutcome
 from pymr.peer.breakpoints import break_on_terminal
 from pymr.peer.worker_protocol import (
     PIPE_CLOSED_STATUS,
@@ -50,7 +51,7 @@ from pymr.peer.worker_protocol import (
     frame,
 )
 from pymr.projects import load_functions
-from pymr.protocol import AttemptId, Failure, MapOutcome, Outcome, ReduceOutcome, StepOutcome, cut_text
+from pymr.protocol import cut_text
 
 if TYPE_CHECKING:
     from pymr.peer.steps import StepContext

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pymr.protocol import AttemptId, Failure, Outcome, WorkerState
+from pymr.outcomes import AttemptId, Failure, Outcome
+from pymr.protocol import WorkerState
 
 
 @dataclass(frozen=True, slots=True)

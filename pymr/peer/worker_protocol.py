@@ -11,7 +11,8 @@ import msgspec
 from msgspec import msgpack
 
 from pymr.config import ClusterConfig
-from pymr.protocol import AttemptId, Failure, Outcome, StepInput
+from pymr.outcomes import AttemptId, Failure, Outcome
+from pymr.protocol import StepInput
 
 MESSAGE_BYTES_MAX = 1 << 20
 """Longest message. A longer one is not sent, and whoever claims to send one is not listened to any more."""

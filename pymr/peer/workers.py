@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from pymr.errors import StartError, WorkerDiedError
+from pymr.outcomes import Failure
 from pymr.peer.nursery import Nursery, NurseryLost, StartedWorker
 from pymr.peer.nursery_protocol import Exited, StartFailed
 from pymr.peer.panes import PaneStore
@@ -40,7 +41,6 @@ from pymr.peer.worker_protocol import (
     WorkerSetup,
     frame,
 )
-from pymr.protocol import Failure
 
 OWN_END_SECONDS_MAX = 0.5
 """How long a worker whose pipe has closed may take to end, before it counts as one that closed its files."""

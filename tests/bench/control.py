@@ -33,12 +33,11 @@ from pymr.control.messages import (
     Written,
 )
 from pymr.control.records import BeginRun, CommitTasks, JobChanges, JobRecord, RunRecord, Write
+from pymr.outcomes import AttemptId, MapOutcome
 from pymr.protocol import (
     REPORT_SECONDS,
     Assignment,
-    AttemptId,
     AttemptResult,
-    MapOutcome,
     Orders,
     PlanReport,
     Report,

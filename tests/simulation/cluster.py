@@ -29,7 +29,8 @@ from pymr.control.records import (
     RunRecord,
     Write,
 )
-from pymr.protocol import AttemptId, PublishOrder, RunOrder, Wake
+from pymr.outcomes import AttemptId
+from pymr.protocol import PublishOrder, RunOrder, Wake
 
 
 @dataclass

@@ -9,15 +9,8 @@ from simulation.step_rules import StepContent
 
 from pymr.control.counting import is_counted
 from pymr.control.duties import Held
-from pymr.protocol import (
-    AttemptId,
-    AttemptResult,
-    MapOutcome,
-    Outcome,
-    PublishOrder,
-    ReduceOutcome,
-    StepOutcome,
-)
+from pymr.outcomes import AttemptId, MapOutcome, Outcome, ReduceOutcome, StepOutcome
+from pymr.protocol import AttemptResult, PublishOrder
 
 Content = MapContent | ReduceContent | StepContent
 

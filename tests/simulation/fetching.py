@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from simulation.step_rules import StepContent
 
 from pymr.control.duties import FetchSegments, SegmentFetched, SegmentLost
-from pymr.protocol import AttemptId, Source
+from pymr.outcomes import AttemptId
+from pymr.protocol import Source
 
 if TYPE_CHECKING:
     from simulation.peers import SimulatedPeer

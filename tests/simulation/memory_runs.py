@@ -26,8 +26,8 @@ from pymr.control.records import (
     RunRecord,
     SavePlan,
 )
+from pymr.outcomes import MapOutcome
 from pymr.peer.store_records import group_failure
-from pymr.protocol import MapOutcome
 
 
 def begin_cycle(redis: MemoryRedis, write: BeginCycle) -> int:

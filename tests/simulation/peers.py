@@ -40,8 +40,8 @@ from pymr.control.duties import (
 )
 from pymr.control.following import Follower
 from pymr.control.messages import PeerFacts, Reported
+from pymr.outcomes import Failure
 from pymr.protocol import (
-    Failure,
     Fenced,
     MachineFigures,
     Orders,

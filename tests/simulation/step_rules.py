@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from simulation.world import ViolationError
 
 from pymr.control.records import Committed, RunRecord
-from pymr.protocol import AttemptId, StepInput, step_task
+from pymr.outcomes import AttemptId
+from pymr.protocol import StepInput, step_task
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from pymr.control.duties import (
     WorkerReady,
     WorkerStarted,
 )
-from pymr.protocol import AttemptId, Failure, Outcome, RunOrder
+from pymr.outcomes import AttemptId, Failure, Outcome
+from pymr.protocol import RunOrder
 
 if TYPE_CHECKING:
     from simulation.peers import SimulatedPeer

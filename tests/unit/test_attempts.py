@@ -23,6 +23,7 @@ from pymr.engine.segments import read_index
 from pymr.engine.tasks import JobContext, MapTask, TaskWatch, plan_map_tasks, plan_reduce_tasks
 from pymr.errors import DamagedFileError, DiskError, MissingSegmentError, UserFunctionError
 from pymr.jobs import MapReduceJob, job_to_dict, load_job
+from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome
 from pymr.peer.attempts import (
     FACTS_SUFFIX,
     LocalSegment,
@@ -39,7 +40,7 @@ from pymr.peer.places import Places
 from pymr.peer.planning import plan_host
 from pymr.peer.publication import forget_run, list_output, publish
 from pymr.projects import load_functions
-from pymr.protocol import AttemptId, MapOutcome, PlanOrder, PublishOrder, ReduceOutcome, RunOrder
+from pymr.protocol import PlanOrder, PublishOrder, RunOrder
 
 PROJECTS = Path(__file__).parents[2] / "projects"
 EXAMPLES = ["access_log", "inverted_index", "join", "sort_records", "wordcount"]

@@ -43,6 +43,7 @@ from pymr.control.duties import (
 )
 from pymr.control.following import Follower
 from pymr.control.messages import PeerFacts
+from pymr.outcomes import AttemptId, Failure, MapOutcome, StepOutcome
 from pymr.peer.frames import FRAME_BYTES_MAX, encode
 from pymr.protocol import (
     ERROR_CHARACTERS_MAX,
@@ -50,12 +51,9 @@ from pymr.protocol import (
     RESULTS_MAX,
     Acknowledged,
     Assignment,
-    AttemptId,
     AttemptResult,
-    Failure,
     HeldRun,
     MachineFigures,
-    MapOutcome,
     Orders,
     PlanOrder,
     PlanReport,
@@ -66,7 +64,6 @@ from pymr.protocol import (
     Source,
     SourcesOrder,
     StepInput,
-    StepOutcome,
 )
 
 RUN = "job-000001"

@@ -21,14 +21,11 @@ from pymr.control.records import (
     SavePlan,
 )
 from pymr.engine.shuffler import CUT_BY_MEMORY
+from pymr.outcomes import INCOMPARABLE, AttemptId, Failure, MapOutcome
 from pymr.protocol import (
-    INCOMPARABLE,
     Acknowledged,
-    AttemptId,
     AttemptResult,
-    Failure,
     HeldRun,
-    MapOutcome,
     PlanReport,
     PublishReport,
     RunningAttempt,

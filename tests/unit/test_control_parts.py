@@ -12,7 +12,8 @@ from pymr.control.liveness import Peer
 from pymr.control.messages import PeerFacts
 from pymr.control.placement import place_partitions, replace_homes
 from pymr.control.records import JobChanges, JobRecord
-from pymr.protocol import Assignment, AttemptId, Report, RunningAttempt, Source
+from pymr.outcomes import AttemptId
+from pymr.protocol import Assignment, Report, RunningAttempt, Source
 
 BIG, SMALL = PeerFacts("big", "h", 3), PeerFacts("small", "g", 1)
 

@@ -21,8 +21,9 @@ from pymr.control.records import (
 )
 from pymr.control.steps import plan_steps
 from pymr.errors import JobError
+from pymr.outcomes import AttemptId, Failure, StepOutcome
 from pymr.peer.phase_views import phase_rows
-from pymr.protocol import AttemptId, Failure, HeldRun, RunningAttempt, StepInput, StepOutcome
+from pymr.protocol import HeldRun, RunningAttempt, StepInput
 
 ONE = (("a", "h", 1),)
 PAIR = (("a", "h", 1), ("b", "g", 1))

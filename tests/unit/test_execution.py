@@ -20,9 +20,10 @@ from pymr.control.duties import (
     StartWorker,
     TaskEnded,
 )
+from pymr.outcomes import AttemptId, Failure
 from pymr.peer.execution import Execution
 from pymr.peer.worker_protocol import StepOrder, TaskOrder, WorkerSetup, frame
-from pymr.protocol import Assignment, AttemptId, Failure, RunOrder, StepInput
+from pymr.protocol import Assignment, RunOrder, StepInput
 
 RUN = "job-000001"
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pymr.outcomes import AttemptId, Failure
 from pymr.peer.frames import (
     FRAME_BYTES_MAX,
     NESTING_MAX,
@@ -21,7 +22,7 @@ from pymr.peer.frames import (
     decode_request,
     encode,
 )
-from pymr.protocol import PROTOCOL_VERSION, AttemptId, AttemptResult, Failure, Orders, Report, RunOrder, Wake
+from pymr.protocol import PROTOCOL_VERSION, AttemptResult, Orders, Report, RunOrder, Wake
 from pymr.requests import Done, GetJob, GetJobs, PutPackage, SubmitJob
 
 HEAD = b"pymr" + bytes([PROTOCOL_VERSION])

@@ -10,8 +10,9 @@ import pytest
 
 from pymr.config import ClusterConfig, SecurityConfig
 from pymr.errors import FatalError, InputError
+from pymr.outcomes import AttemptId
 from pymr.peer.places import Places, attempt_of, is_below, resolve_input
-from pymr.protocol import STEPS, AttemptId
+from pymr.protocol import STEPS
 
 ID = AttemptId("run-1", "map-00012", "3.7")
 BAD_NAMES = ["", ".", "..", "../x", "a/b", "/etc", ".hidden", "a\nb", "a\0b", "x" * 300, "ä"]

@@ -17,6 +17,7 @@ from pymr.engine.outputs import Part
 from pymr.engine.segments import write_index, write_reduce_index
 from pymr.engine.tasks import MapOutput, ReduceOutput
 from pymr.errors import DiskError, OutputError, OutputInTheWayError
+from pymr.outcomes import AttemptId
 from pymr.peer import bad_records
 from pymr.peer.bad_records import read_bad_records
 from pymr.peer.places import Places
@@ -29,7 +30,7 @@ from pymr.peer.publication import (
     publish,
     runs_on_disk,
 )
-from pymr.protocol import AttemptId, PublishOrder
+from pymr.protocol import PublishOrder
 
 JOB = "count"
 SWAPS = ["publish.before_swap", "publish.after_swap"]

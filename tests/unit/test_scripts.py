@@ -20,11 +20,11 @@ from pymr.config_sections import EngineConfig
 from pymr.errors import ScriptError
 from pymr.job_fields import ScriptJob
 from pymr.jobs import parse_job
+from pymr.outcomes import AttemptId, Failure, StepOutcome
 from pymr.peer.scripts import OUTPUT_BYTES_MAX, last_lines, script_command
 from pymr.peer.steps import StepContext, step_outcome
 from pymr.peer.worker_events import WorkerFinished
 from pymr.peer.worker_protocol import StepOrder, WorkerSetup
-from pymr.protocol import AttemptId, Failure, StepOutcome
 
 
 def config(*roots: str) -> ClusterConfig:

@@ -19,13 +19,14 @@ from pymr.engine.tasks import TaskWatch
 from pymr.errors import DiskError, ScriptError
 from pymr.job_fields import ScriptJob
 from pymr.jobs import parse_job
+from pymr.outcomes import AttemptId, Failure, MapOutcome, ReduceOutcome, StepOutcome
 from pymr.peer.findings import found_runs, held_attempts
 from pymr.peer.places import Places
 from pymr.peer.steps import StepContext, do_step
 from pymr.peer.worker import TaskFunctions
 from pymr.peer.worker_events import WorkerDied, WorkerFinished, WorkerMoved, WorkerReady
 from pymr.peer.worker_protocol import MapOrder, StepOrder, WorkerSetup
-from pymr.protocol import STEPS, AttemptId, Failure, MapOutcome, ReduceOutcome, StepInput, StepOutcome
+from pymr.protocol import STEPS, StepInput
 
 POINTS = ["step.before_outcome", "attempt.after_write", "attempt.before_rename", "commit.after_rename"]
 ID = AttemptId(RUN, "script-00000", "3.2")

@@ -24,7 +24,7 @@ from pymr.control.records import (
     ReleaseTasks,
     SavePlan,
 )
-from pymr.protocol import AttemptId, ReduceOutcome
+from pymr.outcomes import AttemptId, ReduceOutcome
 
 
 def test_a_run_begins_for_a_queued_job_of_that_version(store: AnyStore) -> None:

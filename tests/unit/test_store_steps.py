@@ -26,8 +26,8 @@ from pymr.control.records import (
     SavePlan,
     StepPlan,
 )
+from pymr.outcomes import AttemptId, StepOutcome
 from pymr.peer.store import StoreUnavailable
-from pymr.protocol import AttemptId, StepOutcome
 
 # ---- attempts at steps ----
 

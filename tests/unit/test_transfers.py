@@ -16,10 +16,10 @@ from transfer_runs import PEERS, TransferRun, data_of, read_tree, serving, write
 from pymr.config import ClusterConfig, SecurityConfig
 from pymr.engine.outputs import Part
 from pymr.errors import DiskError, InputError, JobError, MissingSegmentError, OutputError
+from pymr.outcomes import AttemptId
 from pymr.peer.places import Places
 from pymr.peer.publication import list_output
 from pymr.peer.rooted_files import PathRefusedError, RootedFiles
-from pymr.protocol import AttemptId
 from pymr.publishing import complete, refuse_foreign_files
 
 

@@ -15,6 +15,7 @@ import pytest
 from worker_bench import RUN, Bench, check_end, has_ended
 from written_projects import PLAIN, REDUCE, write_project
 
+from pymr.outcomes import AttemptId
 from pymr.peer.panes import read_pane
 from pymr.peer.worker_events import (
     NurseryDied,
@@ -26,7 +27,7 @@ from pymr.peer.worker_events import (
     WorkerResumed,
 )
 from pymr.peer.worker_protocol import MapOrder, ReduceOrder
-from pymr.protocol import ERROR_CHARACTERS_MAX, AttemptId
+from pymr.protocol import ERROR_CHARACTERS_MAX
 
 
 @pytest.fixture

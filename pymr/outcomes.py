@@ -1,0 +1,105 @@
+"""Attempts at tasks, and how they end. Part of `protocol`."""
+
+from __future__ import annotations
+
+import msgspec
+
+INCOMPARABLE = "~"
+"""Begins a digest that may differ for equal items: see engine.shuffler.CUT_BY_MEMORY."""
+
+
+class AttemptId(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One attempt at one task, `map-00012` or `reduce-00003`; or at a step on one peer, such as `copy-00000`.
+    attempt: `EPOCH.N`, unique in its task; N of a step counts its attempts under all leaders."""
+
+    run_id: str
+    task: str
+    attempt: str
+
+    @property
+    def folder(self) -> str:
+        """The name of the attempt's folder below that of its run."""
+        return f"{self.task}-{self.attempt}"
+
+    @property
+    def kind(self) -> str:
+        """`map`, `reduce` or one of STEPS."""
+        return self.task.rpartition("-")[0]
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it is of a map task."""
+        return self.task.startswith("map-")
+
+    @property
+    def number(self) -> int:
+        """Which of the tasks of its kind its task is; of a reduce task, the partition."""
+        return int(self.task.rpartition("-")[2])
+
+    @property
+    def try_number(self) -> int:
+        """The N of EPOCH.N."""
+        return int(self.attempt.rpartition(".")[2])
+
+
+class MapOutcome(msgspec.Struct, frozen=True, tag="map"):
+    """A map task done. digest: of the content of all its runs, equal for equal items unless it begins with
+    INCOMPARABLE. bytes: of input.
+
+    bad_record: the first of them, for a person.
+    """
+
+    digest: str
+    records: int
+    bytes: int
+    values: int
+    stored_bytes: int
+    counters: dict[str, int | float] = {}
+    bad_records: int = 0
+    bad_record: str = ""
+
+
+class ReduceOutcome(msgspec.Struct, frozen=True, tag="reduce"):
+    """A reduce task done. values: items that went in. parts: number of files."""
+
+    groups: int
+    values: int
+    items: int
+    parts: int
+    stored_bytes: int
+    counters: dict[str, int | float] = {}
+
+
+class StepOutcome(msgspec.Struct, frozen=True, tag="step", kw_only=True):
+    """A step of a script or file_transfer run done on a peer.
+
+    files, bytes: listed, copied or deleted; skipped: files that were there already. exit_status, output: of a
+    script, the latter its last lines.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    skipped: int = 0
+    exit_status: int = 0
+    output: str = ""
+    counters: dict[str, int | float] = {}
+
+
+class Failure(msgspec.Struct, frozen=True, tag="failure"):
+    """An attempt that failed. kind: the name of the error's class.
+
+    is_final: trying again is of no use. is_counted: it counts against max_attempts; false where the machine
+    failed and not the task. missing: the attempt whose output could not be had, where that is why: of a map
+    task, or of an earlier step. exit_status, output: of a script that failed; see StepOutcome.
+    """
+
+    kind: str
+    error: str
+    is_final: bool = False
+    is_counted: bool = True
+    missing: AttemptId | None = None
+    exit_status: int | None = None
+    output: str = ""
+
+
+Outcome = MapOutcome | ReduceOutcome | StepOutcome | Failure
