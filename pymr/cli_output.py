@@ -55,8 +55,8 @@ def _print(client: Client, job_name: str) -> None:
 
 
 def _collect(client: Client, job_name: str, folder: str) -> None:
-    from pymr.cli_tables import amount, count_of
     from pymr.collected_output import collect_output
+    from pymr.wording import amount, count_of
 
     listing = collect_output(client, job_name, folder)
     size = sum(part.length for part in listing.parts)

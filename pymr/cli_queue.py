@@ -227,7 +227,7 @@ def _panes(client: Client, view: JobView, runs: Sequence[RunRow]) -> list[str]:
 
 
 def _tell_outcome(outcome: Outcome, job_type: str) -> None:
-    from pymr.cli_tables import span
+    from pymr.wording import span
 
     took = f" in {span(outcome.seconds)}" if outcome.seconds is not None else ""
     if not outcome.is_success:

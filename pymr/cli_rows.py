@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pymr.cli_tables import (
-    Table,
-    amount,
-    bar,
-    count_of,
-    field_lines,
-    from_now,
-    moment,
-    percent,
-    span,
-    table_lines,
-)
+from pymr.cli_tables import Table, bar, field_lines, table_lines
 from pymr.requests import JobsView, JobView
 from pymr.rows import JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
+from pymr.wording import (
+    amount,
+    count_of,
+    from_now,
+    kind_of,
+    moment,
+    percent,
+    phase_share,
+    reason_of,
+    result_of,
+    span,
+)
 
 if TYPE_CHECKING:
     from pymr.manage_cluster import ClusterState
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 _RUNS_SHOWN = 10
 _ATTEMPTS_SHOWN = 5
 _OUTPUT_LINES_SHOWN = 15
-_LAST_LINES = "Its last lines:"
 
 
 def job_object(row: JobRow) -> dict[str, Any]:
@@ -111,11 +111,6 @@ def _ended_run(view: JobView, runs: Sequence[RunRow]) -> RunRow | None:
     return runs[0] if runs and not is_running else None
 
 
-def kind_of(fields: dict[str, Any]) -> str:
-    """The type of a job; of a file_transfer, that of the transfer."""
-    return str(fields.get("transfer_type") or fields.get("job_type") or "-")
-
-
 def _start(row: JobRow, now: float) -> str:
     """When it is expected to begin, or did."""
     if row.status != "running" and row.expected_start is not None:
@@ -127,17 +122,6 @@ def _note(row: JobRow) -> str:
     if row.waiting_for:
         return f"waits for {row.waiting_for}"
     return reason_of(row.exception) if row.status == "failed" else ""
-
-
-def reason_of(exception: str | None) -> str:
-    """The line of a reason that says most: of a traceback its last one, of a script how it ended."""
-    lines = [line.strip() for line in (exception or "").splitlines() if line.strip()]
-    if not lines:
-        return ""
-    if lines[1:2] == [_LAST_LINES]:
-        return lines[0]
-    is_remark = lines[-1].startswith("(") and lines[-1].endswith(")")  # of how often it was tried
-    return lines[-2] if is_remark and len(lines) > 1 else lines[-1]
 
 
 def job_view_lines(
@@ -231,15 +215,6 @@ def _phases_lines(phases: Sequence[PhaseRow], width: int) -> list[str]:
     return table_lines(headers, rows, width=width)
 
 
-def phase_share(phase: PhaseRow) -> float:
-    """How much of a phase is done, 0 to 1: by its tasks, and where it is known by bytes or values."""
-    if phase.total and phase.done >= phase.total:
-        return 1.0
-    by_tasks = phase.done / phase.total if phase.total else 0.0
-    by_units = phase.units[1] / phase.total_units if phase.total_units else 0.0
-    return min(max(by_tasks, by_units), 0.999)
-
-
 def _units(phase: PhaseRow) -> str:
     noun = "file" if phase.name in _FILE_STEPS else _UNITS.get(phase.name)
     return count_of(phase.units[0], noun) if noun else ""
@@ -272,19 +247,6 @@ def history_table(runs: Sequence[RunRow]) -> Table:
     ]
     headers = ("RUN", "JOB", "TYPE", "STATUS", "STARTED", ">TIME", "RESULT", "EXCEPTION")
     return Table(headers, rows)
-
-
-def result_of(run: RunRow) -> str:
-    """What a run has done, in a few words."""
-    if run.job_type == "script":
-        return "-" if run.exit_status is None else f"exit status {run.exit_status}"
-    if run.status == "skipped":
-        return "no new input"
-    if run.job_type == "file_transfer":
-        skipped = f", {run.skipped:,} skipped" if run.skipped else ""
-        return f"{count_of(run.files, 'file')} ({amount(run.bytes)}){skipped}"
-    bad = f", {run.bad_records:,} bad" if run.bad_records else ""
-    return f"{count_of(run.records, 'record')}{bad}, {count_of(run.items, 'item')} out"
 
 
 def peers_lines(peers: Sequence[PeerRow], width: int) -> list[str]:

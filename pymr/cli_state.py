@@ -78,7 +78,8 @@ def bad_records(run_id: str, with_traceback: bool, as_json: bool, config_path: s
 
 
 def _show(consumed: Consumed, as_json: bool) -> Mapping[str, str]:
-    from pymr.cli_tables import amount, count_of, moment, table_lines
+    from pymr.cli_tables import table_lines
+    from pymr.wording import amount, count_of, moment
 
     if as_json:
         rows = consumed.files
@@ -98,7 +99,7 @@ def _show(consumed: Consumed, as_json: bool) -> Mapping[str, str]:
 
 
 def _forget(client: Client, job_name: str, pattern: str, peer: str, as_json: bool) -> Mapping[str, str]:
-    from pymr.cli_tables import count_of
+    from pymr.wording import count_of
 
     forgotten = client.forget_state(job_name, pattern, peer)
     if as_json:

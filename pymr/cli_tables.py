@@ -1,10 +1,11 @@
-"""How listings look in a terminal: aligned columns of plain text, times and amounts for people."""
+"""How listings look in a terminal: aligned columns of plain text."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from pymr.wording import percent
 
 _CELL_CHARACTERS_MAX = 100
 _GAP = "  "
@@ -95,66 +96,7 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text.expandtabs())
 
 
-def moment(seconds: float | None, now: float | None = None) -> str:
-    """A time of Unix as the local clock shows it: only the time of a moment today, else with its date."""
-    if seconds is None:
-        return "-"
-    local, today = time.localtime(seconds), time.localtime(now)
-    is_today = local[:3] == today[:3]
-    return time.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M", local)
-
-
-def span(seconds: float | None) -> str:
-    """A length of time: `0.4 s`, `12 s`, `3:05`, `1:02:03`."""
-    if seconds is None:
-        return "-"
-    if seconds < 9.95:
-        return f"{max(seconds, 0.0):.1f} s"
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def from_now(moment: float | None, now: float | None = None) -> str:
-    """How far away a time of Unix is: `now`, `in 34 s`, `in 2 min`, `5 h ago`, `just now`."""
-    if moment is None:
-        return "-"
-    seconds = moment - (time.time() if now is None else now)
-    size = abs(seconds)
-    if size < 0.95:
-        return "now" if seconds >= 0 else "just now"
-    if size < 90:
-        told = f"{size:.0f} s"
-    elif size < 90 * 60:
-        told = f"{size / 60:.0f} min"
-    elif size < 36 * 3_600:
-        told = f"{size / 3_600:.0f} h"
-    else:
-        told = f"{size / 86_400:.0f} days"
-    return f"in {told}" if seconds > 0 else f"{told} ago"
-
-
 def bar(share: float) -> str:
     """A share of 0 to 1 as a bar: `#####.......  42%`."""
     filled = int(min(max(share, 0.0), 1.0) * _BAR_CHARACTERS)
     return f"{'#' * filled}{'.' * (_BAR_CHARACTERS - filled)} {percent(share):>4}"
-
-
-def amount(count_bytes: float) -> str:
-    """Bytes in decimal units, as disks are sold: `12.3 MB`."""
-    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count_bytes >= size:
-            return f"{count_bytes / size:,.1f} {unit}"
-    return f"{count_bytes:.0f} B"
-
-
-def percent(share: float) -> str:
-    """A share of 0 to 1; 100% only when it is whole."""
-    return "100%" if share >= 1 else f"{min(int(share * 100), 99)}%"
-
-
-def count_of(number: int, noun: str) -> str:
-    """`1 file`, `2,000 files`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -246,7 +246,7 @@ def _way(transfer: Transfer) -> str:
 def _summary(client: Client, outcome: Outcome, way: str, moved: Moved | None) -> str:
     """What was transferred, how long it took, and what was there already. moved: what came here from the
     peer that gathered it, if that was so."""
-    from pymr.cli_tables import amount, count_of, span
+    from pymr.wording import amount, count_of, span
 
     runs = client.history(outcome.job_name, 5)
     run = next((run for run in runs if run.run_id == outcome.run_id), None)
@@ -297,7 +297,7 @@ class _Progress:
 
     def counted(self, what: str) -> Callable[[int], None]:
         """Shows how many bytes there are by now; to be called with how many more."""
-        from pymr.cli_tables import amount
+        from pymr.wording import amount
 
         total = 0
 
@@ -322,7 +322,7 @@ class _Progress:
 
 def describe(row: JobRow, phases: tuple[PhaseRow, ...]) -> tuple[str, str]:
     """The step that a transfer is in, and how far it is in words."""
-    from pymr.cli_tables import from_now
+    from pymr.wording import from_now
 
     if row.status == "queued":
         now = time.time()
@@ -347,7 +347,7 @@ def _files_of(phase: PhaseRow, phases: tuple[PhaseRow, ...]) -> int:
 
 
 def _amounts(phase: PhaseRow, files_total: int, seconds_left: float | None) -> str:
-    from pymr.cli_tables import amount, count_of, span
+    from pymr.wording import amount, count_of, span
 
     files, done = phase.units
     total = phase.total_units
@@ -365,7 +365,7 @@ def _amounts(phase: PhaseRow, files_total: int, seconds_left: float | None) -> s
 
 def _rate(files: int, size: int, seconds: float) -> str:
     """Of small files, how many in a second; of others, how much."""
-    from pymr.cli_tables import amount
+    from pymr.wording import amount
 
     return f"{files / seconds:,.0f} files/s" if _are_small(files, size) else f"{amount(size / seconds)}/s"
 

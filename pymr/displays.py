@@ -8,8 +8,9 @@ from html import escape
 from itertools import chain, islice
 from typing import Any
 
-from pymr.cli_tables import Table, amount, count_of
+from pymr.cli_tables import Table
 from pymr.client_output import Listing
+from pymr.wording import amount, count_of
 
 _ITEMS_SHOWN = 10
 _ITEM_CHARACTERS_MAX = 200

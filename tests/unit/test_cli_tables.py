@@ -7,31 +7,11 @@ from typing import Any
 
 import pytest
 
-from pymr.cli_rows import (
-    history_lines,
-    job_object,
-    job_view_lines,
-    jobs_lines,
-    peers_lines,
-    phase_share,
-    reason_of,
-    workers_lines,
-)
-from pymr.cli_tables import (
-    Table,
-    amount,
-    bar,
-    count_of,
-    field_lines,
-    from_now,
-    moment,
-    one_line,
-    percent,
-    span,
-    table_lines,
-)
+from pymr.cli_rows import history_lines, job_object, job_view_lines, jobs_lines, peers_lines, workers_lines
+from pymr.cli_tables import Table, bar, field_lines, one_line, table_lines
 from pymr.requests import JobsView, JobView
 from pymr.rows import JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
+from pymr.wording import amount, count_of, from_now, moment, percent, phase_share, reason_of, span
 
 
 def test_columns_are_aligned_and_numbers_stand_to_the_right() -> None:

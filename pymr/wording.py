@@ -1,0 +1,107 @@
+"""How figures, times and results are written for people, in every console."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pymr.rows import PhaseRow, RunRow
+
+_LAST_LINES = "Its last lines:"
+
+
+def moment(seconds: float | None, now: float | None = None) -> str:
+    """A time of Unix as the local clock shows it: only the time of a moment today, else with its date."""
+    if seconds is None:
+        return "-"
+    local, today = time.localtime(seconds), time.localtime(now)
+    is_today = local[:3] == today[:3]
+    return time.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M", local)
+
+
+def span(seconds: float | None) -> str:
+    """A length of time: `0.4 s`, `12 s`, `3:05`, `1:02:03`."""
+    if seconds is None:
+        return "-"
+    if seconds < 9.95:
+        return f"{max(seconds, 0.0):.1f} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def from_now(moment: float | None, now: float | None = None) -> str:
+    """How far away a time of Unix is: `now`, `in 34 s`, `in 2 min`, `5 h ago`, `just now`."""
+    if moment is None:
+        return "-"
+    seconds = moment - (time.time() if now is None else now)
+    size = abs(seconds)
+    if size < 0.95:
+        return "now" if seconds >= 0 else "just now"
+    if size < 90:
+        told = f"{size:.0f} s"
+    elif size < 90 * 60:
+        told = f"{size / 60:.0f} min"
+    elif size < 36 * 3_600:
+        told = f"{size / 3_600:.0f} h"
+    else:
+        told = f"{size / 86_400:.0f} days"
+    return f"in {told}" if seconds > 0 else f"{told} ago"
+
+
+def amount(count_bytes: float) -> str:
+    """Bytes in decimal units, as disks are sold: `12.3 MB`."""
+    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count_bytes >= size:
+            return f"{count_bytes / size:,.1f} {unit}"
+    return f"{count_bytes:.0f} B"
+
+
+def percent(share: float) -> str:
+    """A share of 0 to 1; 100% only when it is whole."""
+    return "100%" if share >= 1 else f"{min(int(share * 100), 99)}%"
+
+
+def count_of(number: int, noun: str) -> str:
+    """`1 file`, `2,000 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def kind_of(fields: dict[str, Any]) -> str:
+    """The type of a job; of a file_transfer, that of the transfer."""
+    return str(fields.get("transfer_type") or fields.get("job_type") or "-")
+
+
+def reason_of(exception: str | None) -> str:
+    """The line of a reason that says most: of a traceback its last one, of a script how it ended."""
+    lines = [line.strip() for line in (exception or "").splitlines() if line.strip()]
+    if not lines:
+        return ""
+    if lines[1:2] == [_LAST_LINES]:
+        return lines[0]
+    is_remark = lines[-1].startswith("(") and lines[-1].endswith(")")  # of how often it was tried
+    return lines[-2] if is_remark and len(lines) > 1 else lines[-1]
+
+
+def result_of(run: RunRow) -> str:
+    """What a run has done, in a few words."""
+    if run.job_type == "script":
+        return "-" if run.exit_status is None else f"exit status {run.exit_status}"
+    if run.status == "skipped":
+        return "no new input"
+    if run.job_type == "file_transfer":
+        skipped = f", {run.skipped:,} skipped" if run.skipped else ""
+        return f"{count_of(run.files, 'file')} ({amount(run.bytes)}){skipped}"
+    bad = f", {run.bad_records:,} bad" if run.bad_records else ""
+    return f"{count_of(run.records, 'record')}{bad}, {count_of(run.items, 'item')} out"
+
+
+def phase_share(phase: PhaseRow) -> float:
+    """How much of a phase is done, 0 to 1: by its tasks, and where it is known by bytes or values."""
+    if phase.total and phase.done >= phase.total:
+        return 1.0
+    by_tasks = phase.done / phase.total if phase.total else 0.0
+    by_units = phase.units[1] / phase.total_units if phase.total_units else 0.0
+    return min(max(by_tasks, by_units), 0.999)
