@@ -1,11 +1,282 @@
-"""The entry point of `pymr-tui`."""
+"""The console: six screens over one feed, and what all of them can do to the cluster."""
 
 from __future__ import annotations
 
-import sys
-from typing import NoReturn
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from textual.app import SystemCommand
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import Screen
+
+from pymr.config import ClusterConfig
+from pymr.rows import JobRow
+from tui.model.failures import Failures
+from tui.model.feed import Feed
+from tui.model.pane_feed import PaneFeed
+from tui.model.state import ClusterState
+from tui.options import Options
+from tui.queue_actions import QueueActions
+from tui.screens.base import ConsoleScreen
+from tui.settings import Settings
+from tui.themes import DARK, LIGHT, THEMES
 
 
-def main() -> NoReturn:
-    """Say that this release has no console yet; exit with a status that is no success."""
-    sys.exit("pymr-tui: the console is not part of this release; run a job on this machine with `pymr run`")
+def _jobs() -> Screen[Any]:
+    from tui.screens.jobs import JobsScreen
+
+    return JobsScreen()
+
+
+def _workers() -> Screen[Any]:
+    from tui.screens.workers import WorkersScreen
+
+    return WorkersScreen()
+
+
+def _attach() -> Screen[Any]:
+    from tui.screens.attach import AttachScreen
+
+    return AttachScreen()
+
+
+def _peers() -> Screen[Any]:
+    from tui.screens.peers import PeersScreen
+
+    return PeersScreen()
+
+
+def _editor() -> Screen[Any]:
+    from tui.screens.editor import EditorScreen
+
+    return EditorScreen()
+
+
+def _events() -> Screen[Any]:
+    from tui.screens.events import EventsScreen
+
+    return EventsScreen()
+
+
+class StateChanged(Message):
+    """The feed has another state. Sent once, however often that has happened since it was handled."""
+
+
+class PanesChanged(Message):
+    """The pane feed has read something. Sent once, as StateChanged."""
+
+
+class ConsoleApp(QueueActions):
+    """options: how it was started. config: of the cluster; None where there is none, then `why_no_config`
+    says why. settings: of this operator. is_started_again: after a fault of the console's own.
+    """
+
+    TITLE = "pymr"
+    CSS_PATH = "styles.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    # Made when they are first shown, so that the first paint waits for the first one only.
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "jobs": _jobs, "workers": _workers, "attach": _attach,
+        "peers": _peers, "editor": _editor, "events": _events,
+    }  # fmt: skip
+    DEFAULT_MODE = "jobs"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "show('jobs')", "Jobs", id="app.jobs", show=False),
+        Binding("2", "show('workers')", "Workers", id="app.workers", show=False),
+        Binding("3", "show('attach')", "Attach", id="app.attach", show=False),
+        Binding("4", "show('peers')", "Peers", id="app.peers", show=False),
+        Binding("5", "show('editor')", "Editor", id="app.editor", show=False),
+        Binding("6", "show('events')", "Events", id="app.events", show=False),
+        Binding("ctrl+t", "theme", "light or dark", id="app.theme", show=False),
+        Binding("colon,ctrl+p", "command_palette", "palette", id="app.palette", show=False),
+        Binding("question_mark,f1", "help", "help", id="app.help"),
+        Binding("q", "quit", "quit", id="app.quit"),
+    ]
+
+    def __init__(
+        self,
+        options: Options,
+        config: ClusterConfig | None,
+        why_no_config: str = "",
+        settings: Settings | None = None,
+        *,
+        is_started_again: bool = False,
+    ) -> None:
+        super().__init__(options, config)
+        self.why_no_config = why_no_config
+        self.settings = settings or Settings()
+        self.unexpected: Exception | None = None
+        self._is_started_again = is_started_again
+        self.deleted: list[tuple[str, float]] = []
+        self._pane_feed: PaneFeed | None = None
+        self._failures = Failures()
+        self._is_told_of_state = self._is_told_of_panes = False
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = options.theme or self.settings.theme or DARK.name
+        self.set_keymap(dict(self.settings.keys))
+
+    # ---- beginning and end
+
+    def on_mount(self) -> None:
+        if self.config is not None:
+            self.connect(self.config)
+        else:
+            self.call_after_refresh(self._offer_cluster)
+        if self._is_started_again:
+            self.notify("The console had a fault and began anew; its log tells of it.", severity="warning")
+
+    def connect(self, config: ClusterConfig) -> None:
+        """Show this cluster from now on."""
+        self._close_feeds()
+        self.config, self.why_no_config = config, ""
+        self.state = ClusterState(is_read_only=self.options.is_read_only)
+        self._feed = Feed(self.make_client, self._tell_of_state, self.state)
+        self._feed.start()
+        self.show_on(self.shown_screen)
+
+    def on_unmount(self) -> None:
+        self._close_feeds()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _close_feeds(self) -> None:
+        for feed in (self._feed, self._pane_feed):
+            if feed is not None:
+                feed.close()
+        self._feed = self._pane_feed = None
+
+    def _offer_cluster(self) -> None:
+        from tui.screens.no_cluster import NoCluster
+
+        self.push_screen(NoCluster())
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A fault of the console's own ends this app, and `tui.cli` starts another: no traceback."""
+        self.unexpected = self.unexpected or error
+        if self.is_headless:
+            super()._handle_exception(error)  # under test it has to be seen
+        else:
+            self._return_code = 1
+            self._close_messages_no_wait()
+
+    # ---- what is shown
+
+    @property
+    def config_name(self) -> str:
+        """What the cluster is called before it has answered."""
+        return self.config.name if self.config is not None else "no cluster"
+
+    @property
+    def projects_dir(self) -> Path:
+        """Where projects are packed from: as chosen, else `projects` beside the cluster.toml."""
+        if self.options.projects_dir:
+            return Path(self.options.projects_dir)
+        source = self.config.source if self.config is not None else ""
+        return Path(source).parent / "projects" if source else Path("projects")
+
+    @property
+    def shown_screen(self) -> ConsoleScreen:
+        """The screen of the present mode, below whatever dialog is over it."""
+        return cast(ConsoleScreen, self.screen_stack[0])
+
+    def show_on(self, screen: ConsoleScreen) -> None:
+        """Let a screen show the present state, and the feed read what it needs."""
+        if self._feed is not None:
+            self._feed.want(screen.wants)
+        if screen.is_mounted:
+            screen.update_bars(self.state)
+            screen.show_state(self.state)
+
+    def wants_changed(self) -> None:
+        """The shown screen needs something else of the feed, such as the view of another job."""
+        if self._feed is not None:
+            self._feed.want(self.shown_screen.wants)
+
+    def _tell_of_state(self) -> None:
+        if not self._is_told_of_state:
+            self._is_told_of_state = True
+            self.post_message(StateChanged())
+
+    def _tell_of_panes(self) -> None:
+        if not self._is_told_of_panes:
+            self._is_told_of_panes = True
+            self.post_message(PanesChanged())
+
+    def on_state_changed(self) -> None:
+        self._is_told_of_state = False
+        if self._feed is None:
+            return
+        could_change, self.state = self.state.may_change, self._feed.state
+        if could_change != self.state.may_change:
+            self.refresh_bindings()
+        for text in self._failures.new_in(self.state.events):
+            self.notify(text, title="Failed", severity="error", timeout=8, markup=False)
+        self.show_on(self.shown_screen)
+
+    def on_panes_changed(self) -> None:
+        self._is_told_of_panes = False
+        self.shown_screen.show_panes()
+
+    @property
+    def pane_feed(self) -> PaneFeed:
+        """What workers put out, for the panes that are visible. Its thread starts when it is first needed."""
+        if self._pane_feed is None:
+            self._pane_feed = PaneFeed(self.make_client, self._tell_of_panes)
+        return self._pane_feed
+
+    # ---- going somewhere
+
+    async def action_show(self, mode: str) -> None:
+        await self.switch_mode(mode)
+
+    def open_job(self, job_name: str) -> None:
+        """Show a job among the others."""
+        from tui.screens.jobs import JobsScreen
+
+        self._open("jobs", lambda screen: cast(JobsScreen, screen).select_job(job_name))
+
+    def open_pane(self, worker: str, run_id: str = "", offset: int | None = None) -> None:
+        """Show what a worker put out in a run, "" for its newest; at an offset, else at its end."""
+        from tui.screens.attach import AttachScreen
+
+        self._open("attach", lambda screen: cast(AttachScreen, screen).open(worker, run_id, offset))
+
+    def open_workers(self, job_name: str = "", peer: str = "") -> None:
+        """Show the panes of all workers, or of those of a job or a peer."""
+        from tui.screens.workers import WorkersScreen
+
+        self._open("workers", lambda screen: cast(WorkersScreen, screen).choose(job_name, peer))
+
+    def edit_job(self, row: JobRow | None, job_type: str = "") -> None:
+        """Show a job in the editor, or a new one of a type; with neither, ask for the type."""
+        from tui.screens.editor import EditorScreen
+
+        self._open("editor", lambda screen: cast(EditorScreen, screen).open(row, job_type))
+
+    def _open(self, mode: str, then: Callable[[Screen[Any]], object]) -> None:
+        async def show() -> None:
+            while len(self.screen_stack) > 1:  # dialogs, whose answer is this
+                await self.pop_screen()
+            await self.switch_mode(mode)
+            then(self.shown_screen)
+
+        self.begin(show())
+
+    # ---- itself
+
+    def action_theme(self) -> None:
+        self.theme = LIGHT.name if self.current_theme.dark else DARK.name
+
+    def action_help(self) -> None:
+        from tui.screens.help import Help
+
+        self.push_screen(Help())
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every key that does something here, by name."""
+        from tui.screens.help import commands_of
+
+        yield from commands_of(self, screen)

@@ -1,0 +1,32 @@
+"""Fixtures of the console's tests: a real cluster, lent; and the console over it, without a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster.clusters import Cluster
+from cluster.conftest import lend_cluster, make_cluster, pytest_runtest_makereport, standing_clusters
+
+from pymr.config import load_config
+from tui.app import ConsoleApp
+from tui.options import Options
+
+__all__ = ["lend_cluster", "make_cluster", "pytest_runtest_makereport", "standing_clusters"]
+
+MakeConsole = Callable[..., ConsoleApp]
+
+
+@pytest.fixture
+def make_console(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MakeConsole:
+    """Makes consoles over a cluster; none of them sees the settings of whoever runs the tests."""
+    monkeypatch.setenv("PYMR_TUI_CONFIG", str(tmp_path / "console.toml"))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def make(cluster: Cluster, **options: Any) -> ConsoleApp:
+        options.setdefault("projects_dir", str(cluster.folder / "projects"))
+        return ConsoleApp(Options(**options), load_config(str(cluster.path)))
+
+    return make

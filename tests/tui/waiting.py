@@ -1,0 +1,38 @@
+"""Waiting in tests of the console: for something to be seen, never for time to pass."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from textual.pilot import Pilot
+
+TIMEOUT_S = 15.0
+_PAUSE_S = 0.02
+
+
+async def until(
+    pilot: Pilot[object], condition: Callable[[], object], what: str, timeout_s: float = TIMEOUT_S
+) -> None:
+    """Let the app go on until the condition holds. Fails with `what` and the screen after timeout_s."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, (
+            f"waited {timeout_s} s for {what}; the screen:\n{screen_text(pilot)}"
+        )
+        await asyncio.sleep(_PAUSE_S)
+        await pilot.pause()
+
+
+def screen_text(pilot: Pilot[object]) -> str:
+    """What is on the screen, as lines of text."""
+    screen = pilot.app.screen
+    width, height = screen.size
+    lines = screen._compositor.render_strips(screen.size)
+    return "\n".join("".join(segment.text for segment in line)[:width].rstrip() for line in lines[:height])
+
+
+async def until_shown(pilot: Pilot[object], text: str, timeout_s: float = TIMEOUT_S) -> None:
+    """Until this text is on the screen."""
+    await until(pilot, lambda: text in screen_text(pilot), f"{text!r} on the screen", timeout_s)

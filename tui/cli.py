@@ -1,0 +1,131 @@
+"""`pymr-tui`: from its options to the console, or to the same console in a browser."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from pymr.config_choice import CONFIG_NAME, CONFIG_VARIABLE, choose_config
+from pymr.errors import ConfigError
+from tui.options import Options
+from tui.settings import Settings, load_settings, settings_path
+
+if TYPE_CHECKING:
+    from pymr.config import ClusterConfig
+
+EXIT_USAGE = 2
+EXIT_FAILED = 1
+RESTARTS_MAX = 3
+RESTARTS_SECONDS = 30.0
+"""A console that fails by a fault of its own is started anew, but no more often than so within so long."""
+
+DEFAULT_PORT = 8_765
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False),
+    envvar=CONFIG_VARIABLE,
+    help=f"The cluster's configuration. [default: ${CONFIG_VARIABLE}, then ./{CONFIG_NAME}]",
+)
+@click.option("--key", "key_name", default="operator", help="Whose key to use. [default: operator]")
+@click.option("--read-only", is_flag=True, help="Look, and change nothing.")
+@click.option(
+    "--projects", "projects_dir", default="", help="Where projects lie. [default: beside the config]"
+)
+@click.option("--theme", default="", help="dark, light, or another of Textual's. [default: dark]")
+@click.option(
+    "--serve",
+    "port",
+    is_flag=False,
+    flag_value=DEFAULT_PORT,
+    type=click.IntRange(1, 65_535),
+    metavar="[PORT]",
+    help=f"Serve the console to a browser on this machine. [default port: {DEFAULT_PORT}]",
+)
+def main(
+    config_path: str | None, key_name: str, read_only: bool, projects_dir: str, theme: str, port: int | None
+) -> None:
+    """The operator's console: the queue, the workers and their output, the machines; keys are under `?`."""
+    if port is not None:
+        from tui.serving import serve
+
+        serve(port, sys.argv[1:])
+        return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        _fail(
+            "it needs a terminal; `pymr jobs` lists the queue without one, and --serve shows it in a browser"
+        )
+    try:
+        settings = load_settings(settings_path())
+    except ConfigError as error:
+        _fail(str(error))
+    options = Options(key_name, read_only, projects_dir, theme or settings.theme)
+    config, why_not = _config(config_path)
+    sys.exit(_run(options, config, why_not, settings))
+
+
+def _config(path: str | None) -> tuple[ClusterConfig | None, str]:
+    """The cluster that is meant; or why there is none, where the console can offer one. A file that is wrong
+    ends the command: it has to be put right."""
+    if path is None and not os.path.isfile(CONFIG_NAME):
+        return None, (
+            f"There is no {CONFIG_NAME} in {os.getcwd()}, ${CONFIG_VARIABLE} is not set, and there was no "
+            "--config."
+        )
+    if path is not None and not os.path.isfile(path):
+        return None, f"{path} does not exist (--config, or ${CONFIG_VARIABLE})."
+    try:
+        return choose_config(path), ""
+    except ConfigError as error:
+        _fail(str(error))
+
+
+def _run(options: Options, config: ClusterConfig | None, why_not: str, settings: Settings) -> int:
+    """Show the console until the operator leaves it. Returns the exit status."""
+    from tui.app import ConsoleApp
+
+    failed_at: list[float] = []
+    while True:
+        app = ConsoleApp(options, config, why_not, settings, is_started_again=bool(failed_at))
+        app.run()
+        if app.unexpected is None:
+            return app.return_code or 0
+        path = _log(app.unexpected)
+        now = time.monotonic()
+        failed_at = [at for at in failed_at if now - at < RESTARTS_SECONDS] + [now]
+        config, why_not = app.config, app.why_no_config
+        if len(failed_at) > RESTARTS_MAX:
+            click.echo(f"pymr-tui: it fails again and again; what happened is in {path}", err=True)
+            return EXIT_FAILED
+
+
+def _log(error: Exception) -> Path:
+    """Append what went wrong to the console's log."""
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    path = Path(home) / "pymr" / "console.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler: logging.Handler = logging.FileHandler(path)
+    except OSError:
+        handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("pymr-tui")
+    logger.addHandler(handler)
+    logger.error("the console failed", exc_info=error)
+    logger.removeHandler(handler)
+    handler.close()
+    return path
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"pymr-tui: {message}", err=True)
+    sys.exit(EXIT_USAGE)

@@ -1,0 +1,1 @@
+"""What the console shows, decided without a screen; and the threads that read the cluster."""

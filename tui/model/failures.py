@@ -1,0 +1,39 @@
+"""Which of the cluster's events are failures that an operator is told of at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pymr.rows import EventRow
+
+SHOWN_AT_ONCE_MAX = 3
+
+FAILURES = ("run.failed", "peer.lost")
+
+
+def is_failure(event: EventRow) -> bool:
+    return event.kind in FAILURES
+
+
+class Failures:
+    """Remembers how far events were looked at. What had happened before the console began is not told of."""
+
+    def __init__(self) -> None:
+        self._last_id: str | None = None
+
+    def new_in(self, events: Sequence[EventRow]) -> list[str]:
+        """A text for each failure that is new, SHOWN_AT_ONCE_MAX at most, then one about the others."""
+        if not events:
+            return []
+        seen, self._last_id = self._last_id, events[-1].id
+        if seen is None:
+            return []
+        new = []
+        for event in reversed(events):
+            if event.id == seen:
+                break
+            if is_failure(event):
+                new.append(event.text)
+        texts = new[::-1][:SHOWN_AT_ONCE_MAX]
+        more = len(new) - len(texts)
+        return [*texts, f"and {more} more: see 6 Events"] if more else texts

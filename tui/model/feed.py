@@ -1,0 +1,173 @@
+"""The feed: one thread that asks the cluster for what the shown screen needs, and keeps the state."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pymr.client import Client, ClientError, UnreachableError
+from pymr.errors import PymrError
+from pymr.rows import EventRow
+from tui.model.state import EVENTS_MAX, MACHINE_SAMPLES_MAX, ClusterState
+
+CLUSTER_SECONDS = 0.5
+JOBS_SECONDS = 0.5
+WORKERS_SECONDS = 0.5
+EVENTS_SECONDS = 1.0
+PEERS_SECONDS = 2.0
+"""How often each is asked for, at most. Lower: fresher figures, and more work for the peer that answers."""
+
+SHARE_OF_TIME_MAX = 0.15
+"""A question whose answer takes long, as that of 10,000 jobs, is asked so seldom that it takes no more than
+this share of the time: the thread competes with the one that draws."""
+
+ANSWER_SECONDS = 3.0
+RETRY_FIRST_SECONDS, RETRY_LAST_SECONDS = 0.25, 2.0
+CLOSE_SECONDS = 0.3
+JOB_VIEWS_MAX = 20
+EVENTS_PER_QUESTION = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What has to be read besides the cluster, its peers and events. job_name: whose view; "" for none."""
+
+    jobs: bool = False
+    workers: bool = False
+    job_name: str = ""
+
+
+class Feed:
+    """Keeps a ClusterState fresh, for as long as it runs. Never raises: what goes wrong is in the state.
+
+    make_client: called in the thread, at first and whenever the client has to be made anew; may raise
+    PymrError. notify: called in the thread whenever `state` is another one; has to be quick.
+    """
+
+    def __init__(
+        self, make_client: Callable[[float], Client], notify: Callable[[], object], state: ClusterState
+    ) -> None:
+        self.state = state
+        self._make_client = make_client
+        self._notify = notify
+        self._wants = Wants()
+        self._wake = threading.Event()
+        self._closed = threading.Event()
+        self._due: dict[str, float] = {}
+        self._retry_s = RETRY_FIRST_SECONDS
+        self._thread = threading.Thread(target=self._run, name="pymr-tui feed", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread; a question that is under way is not waited for."""
+        self._closed.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(CLOSE_SECONDS)
+
+    def want(self, wants: Wants) -> None:
+        """Read this from now on; what is wanted newly is asked for at once."""
+        before, self._wants = self._wants, wants
+        if wants != before:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Ask for everything now, as something was changed."""
+        self._due = {}
+        self._wake.set()
+
+    # ---- in the thread
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            try:
+                with self._make_client(ANSWER_SECONDS) as client:
+                    self._read_on(client)
+            except PymrError as error:  # no such key, or a client that cannot be made
+                self._show(problem=str(error))
+            self._pause(self._retry_s)
+
+    def _read_on(self, client: Client) -> None:
+        """Ask, one question after the other, until the feed is closed or no peer answers."""
+        while not self._closed.is_set():
+            self._wake.clear()
+            for name, ask, period_s in self._questions():
+                if self._closed.is_set():
+                    return
+                if self._due.get(name, 0.0) > time.monotonic():
+                    continue
+                began = time.monotonic()
+                try:
+                    changes = ask(client)
+                except UnreachableError as error:
+                    self._show(problem=str(error))
+                    self._retry_s = min(self._retry_s * 2, RETRY_LAST_SECONDS)
+                    return
+                except ClientError as error:
+                    changes = {"problem": str(error)} if name == "cluster" else {}
+                took = time.monotonic() - began
+                self._due[name] = time.monotonic() + max(period_s, took / SHARE_OF_TIME_MAX)
+                self._retry_s = RETRY_FIRST_SECONDS
+                self._show(**{"answered_at": time.monotonic(), "problem": "", **changes})
+            self._pause(max(0.02, min(self._due.values(), default=0.0) - time.monotonic()))
+
+    def _questions(self) -> list[tuple[str, Callable[[Client], dict[str, object]], float]]:
+        """(name, question, seconds between two), the most wanted first."""
+        wants = self._wants
+        questions: list[tuple[str, Callable[[Client], dict[str, object]], float]] = [
+            ("cluster", lambda client: {"cluster": client.cluster()}, CLUSTER_SECONDS)
+        ]
+        if wants.workers:
+            questions.append(("workers", lambda client: {"workers": client.workers()}, WORKERS_SECONDS))
+        if wants.job_name:
+            questions.append((f"job {wants.job_name}", self._ask_job, JOBS_SECONDS))
+        if wants.jobs:
+            questions.append(("jobs", lambda client: {"jobs": client.jobs()}, JOBS_SECONDS))
+        return [
+            *questions,
+            ("events", self._ask_events, EVENTS_SECONDS),
+            ("peers", self._ask_peers, PEERS_SECONDS),
+        ]
+
+    def _ask_job(self, client: Client) -> dict[str, object]:
+        name = self._wants.job_name
+        if not name:
+            return {}
+        views = {one: view for one, view in self.state.job_views.items() if one != name}
+        for one in list(views)[: len(views) - JOB_VIEWS_MAX + 1]:
+            del views[one]
+        return {"job_views": {**views, name: client.job(name)}}
+
+    def _ask_events(self, client: Client) -> dict[str, object]:
+        known = self.state.events
+        new = client.events(known[-1].id if known else "", EVENTS_PER_QUESTION)
+        if not new:
+            return {}
+        return {"events": _joined(known, new)}
+
+    def _ask_peers(self, client: Client) -> dict[str, object]:
+        peers = client.peers()
+        machines = dict(self.state.machines)
+        for row in peers:
+            if row.alive:
+                machines[row.name] = (*machines.get(row.name, ()), row.machine)[-MACHINE_SAMPLES_MAX:]
+        return {"peers": peers, "machines": machines}
+
+    def _show(self, **changes: object) -> None:
+        self.state = replace(self.state, **changes)  # type: ignore[arg-type]
+        if not self._closed.is_set():
+            self._notify()
+
+    def _pause(self, seconds: float) -> None:
+        if not self._closed.is_set():
+            self._wake.wait(seconds)
+
+
+def _joined(known: tuple[EventRow, ...], new: tuple[EventRow, ...]) -> tuple[EventRow, ...]:
+    """Old and new events; those of another incarnation, whose ids begin anew, follow as well."""
+    ids = {event.id for event in known[-EVENTS_PER_QUESTION:]}
+    return (*known, *(event for event in new if event.id not in ids))[-EVENTS_MAX:]

@@ -1,0 +1,69 @@
+"""What all six screens have in common: the bar on top, the banner, the keys below; each has its own body."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.screen import Screen
+
+from pymr.rows import JobRow
+from tui.model.feed import Wants
+from tui.model.state import ClusterState
+from tui.widgets.banner import Banner
+from tui.widgets.key_bar import KeyBar
+from tui.widgets.top_bar import TopBar
+
+if TYPE_CHECKING:
+    from tui.app import ConsoleApp
+
+
+class ConsoleScreen(Screen[None]):
+    """A screen that shows the cluster. WANTS: what the feed has to read while it is shown."""
+
+    WANTS: ClassVar[frozenset[str]] = frozenset()
+
+    def compose(self) -> ComposeResult:
+        yield TopBar(self.console.config_name)
+        yield Banner()
+        with Container(classes="body"):
+            yield from self.compose_body()
+        yield KeyBar()
+
+    def compose_body(self) -> ComposeResult:
+        """The widgets of this screen."""
+        raise NotImplementedError
+
+    def show_state(self, state: ClusterState) -> None:
+        """Show what is known now: called whenever that has changed, and when the screen is shown again."""
+
+    def show_panes(self) -> None:
+        """The pane feed has read something."""
+
+    def selected_job(self) -> JobRow | None:
+        """The job that keys such as `d` are about; None where there is none."""
+        return None
+
+    @property
+    def wanted_job(self) -> str:
+        """The job whose view the feed has to read; "" for none."""
+        return ""
+
+    @property
+    def wants(self) -> Wants:
+        return Wants("jobs" in self.WANTS, "workers" in self.WANTS, self.wanted_job)
+
+    @property
+    def console(self) -> ConsoleApp:
+        return cast("ConsoleApp", self.app)
+
+    def on_screen_resume(self) -> None:
+        self.console.show_on(self)
+
+    def update_bars(self, state: ClusterState) -> None:
+        """Show the state in what all screens have."""
+        for bar in self.query(TopBar):
+            bar.show_state(state)
+        for banner in self.query(Banner):
+            banner.show_state(state)

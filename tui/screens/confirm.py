@@ -1,0 +1,40 @@
+"""A question with two answers."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Label
+
+
+class Confirm(ModalScreen[bool]):
+    """Its result: whether it was confirmed. verb: what the button says that does it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "yes", id="confirm.yes"),
+        Binding("n,escape", "answer(False)", "no", id="confirm.no"),
+        Binding("left,right", "app.focus_next", "choose", show=False),
+    ]
+
+    def __init__(self, question: str, detail: str = "", verb: str = "yes") -> None:
+        super().__init__()
+        self._question, self._detail, self._verb = question, detail, verb
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Label(self._question, classes="title", markup=False)
+            if self._detail:
+                yield Label(self._detail, classes="muted", markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button(f"{self._verb} (y)", id="yes", variant="error")
+                yield Button("keep (n)", id="no")
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, is_yes: bool) -> None:
+        self.dismiss(is_yes)

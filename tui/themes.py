@@ -1,0 +1,54 @@
+"""The two themes of the console: calm, one accent, colour only where it means something."""
+
+from __future__ import annotations
+
+from textual.theme import Theme
+
+DARK = Theme(
+    name="dark",
+    primary="#6cb6ff",
+    secondary="#8b949e",
+    accent="#6cb6ff",
+    foreground="#d7dde4",
+    background="#14171c",
+    surface="#1a1e25",
+    panel="#20252d",
+    success="#7fc98b",
+    warning="#e2b55a",
+    error="#f0787a",
+    dark=True,
+    variables={
+        "block-cursor-background": "#2d4a66",
+        "block-cursor-foreground": "#ffffff",
+        "block-cursor-text-style": "none",
+        "border": "#39424e",
+        "border-blurred": "#2a313a",
+        "input-selection-background": "#6cb6ff 35%",
+        "footer-background": "#20252d",
+    },
+)
+
+LIGHT = Theme(
+    name="light",
+    primary="#0b5fb0",
+    secondary="#57606a",
+    accent="#0b5fb0",
+    foreground="#1f2328",
+    background="#fbfbfa",
+    surface="#f3f4f4",
+    panel="#e9ebed",
+    success="#1a7f37",
+    warning="#8a5a00",
+    error="#c4262e",
+    dark=False,
+    variables={
+        "block-cursor-background": "#cfe3f7",
+        "block-cursor-foreground": "#0b2a4a",
+        "block-cursor-text-style": "none",
+        "border": "#c3c9cf",
+        "border-blurred": "#d9dde1",
+        "footer-background": "#e9ebed",
+    },
+)
+
+THEMES = (DARK, LIGHT)

@@ -1,0 +1,1 @@
+"""The parts of screens. They show what they are given, and know no cluster."""

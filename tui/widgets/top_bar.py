@@ -1,0 +1,118 @@
+"""The two lines on top of every screen: how the cluster stands, and which screen is shown."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.app import RenderResult
+from textual.widget import Widget
+
+from pymr.wording import span
+from tui.model.state import ClusterState
+
+TABS = (
+    ("jobs", "Jobs"),
+    ("workers", "Workers"),
+    ("attach", "Attach"),
+    ("peers", "Peers"),
+    ("editor", "Editor"),
+    ("events", "Events"),
+)
+"""The screens in the order of their keys, by mode."""
+
+_GAP = 3
+_OLD_SECONDS = 3.0
+
+
+class TopBar(Widget):
+    """The cluster's name, leader, epoch, peers, workers, queue, and the age of all that; below, the tabs."""
+
+    DEFAULT_CSS = """
+    TopBar { dock: top; height: 2; width: 100%; }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "top-bar--name",
+        "top-bar--muted",
+        "top-bar--warning",
+        "top-bar--tab",
+        "top-bar--active",
+    }
+
+    def __init__(self, cluster_name: str) -> None:
+        super().__init__()
+        self._cluster_name = cluster_name
+        self._state = ClusterState()
+
+    def on_mount(self) -> None:
+        self.set_interval(1.0, self.refresh)  # the age grows by itself
+
+    def show_state(self, state: ClusterState) -> None:
+        if state.cluster is not self._state.cluster or state.problem != self._state.problem:
+            self.refresh()
+        self._state = state
+
+    def render(self) -> RenderResult:
+        return Text("\n").join([self._facts(), self._tabs()])
+
+    def on_click(self, event: events.Click) -> None:
+        if event.y != 1:
+            return
+        for start, end, mode in self._tab_places():
+            if start <= event.x < end:
+                self.app.call_later(self.app.run_action, f"app.show('{mode}')")
+
+    def _facts(self) -> Text:
+        """One line, as much of it as fits: what matters most stands first."""
+        state, cluster = self._state, self._state.cluster
+        name = cluster.name if cluster else self._cluster_name
+        left = Text.assemble((" pymr ", self._style("muted")), (name, self._style("name")))
+        parts: list[Text] = []
+        if cluster is not None:
+            leads = f"leader {cluster.leader}" if cluster.leader else "no leader"
+            parts.append(Text(leads, self._style("muted" if cluster.leader else "warning")))
+            parts.append(Text(f"epoch {cluster.epoch}", self._style("muted")))
+            is_whole = cluster.peers_alive == cluster.peers
+            peers = f"{cluster.peers_alive}/{cluster.peers} peers"
+            parts.append(Text(peers, self._style("muted" if is_whole else "warning")))
+            parts.append(Text(f"{cluster.workers_busy}/{cluster.workers} busy", self._style("muted")))
+            if cluster.paused:
+                parts.append(Text("queue paused", self._style("warning")))
+            if not state.may_change:
+                parts.append(Text("read only", self._style("muted")))
+        age = self._age()
+        room = self.size.width - left.cell_len - age.cell_len - 1
+        for part in parts:
+            if part.cell_len + _GAP <= room:
+                left.append(" " * _GAP).append_text(part)
+                room -= part.cell_len + _GAP
+        return left.append(" " * max(room, 1)).append_text(age)
+
+    def _age(self) -> Text:
+        age_s = self._state.age_s(time.monotonic())
+        if age_s is None:
+            return Text("connecting… " if not self._state.problem else "no answer ", self._style("warning"))
+        if age_s < _OLD_SECONDS and not self._state.problem:
+            return Text("live ", self._style("muted"))
+        return Text(f"{span(age_s)} old ", self._style("warning"))
+
+    def _tabs(self) -> Text:
+        line = Text(" ")
+        for number, (mode, title) in enumerate(TABS, start=1):
+            is_active = mode == self.app.current_mode
+            style = self._style("active" if is_active else "tab")
+            line.append(f" {number} {title} ", style)
+        return line
+
+    def _tab_places(self) -> list[tuple[int, int, str]]:
+        places, x = [], 1
+        for mode, title in TABS:
+            width = len(title) + 4
+            places.append((x, x + width, mode))
+            x += width
+        return places
+
+    def _style(self, name: str) -> str:
+        return str(self.get_component_rich_style(f"top-bar--{name}"))
