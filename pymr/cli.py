@@ -39,12 +39,13 @@ _FOLDER = click.Path(exists=True, file_okay=False)
 _ELSEWHERE = {
     "pymr.cli_cluster": ("init", "cluster", "keys"),
     "pymr.cli_queue": (
-        "submit", "delete", "jobs", "show", "wait", "retry", "force", "pause", "resume", "history", "peers",
-        "workers",
+        "submit", "delete", "undelete", "jobs", "show", "wait", "retry", "force", "pause", "resume",
+        "history", "peers", "workers",
     ),
     "pymr.cli_transfers": ("upload", "download", "auxiliary"),
     "pymr.cli_panes": ("logs", "attach"),
     "pymr.cli_output": ("output",),
+    "pymr.cli_preview": ("preview",),
     "pymr.cli_state": ("state", "bad-records"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _ELSEWHERE.items() for name in names}

@@ -103,13 +103,24 @@ def _names_of_jobs_and_groups(client: Client) -> list[str]:
     return sorted(groups | {str(row.fields["job_name"]) for row in rows})
 
 
+def _names_of_deleted_jobs(client: Client) -> list[str]:
+    """Those that have run and are not in the queue: no peer tells which ones somebody has deleted."""
+    return sorted({run.job_name for run in client.history()} - set(_names_of_jobs(client)))
+
+
 def _names_of_workers(client: Client) -> list[str]:
     return [row.name for row in client.workers()]
 
 
+def _names_of_peers(client: Client) -> list[str]:
+    return [peer.name for peer in client.config.peers]
+
+
 complete_jobs = complete_from_cluster(_names_of_jobs)
+complete_deleted_jobs = complete_from_cluster(_names_of_deleted_jobs)
 complete_jobs_and_groups = complete_from_cluster(_names_of_jobs_and_groups)
 complete_workers = complete_from_cluster(_names_of_workers)
+complete_peers = complete_from_cluster(_names_of_peers)
 
 
 def say_json(value: object) -> None:

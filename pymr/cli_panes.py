@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 _FOLLOW_SECONDS = 0.15
 _LOOK_FOR_RUN_SECONDS = 1.0
+_STAMP_CHARACTERS = len("HH:MM:SS.mmm")
 
 _WORKER = click.argument("worker", shell_complete=complete_workers)
 
@@ -33,12 +37,16 @@ _WORKER = click.argument("worker", shell_complete=complete_workers)
     help="Byte to begin at; a negative one counts from the end. [default: 0]",
 )
 @click.option("--run", "run_id", metavar="RUN", help="Of this run. [default: the worker's latest]")
+@click.option("-t", "--timestamps", is_flag=True, help="Put before each line when it came, in local time.")
 @config_option
-def logs(worker: str, follow: bool, offset: int, run_id: str | None, config_path: str | None) -> None:
+def logs(
+    worker: str, follow: bool, offset: int, run_id: str | None, timestamps: bool, config_path: str | None
+) -> None:
     """Print what a worker (PEER/SLOT) put out."""
     try:
         with open_client(config_path) as client:
             chosen = run_id or client.newest_run(worker)
+            timed = TimedLines(is_dim=sys.stdout.isatty()) if timestamps else None
             if not chosen and not follow:
                 fail(f"{worker} has put out nothing yet")
             for piece in (
@@ -46,7 +54,7 @@ def logs(worker: str, follow: bool, offset: int, run_id: str | None, config_path
                 if follow
                 else _read(client, worker, chosen, offset)
             ):
-                if not _write(piece):
+                if not _write(timed.stamped(piece) if timed else piece.data):
                     return
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)  # how following ends: nothing to tell of
@@ -70,7 +78,35 @@ def attach(worker: str, config_path: str | None) -> None:
     tell(f"\n{worker}: {ended}")
 
 
-def _read(client: Client, worker: str, run_id: str, offset: int) -> Iterator[bytes]:
+class TimedLines:
+    """Lines of a pane with the time before each, at the first of its bytes; blank where that is not known."""
+
+    def __init__(self, *, is_dim: bool) -> None:
+        self._frame = ("\x1b[2m", "\x1b[0m ") if is_dim else ("", " ")
+        self._is_new_line = True
+
+    def stamped(self, piece: PaneBytes) -> bytes:
+        """The bytes of a piece, which follows the one before it."""
+        offsets = [offset for offset, _ in piece.times]
+        stamped = []
+        at = piece.start
+        for line in io.BytesIO(piece.data):  # which takes no other character for the end of a line
+            if self._is_new_line:
+                number = bisect_right(offsets, at) - 1
+                stamped.append(self._stamp(piece.times[number][1] if number >= 0 else None))
+            stamped.append(line)
+            at += len(line)
+            self._is_new_line = line.endswith(b"\n")
+        return b"".join(stamped)
+
+    def _stamp(self, when: float | None) -> bytes:
+        text = " " * _STAMP_CHARACTERS
+        if when is not None:
+            text = datetime.fromtimestamp(when).strftime("%H:%M:%S.%f")[:_STAMP_CHARACTERS]
+        return text.join(self._frame).encode()
+
+
+def _read(client: Client, worker: str, run_id: str, offset: int) -> Iterator[PaneBytes]:
     """A pane from an offset to its present end."""
     end = None
     while end is None or offset < end:
@@ -80,10 +116,10 @@ def _read(client: Client, worker: str, run_id: str, offset: int) -> Iterator[byt
         if not piece.data:
             return
         offset = piece.next
-        yield piece.data
+        yield piece
 
 
-def _follow(client: Client, worker: str, run_id: str, offset: int, *, is_fixed: bool) -> Iterator[bytes]:
+def _follow(client: Client, worker: str, run_id: str, offset: int, *, is_fixed: bool) -> Iterator[PaneBytes]:
     """A pane from an offset on, as it grows; then, unless the run `is_fixed`, those of the next runs."""
     looked_at = time.monotonic()
     while True:
@@ -92,7 +128,7 @@ def _follow(client: Client, worker: str, run_id: str, offset: int, *, is_fixed: 
             _tell_of_gap(worker, piece)
             offset = piece.next
             if piece.data:
-                yield piece.data
+                yield piece
                 continue
         if not is_fixed and time.monotonic() - looked_at >= _LOOK_FOR_RUN_SECONDS:
             looked_at = time.monotonic()

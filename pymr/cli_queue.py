@@ -11,6 +11,7 @@ from pymr.cli_console import (
     EXIT_FAILED,
     EXIT_TIMEOUT,
     EXIT_USAGE,
+    complete_deleted_jobs,
     complete_jobs,
     complete_jobs_and_groups,
     config_option,
@@ -46,21 +47,33 @@ _HISTORY_ROWS = 100
 @click.option(
     "--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Override a field; may be repeated."
 )
+@click.option(
+    "--over-version",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Replace this version of the job and no other (0: none may be in the queue). `pymr show` tells it.",
+)
 @config_option
 def submit(
-    job_tomls: tuple[str, ...], projects: str | None, settings: tuple[str, ...], config_path: str | None
+    job_tomls: tuple[str, ...],
+    projects: str | None,
+    settings: tuple[str, ...],
+    over_version: int | None,
+    config_path: str | None,
 ) -> None:
     """Put jobs into the queue, each in place of the one of its name. None is submitted if one is wrong."""
     from pymr.client import Client, RefusedError
     from pymr.jobs import load_job
 
+    if over_version is not None and len(job_tomls) > 1:
+        raise click.UsageError("--over-version is of one job: submit them one by one")
     overrides = [_split_setting(setting) for setting in settings]
     jobs = [load_job(job_toml, overrides) for job_toml in job_tomls]
     config = open_config(config_path)
     with Client(config) as client:
         for job in jobs:
             try:
-                answer = client.submit(job, projects or _projects_beside(config))
+                answer = client.submit(job, projects or _projects_beside(config), over_version)
             except RefusedError as error:  # for what only a peer can tell of a definition
                 fail(str(error), EXIT_USAGE if error.code == "invalid" else EXIT_FAILED)
             how = "submitted in place of the one before" if answer.replaced else "submitted"
@@ -71,10 +84,23 @@ def submit(
 @_JOB_NAME
 @config_option
 def delete(job_name: str, config_path: str | None) -> None:
-    """Take a job off the queue; a run of it ends."""
+    """Take a job off the queue; a run of it ends. `pymr undelete` brings it back."""
+    from pymr.requests import UNDELETE_SECONDS
+
     with open_client(config_path) as client:
         detail = client.delete(job_name)
-    say(f"{job_name}: deleted" + _in_addition(detail))
+    within = f"within {UNDELETE_SECONDS / 60:g} minutes"
+    say(f"{job_name}: deleted{_in_addition(detail)}; `pymr undelete {job_name}` {within} brings it back")
+
+
+@click.command()
+@click.argument("job_name", shell_complete=complete_deleted_jobs)
+@config_option
+def undelete(job_name: str, config_path: str | None) -> None:
+    """Put a job back that was deleted in the last 10 minutes, with its project, as if submitted anew."""
+    with open_client(config_path) as client:
+        client.undelete(job_name)
+    say(f"{job_name}: back in the queue; `pymr wait {job_name}` waits for its first run")
 
 
 @click.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pymr.cli_run_rows import partitions_line, slow_lines
 from pymr.cli_tables import Table, bar, field_lines, table_lines
 from pymr.requests import JobsView, JobView
 from pymr.rows import JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _RUNS_SHOWN = 10
 _ATTEMPTS_SHOWN = 5
 _OUTPUT_LINES_SHOWN = 15
+_FAILURE_BYTES = 4 << 10  # of a worker's output before the end of a failure: its traceback is in there
 
 
 def job_object(row: JobRow) -> dict[str, Any]:
@@ -48,6 +50,8 @@ def job_view_object(
     return {
         **row,
         "phases": view.phases,
+        "tasks": view.tasks,
+        "partition_bytes": view.partition_bytes,
         "counters": view.counters if ended is None else ended.counters,
         "bad_records": ended.bad_records if ended is not None else None,
         "failed_attempts": view.failed_attempts,
@@ -130,6 +134,10 @@ def job_view_lines(
     lines = [f"{job_name} is not in the queue"] if view.row is None else _standing(view.row)
     if view.phases:
         lines += ["", *_phases_lines(view.phases, width)]
+    if view.partition_bytes:
+        lines += ["", partitions_line(view.partition_bytes)]
+    if slow := slow_lines(view.tasks, width):
+        lines += ["", *slow]
     ended = _ended_run(view, runs)
     if found := view.counters if ended is None else ended.counters:
         counters = [(name, f"{number:,}") for name, number in sorted(found.items())]
@@ -140,8 +148,8 @@ def job_view_lines(
     for attempt in view.failed_attempts[:_ATTEMPTS_SHOWN]:
         heading = f"attempt {attempt.attempt} of {attempt.task} failed on {attempt.worker}:"
         lines += ["", heading, *field_lines([("", attempt.error.rstrip())])]
-    if panes or (runs and runs[0].exit_status is not None):
-        lines += ["", *_script_lines(runs, panes)]
+    if panes or (runs and (runs[0].exit_status is not None or runs[0].failed_at is not None)):
+        lines += ["", *_output_lines(runs, panes)]
     if runs:
         lines += ["", *history_lines(runs[:_RUNS_SHOWN], width)]
     return lines
@@ -182,14 +190,20 @@ def _value(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _script_lines(runs: Sequence[RunRow], panes: Sequence[str]) -> list[str]:
-    """How the latest run of a script ended, what it said last, and where all of it is."""
+def _output_lines(runs: Sequence[RunRow], panes: Sequence[str]) -> list[str]:
+    """How the latest run of a script ended, what it said last, and where all of it is; of any run that a
+    worker has failed, where that stands."""
     pairs = []
     if runs and runs[0].exit_status is not None:
         pairs.append(("exit status", str(runs[0].exit_status)))
         pairs += [("failed attempts", str(runs[0].attempts_failed))] * bool(runs[0].attempts_failed)
         said = runs[0].output.rstrip().split("\n")[-_OUTPUT_LINES_SHOWN:]
         pairs += [("last lines", "\n".join(said))] * bool(runs[0].output.strip())
+    place = runs[0].failed_at if runs else None
+    if place is not None:
+        start = max(0, place.offset - _FAILURE_BYTES)
+        whole = f"{place.worker} --run {place.run_id}"
+        panes = [whole + f" --from {start}" * (start > 0), *(pane for pane in panes if pane != whole)]
     pairs += [("output", f"pymr logs {pane}") for pane in panes]
     return field_lines(pairs)
 
@@ -288,9 +302,12 @@ def workers_lines(workers: Sequence[WorkerRow], width: int) -> list[str]:
                 worker.task or "-",
                 worker.phase or "-",
                 _done_by(worker),
+                worker.holder,
             )
         )
-    return table_lines(("WORKER", ">PID", "STATE", "JOB", "TASK", "PHASE", "DONE"), rows, width=width)
+    headers = ("WORKER", ">PID", "STATE", "JOB", "TASK", "PHASE", "DONE", "HOLDER")
+    shown = len(headers) if any(worker.holder for worker in workers) else len(headers) - 1
+    return table_lines(headers[:shown], [row[:shown] for row in rows], width=width)
 
 
 def _done_by(worker: WorkerRow) -> str:

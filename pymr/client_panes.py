@@ -62,7 +62,8 @@ def read_pane(
     peer, slot = split_worker(worker)
     with told_by_data_service(f"the output of {worker} cannot be had"):
         piece = data.read_pane(peer, slot, run_id, offset, bytes_max)
-    return PaneBytes(piece.run_id, piece.offset, piece.data, piece.end, piece.skipped)
+    times = tuple((at, when / 1_000) for at, when in piece.marks)
+    return PaneBytes(piece.run_id, piece.offset, piece.data, piece.end, piece.skipped, times)
 
 
 def workers_in(data: DataClient, workers: Iterable[str], run_id: str) -> list[str]:

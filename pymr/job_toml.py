@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 from pymr.errors import JobError, Problem
 from pymr.job_fields import fields_of
-from pymr.toml_text import field_lines, parse_toml, toml_value
+from pymr.toml_text import LINE_COLUMNS, field_lines, parse_toml, toml_value
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
     from tomlkit.items import Item
 
 
-def template_toml(job_type: str) -> str:
+def template_toml(job_type: str, columns: int = LINE_COLUMNS) -> str:
     """A commented TOML template with every field of a job type.
 
     Required fields have a placeholder such as "<JOB_NAME>", which parse_job refuses; fields that may be left
-    out are commented out. Raises JobError for a type that does not exist.
+    out are commented out. columns: how wide comments may be. Raises JobError for a type that does not exist.
     """
     fields = fields_of(job_type)
     values = {field.name: field.example if field.required else field.default for field in fields}
-    return job_toml({**values, "job_type": job_type})
+    return job_toml({**values, "job_type": job_type}, columns)
 
 
-def job_toml(values: Mapping[str, Any]) -> str:
+def job_toml(values: Mapping[str, Any], columns: int = LINE_COLUMNS) -> str:
     """The fields of a job, by name, as TOML with the comments of the template."""
     job_type = values["job_type"]
-    lines = field_lines(fields_of(job_type), values)
+    lines = field_lines(fields_of(job_type), values, columns)
     return "\n".join([f"# A {job_type} job of pymr.", *lines, ""])
 
 

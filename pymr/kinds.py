@@ -30,11 +30,13 @@ class Kind:
     words: for documentation, such as "whole number, at least 1".
     check: gives the value to keep; raises ValueError with the reason, such as "must be at least 1".
     write: gives a kept value as a file should show it (a number of bytes as "64 MiB").
+    choices: all that can be chosen from, where that is few.
     """
 
     words: str
     check: Callable[[object], object]
     write: Callable[[object], object] = as_it_is
+    choices: tuple[object, ...] = ()
 
 
 def boolean() -> Kind:
@@ -43,7 +45,7 @@ def boolean() -> Kind:
             raise ValueError(f"must be true or false, not {type_in_words(value)}")
         return value
 
-    return Kind("true or false", check)
+    return Kind("true or false", check, choices=(True, False))
 
 
 def integer(*, minimum: int = -INTEGER_MAX, maximum: int = INTEGER_MAX) -> Kind:
@@ -169,7 +171,7 @@ def choice(*choices: str) -> Kind:
             raise ValueError(f"must be one of {listed}{did_you_mean(value, choices)}")
         return value
 
-    return Kind("one of " + ", ".join(f"`{one}`" for one in choices), check)
+    return Kind("one of " + ", ".join(f"`{one}`" for one in choices), check, choices=choices)
 
 
 def switch(*choices: str) -> Kind:
@@ -184,7 +186,9 @@ def switch(*choices: str) -> Kind:
         except ValueError as error:
             raise ValueError(f"must be true, false, or {str(error).removeprefix('must be ')}") from None
 
-    return Kind(f"true (`{choices[0]}`), false, or {of_choices.words}", check)
+    return Kind(
+        f"true (`{choices[0]}`), false, or {of_choices.words}", check, choices=(True, False, *choices)
+    )
 
 
 def list_of(kind: Kind, *, count_min: int = 0) -> Kind:

@@ -118,6 +118,11 @@ class ManageCluster:
         self._here = tuple(peer for peer in self.config.peers if is_here(peer.host))
         self._elsewhere = tuple(peer for peer in self.config.peers if peer not in self._here)
 
+    @property
+    def is_all_here(self) -> bool:
+        """Whether all peers are of this machine, so that it can be started from here without ssh."""
+        return not self._elsewhere
+
     def start_cluster(self, timeout_s: float = START_SECONDS) -> ClusterState:
         """Start what is not running: a managed Redis, then the peers; return when all answer and one leads.
 

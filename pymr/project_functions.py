@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pymr.errors import ProjectError
-from pymr.project_modules import LoadedModule, error_in_words
+from pymr.project_modules import FunctionKind, LoadedModule, error_in_words
 from pymr.spelling import did_you_mean
 
-_CLASS_NAMES = {"map": "MapFunctions", "reduce": "ReduceFunctions"}
+CLASS_NAMES: dict[FunctionKind, str] = {"map": "MapFunctions", "reduce": "ReduceFunctions"}
 _METHOD_NAMES = {"map": "get_map_function", "reduce": "get_reduce_function"}
 _FIRST_ARGUMENTS = {"map": "line", "reduce": "group"}
 
@@ -50,13 +50,14 @@ def function_names(loaded: LoadedModule) -> list[str]:
         and _why_unusable(value, loaded) is None
     ]
     # What stands in the class may be no name of a function; the class itself knows.
-    of_class = [name for name in _strings_of_class(loaded) if _ask_class(loaded, name)[0] is not None]
+    strings = strings_of_class(ast.parse(loaded.source), loaded.kind)
+    of_class = [name for name in strings if _ask_class(loaded, name)[0] is not None]
     return sorted({*plain, *of_class})
 
 
 def _ask_class(loaded: LoadedModule, function_name: str) -> tuple[Any, BaseException | None]:
     """What the class form gives for a name (None: nothing), and the error with which it refused."""
-    declaring = vars(loaded.module).get(_CLASS_NAMES[loaded.kind])
+    declaring = vars(loaded.module).get(CLASS_NAMES[loaded.kind])
     if not isinstance(declaring, type):
         return None, None
     try:
@@ -74,7 +75,7 @@ def _no_such_function(loaded: LoadedModule, function_name: str, refusal: BaseExc
     )
     if refusal is None:
         return message
-    class_name = _CLASS_NAMES[loaded.kind]
+    class_name = CLASS_NAMES[loaded.kind]
     return f"{message} ({class_name}({function_name!r}) raised {error_in_words(refusal)})"
 
 
@@ -96,10 +97,10 @@ def _why_unusable(function: object, loaded: LoadedModule) -> str | None:
     return None
 
 
-def _strings_of_class(loaded: LoadedModule) -> set[str]:
-    """The texts that the class form compares with, or looks up in a dict: names of functions, most likely."""
-    tree = ast.parse(loaded.source)
-    class_name = _CLASS_NAMES[loaded.kind]
+def strings_of_class(tree: ast.Module, kind: FunctionKind) -> set[str]:
+    """The texts that the class form of a module compares with, or looks up in a dict: names of functions,
+    most likely. Nothing of the module is run."""
+    class_name = CLASS_NAMES[kind]
     declaring = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name]
     inside = [node for one in declaring for node in ast.walk(one)]
     used_names = {node.id for node in inside if isinstance(node, ast.Name)}

@@ -31,6 +31,9 @@ RESULT_CHARACTERS_MAX = 200_000
 """Most results in one report, and of their texts (but for the first one), so that it fits into a frame. The
 others follow as soon as these are acknowledged."""
 
+HOLDER_CHARACTERS_MAX = 200
+"""Longest name of who has a keyboard that is told; of a longer one the beginning."""
+
 SOURCES_MAX = 2_000
 """Most map outputs announced in one message. The others follow as soon as these were seen."""
 
@@ -71,7 +74,8 @@ class RunningAttempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class WorkerReport(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A worker slot. pid: 0 where it has no process. run_id: of its process or its pane; "" for none."""
+    """A worker slot. pid: 0 where it has no process. run_id: of its process or its pane; "" for none.
+    holder: who has its keyboard; "" for nobody."""
 
     slot: int
     pid: int
@@ -79,14 +83,17 @@ class WorkerReport(msgspec.Struct, frozen=True, array_like=True, gc=False):
     run_id: str
     task: str
     done: tuple[int, int]
+    holder: str = ""
 
 
 class AttemptResult(msgspec.Struct, frozen=True):
-    """How an attempt ended; repeated until the leader has acknowledged it."""
+    """How an attempt ended; repeated until the leader has acknowledged it. pane_offset: of one that failed in
+    a worker, how long its output was when the failure stood in it; None where no worker had a part in it."""
 
     id: AttemptId
     outcome: Outcome
     slot: int = 0
+    pane_offset: int | None = None
 
 
 class PlanReport(msgspec.Struct, frozen=True):
@@ -109,6 +116,8 @@ class ShuffleReport(msgspec.Struct, frozen=True):
     """How far the fetching of a run's segments is. sources: how many announced map outputs the peer knows.
 
     total: segments known to be fetched from other hosts. lost: outputs their owner no longer has.
+    partitions: those that are reduced here, with how many bytes of each are here, also in segments of this
+    host; () of a run with more than `requests.PARTITIONS_SHOWN_MAX`.
     """
 
     run_id: str
@@ -117,6 +126,7 @@ class ShuffleReport(msgspec.Struct, frozen=True):
     total: int
     fetched_bytes: int
     lost: tuple[AttemptId, ...] = ()
+    partitions: tuple[tuple[int, int], ...] = ()
 
 
 class PublishReport(msgspec.Struct, frozen=True):

@@ -57,6 +57,10 @@ class PhaseRow(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+SLOW_FACTOR = 1.5
+"""A task that takes more than so many times what is usual is slow."""
+
+
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that is running. seconds: for how long. done: as in WorkerRow. usual_seconds: the third
     quartile of how long the tasks of its kind took that are done; None before four are."""
@@ -68,6 +72,11 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     done: tuple[int, int] = (0, 0)
     usual_seconds: float | None = None
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it has taken more than SLOW_FACTOR times what is usual."""
+        return self.usual_seconds is not None and self.seconds > SLOW_FACTOR * self.usual_seconds
 
 
 class PanePlace(msgspec.Struct, frozen=True):

@@ -108,6 +108,15 @@ class Scheduler:
         """Take a job off the queue; a run of it ends."""
         self._client().delete(job_name)
 
+    def undelete_job(self, job_name: str) -> Submission:
+        """Put a job back that was deleted in the last 10 minutes, with its project, as if submitted anew.
+
+        Raises RefusedError with code `unknown` where there is none, `conflict` where one of its name is in
+        the queue.
+        """
+        answer = self._client().undelete(job_name)
+        return Submission(answer.job_name, answer.version, answer.replaced)
+
     def retry_job(self, name: str) -> None:
         """Queue a failed job once more, with all of its group. name: of a job, or of a group."""
         self._client().retry(name)

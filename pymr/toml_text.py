@@ -15,7 +15,8 @@ from pymr.errors import DefinitionError, Problem
 from pymr.fields import Field
 from pymr.kinds import FILLED_IN
 
-_LINE_WIDTH = 100
+LINE_COLUMNS = 100
+"""Comments are wrapped before this, where nothing else is asked for."""
 
 # How an error class is made: from what was read, and what is wrong with it.
 ErrorClass = Callable[[str, tuple[Problem, ...]], DefinitionError]
@@ -68,7 +69,9 @@ def parse_override(text: str) -> object:
     return text if isinstance(value, datetime.date | datetime.time) else value
 
 
-def field_lines(fields: Sequence[Field], values: Mapping[str, Any]) -> Iterator[str]:
+def field_lines(
+    fields: Sequence[Field], values: Mapping[str, Any], columns: int = LINE_COLUMNS
+) -> Iterator[str]:
     """The lines of a TOML table: every field with its comment, under the headings of their sections.
 
     A field without a value is commented out, and shows its default, or an example. Fields of the system are
@@ -78,12 +81,12 @@ def field_lines(fields: Sequence[Field], values: Mapping[str, Any]) -> Iterator[
     for field in fields:
         if field.section != section:
             section = field.section
-            yield from ("", heading(section))
+            yield from ("", heading(section, columns))
         if field.kind is FILLED_IN:
             yield f"# {field.name}: {field.doc}"
             continue
         yield ""
-        yield from comment_lines(("Required. " if field.required else "") + field.doc)
+        yield from comment_lines(("Required. " if field.required else "") + field.doc, columns)
         value = values.get(field.name)
         if value is not None:
             yield assignment(field, value)
@@ -95,14 +98,12 @@ def assignment(field: Field, value: object) -> str:
     return f"{field.name} = {toml_value(field.kind.write(value))}"
 
 
-def heading(title: str) -> str:
-    return f"# ---- {title} ".ljust(_LINE_WIDTH, "-")
+def heading(title: str, columns: int = LINE_COLUMNS) -> str:
+    return f"# ---- {title} ".ljust(columns, "-")
 
 
-def comment_lines(text: str) -> list[str]:
-    return textwrap.wrap(
-        text, _LINE_WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
-    )
+def comment_lines(text: str, columns: int = LINE_COLUMNS) -> list[str]:
+    return textwrap.wrap(text, columns, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
 
 
 def toml_value(value: object) -> str:

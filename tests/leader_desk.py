@@ -29,6 +29,7 @@ from pymr.control.records import (
     BeginRun,
     CommitTasks,
     EndRun,
+    Event,
     JobChanges,
     JobRecord,
     ReleaseTasks,
@@ -92,6 +93,7 @@ class Desk:
         self.ended: list[RunRecord] = []
         self.abdicated: list[Abdicate] = []
         self.told: list[str] = []
+        self.events: list[Event] = []
         self._boots: dict[str, int] = {}
         self._sequences: dict[str, int] = {}
         self._versions: dict[tuple[str, tuple[AttemptId, ...]], int] = {}
@@ -109,6 +111,7 @@ class Desk:
                     self.abdicated.append(command)
                 case Announce(event_told):
                     self.told.append(event_told.kind)
+                    self.events.append(event_told)
 
     def load(self, jobs: Sequence[JobRecord] = (), runs: Sequence[ActiveRun] = ()) -> None:
         self.change(jobs)
@@ -194,13 +197,15 @@ class Desk:
             self.report(peer, plans=plans)
         self.answer(SavePlan)
 
-    def result(self, peer: str, task: str, outcome: Outcome | None = None) -> AttemptId:
+    def result(
+        self, peer: str, task: str, outcome: Outcome | None = None, pane_offset: int | None = None
+    ) -> AttemptId:
         """A peer ends what it was given of a task, and Redis is asked to commit it."""
         id = next(id for id in self.leader.peers[peer].attempts if id.task == task)
         kinds = {"map": MAPPED, "reduce": REDUCED}
         outcome = outcome or kinds.get(id.kind, StepOutcome(files=1, bytes=10))
         others = [one for one in self.given(peer) if one.id != id]
-        self.report(peer, running=others, results=(AttemptResult(id, outcome),))
+        self.report(peer, running=others, results=(AttemptResult(id, outcome, 0, pane_offset),))
         return id
 
     def commit(self) -> None:

@@ -98,7 +98,7 @@ class MemoryPlace:
 
 @pytest.fixture(params=["redis", "memory"])
 def place(request: pytest.FixtureRequest, cluster_name: str) -> Iterator[Place]:
-    limits = Limits(tombstones=3, history_runs=4, events=1_000)
+    limits = Limits(tombstones=3, history_runs=4, events=1_000, deleted_jobs=2)
     if request.param == "memory":
         memory = MemoryPlace(limits)
         memory.set(LIFE, 1)

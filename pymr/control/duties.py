@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pymr.outcomes import AttemptId, Failure, Outcome
@@ -95,19 +96,21 @@ class WorkerHalted:
 
 @dataclass(frozen=True, slots=True)
 class TaskEnded:
-    """The worker of a slot has ended a task, and is ready for another."""
+    """The worker of a slot has ended a task, and is ready for another. pane_offset: see AttemptResult."""
 
     slot: int
     id: AttemptId
     outcome: Outcome
+    pane_offset: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerEnded:
-    """The worker of a slot is gone. failure: what that means for its task."""
+    """The worker of a slot is gone. failure: what that means for its task. pane_offset: see AttemptResult."""
 
     slot: int
     failure: Failure
+    pane_offset: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,22 @@ class SegmentLost:
 
     run_id: str
     source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentsMeasured:
+    """How much of partitions lies in a map output on this host. sizes: (partition, bytes)."""
+
+    run_id: str
+    source: Source
+    sizes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyboardsHeld:
+    """Who has the keyboards of the workers now, by slot; only of those that somebody has."""
+
+    holders: Mapping[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +179,8 @@ PeerEvent = (
     | WorkerEnded
     | SegmentFetched
     | SegmentLost
+    | SegmentsMeasured
+    | KeyboardsHeld
     | Published
     | Drain
     | PeerTick
@@ -255,6 +276,15 @@ class EndWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class FailWorker:
+    """End the process of a slot as EndWorker does, for a reason that its output is to show; then
+    `WorkerEnded` with it, which fails the task."""
+
+    slot: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class FetchSegments:
     """Pull a partition's part of map outputs from their hosts; `SegmentFetched` or `SegmentLost` follow."""
 
@@ -262,6 +292,16 @@ class FetchSegments:
     partition: int
     sources: tuple[Source, ...]
     in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureSegments:
+    """Look how much of these partitions lies in map outputs on this host; then `SegmentsMeasured`, for each
+    output that is there."""
+
+    run_id: str
+    partitions: tuple[int, ...]
+    sources: tuple[Source, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +337,9 @@ PeerCommand = (
     | GiveReduce
     | GiveStep
     | EndWorker
+    | FailWorker
     | FetchSegments
+    | MeasureSegments
     | Publish
     | RemoveRun
     | RemoveAttempt

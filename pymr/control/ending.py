@@ -10,7 +10,7 @@ from pymr.control.records import EndRun
 from pymr.control.runs import Run
 from pymr.outcomes import AttemptId
 from pymr.protocol import cut_text
-from pymr.rows import RunStatus
+from pymr.rows import PanePlace, RunStatus
 
 if TYPE_CHECKING:
     from pymr.control.leadership import Leader
@@ -25,13 +25,21 @@ def cancel(leader: Leader, runner: str, attempt: AttemptId) -> None:
         leader.hungry[peer.name] = peer
 
 
-def end(leader: Leader, run: Run, status: RunStatus, exception: str | None) -> None:
-    """A run comes to its end: its attempts are cancelled now; what it has made stays until Redis knows."""
+def end(
+    leader: Leader, run: Run, status: RunStatus, exception: str | None, failed_at: PanePlace | None = None
+) -> None:
+    """A run comes to its end: its attempts are cancelled now; what it has made stays until Redis knows.
+
+    failed_at: where a worker has printed what ends it.
+    """
     if run.stage == "ending":
         return
     run.leave_phase(leader.now)
     record = msgspec.structs.replace(
-        run.totals(), status=status, exception=cut_text(exception) if exception else None
+        run.totals(),
+        status=status,
+        exception=cut_text(exception) if exception else None,
+        failed_at=failed_at,
     )
     run.stage = "ending"
     for task in run.tasks.values():

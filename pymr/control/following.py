@@ -10,8 +10,10 @@ from pymr.control.duties import (
     Fence,
     FetchSegments,
     Held,
+    KeyboardsHeld,
     Learned,
     MakePlan,
+    MeasureSegments,
     Ordered,
     PeerCommand,
     PeerEvent,
@@ -26,6 +28,7 @@ from pymr.control.duties import (
     RemoveRun,
     SegmentFetched,
     SegmentLost,
+    SegmentsMeasured,
     SendReport,
 )
 from pymr.control.gathering import Gathering
@@ -112,7 +115,10 @@ class Follower:
             case Published(published):
                 self._publications.done(published)
                 self._is_news = True
-            case Planned() | ProjectPrepared() | SegmentFetched() | SegmentLost():
+            case KeyboardsHeld(holders):
+                self._slots.holders = holders
+                self._is_news = True
+            case Planned() | ProjectPrepared() | SegmentFetched() | SegmentLost() | SegmentsMeasured():
                 run = self._runs.get(_run_of(event))
                 if run is not None:
                     self._take_run_event(run, event)
@@ -138,6 +144,8 @@ class Follower:
             case SegmentLost(_, source):
                 run.gathering.lose(source)
                 self._is_news = True
+            case SegmentsMeasured(_, source, sizes):
+                run.gathering.sizes.measured(source, sizes)
 
     def _emit(self, command: PeerCommand) -> None:
         self._commands.append(command)
@@ -208,10 +216,17 @@ class Follower:
         for order in orders:
             run = self._runs.get(order.run_id)
             if run is None:
-                run = self._runs[order.run_id] = KnownRun(order, Gathering(order.run_id, self._is_near))
+                run = self._runs[order.run_id] = KnownRun(order, self._gathering(order.run_id))
                 self._emit(PrepareProject(order))
             run.order = order
-            self._fetch(run, run.gathering.settle(order.homes))
+            self._fetch(run, run.gathering.settle(order.homes, order.partitions))
+
+    def _gathering(self, run_id: str) -> Gathering:
+        return Gathering(
+            run_id,
+            self._is_near,
+            lambda partitions, sources: self._emit(MeasureSegments(run_id, partitions, sources)),
+        )
 
     def _end_run(self, run_id: str) -> None:
         self._slots.end_run(run_id)
@@ -293,7 +308,7 @@ class Follower:
         self._emit(SendReport(self.leader, report))
 
 
-def _run_of(event: Planned | ProjectPrepared | SegmentFetched | SegmentLost) -> str:
+def _run_of(event: Planned | ProjectPrepared | SegmentFetched | SegmentLost | SegmentsMeasured) -> str:
     return event.report.run_id if isinstance(event, Planned) else event.run_id
 
 

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from pymr.control.partition_sizes import PartitionSizes
 from pymr.outcomes import AttemptId
 from pymr.protocol import ShuffleReport, Source
+from pymr.requests import PARTITIONS_SHOWN_MAX
+
+Wanted = list[tuple[int, list[Source]]]
+"""What to fetch, by partition."""
 
 
 class Gathering:
     """The segments of one run for the partitions that are reduced on one peer.
 
     is_near: whether the data folder of a peer can be read directly, being on this host.
+    measure: called with partitions, and outputs on this host that are to be measured for them; then
+    `sizes.measured`. Of a run with more than PARTITIONS_SHOWN_MAX partitions no sizes are gathered.
     """
 
-    def __init__(self, run_id: str, is_near: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        is_near: Callable[[str], bool],
+        measure: Callable[[tuple[int, ...], tuple[Source, ...]], object],
+    ) -> None:
         self._run_id = run_id
         self._is_near = is_near
+        self._measure = measure
+        self._shows_sizes = False
+        self.sizes = PartitionSizes()
         self._homes: frozenset[int] = frozenset()
         self._sources: dict[int, Source] = {}
         self._total: int | None = None
@@ -29,7 +44,7 @@ class Gathering:
         """Another leader announces the sources anew, in an order of its own."""
         self._known = 0
 
-    def announce(self, start: int, sources: Iterable[Source], total: int) -> list[tuple[int, list[Source]]]:
+    def announce(self, start: int, sources: Iterable[Source], total: int) -> Wanted:
         """Learn of map outputs; returns what to fetch, by partition. What comes behind a gap in the
         announcements is passed over until the gap is closed."""
         self._total = total
@@ -42,32 +57,45 @@ class Gathering:
             if before == source:
                 continue
             if before is not None:
+                if news.pop(source.task, None) is None:
+                    self._note_replaced(before)
                 self._drop(before)
-                news.pop(source.task, None)
-            self._sources[source.task] = source
-            if not self._is_near(source.peer):
-                news[source.task] = source
-        return self._want(self._homes, list(news.values()))
+            self._sources[source.task] = news[source.task] = source
+        return self._want(self._homes, news.values())
 
-    def settle(self, homes: Iterable[int]) -> list[tuple[int, list[Source]]]:
-        """Learn which partitions are reduced here; returns what to fetch for new ones."""
+    def settle(self, homes: Iterable[int], partitions: int) -> Wanted:
+        """Learn which of the run's partitions are reduced here; returns what to fetch for new ones."""
+        self._shows_sizes = partitions <= PARTITIONS_SHOWN_MAX
         before, self._homes = self._homes, frozenset(homes)
         for partition in before - self._homes:
             self._missing.pop(partition, None)
-        distant = [source for source in self._sources.values() if not self._is_near(source.peer)]
-        return self._want(self._homes - before, distant)
+        self.sizes.forget(before - self._homes)
+        return self._want(self._homes - before, self._sources.values())
 
-    def _want(self, homes: Iterable[int], sources: list[Source]) -> list[tuple[int, list[Source]]]:
-        if not sources:
+    def _want(self, homes: Iterable[int], sources: Iterable[Source]) -> Wanted:
+        partitions = tuple(sorted(homes))
+        near: list[Source] = []
+        distant: list[Source] = []
+        for source in sources if partitions else ():
+            (near if self._is_near(source.peer) else distant).append(source)
+        if near and self._shows_sizes:
+            self.sizes.want(partitions, near)
+            self._measure(partitions, tuple(near))
+        if not distant:
             return []
-        for partition in homes:
-            self._missing.setdefault(partition, set()).update(sources)
-        return [(partition, sources) for partition in sorted(homes)]
+        for partition in partitions:
+            self._missing.setdefault(partition, set()).update(distant)
+        return [(partition, distant) for partition in partitions]
 
     def _drop(self, source: Source) -> None:
         self._lost.pop(source, None)
         for missing in self._missing.values():
             missing.discard(source)
+
+    def _note_replaced(self, source: Source) -> None:
+        if self._shows_sizes:
+            here = [one for one in self._homes if source not in self._missing.get(one, ())]
+            self.sizes.replace(source, here)
 
     def fetched(self, source: Source, partition: int, size_bytes: int) -> None:
         """A segment has come."""
@@ -76,6 +104,8 @@ class Gathering:
             missing.discard(source)
             self._fetched += 1
             self._fetched_bytes += size_bytes
+            if self._shows_sizes:
+                self.sizes.add(source, partition, size_bytes)
 
     def lose(self, source: Source) -> None:
         """The owner of an output does not have it: the leader is told until another takes its place."""
@@ -111,4 +141,5 @@ class Gathering:
             self._fetched + left,
             self._fetched_bytes,
             tuple(self._lost.values()),
+            self.sizes.all() if self._shows_sizes else (),
         )

@@ -48,6 +48,7 @@ from pymr.control.records import (
 from pymr.control.runs import Run, Task
 from pymr.control.steps import SteppedRun
 from pymr.protocol import DEAD_SECONDS, REPORT_SECONDS, Report
+from pymr.rows import PanePlace
 
 WATCH_SECONDS = 0.25
 """The silence of peers is looked at this often."""
@@ -164,11 +165,13 @@ class Leader:
         self._writes[self._tickets] = write
         self._commands.append(DoWrite(self._tickets, write))
 
-    def announce(self, kind: str, text: str, run: Run | None = None, peer: str = "") -> None:
-        """Tell operators of something."""
+    def announce(
+        self, kind: str, text: str, run: Run | None = None, peer: str = "", place: PanePlace | None = None
+    ) -> None:
+        """Tell operators of something. place: where a worker has printed it."""
         job_name, run_id = (run.job_name, run.run_id) if run else ("", "")
         self._commands.append(
-            Announce(Event(kind=kind, text=text, job_name=job_name, run_id=run_id, peer=peer))
+            Announce(Event(kind=kind, text=text, job_name=job_name, run_id=run_id, peer=peer, place=place))
         )
 
     def alive(self, host: str | None = None) -> list[Peer]:
@@ -386,7 +389,8 @@ class Leader:
         self.owe_everybody()
         self._commands.append(Ended(record))
         why = f": {record.exception.splitlines()[0]}" if record.exception else ""
-        self.announce(f"run.{record.status}", f"{record.run_id} {record.status}{why}", run)
+        text = f"{record.run_id} {record.status}{why}"
+        self.announce(f"run.{record.status}", text, run, place=record.failed_at)
 
     def _send_orders(self) -> None:
         owed, self._owed = self._owed, {}

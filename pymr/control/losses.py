@@ -53,6 +53,9 @@ def take_shuffles(leader: Leader, peer: Peer, shuffles: Sequence[ShuffleReport])
         run = leader.runs.get(shuffle.run_id)
         if not isinstance(run, MapReduceRun) or run.stage != "tasks":
             continue
+        for partition, size_bytes in shuffle.partitions:
+            if partition < len(run.home_of) and run.home_of[partition] == peer.name:
+                run.partition_bytes[partition] = size_bytes
         if shuffle.lost:
             lose_outputs(leader, run, shuffle.lost)
         unknown = len(run.sources) - shuffle.sources

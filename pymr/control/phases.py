@@ -36,6 +36,7 @@ class MapReduceRun(Run):
     replaces: see PublishOrder.
     before: the state of the job when the run began. consumed: the same of a job with `hold_state`, whose
     lists tell the input that is not to be read again.
+    partition_bytes: how much of each partition was gathered, as its home has said last.
     """
 
     def __init__(self, record: RunRecord, now: float, before: JobState | None = None) -> None:
@@ -58,6 +59,7 @@ class MapReduceRun(Run):
         self.planners: dict[tuple[str, bool], tuple[tuple[str, int], int]] = {}  # ((peer, boot), turn)
         self.maps_total = 0
         self.trouble_since = 0.0
+        self.partition_bytes: dict[int, int] = {}
         self._publish_orders: dict[str, PublishOrder] = {}
         self._totals: RunRecord | None = None
         self._host_of_map: list[HostPlan] = []
@@ -122,10 +124,10 @@ class MapReduceRun(Run):
                     return task
         return None
 
-    def assignment(self, task: Task, epoch: int, slot: int, peer: str) -> Assignment:
+    def assignment(self, task: Task, epoch: int, slot: int, peer: str, now: float) -> Assignment:
         task.tries += 1
         id = AttemptId(self.run_id, task.name, f"{epoch}.{task.tries}")
-        self.begin(task, id, peer)
+        self.begin(task, id, peer, now)
         if not task.is_map:
             return Assignment(id, slot)
         plan = self.host_plan(task)

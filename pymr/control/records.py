@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome, StepOutcome
-from pymr.rows import JobStatus, RunStatus
+from pymr.rows import JobStatus, PanePlace, RunStatus
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +126,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     files, bytes: of input, or transferred; skipped: files that a transfer found to be there already.
     exit_status, output: of a script (of several, the first that failed, or of all); its last lines.
+    failed_at: where the failure that ended it was printed; None where no worker had a part in that.
     """
 
     run_id: str
@@ -152,6 +153,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0
     exit_status: int | None = None
     output: str = ""
+    failed_at: PanePlace | None = None
 
 
 class ActiveRun(msgspec.Struct, frozen=True):
@@ -165,13 +167,15 @@ class ActiveRun(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something an operator wants to know of. kind: such as `run.failed`; text: a line for a person."""
+    """Something an operator wants to know of. kind: such as `run.failed`; text: a line for a person. place:
+    of a failure, where it was printed."""
 
     kind: str
     text: str
     job_name: str = ""
     run_id: str = ""
     peer: str = ""
+    place: PanePlace | None = None
 
 
 class BeginCycle(msgspec.Struct, frozen=True, tag="cycle"):

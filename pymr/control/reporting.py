@@ -8,6 +8,7 @@ from typing import cast
 from pymr.control.slots import Attempt, Slots
 from pymr.outcomes import AttemptId, Failure, MapOutcome, StepOutcome
 from pymr.protocol import (
+    HOLDER_CHARACTERS_MAX,
     RESULT_CHARACTERS_MAX,
     RESULTS_MAX,
     STEPS,
@@ -30,8 +31,8 @@ def running_attempts(slots: Slots) -> tuple[RunningAttempt, ...]:
 
 
 def worker_reports(slots: Slots) -> tuple[WorkerReport, ...]:
-    """Every slot that has a process, in their order."""
-    return tuple(_worker_report(slots, number) for number in sorted(slots.workers))
+    """Every slot that has a process, or whose keyboard somebody has, in their order."""
+    return tuple(_worker_report(slots, number) for number in sorted(slots.workers.keys() | slots.holders))
 
 
 def results_to_tell(results: Iterable[AttemptResult]) -> tuple[AttemptResult, ...]:
@@ -65,7 +66,10 @@ def inventory(held: Mapping[AttemptId, str]) -> tuple[HeldRun, ...]:
 
 
 def _worker_report(slots: Slots, number: int) -> WorkerReport:
-    slot = slots.workers[number]
+    holder = slots.holders.get(number, "")[:HOLDER_CHARACTERS_MAX]
+    slot = slots.workers.get(number)
+    if slot is None:
+        return WorkerReport(number, 0, "idle", "", "", (0, 0), holder)
     attempt = slots.attempt_in(number)
     if attempt is None:
         waiting = next((one for one in slots.attempts.values() if one.assignment.slot == number), None)
@@ -73,9 +77,10 @@ def _worker_report(slots: Slots, number: int) -> WorkerReport:
         if waiting is not None and slot.is_ready and waiting.assignment.id.kind == "reduce":
             state = "shuffle"
         task = waiting.assignment.id.task if waiting else ""
-        return WorkerReport(number, slot.pid, state, slot.run_id, task, (0, 0))
+        return WorkerReport(number, slot.pid, state, slot.run_id, task, (0, 0), holder)
     id = attempt.assignment.id
-    return WorkerReport(number, slot.pid, _state(slots, id, attempt), slot.run_id, id.task, attempt.done)
+    state = _state(slots, id, attempt)
+    return WorkerReport(number, slot.pid, state, slot.run_id, id.task, attempt.done, holder)
 
 
 def _state(slots: Slots, id: AttemptId, one: Attempt) -> WorkerState:

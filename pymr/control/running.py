@@ -14,12 +14,16 @@ from pymr.control.runs import FailedTry, Run, Task
 from pymr.control.steps import SteppedRun
 from pymr.outcomes import AttemptId, Failure, MapOutcome
 from pymr.protocol import AttemptResult, Report, cut_text
+from pymr.rows import PanePlace
 
 if TYPE_CHECKING:
     from pymr.control.leadership import Leader
 
 COMMITS_MAX = 1_000
 """Most tasks committed with one write."""
+
+FAILURES_TOLD_MAX = 5
+"""Events that tell of failed attempts, for each run: a thousand failing tasks push no others out."""
 
 _SHOWN_CHARACTERS = 2_000
 
@@ -62,7 +66,7 @@ def _assign_one(leader: Leader, run: Run, peer: Peer) -> bool:
     task = run.next_task(peer.name, peer.host)
     if task is None:
         return False
-    peer.give(run.assignment(task, leader.epoch, slot, peer.name))
+    peer.give(run.assignment(task, leader.epoch, slot, peer.name, leader.now))
     leader.owe(peer)
     return True
 
@@ -86,7 +90,7 @@ def compare(leader: Leader, peer: Peer, report: Report) -> None:
         if _may_adopt(leader, running.id, peer, running.slot):
             peer.adopt(running)
             run = leader.runs[running.id.run_id]
-            run.begin(run.tasks[running.id.task], running.id, peer.name)
+            run.adopt(run.tasks[running.id.task], running.id, peer.name, leader.now)
         else:
             cancelled.append(running.id)
     if cancelled:
@@ -134,7 +138,9 @@ def take_results(leader: Leader, peer: Peer, results: Iterable[AttemptResult]) -
             if task.running == result.id:
                 _take_failure(leader, run, task, peer, result, result.outcome)
         elif task.committed is None and task.committing is None:
-            if task.running is not None and task.running != result.id:
+            if task.running == result.id:
+                run.note_duration(task, leader.now)
+            elif task.running is not None:
                 cancel(leader, task.runner, task.running)
             run.stop(task)
             task.committing = result.id
@@ -149,26 +155,40 @@ def _take_failure(
     run.stop(task)
     run.attempts_failed += 1
     task.failures += failure.is_counted
-    worker = f"{peer.name}/{result.slot}"
+    place = None
+    if result.pane_offset is not None:
+        place = PanePlace(f"{peer.name}/{result.slot}", run.run_id, result.pane_offset)
     shown = cut_text(failure.error, _SHOWN_CHARACTERS)
-    run.failed_tries.append(FailedTry(task.name, result.id.attempt, peer.name, result.slot, shown))
+    tried = FailedTry(task.name, result.id.attempt, peer.name, result.slot, shown, place)
+    run.failed_tries.append(tried)
     if isinstance(run, SteppedRun) and failure.is_final and run.failed is None:
         run.failed = failure
     attempts_max = run.attempts_max
     if failure.is_final or task.failures >= attempts_max:
         times = f"\n(task {task.name} failed {task.failures} times, which is max_attempts)"
-        end(leader, run, "failed", failure.error + times * (task.failures > 1 and not failure.is_final))
+        text = failure.error + times * (task.failures > 1 and not failure.is_final)
+        end(leader, run, "failed", text, place)
         return
     if failure.missing is not None:
         losses.lose_outputs(leader, run, [failure.missing])
     elif not failure.is_counted:
         leader.let_rest(peer)
-    first_line = failure.error.partition("\n")[0]
-    count = f"attempt {task.failures} of {attempts_max}" if failure.is_counted else "an attempt"
-    text = f"{count} of {task.name} failed on {worker}, trying again"
-    leader.announce("task.failed", f"{text}: {first_line}", run, peer.name)
+    _tell_of_failure(leader, run, task, failure, tried)
     run.wait(task, first=True)
     leader.feed(run, task)
+
+
+def _tell_of_failure(leader: Leader, run: Run, task: Task, failure: Failure, tried: FailedTry) -> None:
+    """Tell operators of an attempt that is made again, if this is one of the run's first that failed."""
+    if run.failures_told >= FAILURES_TOLD_MAX:
+        return
+    run.failures_told += 1
+    first_line = failure.error.partition("\n")[0]
+    count = f"attempt {task.failures} of {run.attempts_max}" if failure.is_counted else "an attempt"
+    text = f"{count} of {task.name} failed on {tried.peer}/{tried.slot}, trying again: {first_line}"
+    if run.failures_told == FAILURES_TOLD_MAX:
+        text += " (more of this run are not told of here)"
+    leader.announce("task.failed", text, run, tried.peer, tried.place)
 
 
 # -- commits

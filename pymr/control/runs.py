@@ -11,9 +11,11 @@ from typing import Literal
 
 import msgspec
 
+from pymr.control.durations import Durations
 from pymr.control.records import ActiveRun, Committed, JobState, RunPlan, RunRecord
 from pymr.outcomes import AttemptId
 from pymr.protocol import Assignment, RunOrder
+from pymr.rows import PanePlace
 
 # `saving` and `committed` wait for Redis: the plan is being saved, the beginning of the publication noted.
 Stage = Literal["planning", "saving", "tasks", "committed", "publishing", "ending"]
@@ -27,8 +29,9 @@ class Task:
     """A task of a run. index: its number among the map tasks, its partition, or its place in a step.
 
     tries: attempts begun under this leader. failures: those that count against max_attempts.
-    running: the attempt that is under way, with the peer `runner`. committing: the one that Redis is asked to
-    take. lost_digest: of a committed output that was lost.
+    running: the attempt that is under way, with the peer `runner`; since `began_at` of the leader's clock, or
+    longer where it `is_adopted`. committing: the one that Redis is asked to take. lost_digest: of a committed
+    output that was lost.
     """
 
     name: str
@@ -38,6 +41,8 @@ class Task:
     failures: int = 0
     running: AttemptId | None = None
     runner: str = ""
+    began_at: float = 0.0
+    is_adopted: bool = False
     committing: AttemptId | None = None
     committed: Committed | None = None
     lost_digest: str = ""
@@ -49,13 +54,14 @@ class Task:
 
 @dataclass(slots=True)
 class FailedTry:
-    """An attempt that failed, for operators."""
+    """An attempt that failed, for operators. place: where that was printed, if it was."""
 
     task: str
     attempt: str
     peer: str
     slot: int
     error: str
+    place: PanePlace | None = None
 
 
 FAILED_TRIES_MAX = 50
@@ -67,7 +73,8 @@ class Run(ABC):
 
     phases: what it goes through, by name; phase: where it is. releasing: committed attempts whose output is
     lost, as Redis is being told. is_touched: something has come that may bring the run on.
-    trouble: an error that may go by itself, for operators.
+    durations: of the tasks that were done under this leader, by kind.
+    trouble: an error that may go by itself, for operators. failures_told: events of failed attempts so far.
     """
 
     def __init__(self, record: RunRecord, phases: Sequence[str], now: float) -> None:
@@ -84,8 +91,10 @@ class Run(ABC):
         self.is_touched = True
         self.running = 0
         self.trouble = ""
+        self.durations = Durations()
         self.failed_tries: deque[FailedTry] = deque(maxlen=FAILED_TRIES_MAX)
         self.attempts_failed = record.attempts_failed
+        self.failures_told = 0
         self.waiting_for = ""
         self.waiting_since: float | None = None
         self.phases = tuple(phases)
@@ -117,7 +126,7 @@ class Run(ABC):
         """A task for a worker of a peer, which is to be begun or put back; None if none waits for it."""
 
     @abstractmethod
-    def assignment(self, task: Task, epoch: int, slot: int, peer: str) -> Assignment:
+    def assignment(self, task: Task, epoch: int, slot: int, peer: str, now: float) -> Assignment:
         """The order to do a task in a worker slot of a peer; the task runs from here on."""
 
     @abstractmethod
@@ -160,10 +169,21 @@ class Run(ABC):
     def _keep(self, task: Task, committed: Committed) -> None:
         self.committed_by.setdefault(committed.peer, {})[committed.id] = committed
 
-    def begin(self, task: Task, attempt: AttemptId, peer: str) -> None:
+    def begin(self, task: Task, attempt: AttemptId, peer: str, now: float) -> None:
         """Note that a task runs."""
         task.running, task.runner = attempt, peer
+        task.began_at, task.is_adopted = now, False
         self.running += 1
+
+    def adopt(self, task: Task, attempt: AttemptId, peer: str, now: float) -> None:
+        """Note that a task runs that was begun earlier, nobody knows when."""
+        self.begin(task, attempt, peer, now)
+        task.is_adopted = True
+
+    def note_duration(self, task: Task, now: float) -> None:
+        """Note how long a task took that is done now."""
+        if task.running is not None and not task.is_adopted:
+            self.durations.add(task.running.kind, now - task.began_at)
 
     def stop(self, task: Task) -> None:
         """Note that a task does not run any more."""

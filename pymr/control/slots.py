@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pymr.control.duties import (
     EndWorker,
+    FailWorker,
     GiveMap,
     GiveReduce,
     GiveStep,
@@ -72,6 +73,7 @@ class Slots:
     """The worker slots of a peer.
 
     runs: those the peer knows now; kept up to date by the caller. held: finished attempts found on the disk.
+    holders: who has the keyboards, by slot; set by the caller.
     emit: takes commands, in the order in which to carry them out.
     is_news: something has happened that the leader is to hear of at once; the caller puts it back.
     """
@@ -89,6 +91,7 @@ class Slots:
         self.held = {one.result.id: one.digest for one in held}
         self.running_version = 0
         self.is_news = False
+        self.holders: Mapping[int, str] = {}
         self._peer = peer
         self._runs = runs
         self._emit = emit
@@ -205,22 +208,22 @@ class Slots:
                 if attempt is not None:
                     attempt.is_halted, attempt.progress_at = is_halted, now
                     self.is_news = True
-            case TaskEnded(number, id, outcome):
+            case TaskEnded(number, id, outcome, pane_offset):
                 slot = self.workers.get(number)
                 if slot is not None and slot.attempt == id:
                     slot.attempt = None
                 if id in self.attempts:
-                    self._finish(id, outcome)
-            case WorkerEnded(number, failure):
+                    self._finish(id, outcome, pane_offset)
+            case WorkerEnded(number, failure, pane_offset):
                 self.workers.pop(number, None)
                 for id, attempt in list(self.attempts.items()):
                     if attempt.assignment.slot == number:
-                        self._finish(id, failure)
+                        self._finish(id, failure, pane_offset)
 
-    def _finish(self, attempt: AttemptId, outcome: Outcome) -> None:
+    def _finish(self, attempt: AttemptId, outcome: Outcome, pane_offset: int | None = None) -> None:
         one = self.attempts.pop(attempt)
         self.running_version += 1
-        self.results[attempt] = AttemptResult(attempt, outcome, one.assignment.slot)
+        self.results[attempt] = AttemptResult(attempt, outcome, one.assignment.slot, pane_offset)
         if not isinstance(outcome, Failure):
             self.held[attempt] = outcome.digest if isinstance(outcome, MapOutcome) else ""
         self.is_news = True
@@ -231,7 +234,7 @@ class Slots:
         return self.attempts.get(slot.attempt) if slot is not None and slot.attempt is not None else None
 
     def check_timeouts(self, now: float) -> None:
-        """End workers whose task has not moved for too long, each at the cost of an attempt."""
+        """Have workers ended whose task has not moved for too long, each at the cost of an attempt."""
         for id, attempt in list(self.attempts.items()):
             slot = self.workers.get(attempt.assignment.slot)
             if slot is None or attempt.is_halted or (slot.is_ready and slot.attempt != id):
@@ -241,8 +244,8 @@ class Slots:
             timeout_s = self._runs[id.run_id].task_timeout_s
             if now - attempt.progress_at > timeout_s:
                 name = f"{self._peer}/{attempt.assignment.slot}"
-                self._end_worker(attempt.assignment.slot)
-                self._finish(id, _timeout(id, name, timeout_s, is_ready=slot.is_ready))
+                failure = _timeout(id, name, timeout_s, is_ready=slot.is_ready)
+                self._emit(FailWorker(attempt.assignment.slot, failure))
 
 
 def _timeout(id: AttemptId, worker: str, timeout_s: float, *, is_ready: bool) -> Failure:

@@ -169,11 +169,11 @@ class SteppedRun(Run):
         mine = self._by_home.get(peer, ())
         return next((one for one in mine if one.step == current and one.is_waiting and one.number), None)
 
-    def assignment(self, task: Task, epoch: int, slot: int, peer: str) -> Assignment:
+    def assignment(self, task: Task, epoch: int, slot: int, peer: str, now: float) -> Assignment:
         mine = self._by_name[task.name]
         id = AttemptId(self.run_id, task.name, f"{epoch}.{mine.number}")
         mine.tries, mine.number = mine.number, 0
-        self.begin(task, id, peer)
+        self.begin(task, id, peer, now)
         return Assignment(id, slot, inputs=self._inputs_of(mine.step))
 
     def _inputs_of(self, step: int) -> tuple[StepInput, ...]:
@@ -185,8 +185,8 @@ class SteppedRun(Run):
             self._inputs[step] = inputs
         return inputs
 
-    def begin(self, task: Task, attempt: AttemptId, peer: str) -> None:
-        super().begin(task, attempt, peer)
+    def begin(self, task: Task, attempt: AttemptId, peer: str, now: float) -> None:
+        super().begin(task, attempt, peer, now)
         mine = self._by_name[task.name]
         if mine.home != peer:
             self.move_home(mine, peer)

@@ -61,6 +61,15 @@ def list_input_files(input_dirs: Iterable[str]) -> list[InputFile]:
     return list(found.values())
 
 
+def walk_input_files(input_dir: str) -> Iterator[InputFile]:
+    """The files below one folder, in the same order, one after the other as they are found; likewise.
+
+    A file that is reachable in two ways comes twice.
+    """
+    for path, name in _walk(input_dir):
+        yield _examine(path, name)
+
+
 def plan_splits(files: Iterable[InputFile], split_bytes: int = SPLIT_BYTES) -> list[Split]:
     """Cut plain files into ranges of at most `split_bytes`; a reader moves the cuts to line ends.
 

@@ -45,6 +45,7 @@ class RecordReader:
     encoding_errors: "strict" (InputError naming the byte) or "replace".
     downsample: keep a line with this probability; the choice hangs on `seed`, the file's name below its
     input folder and the byte the line begins at, hence not on splits or workers.
+    lines_max: end after so many lines; None for all.
     Raises InputError, of it InputOutdatedError for a file that no longer is as it was listed.
     Memory: one chunk, or the longest line.
     """
@@ -57,12 +58,14 @@ class RecordReader:
         line_bytes_max: int = LINE_BYTES_MAX,
         downsample: float = 1.0,
         seed: int = 0,
+        lines_max: int | None = None,
     ) -> None:
         self._splits = splits
         self._encoding_errors = encoding_errors
         self._line_bytes_max = line_bytes_max
         self._downsample = downsample
         self._seed = seed
+        self._lines_max = lines_max
         self._batch: Any = iter(())  # a list's iterator: it knows how many of its lines are still to come
         self._lines: list[str] = []
         self._offsets: list[int] | None = None
@@ -85,6 +88,7 @@ class RecordReader:
             line_bytes_max=self._line_bytes_max,
             downsample=self._downsample,
             seed=self._seed,
+            lines_max=self._lines_max,
         )
 
     @property
@@ -112,6 +116,9 @@ class RecordReader:
                     self._records_before += len(self._lines)
                     self._lines = []
                     self._batch = iter(())
+                    if self._records_before == self._lines_max:
+                        self.is_finished = True
+                        return
             except InputError:
                 with suppress(OSError):
                     _check_unchanged(os.stat(split.file.path), split.file)  # if that is why, say so
@@ -130,6 +137,8 @@ class RecordReader:
             starts = list(accumulate(lengths, initial=offset))
             kept = list(self._sample(file, starts))
             lines, self._offsets = list(compress(lines, kept)), list(compress(starts, kept))
+        if self._lines_max is not None:
+            del lines[self._lines_max - self._records_before :]
         self._lines = lines
         self._batch = iter(lines)
 

@@ -41,7 +41,10 @@ COMPRESSIONS = {False: "none", True: "gzip", "gzip": "gzip", "zstd": "zstd"}
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """All that the tasks of a run have in common. memory_bytes: the bound of one worker's process."""
+    """All that the tasks of a run have in common. memory_bytes: the bound of one worker's process.
+
+    lines_max: a map task ends after so many lines; None for all of them.
+    """
 
     job: MapReduceJob
     functions: ProjectFunctions
@@ -50,6 +53,7 @@ class JobContext:
     partitions: int
     auxiliary_mapper: Any = None
     auxiliary_reducer: Any = None
+    lines_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,7 @@ def run_map_task(context: JobContext, task: MapTask, directory: str, watch: Task
         line_bytes_max=context.engine.line_bytes_max,
         downsample=job.downsample,
         seed=context.engine.downsample_seed,
+        lines_max=context.lines_max,
     )
     shuffler = Shuffler(
         os.path.join(directory, "runs"),

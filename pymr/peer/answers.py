@@ -20,6 +20,7 @@ from pymr.peer.job_table import JobTableCopy
 from pymr.peer.kept_state import KeptState
 from pymr.peer.keyboards import Keyboards
 from pymr.peer.places import Places
+from pymr.peer.previews import Previews
 from pymr.peer.publication import list_output
 from pymr.peer.threads import StoreThread, Thread
 from pymr.peer.transport import Sender
@@ -48,6 +49,7 @@ from pymr.requests import (
     MemoryView,
     OutputView,
     PeersView,
+    PreviewJob,
     Refused,
     Request,
     StateView,
@@ -79,6 +81,7 @@ class Answers:
         disk: Thread,
         jobs: JobTableCopy,
         keyboards: Keyboards,
+        previews: Previews,
         standing: Callable[[], Standing],
         wake_leader: Callable[[], None],
         stop: Callable[[bool], None],
@@ -90,6 +93,7 @@ class Answers:
         self._disk = disk
         self._jobs = jobs
         self._keyboards = keyboards
+        self._previews = previews
         self._standing = standing
         self._stop = stop
         self._job_views = views.JobViews(config)
@@ -133,6 +137,8 @@ class Answers:
                 )
             case AttachWorker() | TypeIntoWorker() | DetachWorker():
                 respond(self._keyboards.answer(request))
+            case PreviewJob():
+                self._previews.answer(request, respond)
             case StopPeer(drain=drain):
                 _log.info("%s asks this peer to stop", sender.name)
                 respond(Done(id=request.id, detail="draining" if drain else "stopping"))
@@ -206,6 +212,8 @@ class Answers:
                     id=request.id,
                     row=self._job_views.row(job, self._jobs.table, leader) if job else None,
                     phases=views.phase_rows(leader, run) if leader and run else (),
+                    tasks=views.task_rows(leader, run) if leader and run else (),
+                    partition_bytes=views.partition_bytes(run) if run else (),
                     counters=run.totals().counters if run else {},
                     failed_attempts=views.failed_attempts(run) if run else (),
                     runs=tuple(views.run_row(one) for one in runs),
@@ -224,7 +232,7 @@ class Answers:
             rows = tuple(
                 EventRow(
                     id=id, time=when, kind=event.kind, text=event.text, job_name=event.job_name,
-                    run_id=event.run_id, peer=event.peer,
+                    run_id=event.run_id, peer=event.peer, place=event.place,
                 )
                 for id, when, event in events
             )  # fmt: skip

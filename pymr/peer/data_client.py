@@ -32,6 +32,7 @@ from pymr.peer.data_protocol import (
 )
 from pymr.peer.data_sockets import ClientSocket, Poll
 from pymr.peer.frames import BadFrame
+from pymr.peer.pane_marks import Mark
 from pymr.peer.resources import Piece
 from pymr.peer.transport import shared_context
 
@@ -42,19 +43,22 @@ ATTEMPT_SECONDS = 3.0
 
 DAMAGED_MAX = 3
 _PAUSE_SECONDS = 0.1
-_PaneFacts = tuple[str, int]
 _Answered = tuple[Chunk, bytes] | Refusal | Written | None
 _Asking = Callable[[int], tuple[Question, bytes | None]]
 
 
 class PanePiece(msgspec.Struct, frozen=True):
-    """A piece of a pane. offset: of `data`. skipped: bytes before it that are not kept. end: of the pane."""
+    """A piece of a pane. offset: of `data`. skipped: bytes before it that are not kept. end: of the pane.
+
+    marks: (offset, Unix milliseconds) of when its bytes came; see pane_marks.
+    """
 
     run_id: str
     offset: int
     data: bytes
     end: int
     skipped: int
+    marks: tuple[Mark, ...] = ()
 
 
 class DataClient:
@@ -83,8 +87,10 @@ class DataClient:
     def read_pane(self, peer: str, slot: int, run_id: str, offset: int, length: int) -> PanePiece:
         """What a pane has at an offset. run_id: "" for the newest. offset: a negative one from the end."""
         piece = self.read_piece(Pane(peer, slot, run_id), offset, min(length, READ_BYTES_MAX))
-        found, skipped = msgpack.unpackb(piece.facts)
-        return PanePiece(found, piece.offset, piece.data, piece.size, skipped)
+        found, skipped, marks = msgpack.unpackb(piece.facts)
+        return PanePiece(
+            found, piece.offset, piece.data, piece.size, skipped, tuple((at, when) for at, when in marks)
+        )
 
     def read_piece(self, resource: Resource, offset: int, length: int) -> Piece:
         """At most READ_BYTES_MAX bytes at `offset`, with what is known of the whole."""

@@ -59,7 +59,7 @@ class Plan(msgspec.Struct, frozen=True, array_like=True, tag="plan"):
 class Pane(msgspec.Struct, frozen=True, array_like=True, tag="pane"):
     """What a worker slot put out in a run; run_id: "" for the newest.
 
-    A negative offset counts from the end. Facts: msgpack of (run_id, bytes skipped).
+    A negative offset counts from the end. Facts: msgpack of (run_id, bytes skipped, marks); see pane_marks.
     """
 
     peer: _Name

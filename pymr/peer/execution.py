@@ -15,11 +15,13 @@ import msgspec
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.duties import (
     EndWorker,
+    FailWorker,
     FetchSegments,
     GiveMap,
     GiveReduce,
     GiveStep,
     MakePlan,
+    MeasureSegments,
     PeerCommand,
     PeerEvent,
     Planned,
@@ -31,8 +33,10 @@ from pymr.control.duties import (
     RemoveRun,
     SegmentFetched,
     SegmentLost,
+    SegmentsMeasured,
     StartWorker,
     TaskEnded,
+    WorkerEnded,
 )
 from pymr.errors import DiskError, FatalError, OutputInTheWayError, ProjectError, PymrError, disk_error
 from pymr.job_projects import project_of
@@ -43,6 +47,7 @@ from pymr.peer.data_protocol import Plan
 from pymr.peer.data_protocol import Segment as SegmentResource
 from pymr.peer.data_service import DataService
 from pymr.peer.kept_state import StandIn
+from pymr.peer.measuring import Sizes, measure_segments
 from pymr.peer.places import Places, plain
 from pymr.peer.planning import plan_host, workers_memory_bytes
 from pymr.peer.publication import forget_attempt, forget_run, publish
@@ -54,6 +59,7 @@ from pymr.protocol import PlanOrder, PlanReport, PublishOrder, PublishReport, Ru
 
 _PLAN_KEY = "plan"
 _FETCH_RETRY_S = 2.0
+_MEASURED_AT_ONCE = 32
 _PACKAGE_RETRY_S = 0.3
 
 _log = logging.getLogger("pymr")
@@ -129,8 +135,14 @@ class Execution:
             case EndWorker(slot):
                 self._given.pop(slot, None)
                 self._workers.end(slot)
+            case FailWorker(slot, failure):
+                self._given.pop(slot, None)
+                if not self._workers.fail(slot, failure):
+                    self._on_event(WorkerEnded(slot, failure))
             case FetchSegments():
                 self._fetch(command)
+            case MeasureSegments():
+                self._measure(command)
             case PrepareProject(order):
                 self._prepare(order)
             case MakePlan(order, plan):
@@ -244,6 +256,27 @@ class Execution:
                     command.in_flight,
                 )
             )
+
+    def _measure(self, command: MeasureSegments) -> None:
+        """A few outputs at a time: what the disk is needed for besides comes in between."""
+        first, rest = command.sources[:_MEASURED_AT_ONCE], command.sources[_MEASURED_AT_ONCE:]
+        if command.run_id not in self._orders or not first:
+            return
+        folders = {
+            source: Places(self._peers[source.peer].data_dir).attempt(source.id_in(command.run_id))
+            for source in first
+        }
+
+        def take(measured: dict[Source, Sizes]) -> None:
+            for source, sizes in measured.items():
+                self._on_event(SegmentsMeasured(command.run_id, source, sizes))
+            self._measure(replace(command, sources=rest))
+
+        self._disk.do(
+            lambda: measure_segments(folders, command.partitions),
+            take,
+            lambda error: _log.warning("segments of %s cannot be measured: %s", command.run_id, error),
+        )
 
     def _on_fetched(self, notice: Fetched) -> None:
         if notice.key == _PLAN_KEY:

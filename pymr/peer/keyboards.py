@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pymr.requests import (
     ATTACH_SECONDS,
@@ -19,7 +19,8 @@ from pymr.requests import (
 class Keyboards:
     """The keyboards of one peer's workers.
 
-    peer, slots: whose they are, and how many. type_into, resize: do it. clock: seconds that never go back.
+    peer, slots: whose they are, and how many. type_into, resize: do it. on_change: told who has which of
+    them, by slot, when that changes. clock: seconds that never go back.
     """
 
     def __init__(
@@ -29,14 +30,17 @@ class Keyboards:
         *,
         type_into: Callable[[int, bytes], object],
         resize: Callable[[int, int, int], object],
+        on_change: Callable[[Mapping[int, str]], object],
         clock: Callable[[], float],
     ) -> None:
         self._peer = peer
         self._slots = slots
         self._type_into = type_into
         self._resize = resize
+        self._on_change = on_change
         self._clock = clock
         self._holders: dict[int, tuple[str, float]] = {}
+        self._told: dict[int, str] = {}
 
     def answer(self, request: AttachWorker | TypeIntoWorker | DetachWorker) -> Reply:
         """Let a console have a keyboard, type, or let go of it."""
@@ -47,6 +51,18 @@ class Keyboards:
                 code="unknown",
                 reason=f"{self._peer} has no worker {request.worker!r}; see `pymr workers`",
             )
+        reply = self._answer(request, slot)
+        self.look()
+        return reply
+
+    def look(self) -> None:
+        """Tell of what has changed, be it that a time has run out; to be called some ten times a second."""
+        holders = {slot: holder for slot in sorted(self._holders) if (holder := self._holder(slot))}
+        if holders != self._told:
+            self._told = holders
+            self._on_change(holders)
+
+    def _answer(self, request: AttachWorker | TypeIntoWorker | DetachWorker, slot: int) -> Reply:
         holder = self._holder(slot)
         if holder not in ("", request.holder):
             return Refused(id=request.id, code="held", reason=f"{holder} is typing into {request.worker}")

@@ -1,4 +1,4 @@
-"""Panes: what workers print, as files of 1 MiB named by their offset, for each slot and run.
+"""Panes: what workers print, as files of 1 MiB named by their offset, for each slot and run; with times.
 
 The daemon appends; the data service reads, in a process of its own, knowing nothing but the folder. Of a long
 pane the beginning and the end are kept, and offsets stay what they were.
@@ -16,6 +16,8 @@ from pathlib import Path
 
 import msgspec
 
+from pymr.peer.pane_marks import Mark, MarkWriter, read_marks, thinned
+
 SEGMENT_BYTES = 1 << 20
 
 HEAD_BYTES_MAX = 2 << 20
@@ -29,6 +31,7 @@ RUNS_PER_SLOT_MAX = 20
 
 _OPENED_FILE = "opened"  # its time of change tells which run is the newest
 _SUFFIX = ".out"
+_MARKS_SUFFIX = ".times"
 _OFFSET_DIGITS = 20
 _READ_ATTEMPTS_MAX = 4
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
@@ -37,20 +40,22 @@ _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 class PaneChunk(msgspec.Struct, frozen=True):
     """A piece of a pane. offset: of `data`. skipped: bytes before it that were asked for and are not kept.
 
-    end: of the pane, now.
+    end: of the pane, now. marks: when the bytes came, from the last one at or before `offset` on.
     """
 
     offset: int
     data: bytes
     end: int
     skipped: int
+    marks: tuple[Mark, ...] = ()
 
 
 class PaneStore:
-    """The panes that a daemon writes, each by one worker at a time."""
+    """The panes that a daemon writes, each by one worker at a time. clock: gives Unix seconds."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
         self._directory = directory
+        self._clock = clock
         self._open: set[Path] = set()
 
     def open(self, slot: int, run_id: str) -> Pane:
@@ -63,7 +68,7 @@ class PaneStore:
             _mark_newest(folder)
         self._open.add(folder)
         self._drop_old_runs(folder.parent)
-        return Pane(folder, lambda: self._open.discard(folder))
+        return Pane(folder, self._clock, lambda: self._open.discard(folder))
 
     def newest(self, slot: int) -> str | None:
         """The run whose pane is the newest of a slot."""
@@ -78,14 +83,24 @@ class PaneStore:
 class Pane:
     """One pane, open for appending. Made by PaneStore.open."""
 
-    def __init__(self, folder: Path, on_close: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float], on_close: Callable[[], None]) -> None:
         self._folder = folder
+        self._clock = clock
         self._on_close = on_close
         self._descriptor: int | None = None
+        self._marks: MarkWriter | None = None
         self._starts: list[int] = []
         self._end = 0
         self._lost_bytes = 0
         self._lost_why = ""
+
+    @property
+    def end(self) -> int:
+        """The offset behind all that was appended, also when it is closed."""
+        if self._descriptor is None:
+            with contextlib.suppress(OSError):
+                return _end_of(_segments(self._folder))
+        return self._end
 
     def append(self, data: bytes) -> None:
         """Add to the end. What the disk refuses is lost, and noted in the pane once it takes something again.
@@ -97,11 +112,14 @@ class Pane:
             text = f"\r\n[pymr: {self._lost_bytes:,} bytes of output are lost here: {self._lost_why}]\r\n"
             note = text.encode()
         rest = memoryview(note + data)
+        now = self._clock()
         try:
             while rest:
                 if self._descriptor is None or self._end >= self._starts[-1] + SEGMENT_BYTES:
                     self._open_segment()
                     continue
+                if self._marks is not None:
+                    self._marks.mark(self._end, now)
                 room = self._starts[-1] + SEGMENT_BYTES - self._end
                 written = os.write(self._descriptor, rest[:room])
                 self._end += written
@@ -122,7 +140,7 @@ class Pane:
         if self._descriptor is None:
             segments = _segments(self._folder)
             self._starts = [start for start, _ in segments]
-            self._end = sum(segments[-1]) if segments else 0
+            self._end = _end_of(segments)
         self._close_segment()
         start = self._starts[-1] if self._starts else 0
         if self._end >= start + SEGMENT_BYTES:
@@ -130,6 +148,7 @@ class Pane:
         self._folder.mkdir(parents=True, exist_ok=True)
         flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(_segment_path(self._folder, start), flags, 0o600)
+        self._marks = MarkWriter(_marks_path(self._folder, start), self._end)
         if start not in self._starts:
             self._starts.append(start)
             self._drop_middle()
@@ -139,12 +158,16 @@ class Pane:
             with contextlib.suppress(OSError):
                 os.close(self._descriptor)
             self._descriptor = None
+        if self._marks is not None:
+            self._marks.close()
+            self._marks = None
 
     def _drop_middle(self) -> None:
         for start in self._starts[:-1]:
             if start >= HEAD_BYTES_MAX and start + SEGMENT_BYTES <= self._end - TAIL_BYTES_MAX:
-                with contextlib.suppress(OSError):
-                    os.unlink(_segment_path(self._folder, start))
+                for path in (_segment_path(self._folder, start), _marks_path(self._folder, start)):
+                    with contextlib.suppress(OSError):
+                        os.unlink(path)
                 self._starts.remove(start)
 
 
@@ -157,7 +180,7 @@ def read_pane(directory: Path, slot: int, run_id: str, offset: int, length: int)
     folder = _folder(directory, slot, run_id)
     for _ in range(_READ_ATTEMPTS_MAX):
         segments = _segments(folder)
-        end = sum(segments[-1]) if segments else 0
+        end = _end_of(segments)
         at = max(0, end + offset) if offset < 0 else min(offset, end)
         with contextlib.suppress(FileNotFoundError):  # dropped since it was listed
             return _read_from(folder, segments, at, length)
@@ -172,8 +195,8 @@ def latest_run(directory: Path, slot: int) -> str | None:
 
 def _read_from(folder: Path, segments: list[tuple[int, int]], at: int, length: int) -> PaneChunk:
     """segments: (start, size), ascending."""
-    end = sum(segments[-1]) if segments else 0
     position, data = at, b""
+    marks: list[Mark] = []
     for start, size in segments:
         if start + size <= position:
             continue
@@ -186,10 +209,11 @@ def _read_from(folder: Path, segments: list[tuple[int, int]], at: int, length: i
             break
         with open(_segment_path(folder, start), "rb", buffering=0) as file:
             piece = os.pread(file.fileno(), min(wanted, SEGMENT_BYTES), position - start)
+        marks += read_marks(_marks_path(folder, start), position, position + len(piece))
         data += piece
         position += len(piece)
     offset = position - len(data)
-    return PaneChunk(offset, data, max(end, position), offset - at)
+    return PaneChunk(offset, data, max(_end_of(segments), position), offset - at, thinned(marks))
 
 
 def _folder(directory: Path, slot: int, run_id: str) -> Path:
@@ -200,6 +224,14 @@ def _folder(directory: Path, slot: int, run_id: str) -> Path:
 
 def _segment_path(folder: Path, start: int) -> str:
     return os.path.join(folder, f"{start:0{_OFFSET_DIGITS}d}{_SUFFIX}")
+
+
+def _marks_path(folder: Path, start: int) -> str:
+    return os.path.join(folder, f"{start:0{_OFFSET_DIGITS}d}{_MARKS_SUFFIX}")
+
+
+def _end_of(segments: list[tuple[int, int]]) -> int:
+    return sum(segments[-1]) if segments else 0
 
 
 def _segments(folder: Path) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.duties import (
     Drain,
     Fence,
+    KeyboardsHeld,
     Learned,
     Ordered,
     PeerCommand,
@@ -41,6 +42,7 @@ from pymr.peer.machine import Machine
 from pymr.peer.nursery import Nursery
 from pymr.peer.panes import PaneStore
 from pymr.peer.places import Places
+from pymr.peer.previews import Previews
 from pymr.peer.relays import Relays
 from pymr.peer.store import Store
 from pymr.peer.threads import StoreThread, Thread
@@ -118,14 +120,9 @@ class Peer:
         self._gatekeeper = Gatekeeper(self._context, security)
         self._endpoint = Endpoint(self._context, me.host, me.control_port, security, self._on_message)
         loop.watch_socket(self._endpoint)
+        panes = PaneStore(Path(places.panes))
         self._workers = Workers(
-            me.name,
-            me.workers,
-            nursery,
-            PaneStore(Path(places.panes)),
-            self._on_worker,
-            loop.watch,
-            loop.unwatch,
+            me.name, me.workers, nursery, panes, self._on_worker, loop.watch, loop.unwatch
         )
         self._execution = Execution(
             config,
@@ -154,6 +151,14 @@ class Peer:
             self._state, self._store, self._disk, lambda: self._lease_view.incarnation or "", loop.call_later
         )
         UploadSweep(me.data_dir, self._jobs, self._disk, self._execution.fields_of_runs, loop.call_every)
+        self._keyboards = Keyboards(
+            me.name,
+            me.workers,
+            type_into=self._workers.type_into,
+            resize=self._workers.resize,
+            on_change=lambda holders: self._step(KeyboardsHeld(holders)),
+            clock=time.monotonic,
+        )
         self._answers = Answers(
             config,
             me,
@@ -161,13 +166,8 @@ class Peer:
             store=self._store,
             disk=self._disk,
             jobs=self._jobs,
-            keyboards=Keyboards(
-                me.name,
-                me.workers,
-                type_into=self._workers.type_into,
-                resize=self._workers.resize,
-                clock=time.monotonic,
-            ),
+            keyboards=self._keyboards,
+            previews=Previews(config, me, self._store, self._disk, self._workers, loop.call_later),
             standing=self._standing,
             wake_leader=self._wake_leader,
             stop=self.stop,
@@ -418,6 +418,7 @@ class Peer:
         now = time.monotonic()
         self._workers.tick(now)
         self._endpoint.look_for_strangers(now)
+        self._keyboards.look()
         self._step(PeerTick(self._figures))
         if self._leading is not None:
             self._leading.tick()

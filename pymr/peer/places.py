@@ -93,6 +93,10 @@ class Places:
         """What a run is called while it is being removed."""
         return self._at("runs", f"{HIDDEN_PREFIX}{plain(run_id)}")
 
+    def preview(self, name: str) -> str:
+        """Where a preview works; nothing in there is kept."""
+        return self._at("runs", f"{HIDDEN_PREFIX}preview-{plain(name)}")
+
     def plan(self, run_id: str, *, shared: bool = False) -> str:
         """The map tasks of this host, or those of the folders that all hosts share."""
         return os.path.join(self.run(run_id), "plan-shared" if shared else "plan")

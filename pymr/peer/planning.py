@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgpack
 
 from pymr.config import ClusterConfig, PeerConfig, memory_bytes_per_worker
 from pymr.engine.durable import make_folders, replace_file
-from pymr.engine.inputs import InputFile, list_input_files
+from pymr.engine.inputs import InputFile, walk_input_files
 from pymr.engine.plans import write_plan
 from pymr.engine.tasks import plan_map_tasks
 from pymr.errors import DiskError, FatalError, InputError, OutputError, PymrError, disk_error
@@ -58,6 +58,23 @@ def plan_host(
         return _failed(plan, str(disk_error("planning", order.run_id, error)), is_final=False)
 
 
+def first_input_files(
+    job: MapReduceJob, config: ClusterConfig, peer_name: str, files_max: int
+) -> list[InputFile]:
+    """The first files of a job's input on the host of a peer, also of shared folders; none that is empty.
+
+    Looks at no more of the folders than it needs. Raises InputError as planning does.
+    """
+    own = _peer_named(config, peer_name)
+    found: dict[str, InputFile] = {}
+    for real, file in _found_files(_sources(job, None, config, own, peers_of(config, own.host))):
+        if file.size:
+            found.setdefault(real, file)
+        if len(found) == files_max:
+            break
+    return list(found.values())
+
+
 def task_bytes(files: Sequence[InputFile], workers: int, split_bytes: int) -> int:
     """How much input a map task gets: at most a split, and the same number of tasks for each worker.
 
@@ -86,11 +103,9 @@ def _plan(
     job = parse_job(order.fields, f"job {order.job_name}")
     if not isinstance(job, MapReduceJob):
         raise InputError(f"the job {order.job_name} is no mapreduce job: there is nothing to plan")
-    own = next((peer for peer in config.peers if peer.name == peer_name), None)
-    if own is None:
-        raise FatalError(f"there is no peer {peer_name} in cluster.toml: give all machines the same one")
+    own = _peer_named(config, peer_name)
     peers = peers_of(config, own.host)
-    sources = list(_sources(job, plan, config, own, peers))
+    sources = list(_sources(job, plan.shared, config, own, peers))
     _refuse_unfit_output(job, sources, peers)
     found = _list_files(sources)
     places = Places(own.data_dir)
@@ -109,18 +124,33 @@ def _plan(
     return PlanReport(order.run_id, len(tasks), total_bytes, len(files), shared=plan.shared, turn=plan.turn)
 
 
+def _peer_named(config: ClusterConfig, name: str) -> PeerConfig:
+    for peer in config.peers:
+        if peer.name == name:
+            return peer
+    raise FatalError(f"there is no peer {name} in cluster.toml: give all machines the same one")
+
+
 def _sources(
-    job: MapReduceJob, plan: PlanOrder, config: ClusterConfig, own: PeerConfig, peers: Sequence[PeerConfig]
+    job: MapReduceJob,
+    shared: bool | None,
+    config: ClusterConfig,
+    own: PeerConfig,
+    peers: Sequence[PeerConfig],
 ) -> Iterator[_Source]:
-    """What is to be listed, in order, each after a look at whether it is there."""
+    """What is to be listed, in order, each after a look at whether it is there.
+
+    shared: see plan_host; None for both.
+    """
     for name in job.input_dirs:
         # By the words alone, as the leader tells which plans there are.
-        if is_below(name, config.storage.shared) != plan.shared:
+        is_shared = is_below(name, config.storage.shared)
+        if shared is not None and is_shared != shared:
             continue
         for peer in [own] if os.path.isabs(name) else peers:
             path = resolve_input(peer.data_dir, name, config)
             _check_readable(path, peer)
-            foreign = _shared_by_all(config) if os.path.isabs(name) and not plan.shared else ()
+            foreign = _shared_by_all(config) if os.path.isabs(name) and not is_shared else ()
             yield _Source(path, peer, roots_of(peer.data_dir, name, config), foreign)
 
 
@@ -160,14 +190,17 @@ def _refuse_unfit_output(job: MapReduceJob, sources: Sequence[_Source], peers: S
 def _list_files(sources: Sequence[_Source]) -> dict[str, InputFile]:
     """The files of all sources in order, by their real paths; the same real file counts once."""
     found: dict[str, InputFile] = {}
+    for real, file in _found_files(sources):
+        found.setdefault(real, file)
+    return found
+
+
+def _found_files(sources: Iterable[_Source]) -> Iterator[tuple[str, InputFile]]:
+    """The files of all sources in order, each with its real path, after a look at whether it may be read."""
     real_folders: dict[str, str] = {}
     for source in sources:
         where = f"peer {source.peer.name} (host {source.peer.host})"
-        try:
-            files = list_input_files([source.path])
-        except InputError as error:
-            raise InputError(f"input_dirs, on {where}: {error}") from error
-        for file in files:
+        for file in _files_of(source, where):
             real = _real_path(file.path, real_folders)
             if source.roots and not is_below(real, source.roots):
                 raise InputError(
@@ -179,8 +212,14 @@ def _list_files(sources: Sequence[_Source]) -> dict[str, InputFile]:
                     f"input_dirs, on {where}: {source.path} leads to {real}, which all machines share, and "
                     "would be read by each of them; name it by its path in storage.shared"
                 )
-            found.setdefault(real, file)
-    return found
+            yield real, file
+
+
+def _files_of(source: _Source, where: str) -> Iterator[InputFile]:
+    try:
+        yield from walk_input_files(source.path)
+    except InputError as error:
+        raise InputError(f"input_dirs, on {where}: {error}") from error
 
 
 def _real_path(path: str, real_folders: dict[str, str]) -> str:

@@ -195,9 +195,9 @@ def _read_pane(data_dir: str, pane: Pane, offset: int, length: int) -> Piece:
     directory = Path(data_dir, "panes")
     run_id = pane.run_id or latest_run(directory, pane.slot) or ""
     if not run_id:
-        return Piece(b"", 0, 0, msgpack.packb(("", 0)))
+        return Piece(b"", 0, 0, msgpack.packb(("", 0, ())))
     chunk = read_pane(directory, pane.slot, run_id, offset, length)
-    return Piece(chunk.data, chunk.offset, chunk.end, msgpack.packb((run_id, chunk.skipped)))
+    return Piece(chunk.data, chunk.offset, chunk.end, msgpack.packb((run_id, chunk.skipped, chunk.marks)))
 
 
 def _open_file(data_dir: str, names: Sequence[str]) -> int:

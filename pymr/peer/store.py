@@ -29,6 +29,7 @@ from pymr.errors import FatalError, RetryableError, StaleEpochError
 from pymr.peer import store_job_scripts as job_scripts
 from pymr.peer import store_records as records
 from pymr.peer import store_run_scripts as run_scripts
+from pymr.peer.store_conflicts import check_standing
 from pymr.peer.store_problems import (
     ADVICE,
     SAFE_SETTINGS,
@@ -122,34 +123,42 @@ class Store:
         return checked, records.all_jobs(found[0], _pairs(found[1]), _pairs(found[2]))
 
     def submit(
-        self, request_id: str, incarnation: str, fields: Mapping[str, Any], project_hash: str
+        self,
+        request_id: str,
+        incarnation: str,
+        fields: Mapping[str, Any],
+        project_hash: str,
+        over_version: int | None = None,
     ) -> tuple[JobRecord, bool]:
         """Queue a valid job, in the place of the one of its name; returns it, and whether there was one.
 
         Where its group has failed, all of that is queued again. The same request_id gives the same answer for
-        a day.
+        a day. over_version: as in requests.SubmitJob; raises StoreConflict where another stands there.
         """
-        arguments = [request_id, *records.submission(fields, project_hash)]
-        (outcome,) = self._run(job_scripts.SUBMIT, arguments, incarnation)
-        version, change, submitted_at, replaced, *seconds = outcome.split()
-        record = JobRecord(
-            name=str(fields["job_name"]),
-            version=int(version),
-            change=int(change),
-            fields=dict(fields),
-            project_hash=project_hash,
-            submitted_at=float(submitted_at),
-            seconds=float(seconds[0]) if seconds else None,
-        )
-        return record, replaced == b"1"
+        over = "" if over_version is None else over_version
+        arguments = [request_id, over, *records.submission(fields, project_hash)]
+        outcome, *standing = self._run(job_scripts.SUBMIT, arguments, incarnation)
+        check_standing(str(fields["job_name"]), over_version, standing)
+        return records.submitted(outcome, fields, project_hash)
 
     def delete(self, request_id: str, incarnation: str, name: str) -> bool:
         """Take a job off the table; returns whether it was there. A run of it is for the leader to end.
 
-        The others of its group stay, but for those that were to run once and waited only for this one.
+        The others of its group stay, but for those that were to run once and waited only for this one. It is
+        kept for `undelete`: see Limits.
         """
         (existed,) = self._run(job_scripts.DELETE, [request_id, name], incarnation)
         return bool(existed == b"1")
+
+    def undelete(self, request_id: str, incarnation: str, name: str) -> int | None:
+        """Queue a job anew that was deleted; returns its version, None where it is not kept (any more).
+
+        What it has consumed, and what counts of its output, stayed meanwhile. Those of its group that left
+        with it do not come back. Raises StoreConflict where one of its name stands in the queue.
+        """
+        outcome, *standing = self._run(job_scripts.UNDELETE, [request_id, name], incarnation)
+        check_standing(name, None, standing)
+        return None if outcome == b"unknown" else int(outcome.split()[0])
 
     def retry(self, request_id: str, incarnation: str, name: str) -> str:
         """Queue a failed job, with all of its group, or a failed group, as new versions in their old order.

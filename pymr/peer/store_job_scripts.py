@@ -35,39 +35,58 @@ return {'ok', text(change), is_whole and 1 or 0, redis.call('EXISTS', key('pause
 
 # The first submission of all begins the first cycle. A job that comes into a group that has failed brings it
 # back as a whole, and has its old place in it; it alone can be what the others were waiting for.
-SUBMIT = r"""
+_QUEUEING = r"""
+-- Queue a job in the place of the one of its name; gives the outcome. seconds: where that one has none.
+local function queue_job(name, definition, project_hash, run_once, group, priority, seconds)
+  local job = key('job:' .. name)
+  local before = redis.call('HMGET', job, 'version', 'project_hash', 'group', 'seconds')
+  local time, is_elsewhere = time_now(), before[3] and before[3] ~= group
+  seconds = before[4] or seconds
+  redis.call('HSETNX', key('counters'), 'cycle_began_at', time)
+  redis.call('DEL', job)
+  redis.call('HSET', job, 'version', next_number('version'), 'submitted_at', time, 'status', 'queued',
+    'run_id', '', 'first_run_id', '', 'first_run_status', '', 'start_time', '', 'end_time', '',
+    'run_once', run_once, 'project_hash', project_hash, 'cycle', '0', 'seconds', seconds, 'group', group,
+    'priority', priority)
+  redis.call('HSET', key('definitions'), name, definition)
+  set_exception(name, '')
+  use_package(project_hash)
+  drop_package(before[2])
+  redis.call('ZREM', key('tombstones'), name)
+  move_job(name, before[3], group)
+  touch_job(name)
+  if group ~= '' and has_failed(group) then
+    local members = group_members(group)
+    for _, member in ipairs(members) do
+      if member.name == name and before[1] and not is_elsewhere then member.version = tonumber(before[1]) end
+    end
+    queue_again(members)
+  end
+  if is_elsewhere then settle_group(before[3]) end
+  local now = redis.call('HMGET', job, 'version', 'change')
+  return table.concat({now[1], now[2], time, before[1] and 1 or 0, seconds}, ' ')
+end
+
+-- That another job stands there; it is told of with its definition, as that says whose it is.
+local function conflict(name, version)
+  return {'ok', 'conflict', version, redis.call('HGET', key('definitions'), name) or ''}
+end
+"""
+
+# A refusal is not kept as the outcome of a request: it had no effect.
+SUBMIT = (
+    _QUEUEING
+    + r"""
 local refused = refusal()
 if refused then return refused end
-local id, name, definition, project_hash, run_once, group, priority = unpack(arguments)
+local id, over_version, name, definition, project_hash, run_once, group, priority = unpack(arguments)
 local earlier = earlier_outcome(id)
 if earlier then return {'ok', earlier} end
-local job = key('job:' .. name)
-local before = redis.call('HMGET', job, 'version', 'project_hash', 'group', 'seconds')
-local time, seconds, is_elsewhere = time_now(), before[4] or '', before[3] and before[3] ~= group
-redis.call('HSETNX', key('counters'), 'cycle_began_at', time)
-redis.call('DEL', job)
-redis.call('HSET', job, 'version', next_number('version'), 'submitted_at', time, 'status', 'queued',
-  'run_id', '', 'first_run_id', '', 'first_run_status', '', 'start_time', '', 'end_time', '',
-  'run_once', run_once, 'project_hash', project_hash, 'cycle', '0', 'seconds', seconds, 'group', group,
-  'priority', priority)
-redis.call('HSET', key('definitions'), name, definition)
-set_exception(name, '')
-use_package(project_hash)
-drop_package(before[2])
-redis.call('ZREM', key('tombstones'), name)
-move_job(name, before[3], group)
-touch_job(name)
-if group ~= '' and has_failed(group) then
-  local members = group_members(group)
-  for _, member in ipairs(members) do
-    if member.name == name and before[1] and not is_elsewhere then member.version = tonumber(before[1]) end
-  end
-  queue_again(members)
-end
-if is_elsewhere then settle_group(before[3]) end
-local now = redis.call('HMGET', job, 'version', 'change')
-return keep_outcome(id, table.concat({now[1], now[2], time, before[1] and 1 or 0, seconds}, ' '))
+local version = redis.call('HGET', key('job:' .. name), 'version') or '0'
+if over_version ~= '' and over_version ~= version then return conflict(name, version) end
+return keep_outcome(id, queue_job(name, definition, project_hash, run_once, group, priority, ''))
 """
+)
 
 DELETE = r"""
 local refused = refusal()
@@ -78,11 +97,33 @@ if earlier then return {'ok', earlier} end
 local existed = redis.call('EXISTS', key('job:' .. name))
 local group = redis.call('HGET', key('job:' .. name), 'group')
 if existed == 1 then
+  keep_deleted(name)
   remove_job(name)
   settle_group(group)
 end
 return keep_outcome(id, text(existed))
 """
+
+UNDELETE = (
+    _QUEUEING
+    + r"""
+local refused = refusal()
+if refused then return refused end
+local id, name = unpack(arguments)
+local earlier = earlier_outcome(id)
+if earlier then return {'ok', earlier} end
+local version = redis.call('HGET', key('job:' .. name), 'version')
+if version then return conflict(name, version) end
+local job = redis.call('HMGET', key('deleted:' .. name), 'definition', 'project_hash', 'run_once', 'group',
+  'priority', 'seconds')
+local hash = job[2]
+if not job[1] or (hash ~= '' and redis.call('EXISTS', key('package:' .. hash)) == 0) then
+  return {'ok', 'unknown'}
+end
+forget_deleted(name)
+return keep_outcome(id, queue_job(name, job[1], hash, job[3], job[4], job[5], job[6]))
+"""
+)
 
 # name: of a job, which stands for its group, or of a group; of the latter where both have it and only that
 # has failed.

@@ -217,6 +217,26 @@ def recovered_texts(jobs: Sequence[JobRecord]) -> dict[str, list[tuple[str, byte
     }
 
 
+def submitted(outcome: bytes, fields: Mapping[str, Any], project_hash: str) -> tuple[JobRecord, bool]:
+    """The job that a script has queued, by its outcome, and whether it replaced one."""
+    version, change, submitted_at, replaced, *seconds = outcome.split()
+    record = JobRecord(
+        name=str(fields["job_name"]),
+        version=int(version),
+        change=int(change),
+        fields=dict(fields),
+        project_hash=project_hash,
+        submitted_at=float(submitted_at),
+        seconds=float(seconds[0]) if seconds else None,
+    )
+    return record, replaced == b"1"
+
+
+def submitter(definition: bytes) -> str:
+    """Who submitted a job; "" where that is not known, or there is none."""
+    return str(_decode_definition(definition).fields.get("job_submitter") or "") if definition else ""
+
+
 def _run_once(fields: Mapping[str, Any]) -> str:
     return "1" if fields.get("run_once") else ""
 

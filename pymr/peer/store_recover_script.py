@@ -5,7 +5,8 @@ from __future__ import annotations
 # Jobs of another incarnation, one that began on an empty Redis, were submitted to it and stay; those of an
 # old backup do not, as they may have been deleted since. So it is with states: those of another incarnation
 # are newer than what is remembered, and a pause of either stays. All numbers go on far above any that
-# were given. The texts of the jobs were put beside those of the table before: see Store.recover.
+# were given. Jobs that were deleted cannot be put back any more. The texts of the jobs were put beside those
+# of the table before: see Store.recover.
 RECOVER = r"""
 local JOB_FIELDS = 13
 local MARGIN = 1000
@@ -37,6 +38,7 @@ for _, name in ipairs(redis.call('ZRANGE', key('changes'), 0, -1)) do
     forget_job(name)
   end
 end
+for _, name in ipairs(redis.call('ZRANGE', key('deleted'), 0, -1)) do forget_deleted(name) end
 redis.call('DEL', key('active'), key('tombstones'), key('lease'))
 
 local number = math.max(change, counter('change'), counter('version'), counter('run')) + MARGIN

@@ -23,6 +23,9 @@ Keys, each below `pymr:CLUSTER:`. Needs Redis 6.2, and no Redis Cluster, as scri
     packed_jobs      hash    name of each job in the table -> most of job:NAME as msgpack, for quick reading
     changes          zset    name of each job in the table -> number of its last change
     tombstones       zset    name of a job that left the table -> number of that change
+    deleted:NAME     hash    job:NAME as it was when somebody deleted it, and its definition; expires
+    deleted          zset    name of each of those -> the last change before it left; those that have expired
+                             stay in it until newer ones need their place, or it expires itself
     request:INCARNATION:ID   string  outcome of a console's request; expires
     package:HASH     string  a project, zipped; expires a day after it was last asked for unless a job uses it
     package_uses     hash    package -> number of jobs in the table that use it
@@ -54,12 +57,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pymr.requests import UNDELETE_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much of the past is kept. Higher: more memory in Redis.
 
-    tombstones: a peer that missed more deletions than these reads the whole table. Others: see their names.
+    tombstones: a peer that missed more deletions than these reads the whole table. deleted_jobs: so many can
+    be put back, those deleted last. package_seconds: at least undelete_seconds, as a job that is put back
+    needs its project. Others: see their names.
     """
 
     tombstones: int = 10_000
@@ -67,6 +74,8 @@ class Limits:
     events: int = 10_000
     request_seconds: int = 86_400
     package_seconds: int = 86_400
+    deleted_jobs: int = 1_000
+    undelete_seconds: int = int(UNDELETE_SECONDS)
 
 
 DEFAULT_LIMITS = Limits()
@@ -78,6 +87,7 @@ def script_text(body: str, limits: Limits) -> str:
         f"local TOMBSTONES_MAX, HISTORY_MAX, EVENTS_MAX = "
         f"{limits.tombstones}, {limits.history_runs}, {limits.events}\n"
         f"local REQUEST_SECONDS, PACKAGE_SECONDS = {limits.request_seconds}, {limits.package_seconds}\n"
+        f"local DELETED_MAX, UNDELETE_SECONDS = {limits.deleted_jobs}, {limits.undelete_seconds}\n"
     )
     return constants + _FENCE + _NUMBERS + _JOBS + _GROUPS + _RUNS + body
 
@@ -204,6 +214,26 @@ local function forget_job(name)
   redis.call('HDEL', key('definitions'), name)
   redis.call('HDEL', key('exceptions'), name)
   redis.call('ZREM', key('changes'), name)
+end
+
+-- Keep a job that is about to leave as somebody deletes it. Its package stays without being counted as used:
+-- it goes later than this does.
+local function keep_deleted(name)
+  local kept = key('deleted:' .. name)
+  redis.call('COPY', key('job:' .. name), kept, 'REPLACE')
+  redis.call('HSET', kept, 'definition', redis.call('HGET', key('definitions'), name))
+  redis.call('EXPIRE', kept, UNDELETE_SECONDS)
+  redis.call('ZADD', key('deleted'), text(counter('change')), name)
+  redis.call('EXPIRE', key('deleted'), UNDELETE_SECONDS)
+  local excess = redis.call('ZCARD', key('deleted')) - DELETED_MAX
+  if excess <= 0 then return end
+  local oldest = redis.call('ZPOPMIN', key('deleted'), excess)
+  for index = 1, #oldest, 2 do redis.call('DEL', key('deleted:' .. oldest[index])) end
+end
+
+local function forget_deleted(name)
+  redis.call('DEL', key('deleted:' .. name))
+  redis.call('ZREM', key('deleted'), name)
 end
 
 local function remove_job(name)

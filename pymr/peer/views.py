@@ -14,6 +14,7 @@ from pymr.control.runs import Run
 from pymr.peer.forecast import UNKNOWN, Forecast, Times, seconds_left
 from pymr.peer.frames import BadFrame, encode
 from pymr.peer.phase_views import phase_rows, progress
+from pymr.peer.task_views import partition_bytes, task_rows
 from pymr.protocol import STEPS, MachineFigures, Report
 from pymr.requests import JOBS_PER_PAGE, HistoryView, JobsView
 from pymr.rows import FailedAttempt, JobRow, PeerRow, RunRow, WorkerRow
@@ -24,9 +25,11 @@ __all__ = [
     "failed_attempts",
     "history_page",
     "own_workers",
+    "partition_bytes",
     "peer_rows",
     "phase_rows",
     "run_row",
+    "task_rows",
     "worker_rows",
 ]
 
@@ -114,6 +117,7 @@ def _job_row(
         expected_end=ends if left is None else now + left,
         last_seconds=job.seconds,
         cycle=job.cycle,
+        project_hash=job.project_hash,
     )
 
 
@@ -149,7 +153,13 @@ def run_row(record: RunRecord) -> RunRow:
 def failed_attempts(run: Run) -> tuple[FailedAttempt, ...]:
     """The attempts of a run that failed."""
     return tuple(
-        FailedAttempt(task=one.task, attempt=one.attempt, worker=f"{one.peer}/{one.slot}", error=one.error)
+        FailedAttempt(
+            task=one.task,
+            attempt=one.attempt,
+            worker=f"{one.peer}/{one.slot}",
+            error=one.error,
+            pane_offset=one.place.offset if one.place else None,
+        )
         for one in run.failed_tries
     )
 
@@ -217,6 +227,7 @@ def _workers_of(facts: PeerConfig, report: Report | None, jobs: dict[str, str]) 
             task=one.task or None,
             phase=_phase_of(one.state, one.task),
             done=one.done,
+            holder=one.holder,
         )
 
 

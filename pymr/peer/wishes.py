@@ -20,11 +20,13 @@ from pymr.peer.kept_state import KeptState
 from pymr.peer.packages import PackageParts
 from pymr.peer.places import Places
 from pymr.peer.store import Store, StoreForgot, StoreUnavailable
+from pymr.peer.store_conflicts import StoreConflict
 from pymr.peer.submissions import check_submission
 from pymr.peer.threads import StoreThread
 from pymr.projects import pack_project
 from pymr.protocol import Report
 from pymr.requests import (
+    UNDELETE_SECONDS,
     DeleteJob,
     Done,
     ForceJob,
@@ -37,6 +39,7 @@ from pymr.requests import (
     RetryJob,
     SubmitJob,
     Submitted,
+    UndeleteJob,
 )
 
 STORE_SECONDS = 5.0
@@ -107,6 +110,14 @@ class Wishes:
                     ),
                     respond,
                 )
+            case UndeleteJob(id=id, job_name=name):
+                ask_store(
+                    self._store,
+                    request,
+                    lambda store: store.undelete(id, incarnation, name),
+                    lambda version: self._changed(respond, _undeleted(id, name, version)),
+                    respond,
+                )
             case RetryJob(id=id, name=name):
                 ask_store(
                     self._store,
@@ -174,7 +185,8 @@ class Wishes:
                     f"the package of project {job.project} is not in Redis: send it first, as "
                     "`pymr submit` does"
                 )
-            return store.submit(request.id, incarnation, job.fields, job.project_hash)
+            over_version = request.over_version
+            return store.submit(request.id, incarnation, job.fields, job.project_hash, over_version)
 
         def answer(outcome: tuple[JobRecord, bool]) -> None:
             record, replaced = outcome
@@ -258,6 +270,8 @@ def refused(request: Request, error: Exception) -> Refused:
     """What a console is told of an error."""
     if isinstance(error, StoreForgot):
         return Refused(id=request.id, code="forgotten", reason=str(error))
+    if isinstance(error, StoreConflict):
+        return Refused(id=request.id, code="conflict", reason=str(error))
     if isinstance(error, StoreUnavailable):
         return Refused(id=request.id, code="unavailable", reason=str(error))
     if isinstance(error, PymrError):
@@ -270,6 +284,14 @@ def refused(request: Request, error: Exception) -> Refused:
 
 def _unknown_job(id: str, name: str) -> Refused:
     return Refused(id=id, code="unknown", reason=f"there is no job {name!r} in the queue; see `pymr jobs`")
+
+
+def _undeleted(id: str, name: str, version: int | None) -> Reply:
+    if version is None:
+        minutes = f"{UNDELETE_SECONDS / 60:g} minutes"
+        reason = f"no job {name!r} was deleted in the last {minutes}; submit it again from its file"
+        return Refused(id=id, code="unknown", reason=reason)
+    return Submitted(id=id, job_name=name, version=version, replaced=False)
 
 
 def _retried(id: str, name: str, outcome: str) -> Reply:

@@ -39,6 +39,7 @@ from pymr.peer.worker_protocol import (
     MapOrder,
     MessageReader,
     Paused,
+    PreviewSetup,
     Progress,
     Ready,
     ReduceOrder,
@@ -168,6 +169,11 @@ class _Worker:
 
     def serve(self) -> None:
         setup = self._pipe.receive()
+        if isinstance(setup, PreviewSetup):
+            from pymr.peer.preview_worker import run_preview  # what workers of runs do not need
+
+            run_preview(setup, self._pipe.send)
+            return
         if not isinstance(setup, WorkerSetup):
             raise BadMessage(f"{type(setup).__name__} before the setup")
         os.environ[RUN_VARIABLE] = setup.run_id
@@ -181,7 +187,7 @@ class _Worker:
         run_dir = os.path.join(setup.runs_dir, setup.run_id)
         while True:
             order = self._pipe.receive()
-            if isinstance(order, WorkerSetup):
+            if isinstance(order, WorkerSetup | PreviewSetup):
                 raise BadMessage("a second setup")
             outcome = self._do(context, order, run_dir)
             if os.getpid() != self._pid:  # a fork() of the user's that was not ended by its own code
@@ -333,6 +339,7 @@ def _failure_of(error: BaseException, heading: str) -> Failure:
     text = cut_text(_utf8(text))
     script = error if isinstance(error, ScriptError) else None
     shown = script.reason if script is not None else text  # its last lines are there already
+    _flush()  # what was printed before it stands before it
     with contextlib.suppress(Exception):  # the user's streams
         print(f"{heading}:\n{shown}", file=sys.stderr)
     missing = getattr(error, "missing", None)

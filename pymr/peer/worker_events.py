@@ -41,23 +41,27 @@ class WorkerResumed:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFinished:
-    """A task has ended; the worker waits for the next."""
+    """A task has ended; the worker waits for the next. pane_offset: of one that failed, how long the pane was
+    when all was in it that the worker had said."""
 
     slot: int
     id: AttemptId
     outcome: Outcome
+    pane_offset: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerDied:
     """The slot has no worker any more. id: of the attempt that it was making, if any.
 
-    failure: of the attempt, or of the loading of the job's functions, which may be final.
+    failure: of the attempt, or of the loading of the job's functions, which may be final. pane_offset: how
+    long the pane was with its last words.
     """
 
     slot: int
     id: AttemptId | None
     failure: Failure
+    pane_offset: int
 
 
 @dataclass(frozen=True, slots=True)

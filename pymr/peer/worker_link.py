@@ -9,9 +9,8 @@ import os
 import struct
 import termios
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
-from pymr.peer.panes import Pane
 from pymr.peer.worker_protocol import (
     FROM_WORKER,
     READ_BYTES_MAX,
@@ -25,9 +24,21 @@ from pymr.protocol import WorkerState
 from pymr.requests import TYPED_BYTES_MAX
 
 LAST_OUTPUT_BYTES_MAX = 256 << 10
-"""Most that is still read of a worker's terminal when it ends; the kernel holds no more than this."""
+"""Most that is still read of a worker's terminal when it or its task ends; the kernel holds no more than
+this."""
 
 Watch = Callable[[int, Callable[[], None]], None]
+
+
+class Output(Protocol):
+    """Where what a worker prints goes: a pane, or what a preview keeps of it."""
+
+    @property
+    def end(self) -> int:
+        """How much there was."""
+
+    def append(self, data: bytes) -> None: ...
+    def close(self) -> None: ...
 
 
 class WorkerLink:
@@ -42,7 +53,7 @@ class WorkerLink:
         worker_id: int,
         slot: int,
         run_id: str,
-        pane: Pane,
+        pane: Output,
         on_message: Callable[[WorkerLink, FromWorker], None],
         on_closed: Callable[[WorkerLink, str | None], None],
     ) -> None:
@@ -126,6 +137,17 @@ class WorkerLink:
         """A line of pymr's own in the pane."""
         self._pane.append(f"\r\n[pymr: {text}]\r\n".encode("utf-8", "replace"))
 
+    @property
+    def pane_end(self) -> int:
+        """How long its pane is, also when it was let go of."""
+        return self._pane.end
+
+    def drain(self) -> None:
+        """Take to the pane what the process has written so far."""
+        read = 0
+        while read < LAST_OUTPUT_BYTES_MAX and (size := self._read_terminal()):
+            read += size
+
     def read_last_messages(self) -> None:
         """Take what the process said before it ended."""
         while self._pipe is not None and self._read_pipe():
@@ -133,9 +155,7 @@ class WorkerLink:
 
     def close(self, last_words: str | None = None) -> None:
         """Let go of it, after the last of its output. last_words: what its pane says of its end."""
-        read = 0
-        while read < LAST_OUTPUT_BYTES_MAX and (size := self._read_terminal()):
-            read += size
+        self.drain()
         if last_words is not None:
             self.note(last_words)
         self._close_pipe()

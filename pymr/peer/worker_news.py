@@ -34,7 +34,7 @@ def worker_news(event: worker_events.WorkerEvent, workers: Workers) -> Iterator[
             yield WorkerHalted(slot, True)
         case worker_events.WorkerResumed(slot):
             yield WorkerHalted(slot, False)
-        case worker_events.WorkerFinished(slot, id, outcome):
-            yield TaskEnded(slot, id, outcome)
-        case worker_events.WorkerDied(slot, _, failure) if workers.view(slot) is None:
-            yield WorkerEnded(slot, failure)  # else another has had its slot since, which lives
+        case worker_events.WorkerFinished(slot, id, outcome, pane_offset):
+            yield TaskEnded(slot, id, outcome, pane_offset)
+        case worker_events.WorkerDied(slot, _, failure, pane_offset) if workers.view(slot) is None:
+            yield WorkerEnded(slot, failure, pane_offset)  # else another has had its slot since, which lives

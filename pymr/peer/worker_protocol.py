@@ -5,7 +5,7 @@ User code runs at the other end and may write anything into it; what is no messa
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import msgpack
@@ -47,6 +47,22 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True, tag="setup"):
     partitions: int
     runs_dir: str
     cluster: ClusterConfig | None = None
+
+
+class PreviewSetup(msgspec.Struct, frozen=True, kw_only=True, tag="preview"):
+    """A job to be tried on the first lines of the input of a peer's host: all that its worker is told.
+
+    fields, projects_dir, memory_bytes: as in WorkerSetup. scratch: a folder of its own, which is there.
+    lines: how many of the input.
+    """
+
+    cluster: ClusterConfig
+    peer: str
+    fields: dict[str, Any]
+    projects_dir: str
+    scratch: str
+    memory_bytes: int
+    lines: int
 
 
 class MapOrder(msgspec.Struct, frozen=True, tag="map"):
@@ -91,6 +107,30 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
     ticks: int
 
 
+PreviewStage = Literal["load", "map", "reduce"]
+
+
+class PreviewNews(msgspec.Struct, frozen=True, kw_only=True, tag="preview"):
+    """How far a preview is: so far, but for items, which are those since the last news.
+
+    lines: that were given to the map function. groups: that were reduced. where: the frames in which the
+    project's code is, as in a traceback; "" for none. output, output_total and error: with the last news
+    (`is_last`); for them and all others see requests.PreviewView.
+    """
+
+    stage: PreviewStage
+    path: str = ""
+    lines: int = 0
+    items: tuple[str, ...] = ()
+    items_total: int = 0
+    groups: int = 0
+    where: str = ""
+    output: tuple[str, ...] = ()
+    output_total: int = 0
+    error: str = ""
+    is_last: bool = False
+
+
 class TaskDone(msgspec.Struct, frozen=True, tag="done"):
     """A task has ended, well or not."""
 
@@ -109,8 +149,8 @@ class Resumed(msgspec.Struct, frozen=True, tag="resumed"):
 
 
 TaskOrder = MapOrder | ReduceOrder | StepOrder
-ToWorker = WorkerSetup | MapOrder | ReduceOrder | StepOrder
-FromWorker = Ready | Failed | Progress | TaskDone | Paused | Resumed
+ToWorker = WorkerSetup | PreviewSetup | MapOrder | ReduceOrder | StepOrder
+FromWorker = Ready | Failed | Progress | PreviewNews | TaskDone | Paused | Resumed
 
 
 class BadMessage(Exception):  # noqa: N818  (what it is, not what went wrong with it)

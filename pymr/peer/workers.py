@@ -26,13 +26,14 @@ from pymr.peer.worker_events import (
     WorkerResumed,
     WorkerView,
 )
-from pymr.peer.worker_link import Watch, WorkerLink
+from pymr.peer.worker_link import Output, Watch, WorkerLink
 from pymr.peer.worker_protocol import (
     PIPE_CLOSED_STATUS,
     BadMessage,
     Failed,
     FromWorker,
     Paused,
+    PreviewSetup,
     Progress,
     Ready,
     Resumed,
@@ -50,6 +51,7 @@ _SIGNAL_HINTS: dict[int, str] = {
     signal.SIGABRT: "an abort in C code that a function uses",
     signal.SIGKILL: "killed from outside, or the machine is out of memory",
 }
+_NO_SLOT = -1
 _CLOSED_PIPE = "closed its pipe to pymr (a function that closes all files?)"
 
 
@@ -78,7 +80,8 @@ class Workers:
         self._on_watch = on_watch
         self._on_unwatch = on_unwatch
         self._by_slot: dict[int, WorkerLink] = {}
-        self._by_id: dict[int, WorkerLink] = {}  # the same ones
+        self._by_id: dict[int, WorkerLink] = {}  # the same ones, and guests
+        self._on_guest_end: dict[int, Callable[[str], None]] = {}
         self._watched: dict[int, Callable[[], None]] = {}
         self._last_id = 0
         self._is_lost = False
@@ -124,6 +127,40 @@ class Workers:
         if link is not None:
             self._let_go(link)
 
+    def start_guest(
+        self,
+        setup: PreviewSetup,
+        output: Output,
+        on_message: Callable[[FromWorker], None],
+        on_end: Callable[[str], None],
+    ) -> WorkerLink:
+        """Start a worker that is in no slot, and of which no event tells: whoever asks for it holds its link.
+
+        on_end: called once when it has ended, with how it did. Raises BadMessage for too long a setup.
+        """
+        framed = frame(setup)
+        self._last_id += 1
+        link = WorkerLink(
+            self._last_id, _NO_SLOT, "", output, lambda _, message: on_message(message), lambda *_: None
+        )
+        self._by_id[link.id] = link
+        self._on_guest_end[link.id] = on_end
+        link.send(framed)
+        self._nursery.start_worker(link.id)
+        return link
+
+    def end_guest(self, link: WorkerLink) -> None:
+        """Kill a guest with all it has started; `on_end` tells when that is done."""
+        self._nursery.kill_worker(link.id)
+
+    def fail(self, slot: int, failure: Failure) -> bool:
+        """End the worker of a slot, and tell of it as of one that died. False where there is none."""
+        link = self._by_slot.get(slot)
+        if link is None:
+            return False
+        self._die(link, failure)
+        return True
+
     def type_into(self, slot: int, data: bytes) -> bool:
         """Type into a worker's terminal. False where there is none, or it does not take what was typed."""
         link = self._by_slot.get(slot)
@@ -154,7 +191,7 @@ class Workers:
     def tick(self, now: float) -> None:
         """Do what waits for nothing but time. now: time.monotonic()."""
         self._nursery.flush()
-        for link in list(self._by_slot.values()):
+        for link in list(self._by_id.values()):
             link.flush()
             if link.pipe_closed_at is not None and now - link.pipe_closed_at >= OWN_END_SECONDS_MAX:
                 self._die(link, self._death(link, _CLOSED_PIPE))
@@ -179,14 +216,27 @@ class Workers:
                     os.close(event.terminal)
                     os.close(event.pipe)
             elif isinstance(event, StartFailed) and link is not None:
-                self._fail_to_start(link, f"cannot be started: {event.error}")
+                why = f"cannot be started: {event.error}"
+                if not self._end_of_guest(link, why):
+                    self._fail_to_start(link, why)
             elif isinstance(event, Exited) and link is not None:
                 self._on_exit(link, event.status)
 
     def _on_exit(self, link: WorkerLink, status: int) -> None:
         link.read_last_messages()
+        if self._end_of_guest(link, _death_in_words(status, is_busy=True)):
+            return
         if self._by_id.get(link.id) is link:  # not let go of for one of those messages
             self._die(link, self._death(link, _death_in_words(status, is_busy=link.order is not None)))
+
+    def _end_of_guest(self, link: WorkerLink, how: str) -> bool:
+        """False where it is none."""
+        on_end = self._on_guest_end.pop(link.id, None)
+        if on_end is None:
+            return False
+        del self._by_id[link.id]
+        on_end(how)
+        return True
 
     def _on_pipe_closed(self, link: WorkerLink, why: str | None) -> None:
         if why is not None:
@@ -226,7 +276,11 @@ class Workers:
         link.order = None
         link.done = (0, 0)
         link.is_paused = False
-        self._on_event(WorkerFinished(link.slot, message.id, message.outcome))
+        pane_offset = None
+        if isinstance(message.outcome, Failure):
+            link.drain()
+            pane_offset = link.pane_end
+        self._on_event(WorkerFinished(link.slot, message.id, message.outcome, pane_offset))
 
     def _fail_to_start(self, link: WorkerLink, text: str) -> None:
         name = self._name_of(link)
@@ -240,7 +294,8 @@ class Workers:
         if self._by_id.get(link.id) is not link:  # ended by the handler of an event before this one
             return
         self._let_go(link, failure.error if last_words == "" else last_words)
-        self._on_event(WorkerDied(link.slot, link.order.id if link.order is not None else None, failure))
+        attempt = link.order.id if link.order is not None else None
+        self._on_event(WorkerDied(link.slot, attempt, failure, link.pane_end))
 
     def _let_go(self, link: WorkerLink, last_words: str | None = None) -> None:
         del self._by_slot[link.slot], self._by_id[link.id]

@@ -68,6 +68,7 @@ class FakePeer:
     orders: int = 0
     version: int = 0
     run_id: str = ""
+    homes: tuple[int, ...] = ()
     wants_inventory: bool = True
 
     def report(self) -> Report:
@@ -90,7 +91,16 @@ class FakePeer:
             ),
             results=tuple(self.results.values()),
             plans=self.plans,
-            shuffles=(ShuffleReport(self.run_id, self.sources, self.sequence, self.sequence, 1),)
+            shuffles=(
+                ShuffleReport(
+                    self.run_id,
+                    self.sources,
+                    self.sequence,
+                    self.sequence,
+                    1,
+                    partitions=tuple([(home, self.sequence) for home in self.homes]),
+                ),
+            )
             if self.run_id
             else (),
             inventory=() if self.wants_inventory else None,
@@ -199,7 +209,7 @@ class Measurement:
         is_news = orders.wants_inventory and not peer.wants_inventory
         peer.orders, peer.wants_inventory = orders.sequence, orders.wants_inventory
         for run in orders.runs:
-            peer.run_id = run.run_id
+            peer.run_id, peer.homes = run.run_id, run.homes
         for acknowledged in orders.acknowledged:
             peer.results.pop(acknowledged.id, None)
         for announced in orders.sources:

@@ -1,7 +1,9 @@
-"""The queue: submit, replace, delete, priorities, pause, and what a wait ends with."""
+"""The queue: submit, replace, delete, undelete, priorities, pause, and what a wait ends with."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 import uuid
 from collections.abc import Callable
@@ -59,6 +61,70 @@ def test_a_deleted_job_can_be_submitted_again_at_once(held: HeldRun) -> None:
     assert first == "succeeded"
     assert others in (["deleted"], ["replaced"])  # the leader may see both changes at once
     assert ordered(cluster.output()) == ordered(cluster.reference())
+
+
+def test_a_job_that_is_deleted_while_it_runs_comes_back_and_runs_again(held: HeldRun) -> None:
+    cluster = held.cluster
+    held.reach("map")
+    (row,) = cluster.client.jobs().rows
+    deleted = cluster.pymr("delete", cluster.job)
+    cluster.wait_for(
+        lambda: [run.status for run in cluster.client.history(cluster.job)] == ["deleted"],
+        what="its end",
+    )
+    for name in cluster.names:  # so that each of them has to have it from Redis once more
+        shutil.rmtree(cluster.data(name) / "projects" / row.project_hash)
+    back = cluster.pymr("undelete", cluster.job)
+    again = cluster.pymr("undelete", cluster.job)
+    (queued,) = cluster.client.jobs().rows
+    held.let_go()
+    cluster.succeed()
+
+    assert (deleted.status, f"`pymr undelete {cluster.job}`" in deleted.out) == (0, True)
+    assert back.status == 0, back.err
+    assert again.status == 1 and "is in the queue again" in again.err
+    assert (queued.fields, queued.project_hash) == (row.fields, row.project_hash)
+    assert queued.version > row.version and row.project_hash
+    assert [run.status for run in cluster.client.history(cluster.job)] == ["succeeded", "deleted"]
+    assert ordered(cluster.output()) == ordered(cluster.reference())
+    with pytest.raises(RefusedError, match="no job 'nothing' was deleted") as refused:
+        cluster.client.undelete("nothing")
+    assert refused.value.code == "unknown"
+
+
+def test_a_job_that_comes_back_knows_what_it_has_consumed(held: HeldRun) -> None:
+    cluster = held.cluster
+    cluster.submit(run_once=False, hold_state=True, delete_job_data=False)
+    first = cluster.succeed()
+    consumed, output = cluster.client.state(cluster.job), cluster.output()
+    cluster.client.delete(cluster.job)
+    cluster.client.undelete(cluster.job)
+    second = cluster.succeed()
+
+    assert (first.status, second.status) == ("succeeded", "skipped"), "there is nothing new"
+    assert cluster.client.state(cluster.job).files == consumed.files != ()
+    assert cluster.output() == output
+
+
+def test_a_submission_over_a_version_that_is_gone_is_refused(held: HeldRun) -> None:
+    cluster = held.cluster
+    cluster.client.pause()
+    job, projects = cluster.job_fields(job_submitter="ada@engine"), cluster.folder / "projects"
+    seen = cluster.client.submit(job, projects, 0).version
+    newer = cluster.client.submit(job, projects, seen).version
+    with pytest.raises(RefusedError, match=f"version {newer}, submitted by ada@engine") as refused:
+        cluster.client.submit(job | {"partitions": 2}, projects, seen)
+    path = cluster.folder / "job.toml"
+    path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in job.items()))
+    stale = cluster.pymr("submit", path, "--over-version", seen)
+    fresh = cluster.pymr("submit", path, "--over-version", newer)
+    (row,) = cluster.client.jobs().rows
+    cluster.client.resume()
+
+    assert refused.value.code == "conflict"
+    assert stale.status == 1 and f"that was version {seen}, this is version {newer}" in stale.err
+    assert fresh.status == 0, fresh.err
+    assert row.version > newer and row.fields["partitions"] == job["partitions"]
 
 
 @pytest.mark.parametrize("phase", ["map", "reduce"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from random import Random
 
 from simulation.cluster import Cluster, FaultPlan
 from simulation.held_input import SHARED
@@ -242,11 +243,21 @@ class Clients:
         self._schedule(self._force, random.choice([0, 0, 1, 3]), 2.0)
         self._schedule(self._pause, random.choice([0, 0, 0, 2]), 2.0)
         self._schedule(self._add_file, random.choice([5, 20, 40]), 0.0)
+        self._schedule_undeletions()
 
     def _schedule(self, action: Callable[[], None], count: int, earliest: float) -> None:
         self.unanswered += count
         for _ in range(count):
             self._world.later(self._world.between(earliest, FAULT_SECONDS - 1), action)
+
+    def _schedule_undeletions(self) -> None:
+        """Drawn from a copy of the chance, so that without them a seed is the world that it was."""
+        random = Random()
+        random.setstate(self._world.random.getstate())
+        count = random.choice([0, 1, 2, 4])
+        self.unanswered += count
+        for _ in range(count):
+            self._world.later(random.uniform(2.0, FAULT_SECONDS - 1), self._undelete)
 
     def _submit(self) -> None:
         name = self._world.random.choice(NAMES)
@@ -261,6 +272,21 @@ class Clients:
         name = self._world.random.choice(NAMES)
         self._requests += 1
         self._ask(f"request-{self._requests}", name, None)
+
+    def _undelete(self) -> None:
+        """Put the job back that was deleted last, if there is one; nobody insists on it."""
+        cluster = self._cluster
+        self._requests += 1
+        self.unanswered -= 1
+        incarnation = cluster.redis.incarnation
+        deleted = [name for name in cluster.redis.deleted if name not in cluster.redis.jobs]
+        if not deleted or not cluster.redis.is_available or incarnation is None:
+            return
+        name = deleted[-1]
+        version = cluster.store.undelete(f"request-{self._requests}", incarnation, name)
+        self._world.log("put back:", name, "version", version)
+        cluster.look_at_queue()
+        cluster.wake_leaders()
 
     def _retry(self) -> None:
         """Queue a failed job once more, if there is one; nobody insists on it."""

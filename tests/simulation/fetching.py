@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from simulation.step_rules import StepContent
 
-from pymr.control.duties import FetchSegments, SegmentFetched, SegmentLost
+from pymr.control.duties import FetchSegments, MeasureSegments, SegmentFetched, SegmentLost, SegmentsMeasured
 from pymr.outcomes import AttemptId
 from pymr.protocol import Source
 
@@ -28,6 +28,20 @@ class Fetching:
         self._forgotten.discard(command.run_id)
         for source in command.sources:
             self._try_later(command.run_id, source, command.partition)
+
+    def measure(self, command: MeasureSegments) -> None:
+        """Look at the outputs on this host, of which some may have gone meanwhile."""
+        for source in command.sources:
+            id = source.id_in(command.run_id)
+            attempt = self._peer.cluster.peers[source.peer].disk.attempts.get(id)
+            if attempt is None:
+                continue
+            assert not isinstance(attempt.content, tuple | StepContent)
+            sizes = tuple((one, len(attempt.content.get(one, ()))) for one in command.partitions)
+            self._tell_measured(SegmentsMeasured(command.run_id, source, sizes))
+
+    def _tell_measured(self, event: SegmentsMeasured) -> None:
+        self._peer.tell(lambda: self._peer.step(event))
 
     def forget(self, run_id: str) -> None:
         self._forgotten.add(run_id)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from pymr.control.backlog import queue_order
 from pymr.control.records import Committed, Event, JobRecord, JobState, RunRecord
+from pymr.peer.store_conflicts import StoreConflict, conflict_problem
 from pymr.peer.store_scripts import DEFAULT_LIMITS, Limits
 
 MARGIN = 1_000
@@ -55,6 +56,7 @@ class MemoryRedis:
     cycle_began_at: float = 0.0
     jobs: dict[str, JobRecord] = field(default_factory=dict)
     tombstones: dict[str, int] = field(default_factory=dict)
+    deleted: dict[str, tuple[JobRecord, float]] = field(default_factory=dict)  # and when, the latest last
     states: dict[str, JobState] = field(default_factory=dict)
     states_changes: dict[str, int] = field(default_factory=dict)
     outcomes: dict[tuple[str | None, str], Any] = field(default_factory=dict)
@@ -115,8 +117,17 @@ def remove_job(redis: MemoryRedis, name: str) -> None:
         redis.trimmed = redis.tombstones.pop(oldest)
 
 
-def submit(redis: MemoryRedis, fields: Mapping[str, Any], project_hash: str) -> tuple[JobRecord, bool]:
+def submit(
+    redis: MemoryRedis,
+    fields: Mapping[str, Any],
+    project_hash: str,
+    over_version: int | None = None,
+    seconds: float | None = None,
+) -> tuple[JobRecord, bool]:
     name = str(fields["job_name"])
+    standing = redis.jobs.get(name)
+    if over_version is not None and over_version != (standing.version if standing else 0):
+        raise _conflict(name, over_version, standing)
     before = redis.jobs.pop(name, None)
     redis.cycle_began_at = redis.cycle_began_at or redis.clock()
     job = JobRecord(
@@ -126,7 +137,7 @@ def submit(redis: MemoryRedis, fields: Mapping[str, Any], project_hash: str) -> 
         fields=dict(fields),
         project_hash=project_hash,
         submitted_at=redis.clock(),
-        seconds=before.seconds if before else None,
+        seconds=before.seconds if before else seconds,
     )
     group = group_of(job)
     others = redis.members(group)
@@ -146,9 +157,32 @@ def delete(redis: MemoryRedis, name: str) -> bool:
     job = redis.jobs.get(name)
     if job is None:
         return False
+    redis.deleted.pop(name, None)
+    redis.deleted[name] = (job, redis.clock())
+    while len(redis.deleted) > redis.limits.deleted_jobs:
+        del redis.deleted[next(iter(redis.deleted))]
     remove_job(redis, name)
     settle_group(redis, group_of(job))
     return True
+
+
+def undelete(redis: MemoryRedis, name: str) -> int | None:
+    if name in redis.jobs:
+        raise _conflict(name, None, redis.jobs[name])
+    job, deleted_at = redis.deleted.get(name, (None, 0.0))
+    if job is None or redis.clock() >= deleted_at + redis.limits.undelete_seconds:
+        return None
+    if job.project_hash and job.project_hash not in redis.packages:
+        return None
+    del redis.deleted[name]
+    return submit(redis, job.fields, job.project_hash, seconds=job.seconds)[0].version
+
+
+def _conflict(name: str, over_version: int | None, standing: JobRecord | None) -> StoreConflict:
+    version, fields = (standing.version, standing.fields) if standing else (0, {})
+    return StoreConflict(
+        conflict_problem(name, over_version, version, str(fields.get("job_submitter") or ""))
+    )
 
 
 def retry(redis: MemoryRedis, name: str) -> str:
@@ -249,6 +283,7 @@ def recover(
     redis.paused |= paused
     redis.active.clear()
     redis.tombstones.clear()
+    redis.deleted.clear()
     redis.jobs = {job.name: _without_run(job) for job in kept}
     for job in jobs:
         change_job(redis, _without_run(job))

@@ -71,12 +71,22 @@ class MemoryStore:
         )
 
     def submit(
-        self, request_id: str, incarnation: str, fields: Mapping[str, Any], project_hash: str
+        self,
+        request_id: str,
+        incarnation: str,
+        fields: Mapping[str, Any],
+        project_hash: str,
+        over_version: int | None = None,
     ) -> tuple[JobRecord, bool]:
-        return self._once(request_id, incarnation, lambda redis: rules.submit(redis, fields, project_hash))
+        return self._once(
+            request_id, incarnation, lambda redis: rules.submit(redis, fields, project_hash, over_version)
+        )
 
     def delete(self, request_id: str, incarnation: str, name: str) -> bool:
         return self._once(request_id, incarnation, lambda redis: rules.delete(redis, name))
+
+    def undelete(self, request_id: str, incarnation: str, name: str) -> int | None:
+        return self._once(request_id, incarnation, lambda redis: rules.undelete(redis, name))
 
     def retry(self, request_id: str, incarnation: str, name: str) -> str:
         return self._once(request_id, incarnation, lambda redis: rules.retry(redis, name))

@@ -16,6 +16,7 @@ from simulation.world import ViolationError
 from pymr.control.duties import (
     Drain,
     EndWorker,
+    FailWorker,
     Fence,
     FetchSegments,
     GiveMap,
@@ -23,6 +24,7 @@ from pymr.control.duties import (
     GiveStep,
     Learned,
     MakePlan,
+    MeasureSegments,
     Ordered,
     PeerCommand,
     PeerEvent,
@@ -283,6 +285,8 @@ class SimulatedPeer:
                 self.workers.start(command)
             case EndWorker():
                 self.workers.end(command)
+            case FailWorker():
+                self.workers.fail(command)
             case GiveMap():
                 self.workers.do_map(command)
             case GiveReduce():
@@ -291,6 +295,8 @@ class SimulatedPeer:
                 self.workers.do_step(command)
             case FetchSegments():
                 self.fetching.fetch(command)
+            case MeasureSegments():
+                self._on_disk(lambda: self.fetching.measure(command))
             case PrepareProject(order):
                 self._prepare(order.run_id)
             case MakePlan():

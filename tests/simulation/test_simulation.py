@@ -68,6 +68,7 @@ def test_the_faults_do_happen() -> None:
         "Redis is down",
         "releases",
         "deleted",
+        "put back:",
         "begins cycle 2",
         "skipped",
         "forced:",

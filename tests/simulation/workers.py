@@ -12,6 +12,7 @@ from simulation.step_rules import StepContent, inputs_read
 
 from pymr.control.duties import (
     EndWorker,
+    FailWorker,
     GiveMap,
     GiveReduce,
     GiveStep,
@@ -82,12 +83,23 @@ class Workers:
         """A crash: it costs the task an attempt, as nobody knows whose fault it is."""
         worker.is_alive = False
         self._world.log(self._peer.name, "worker", worker.slot, "dies")
-        event = WorkerEnded(worker.slot, Failure("WorkerDiedError", "the worker died"))
+        self._tell_of_end(worker, Failure("WorkerDiedError", "the worker died"))
 
+    def fail(self, command: FailWorker) -> None:
+        """It hangs: its end costs the task an attempt."""
+        worker = self.by_slot.get(command.slot)
+        if worker is None:
+            event = WorkerEnded(command.slot, command.failure)
+            self._peer.tell(lambda: self._peer.step(event))
+            return
+        worker.is_alive, worker.is_ended = False, True
+        self._tell_of_end(worker, command.failure)
+
+    def _tell_of_end(self, worker: Worker, failure: Failure) -> None:
         def told() -> None:
             if self.by_slot.get(worker.slot) is worker:
                 del self.by_slot[worker.slot]
-                self._peer.step(event)
+                self._peer.step(WorkerEnded(worker.slot, failure))
 
         self._peer.tell(told)
 

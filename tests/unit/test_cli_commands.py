@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
+import msgspec
 import pytest
 from console import Command
 from fake_peer import Answers, fake_cluster
@@ -14,6 +16,8 @@ from valid_jobs import MAPREDUCE, SCRIPT
 from written_projects import PLAIN, REDUCE, write_project
 
 from pymr import cli
+from pymr.cli_console import complete_deleted_jobs
+from pymr.cli_queue import undelete
 from pymr.requests import (
     DeleteJob,
     Done,
@@ -36,6 +40,7 @@ from pymr.requests import (
     RetryJob,
     SubmitJob,
     Submitted,
+    UndeleteJob,
     WorkersView,
 )
 from pymr.rows import JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
@@ -209,6 +214,59 @@ def test_of_several_jobs_none_is_submitted_if_one_is_wrong(pymr: Command, tmp_pa
     assert (right.status, len(right.out.splitlines())) == (0, 2)
 
 
+SCRIPT_TOML = 'job_type = "script"\njob_name = "s"\njob_priority = 1\nscript_location = "/bin/true"\n'
+
+
+def test_a_job_is_submitted_over_the_version_that_was_seen(pymr: Command, tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text(SCRIPT_TOML)
+    answers = {
+        SubmitJob: lambda request: Submitted(id=request.id, job_name="s", version=4, replaced=True),
+    }
+    with fake_cluster(tmp_path, answers) as cluster:
+        finished = pymr("submit", "job.toml", "--over-version", "3")
+        pymr("submit", "job.toml", "--over-version", "0")
+        pymr("submit", "job.toml")
+        several = pymr("submit", "job.toml", "job.toml", "--over-version", "3")
+        negative = pymr("submit", "job.toml", "--over-version", "-1")
+        asked = cluster.peers[0].asked_for(SubmitJob)
+
+    assert finished.status == 0
+    assert [request.over_version for request in asked] == [3, 0, None]
+    assert (several.status, "one by one" in several.err, negative.status) == (2, True, 2)
+
+
+def test_a_deletion_says_how_to_undo_it_and_that_how_to_wait(pymr: Command, tmp_path: Path) -> None:
+    answers = {
+        DeleteJob: done,
+        UndeleteJob: lambda request: Submitted(id=request.id, job_name="j", version=4, replaced=False),
+    }
+    with fake_cluster(tmp_path, answers):
+        deleted, back = pymr("delete", "j"), pymr("undelete", "j")
+
+    assert deleted.out == "j: deleted; `pymr undelete j` within 10 minutes brings it back\n"
+    assert (back.status, back.out) == (0, "j: back in the queue; `pymr wait j` waits for its first run\n")
+
+
+@pytest.mark.parametrize("code", ["unknown", "conflict"])
+def test_a_job_that_cannot_come_back_is_told_of(pymr: Command, tmp_path: Path, code: str) -> None:
+    with fake_cluster(
+        tmp_path, {UndeleteJob: lambda request: Refused(id=request.id, code=code, reason="it cannot")}
+    ):
+        finished = pymr("undelete", "j")
+
+    assert (finished.status, finished.out, finished.err) == (1, "", "pymr: it cannot\n")
+
+
+def test_the_shell_completes_jobs_that_are_gone(tmp_path: Path) -> None:
+    gone = msgspec.structs.replace(RUN, run_id="r2", job_name="gone")
+    with fake_cluster(tmp_path, {**LISTINGS, GetHistory: history(RUN, gone)}) as cluster:
+        context = click.Context(undelete)
+        context.params["config_path"] = cluster.config.source
+        items = complete_deleted_jobs(context, undelete.params[0], "")
+
+    assert [item.value for item in items] == ["gone"]
+
+
 def test_what_a_retry_has_queued_is_told(pymr: Command, tmp_path: Path) -> None:
     def retried(request: RetryJob) -> Done:
         return Done(id=request.id, detail="queued 3 jobs of group g")
@@ -254,15 +312,16 @@ def test_a_job_file_that_is_wrong_is_a_usage_error(pymr: Command, tmp_path: Path
     assert (finished.status, "input_dirs" in finished.err) == (2, True)
 
 
-@pytest.mark.parametrize(("code", "status"), [("invalid", 2), ("denied", 1), ("unavailable", 1)])
+@pytest.mark.parametrize(
+    ("code", "status"), [("invalid", 2), ("denied", 1), ("conflict", 1), ("unavailable", 1)]
+)
 def test_a_job_that_a_peer_finds_wrong_is_a_usage_error_too(
     pymr: Command, tmp_path: Path, code: str, status: int
 ) -> None:
     def refuse(request: Any) -> Refused:
         return Refused(id=request.id, code=code, reason="run_on = 'nobody': is no peer of this cluster")
 
-    text = 'job_type = "script"\njob_name = "s"\njob_priority = 1\nscript_location = "/bin/true"\n'
-    (tmp_path / "job.toml").write_text(text + 'run_on = "nobody"\n')
+    (tmp_path / "job.toml").write_text(SCRIPT_TOML + 'run_on = "nobody"\n')
     with fake_cluster(tmp_path, {SubmitJob: refuse}):
         finished = pymr("submit", "job.toml")
 

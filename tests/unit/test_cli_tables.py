@@ -10,7 +10,7 @@ import pytest
 from pymr.cli_rows import history_lines, job_object, job_view_lines, jobs_lines, peers_lines, workers_lines
 from pymr.cli_tables import Table, bar, field_lines, one_line, table_lines
 from pymr.requests import JobsView, JobView
-from pymr.rows import JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
+from pymr.rows import JobRow, PanePlace, PeerRow, PhaseRow, RunRow, WorkerRow
 from pymr.wording import amount, count_of, from_now, moment, percent, phase_share, reason_of, span
 
 
@@ -154,6 +154,24 @@ def test_a_script_is_shown_with_what_it_said_and_where_to_read_on() -> None:
     assert "                 last words" in lines
     assert "output           pymr logs alpha/0 --run r" in lines
     assert "exit status 3" in lines[-1]
+
+
+@pytest.mark.parametrize(("offset", "start"), [(100, ""), (10_000, " --from 5904")])
+def test_a_failed_run_says_where_to_read_what_its_worker_put_out(offset: int, start: str) -> None:
+    place = PanePlace("alpha/0", "job-000001", offset)
+    run = RunRow(
+        run_id="job-000001", job_name="job", job_version=1, status="failed", start_time=0.0, failed_at=place
+    )
+    lines = job_view_lines("job", JobView(id="1", row=None), [run], 0)
+    panes = [f"{worker} --run job-000001" for worker in ("alpha/0", "b/0")]
+    with_panes = job_view_lines("job", JobView(id="1", row=None), [run], 0, panes)
+
+    command = f"pymr logs alpha/0 --run job-000001{start}"
+    assert [line.split(None, 1)[1] for line in lines if "pymr logs" in line] == [command]
+    assert [line.split(None, 1)[1] for line in with_panes if "pymr logs" in line] == [
+        command,
+        "pymr logs b/0 --run job-000001",
+    ]
 
 
 def test_steps_of_a_transfer_are_shown_with_files_and_bytes() -> None:

@@ -10,14 +10,17 @@ import pytest
 from pymr.control.duties import (
     Drain,
     EndWorker,
+    FailWorker,
     Fence,
     FetchSegments,
     GiveMap,
     GiveReduce,
     GiveStep,
     Held,
+    KeyboardsHeld,
     Learned,
     MakePlan,
+    MeasureSegments,
     Ordered,
     PeerCommand,
     PeerEvent,
@@ -32,6 +35,7 @@ from pymr.control.duties import (
     RemoveRun,
     SegmentFetched,
     SegmentLost,
+    SegmentsMeasured,
     SendReport,
     StartWorker,
     TaskEnded,
@@ -47,6 +51,7 @@ from pymr.outcomes import AttemptId, Failure, MapOutcome, StepOutcome
 from pymr.peer.frames import FRAME_BYTES_MAX, encode
 from pymr.protocol import (
     ERROR_CHARACTERS_MAX,
+    HOLDER_CHARACTERS_MAX,
     REPORT_SECONDS,
     RESULTS_MAX,
     Acknowledged,
@@ -316,9 +321,9 @@ def test_a_cancelled_attempt_ends_with_its_worker_and_leaves_nothing() -> None:
 def test_a_worker_that_dies_fails_its_task_and_is_started_anew_for_the_next() -> None:
     desk = Desk()
     desk.start()
-    desk.step(WorkerEnded(0, FAILED))
+    desk.step(WorkerEnded(0, FAILED, 1_234))
 
-    assert [one.outcome for one in desk.reported().results] == [FAILED]
+    assert [(one.outcome, one.pane_offset) for one in desk.reported().results] == [(FAILED, 1_234)]
 
     desk.order(assignments=(Assignment(AttemptId(RUN, "map-00000", "5.2"), 0, "a"),))
 
@@ -333,13 +338,17 @@ def test_a_task_that_does_not_move_is_ended_unless_somebody_debugs_it() -> None:
     desk.step(WorkerHalted(0, False))
     desk.tick(59)
 
-    assert desk.all(EndWorker) == []
+    assert desk.all(FailWorker) == []
 
-    (result,) = desk.tick(2).results
+    desk.tick(2)
+    (command,) = desk.all(FailWorker)
+    desk.step(WorkerEnded(command.slot, command.failure, 4_321))
+    (result,) = desk.reported().results
 
-    assert desk.all(EndWorker) == [EndWorker(0)]
-    assert isinstance(result.outcome, Failure)
-    assert "no progress" in result.outcome.error
+    assert "no progress" in command.failure.error
+    assert (result.outcome, result.pane_offset) == (command.failure, 4_321)
+    desk.tick(100)
+    assert desk.all(FailWorker) == []
 
 
 def test_time_that_a_project_takes_to_come_does_not_count() -> None:
@@ -349,7 +358,7 @@ def test_time_that_a_project_takes_to_come_does_not_count() -> None:
     desk.step(ProjectPrepared(RUN))
     desk.tick(59)
 
-    assert desk.all(EndWorker) == []
+    assert desk.all(FailWorker) == []
 
 
 def test_a_project_that_could_not_be_had_is_asked_for_again_with_the_next_task() -> None:
@@ -418,6 +427,37 @@ def test_a_lost_segment_is_told_of_until_another_takes_its_place() -> None:
     desk.step(SegmentFetched(RUN, again, 0, 10))
 
     assert desk.all(GiveReduce) == [GiveReduce(0, REDUCE, 0, (again,))]
+
+
+def test_the_sizes_of_partitions_are_measured_where_they_lie_here_and_told() -> None:
+    desk = Desk()
+    far, near = Source(0, "5.1", "c"), Source(1, "5.1", "b")
+    desk.order(homes=[0, 1], sources=(SourcesOrder(RUN, 0, (near, far), 2),))
+
+    assert desk.all(MeasureSegments) == [MeasureSegments(RUN, (0, 1), (near,))]
+
+    desk.step(SegmentFetched(RUN, far, 0, 10))
+    desk.step(SegmentsMeasured(RUN, near, ((0, 5), (1, 7))))
+    desk.step(SegmentsMeasured("other-000001", near, ((0, 5),)))
+
+    assert desk.tick().shuffles[0].partitions == ((0, 15), (1, 7))
+
+
+# -- keyboards
+
+
+def test_the_leader_hears_at_once_who_has_a_keyboard() -> None:
+    desk = Desk()
+    desk.start()
+    desk.step(KeyboardsHeld({0: "me", 1: "x" * 1_000}))
+    held, idle = desk.reported().workers
+
+    assert (held.slot, held.state, held.task, held.holder) == (0, "map", MAP.task, "me")
+    assert (idle.slot, idle.pid, idle.state, idle.holder) == (1, 0, "idle", "x" * HOLDER_CHARACTERS_MAX)
+
+    desk.step(KeyboardsHeld({}))
+
+    assert [one.holder for one in desk.reported().workers] == [""]
 
 
 # -- plans and publications
@@ -543,18 +583,18 @@ def test_a_script_may_take_as_long_as_it_likes_and_a_transfer_has_to_move() -> N
     desk.now += 10_000.0
     desk.step(PeerTick(MachineFigures()))
 
-    assert desk.all(EndWorker) == []
+    assert desk.all(FailWorker) == []
 
     desk = Desk()
     del desk.fields["task_timeout_seconds"]
     desk.start(COPY)
     desk.tick(599.0)
 
-    assert desk.all(EndWorker) == []
+    assert desk.all(FailWorker) == []
 
     desk.tick(2.0)
 
-    assert desk.all(EndWorker) == [EndWorker(0)]
+    assert [one.slot for one in desk.all(FailWorker)] == [0]
 
 
 def test_a_script_that_is_not_wanted_any_more_is_ended() -> None:

@@ -20,8 +20,10 @@ from pymr.control.records import (
     RunPlan,
     SavePlan,
 )
+from pymr.control.running import FAILURES_TOLD_MAX
 from pymr.engine.shuffler import CUT_BY_MEMORY
 from pymr.outcomes import INCOMPARABLE, AttemptId, Failure, MapOutcome
+from pymr.peer.views import failed_attempts, run_row
 from pymr.protocol import (
     Acknowledged,
     AttemptResult,
@@ -32,7 +34,7 @@ from pymr.protocol import (
     ShuffleReport,
     SourcesOrder,
 )
-from pymr.rows import RunStatus
+from pymr.rows import PanePlace, RunStatus
 
 ONE = ("a", "h", 1)
 PAIR = (("a", "h", 1), ("b", "h", 1))
@@ -170,6 +172,38 @@ def test_failures_end_the_run_when_they_are_as_many_as_allowed() -> None:
     desk.result("a", "map-00000", Failure("UserFunctionError", "it raised"))
 
     assert "it raised\n(task map-00000 failed 2 times" in (desk.end().exception or "")
+
+
+def test_a_failure_leads_to_the_place_where_its_worker_printed_it() -> None:
+    desk = Desk(ONE)
+    desk.begin("a")
+    desk.result("a", "map-00000", Failure("UserFunctionError", "it raised\nlong"), 1_234)
+    (tried,) = failed_attempts(desk.leader.runs[RUN])
+    desk.result("a", "map-00000", Failure("UserFunctionError", "it raised\nlong"), 5_678)
+    record = desk.end()
+    first, last = PanePlace("a/0", RUN, 1_234), PanePlace("a/0", RUN, 5_678)
+
+    assert (tried.worker, tried.pane_offset) == (first.worker, first.offset)
+    assert record.failed_at == last
+    assert run_row(record).failed_at == last
+    assert [(one.kind, one.place) for one in desk.events if one.place] == [
+        ("task.failed", first),
+        ("run.failed", last),
+    ]
+
+
+def test_a_run_whose_tasks_fail_a_thousand_times_tells_of_the_first_only() -> None:
+    desk = Desk(ONE)
+    desk.begin("a", tasks=FAILURES_TOLD_MAX + 3)
+    for number in range(FAILURES_TOLD_MAX + 3):
+        desk.pass_time(0.1, "a")
+        desk.result("a", f"map-{number:05d}", Failure("UserFunctionError", "it raised"), number)
+        desk.do("a", f"map-{number:05d}")
+    told = [one for one in desk.events if one.kind == "task.failed"]
+
+    assert [one.place.offset for one in told if one.place] == list(range(FAILURES_TOLD_MAX))
+    assert told[-1].text.endswith("it raised (more of this run are not told of here)")
+    assert desk.leader.runs[RUN].attempts_failed == FAILURES_TOLD_MAX + 3
 
 
 def test_a_machine_that_fails_costs_no_attempt_and_gets_a_rest() -> None:

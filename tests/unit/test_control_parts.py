@@ -174,8 +174,8 @@ FAR, AGAIN, NEAR = Source(0, "1.1", "far"), Source(0, "2.1", "far"), Source(1, "
 
 
 def gathering(*homes: int) -> Gathering:
-    made = Gathering("run", lambda peer: peer == "near")
-    made.settle(homes)
+    made = Gathering("run", lambda peer: peer == "near", lambda partitions, sources: None)
+    made.settle(homes, 4)
     return made
 
 
@@ -246,8 +246,8 @@ def test_a_new_home_gets_all_that_was_announced() -> None:
     one = gathering(0)
     one.announce(0, [FAR, NEAR], 2)
 
-    assert one.settle([0, 3]) == [(3, [FAR])]
-    assert one.settle([0, 3]) == []
+    assert one.settle([0, 3], 4) == [(3, [FAR])]
+    assert one.settle([0, 3], 4) == []
 
 
 def test_with_no_map_tasks_a_partition_is_complete_once_that_is_known() -> None:

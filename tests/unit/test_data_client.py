@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from data_services import RUN_ID, Service, make_config, peer_of, segment_of, write_attempt, write_output
 
+from pymr import client_panes
 from pymr.config import ClusterConfig
 from pymr.keys import Security, load_security
 from pymr.peer.asking import Unreachable
@@ -97,6 +99,12 @@ def test_a_pane_is_read_while_it_grows(served: Service) -> None:
     with contextlib.closing(DataClient(served.config, NO_KEYS)) as client:
         piece = client.read_pane("alpha", 3, "", 4, 3)
         assert (piece.run_id, piece.offset, piece.data, piece.end) == ("job-7", 4, b"456", 10)
+        assert [offset for offset, _ in piece.marks] == [0]
+        for worker, begin, bytes_max, data in (("alpha/3", 2, 5, b"23456"), ("alpha/3", -4, 3, b"678")):
+            seen = client_panes.read_pane(client, worker, "", begin, bytes_max)
+            assert (seen.data, seen.end) == (data, 10)
+            assert [offset for offset, _ in seen.times] == [0]
+            assert 0 <= time.time() - seen.times[0][1] < 60
         pane.append(b"abc")
         assert client.read_pane("alpha", 3, "job-7", -5, 100).data == b"89abc"
     pane.close()

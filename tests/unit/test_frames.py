@@ -22,7 +22,16 @@ from pymr.peer.frames import (
     decode_request,
     encode,
 )
-from pymr.protocol import PROTOCOL_VERSION, AttemptResult, Orders, Report, RunOrder, Wake
+from pymr.protocol import (
+    PROTOCOL_VERSION,
+    AttemptResult,
+    Orders,
+    Report,
+    RunOrder,
+    ShuffleReport,
+    Wake,
+    WorkerReport,
+)
 from pymr.requests import Done, GetJob, GetJobs, PutPackage, SubmitJob
 
 HEAD = b"pymr" + bytes([PROTOCOL_VERSION])
@@ -31,6 +40,8 @@ SUBMIT = HEAD + b"C\x83\xa3ask\xa6submit\xa2id\xa11\xa6fields"  # the value of `
 REPORT = Report(
     incarnation="i", epoch=3, peer="alpha", boot=1, sequence=9, version="1", pid=4, slots=2,
     results=(AttemptResult(AttemptId("r", "map-00000", "3.1"), Failure("InputError", "é")),),
+    workers=(WorkerReport(0, 5, "map", "r", "map-00001", (1, 2), "me@here:1"),),
+    shuffles=(ShuffleReport("r", 2, 1, 1, 5, partitions=((0, 15), (3, 0))),),
 )  # fmt: skip
 ORDERS = Orders(
     incarnation="i", epoch=3, leader="alpha", peer="beta", boot=1, sequence=2,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from leader_desk import RUN, Desk, run_record
+from msgspec.structs import replace
 
 from pymr.config import ClusterConfig, SchedulerConfig
 from pymr.control.backlog import Backlog
@@ -159,6 +160,13 @@ def test_a_page_tells_what_is_due_and_when_the_next_cycle_begins() -> None:
     assert [row.fields["job_name"] for row in views.page("id", table_of(*jobs, cycle=2), None, 3).rows] == [
         "failed"
     ]
+
+
+def test_a_row_names_the_package_of_its_project() -> None:
+    with_project = replace(job("words", 1), project_hash="0f")
+    view = JobViews(ClusterConfig()).page("r", table_of(with_project, job("alone", 2)), None, 0)
+
+    assert [row.project_hash for row in view.rows] == ["0f", ""]
 
 
 def test_a_job_that_has_left_the_table_meanwhile_still_has_a_row() -> None:

@@ -81,6 +81,19 @@ def test_the_byte_named_is_right_behind_a_byte_order_mark_and_many_chunks(tmp_pa
         read(file)
 
 
+@pytest.mark.parametrize("lines_max", [1, 3, 4, 5, 9_999])
+@pytest.mark.parametrize("name", ["input.txt", "input.gz"])
+def test_a_reader_ends_after_the_lines_it_may_read(tmp_path: Path, lines_max: int, name: str) -> None:
+    content = b"1\n2\n3\n4"
+    first = listed(tmp_path, COMPRESS["gz"](content) if name.endswith("gz") else content, name)
+    second = listed(tmp_path, b"5\n6\n", "second.txt")
+    reader = RecordReader(plan_splits([first, second]), lines_max=lines_max)
+
+    assert list(reader.lines()) == list("123456")[:lines_max]
+    assert reader.is_finished
+    assert list(reader.from_start().lines()) == list("123456")[:lines_max]
+
+
 @every_codec
 def test_the_byte_named_in_a_compressed_file_is_that_of_its_content(tmp_path: Path, codec: str) -> None:
     file = listed(tmp_path, COMPRESS[codec](b"line\n" * 100_000 + b"\xff\n"), f"a.{codec}")

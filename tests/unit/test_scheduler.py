@@ -37,6 +37,7 @@ from pymr.requests import (
     RetryJob,
     SubmitJob,
     Submitted,
+    UndeleteJob,
 )
 from pymr.rows import JobRow, OutputPart, RunRow
 
@@ -61,6 +62,9 @@ ANSWERS: Answers = {
         id=request.id, job_name=request.fields["job_name"], version=4, replaced=True
     ),
     DeleteJob: done,
+    UndeleteJob: lambda request: Submitted(
+        id=request.id, job_name=request.job_name, version=5, replaced=False
+    ),
     RetryJob: done,
     ForceJob: done,
     PauseQueue: done,
@@ -118,14 +122,23 @@ def test_a_wrong_job_is_an_error_with_all_its_problems(tmp_path: Path) -> None:
 def test_changes_are_asked_for(tmp_path: Path) -> None:
     with fake_cluster(tmp_path, ANSWERS) as cluster, Scheduler(cluster.config) as scheduler:
         scheduler.delete_job("j")
+        back = scheduler.undelete_job("j")
         scheduler.retry_job("g")
         scheduler.force_job("j")
         scheduler.pause()
         scheduler.resume()
         asked = cluster.peers[0].asked
 
-    assert [type(request) for request in asked] == [DeleteJob, RetryJob, ForceJob, PauseQueue, PauseQueue]
-    assert [request.paused for request in asked[3:]] == [True, False]
+    assert [type(request) for request in asked] == [
+        DeleteJob,
+        UndeleteJob,
+        RetryJob,
+        ForceJob,
+        PauseQueue,
+        PauseQueue,
+    ]
+    assert [request.paused for request in asked[4:]] == [True, False]
+    assert (back.job_name, back.version, back.replaced) == ("j", 5, False)
 
 
 # ---- what it gives back

@@ -35,10 +35,12 @@ from pymr.control.records import (
 )
 from pymr.errors import StaleEpochError
 from pymr.peer.store import StoreForgot
+from pymr.rows import PanePlace
 
 
 def test_events_are_told_in_order_from_any_place(store: AnyStore) -> None:
-    events = [Event(kind="run.failed", text=f"number {number}", peer="a") for number in range(5)]
+    place = PanePlace("a/0", "job-000001", 99)
+    events = [Event(kind="run.failed", text=f"number {number}", peer="a", place=place) for number in range(5)]
     store.add_events(1, LIFE, events[:2])
     store.add_events(1, LIFE, events[2:])
     told = store.events("", 10)
@@ -85,6 +87,7 @@ def calls(store: AnyStore, run: RunRecord, job: JobRecord) -> list[Callable[[], 
         lambda: store.add_events(1, LIFE, [Event(kind="a", text="b")]),
         lambda: store.submit("r9", LIFE, job_fields("new"), ""),
         lambda: store.delete("r9", LIFE, "words"),
+        lambda: store.undelete("r9", LIFE, "words"),
         lambda: store.retry("r9", LIFE, "words"),
         lambda: store.force("r9", LIFE, "words"),
         lambda: store.pause("r9", LIFE, True),

@@ -227,6 +227,26 @@ def test_a_package_stays_as_long_as_a_job_uses_it(place: Place) -> None:
     assert lives() > 10
 
 
+def test_a_deleted_job_is_kept_for_ten_minutes_and_its_package_for_longer(place: Place) -> None:
+    place.store.put_package("hash", b"zip")
+    place.store.submit("r1", LIFE, job_fields("one"), "hash")
+    place.store.submit("r2", LIFE, job_fields("two"), "hash")
+    place.store.delete("d1", LIFE, "one")
+    place.store.delete("d2", LIFE, "two")
+    lives = [int(place.ask("TTL", name)) for name in ("deleted:one", "deleted:two", "deleted")]
+    package_lives = int(place.ask("TTL", "package:hash"))
+    place.ask("PEXPIRE", "deleted:one", 0)
+
+    assert all(0 < seconds <= 600 for seconds in lives)
+    assert package_lives > 600
+    assert place.store.undelete("u1", LIFE, "one") is None
+    assert place.store.undelete("u2", LIFE, "two")
+    assert place.ask("TTL", "package:hash") == -1, "a job uses it again"
+    assert place.ask("EXISTS", "deleted:two") == 0
+    place.store.delete("d3", LIFE, "two")
+    assert int(place.ask("TTL", "package:hash")) > 600
+
+
 def test_a_package_put_back_for_a_recovered_job_stays(own_place: Place) -> None:
     job = own_place.store.submit("r1", LIFE, job_fields("one"), "hash")[0]
     own_place.beside.ask("FLUSHALL")

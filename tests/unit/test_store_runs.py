@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec import msgpack, to_builtins
 from msgspec.structs import replace
 from store_places import (
     LIFE,
@@ -21,10 +22,14 @@ from pymr.control.records import (
     BeginRun,
     CommitTasks,
     Committed,
+    Event,
     ReleaseTasks,
+    RunRecord,
     SavePlan,
 )
 from pymr.outcomes import AttemptId, ReduceOutcome
+from pymr.peer import store_records
+from pymr.rows import PanePlace
 
 
 def test_a_run_begins_for_a_queued_job_of_that_version(store: AnyStore) -> None:
@@ -136,6 +141,7 @@ def test_a_run_that_ends_goes_into_the_history_once(store: AnyStore) -> None:
     store.write(1, LIFE, SavePlan(run.run_id, PLAN))
     store.write(1, LIFE, CommitTasks(run.run_id, (map_done(run, "map-00000"),)))
     full = replace(run, plan=PLAN, counters={"a": 1.5}, records=7, phase_seconds={"map": 0.25})
+    full = replace(full, failed_at=PanePlace("alpha/0", run.run_id, 4_321))
     stored = end(store, full, "succeeded")
     again = end(store, full, "failed", "too late")
     job = job_named(store, "words")
@@ -154,6 +160,20 @@ def test_a_run_that_ends_goes_into_the_history_once(store: AnyStore) -> None:
     assert store.write(1, LIFE, CommitTasks(run.run_id, (map_done(run, "map-00000"),))) == ("",)
     assert store.write(1, LIFE, SavePlan(run.run_id, PLAN)) is False
     assert store.write(1, LIFE, BeginPublication(run.run_id)) is False
+
+
+def test_what_was_stored_before_there_were_places_of_failures_is_read() -> None:
+    run = RunRecord(
+        run_id="words-000001", job_name="words", job_version=1, fields={}, project_hash="", epoch=1,
+        status="failed", start_time=1.0, exception="why",
+    )  # fmt: skip
+    event = Event(kind="run.failed", text="why")
+    old_run, old_event = (to_builtins(one) for one in (run, event))
+    del old_run["failed_at"], old_event["place"]
+    read = store_records.decode_ended_run(msgpack.encode([old_run, 2.0])).record()
+
+    assert read == replace(run, end_time=2.0)
+    assert store_records.decode_event(msgpack.encode(old_event)) == event
 
 
 def test_a_job_that_runs_once_leaves_with_its_success_only(store: AnyStore) -> None:

@@ -19,6 +19,7 @@ from pymr.peer.places import Places
 from pymr.peer.submissions import JOB_BYTES_MAX, Submission, check_submission
 from pymr.peer.wishes import Standing, Wishes
 from pymr.requests import (
+    UNDELETE_SECONDS,
     DeleteJob,
     Done,
     ForceJob,
@@ -30,6 +31,7 @@ from pymr.requests import (
     RetryJob,
     SubmitJob,
     Submitted,
+    UndeleteJob,
 )
 
 PEERS = ("alpha", "beta")
@@ -186,6 +188,45 @@ def test_a_bad_job_never_reaches_redis(desk: Desk) -> None:
 
     assert code == "invalid" and "run_on" in reason
     assert desk.redis.jobs == {} and desk.woken == 0
+
+
+def test_a_submission_over_another_version_is_a_conflict(desk: Desk) -> None:
+    assert isinstance(desk.wish(SubmitJob, fields=SCRIPT, over_version=0), Submitted)
+    assert isinstance(desk.wish(SubmitJob, fields=SCRIPT, over_version=1), Submitted)
+    woken = desk.woken
+    code, reason = refusal(desk.wish(SubmitJob, fields=SCRIPT, over_version=1))
+
+    assert code == "conflict"
+    assert "version 1" in reason and "version 2, submitted by" in reason and "`pymr show s`" in reason
+    assert (desk.redis.jobs["s"].version, desk.woken) == (2, woken)
+
+
+def test_a_deleted_job_is_put_back_and_wakes_the_leader(desk: Desk) -> None:
+    desk.wish(SubmitJob, fields=SCRIPT)
+    desk.wish(DeleteJob, job_name="s")
+    woken = desk.woken
+    back = desk.wish(UndeleteJob, job_name="s")
+
+    assert isinstance(back, Submitted)
+    assert (back.job_name, back.version, back.replaced) == ("s", 2, False)
+    assert desk.redis.jobs["s"].status == "queued"
+    assert desk.woken == woken + 1
+    code, reason = refusal(desk.wish(UndeleteJob, job_name="s"))
+    assert code == "conflict" and "version 2" in reason
+    assert refusal(desk.wish(UndeleteJob, job_name="none")) == (
+        "unknown",
+        "no job 'none' was deleted in the last 10 minutes; submit it again from its file",
+    )
+
+
+def test_a_job_deleted_too_long_ago_is_not_put_back(desk: Desk) -> None:
+    now = 1e6
+    desk.redis.clock = lambda: now
+    desk.wish(SubmitJob, fields=SCRIPT)
+    desk.wish(DeleteJob, job_name="s")
+    now += UNDELETE_SECONDS
+
+    assert refusal(desk.wish(UndeleteJob, job_name="s"))[0] == "unknown"
 
 
 def test_groups_are_retried_and_jobs_forced_with_an_answer_in_words(desk: Desk) -> None:

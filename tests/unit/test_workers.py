@@ -15,7 +15,7 @@ import pytest
 from worker_bench import RUN, Bench, check_end, has_ended
 from written_projects import PLAIN, REDUCE, write_project
 
-from pymr.outcomes import AttemptId
+from pymr.outcomes import AttemptId, Failure
 from pymr.peer.panes import read_pane
 from pymr.peer.worker_events import (
     NurseryDied,
@@ -147,6 +147,9 @@ def test_error_is_a_failure_and_the_worker_goes_on(
     assert len(finished.outcome.error) < ERROR_CHARACTERS_MAX + 100
     bench.prints("goes on")
     if kind != "UserFunctionError":
+        before = read_pane(bench.panes, 0, RUN, 0, finished.pane_offset).data.decode()
+        assert before.endswith("\r\n") and "goes on" not in before
+        assert said in before.partition("has failed:\r\n")[2]
         shown = bench.pane().partition("map-00000, attempt 1.1, has failed:\r\n")[2]
         assert said in shown
         assert ("Traceback (most recent call last):" in shown) == (kind == "RetryableError")
@@ -205,8 +208,32 @@ def test_crash_costs_an_attempt_and_says_how(bench: Bench, source: str, said: st
     assert not died.failure.is_final
     assert f"alpha/0 {said}" in died.failure.error
     assert bench.pane().startswith("about to crash")
-    assert f"[pymr: {died.failure.error}]" in bench.pane()
+    last_words = f"[pymr: {died.failure.error}]\r\n"
+    assert last_words in bench.pane()
+    assert read_pane(bench.panes, 0, RUN, 0, died.pane_offset).data.decode().endswith(last_words)
     assert again.outcome.digest
+
+
+def test_a_worker_that_hangs_is_ended_and_its_output_says_why(bench: Bench) -> None:
+    id = bench.do("import time\nprint('here it hangs')\ntime.sleep(1_000)")
+    bench.prints("here it hangs")
+    failure = Failure("TaskTimeoutError", "alpha/0 made no progress")
+    has_ended = bench.workers.fail(0, failure)
+    died = bench.event(WorkerDied)
+
+    assert has_ended and not bench.workers.fail(0, failure)
+    assert (died.id, died.failure) == (id, failure)
+    assert bench.pane() == "here it hangs\r\n\r\n[pymr: alpha/0 made no progress]\r\n"
+    assert died.pane_offset == len(bench.pane())
+
+
+def test_what_a_failure_prints_without_a_line_end_lies_before_its_place(bench: Bench) -> None:
+    bench.do("import sys\nfor _ in range(3_000): print('x' * 99)\nsys.stdout.write('no line end'); 1 / 0")
+    finished = bench.event(WorkerFinished)
+    whole = read_pane(bench.panes, 0, RUN, 0, finished.pane_offset).data
+
+    assert b"x\r\nno line endmap-00000, attempt 1.1, has failed:\r\n" in whole
+    assert whole.endswith(b"ZeroDivisionError: division by zero\r\n\r\n")
 
 
 def test_crash_in_c_code_shows_the_python_line(bench: Bench) -> None:

@@ -1,0 +1,72 @@
+"""Who has the keyboard of a worker, and who is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pymr.peer.keyboards import Keyboards
+from pymr.requests import ATTACH_SECONDS, AttachWorker, DetachWorker, Done, Refused, Reply, TypeIntoWorker
+
+
+class Bench:
+    """The keyboards of a peer with two workers. told: of whom it has told, one after the other."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.told: list[Mapping[int, str]] = []
+        self.typed: list[tuple[int, bytes]] = []
+        self.keyboards = Keyboards(
+            "a",
+            2,
+            type_into=lambda slot, data: self.typed.append((slot, data)),
+            resize=lambda slot, columns, rows: None,
+            on_change=self.told.append,
+            clock=lambda: self.now,
+        )
+
+    def attach(self, holder: str, worker: str = "a/0") -> Reply:
+        return self.keyboards.answer(AttachWorker(id="1", worker=worker, holder=holder))
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.keyboards.look()
+
+
+def test_it_is_told_who_has_a_keyboard_until_it_is_let_go_of() -> None:
+    bench = Bench()
+    bench.keyboards.look()
+    bench.attach("me@here:1")
+    bench.attach("you@there:2", "a/1")
+    bench.keyboards.answer(DetachWorker(id="1", worker="a/0", holder="me@here:1"))
+
+    assert bench.told == [
+        {0: "me@here:1"},
+        {0: "me@here:1", 1: "you@there:2"},
+        {1: "you@there:2"},
+    ]
+
+
+def test_a_console_that_says_no_more_lets_go() -> None:
+    bench = Bench()
+    bench.attach("me")
+    bench.pass_time(ATTACH_SECONDS * 0.9)
+    bench.keyboards.answer(TypeIntoWorker(id="1", worker="a/0", holder="me", data=b"c\n"))
+    bench.pass_time(ATTACH_SECONDS * 0.9)
+
+    assert bench.told == [{0: "me"}]
+
+    bench.pass_time(ATTACH_SECONDS * 0.2)
+    bench.pass_time(1.0)
+
+    assert bench.told == [{0: "me"}, {}]
+    assert bench.typed == [(0, b"c\n")]
+
+
+def test_who_is_refused_is_not_told_of() -> None:
+    bench = Bench()
+    bench.attach("me")
+    replies = [bench.attach("you"), bench.attach("you", "a/7"), bench.attach("me")]
+
+    assert [getattr(reply, "code", "") for reply in replies] == ["held", "unknown", ""]
+    assert isinstance(replies[0], Refused) and isinstance(replies[2], Done)
+    assert bench.told == [{0: "me"}]
