@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -20,6 +21,7 @@ from tui.model.state import ClusterState
 from tui.options import Options
 from tui.queue_actions import QueueActions
 from tui.screens.base import ConsoleScreen
+from tui.screens.confirm import Confirm
 from tui.settings import Settings
 from tui.themes import DARK, LIGHT, THEMES
 
@@ -68,6 +70,10 @@ class PanesChanged(Message):
     """The pane feed has read something. Sent once, as StateChanged."""
 
 
+SILENT_SECONDS = 3.0
+"""A cluster of which no peer has answered for this long is offered to be started."""
+
+
 class ConsoleApp(QueueActions):
     """options: how it was started. config: of the cluster; None where there is none, then `why_no_config`
     says why. settings: of this operator. is_started_again: after a fault of the console's own.
@@ -109,7 +115,9 @@ class ConsoleApp(QueueActions):
         self.why_no_config = why_no_config
         self.settings = settings or Settings()
         self.unexpected: Exception | None = None
+        self._seen: set[ConsoleScreen] = set()
         self._is_started_again = is_started_again
+        self.demo: ClusterConfig | None = None  # the demo cluster that this console has started
         self.deleted: list[tuple[str, float]] = []
         self._pane_feed: PaneFeed | None = None
         self._failures = Failures()
@@ -126,6 +134,8 @@ class ConsoleApp(QueueActions):
             self.connect(self.config)
         else:
             self.call_after_refresh(self._offer_cluster)
+        if self.settings.keys:
+            self.begin(self._tell_of_unknown_keys(list(self.settings.keys)))
         if self._is_started_again:
             self.notify("The console had a fault and began anew; its log tells of it.", severity="warning")
 
@@ -137,6 +147,7 @@ class ConsoleApp(QueueActions):
         self._feed = Feed(self.make_client, self._tell_of_state, self.state)
         self._feed.start()
         self.show_on(self.shown_screen)
+        self.set_timer(SILENT_SECONDS, lambda: self._offer_if_silent(config))
 
     def on_unmount(self) -> None:
         self._close_feeds()
@@ -151,7 +162,20 @@ class ConsoleApp(QueueActions):
     def _offer_cluster(self) -> None:
         from tui.screens.no_cluster import NoCluster
 
-        self.push_screen(NoCluster())
+        if not any(isinstance(screen, NoCluster) for screen in self.screen_stack):
+            self.push_screen(NoCluster())
+
+    def _offer_if_silent(self, config: ClusterConfig) -> None:
+        if self.config is config and self.state.answered_at is None:
+            self._offer_cluster()
+
+    async def _tell_of_unknown_keys(self, ids: list[str]) -> None:
+        from tui.keys import unknown_ids
+
+        unknown = await asyncio.to_thread(unknown_ids, ids)
+        if unknown:
+            text = f"{self.settings.path}: no such keys: {', '.join(unknown)}"
+            self.notify(text, title="Settings", severity="warning", timeout=10, markup=False)
 
     def _handle_exception(self, error: Exception) -> None:
         """A fault of the console's own ends this app, and `tui.cli` starts another: no traceback."""
@@ -184,6 +208,7 @@ class ConsoleApp(QueueActions):
 
     def show_on(self, screen: ConsoleScreen) -> None:
         """Let a screen show the present state, and the feed read what it needs."""
+        self._seen.add(screen)
         if self._feed is not None:
             self._feed.want(screen.wants)
         if screen.is_mounted:
@@ -207,7 +232,7 @@ class ConsoleApp(QueueActions):
 
     def on_state_changed(self) -> None:
         self._is_told_of_state = False
-        if self._feed is None:
+        if self._feed is None or not self.screen_stack:  # it is ending
             return
         could_change, self.state = self.state.may_change, self._feed.state
         if could_change != self.state.may_change:
@@ -218,7 +243,8 @@ class ConsoleApp(QueueActions):
 
     def on_panes_changed(self) -> None:
         self._is_told_of_panes = False
-        self.shown_screen.show_panes()
+        if self.screen_stack:  # not while the console closes
+            self.shown_screen.show_panes()
 
     @property
     def pane_feed(self) -> PaneFeed:
@@ -250,6 +276,12 @@ class ConsoleApp(QueueActions):
 
         self._open("workers", lambda screen: cast(WorkersScreen, screen).choose(job_name, peer))
 
+    def open_peer(self, name: str) -> None:
+        """Show a peer among the others."""
+        from tui.screens.peers import PeersScreen
+
+        self._open("peers", lambda screen: cast(PeersScreen, screen).select_peer(name))
+
     def edit_job(self, row: JobRow | None, job_type: str = "") -> None:
         """Show a job in the editor, or a new one of a type; with neither, ask for the type."""
         from tui.screens.editor import EditorScreen
@@ -266,6 +298,21 @@ class ConsoleApp(QueueActions):
         self.begin(show())
 
     # ---- itself
+
+    async def action_quit(self) -> None:
+        if any(screen.has_changes for screen in self._seen):
+            question = Confirm("Leave with unsaved text in the editor?", "It is lost then.", "leave")
+            self.push_screen(question, lambda is_wanted: self._leave() if is_wanted else None)
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self.demo is None:
+            self.exit()
+        else:
+            from tui.screens.leave_demo import LeaveDemo
+
+            self.push_screen(LeaveDemo(self.demo))
 
     def action_theme(self) -> None:
         self.theme = LIGHT.name if self.current_theme.dark else DARK.name

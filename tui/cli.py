@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -24,6 +25,10 @@ EXIT_FAILED = 1
 RESTARTS_MAX = 3
 RESTARTS_SECONDS = 30.0
 """A console that fails by a fault of its own is started anew, but no more often than so within so long."""
+
+COLLECT_AFTER = (50_000, 20, 100)
+"""Of Python's garbage collector. Lower: a queue of 10,000 jobs, read anew, keeps it going over all of them
+while a key waits. Higher: more memory."""
 
 DEFAULT_PORT = 8_765
 
@@ -51,26 +56,57 @@ DEFAULT_PORT = 8_765
     metavar="[PORT]",
     help=f"Serve the console to a browser on this machine. [default port: {DEFAULT_PORT}]",
 )
+@click.option("--keys", "is_for_keys", is_flag=True, help="Print all keys, as lines for the settings file.")
 def main(
-    config_path: str | None, key_name: str, read_only: bool, projects_dir: str, theme: str, port: int | None
+    config_path: str | None,
+    key_name: str,
+    read_only: bool,
+    projects_dir: str,
+    theme: str,
+    port: int | None,
+    is_for_keys: bool,
 ) -> None:
     """The operator's console: the queue, the workers and their output, the machines; keys are under `?`."""
-    if port is not None:
-        from tui.serving import serve
+    if is_for_keys:
+        from tui.keys import keys_toml
 
-        serve(port, sys.argv[1:])
+        click.echo(keys_toml(), nl=False)
         return
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    is_with_terminal = is_in_browser() or (sys.stdin.isatty() and sys.stdout.isatty())
+    if port is None and not is_with_terminal:
         _fail(
             "it needs a terminal; `pymr jobs` lists the queue without one, and --serve shows it in a browser"
         )
+    from tui.themes import wrong_theme
+
     try:
         settings = load_settings(settings_path())
     except ConfigError as error:
         _fail(str(error))
-    options = Options(key_name, read_only, projects_dir, theme or settings.theme)
+    theme = theme or settings.theme
+    if wrong := wrong_theme(theme):
+        _fail(wrong)
     config, why_not = _config(config_path)
+    if port is not None:  # what is wrong with settings is told here, and not on a page
+        from tui.serving import serve
+
+        sys.exit(serve(port, _arguments(config_path, key_name, read_only, projects_dir, theme)))
+    options = Options(key_name, read_only, projects_dir, theme)
     sys.exit(_run(options, config, why_not, settings))
+
+
+def is_in_browser() -> bool:
+    """Whether this console draws on a page of `tui.serving`, and not on a terminal."""
+    return os.environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver")
+
+
+def _arguments(
+    config_path: str | None, key_name: str, read_only: bool, projects_dir: str, theme: str
+) -> list[str]:
+    """The options by which another process shows the same console."""
+    given = {"--config": config_path, "--key": key_name, "--projects": projects_dir, "--theme": theme}
+    arguments = [f"{option}={value}" for option, value in given.items() if value]
+    return [*arguments, "--read-only"] if read_only else arguments
 
 
 def _config(path: str | None) -> tuple[ClusterConfig | None, str]:
@@ -93,6 +129,8 @@ def _run(options: Options, config: ClusterConfig | None, why_not: str, settings:
     """Show the console until the operator leaves it. Returns the exit status."""
     from tui.app import ConsoleApp
 
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
     failed_at: list[float] = []
     while True:
         app = ConsoleApp(options, config, why_not, settings, is_started_again=bool(failed_at))
@@ -103,6 +141,8 @@ def _run(options: Options, config: ClusterConfig | None, why_not: str, settings:
         now = time.monotonic()
         failed_at = [at for at in failed_at if now - at < RESTARTS_SECONDS] + [now]
         config, why_not = app.config, app.why_no_config
+        if is_in_browser():  # where a page begins a console anew
+            return EXIT_FAILED
         if len(failed_at) > RESTARTS_MAX:
             click.echo(f"pymr-tui: it fails again and again; what happened is in {path}", err=True)
             return EXIT_FAILED

@@ -10,6 +10,7 @@ from typing import ClassVar
 import msgspec
 from textual.binding import Binding, BindingType
 
+from pymr.errors import PymrError
 from pymr.requests import UNDELETE_SECONDS
 from pymr.rows import JobRow
 from tui.asking import AskingApp
@@ -18,6 +19,10 @@ from tui.screens.base import ConsoleScreen
 from tui.screens.confirm import Confirm
 
 _CHANGING = ("submit", "delete", "undelete", "retry", "force", "pause")
+
+
+_CHANGING = ("submit", "delete", "undelete", "retry", "force", "pause")
+_OF_A_JOB = ("edit", "delete", "retry", "force")
 
 
 class QueueActions(AskingApp):
@@ -47,10 +52,11 @@ class QueueActions(AskingApp):
     def edit_job(self, row: JobRow | None, job_type: str = "") -> None: ...
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if (
-            action in ("submit", "delete", "undelete", "retry", "force", "pause")
-            and not self.state.may_change
-        ):
+        if self.screen_stack and self.shown_screen.takes_keys:
+            return False
+        if action in _CHANGING and not self.state.may_change:
+            return False
+        if action in _OF_A_JOB and self.screen_stack and not self.shown_screen.has_jobs:
             return False
         if action == "undelete":
             return bool(self._undeletable())
@@ -59,15 +65,33 @@ class QueueActions(AskingApp):
     def _selected(self, what: str) -> JobRow | None:
         row = self.shown_screen.selected_job()
         if row is None:
-            self.notify(f"Select a job to {what}, in 1 Jobs.", severity="warning")
+            left = self.shown_screen.left_job()
+            why = f"{left} has left the queue: e opens it, to submit it again." if left else ""
+            self.notify(why or f"Select a job to {what}.", severity="warning", markup=False)
         return row
 
     def action_submit(self) -> None:
         self.edit_job(None)
 
-    def action_edit(self) -> None:
-        if (row := self._selected("edit")) is not None:
+    async def action_edit(self) -> None:
+        if left := self.shown_screen.left_job():
+            await self._edit_left(left)
+        elif (row := self._selected("edit")) is not None:
             self.edit_job(row)
+
+    async def _edit_left(self, name: str) -> None:
+        """Open the definition of the latest run of a job that has left the queue."""
+        try:
+            view = await self.ask(lambda client: client.job(name))
+        except PymrError as error:
+            self.notify(str(error), title=f"Cannot edit {name}", severity="error", markup=False)
+            return
+        row = view.row
+        if row is None:
+            row = JobRow(
+                fields=view.left_fields or {"job_name": name}, status="queued", version=0, submitted_at=0
+            )
+        self.edit_job(row)
 
     def action_delete(self) -> None:
         if (row := self._selected("delete")) is None:

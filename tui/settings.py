@@ -41,10 +41,21 @@ def load_settings(path: Path) -> Settings:
         return Settings()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(str(path), (Problem("file", str(path), f"cannot be read: {error}"),)) from error
-    problems = list(_problems(values))
+    if isinstance(values.get("keys"), dict):
+        values["keys"] = _by_id(values["keys"])
+    problems = _problems(values)
     if problems:
         raise ConfigError(str(path), tuple(problems))
     return Settings(values.get("theme", ""), values.get("keys", {}), str(path))
+
+
+def _by_id(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys by the whole of their ids: to TOML, `app.delete` without quotes is `delete` in a table `app`."""
+    whole: dict[str, Any] = {}
+    for name, value in keys.items():
+        inner = value if isinstance(value, dict) else {"": value}
+        whole |= {f"{name}.{rest}" if rest else name: one for rest, one in inner.items()}
+    return whole
 
 
 def _problems(values: Mapping[str, Any]) -> list[Problem]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
+
+from pymr.spelling import did_you_mean
 
 DARK = Theme(
     name="dark",
@@ -52,3 +54,11 @@ LIGHT = Theme(
 )
 
 THEMES = (DARK, LIGHT)
+
+
+def wrong_theme(name: str) -> str:
+    """What is wrong with the name of a theme; "" where nothing is, or none is named."""
+    known = {*BUILTIN_THEMES, *(theme.name for theme in THEMES)}
+    if not name or name in known:
+        return ""
+    return f"theme = {name!r}: there is none of that name{did_you_mean(name, known)}"

@@ -217,6 +217,7 @@ class Answers:
                     counters=run.totals().counters if run else {},
                     failed_attempts=views.failed_attempts(run) if run else (),
                     runs=tuple(views.run_row(one) for one in runs),
+                    left_fields=runs[0].fields if runs and job is None else {},
                 )
             )
 

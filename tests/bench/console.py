@@ -174,10 +174,11 @@ def measure_keys(folder: Path, arguments: argparse.Namespace) -> None:
             for _ in range(arguments.presses):
                 pages.append(terminal.press(b"\x1b[6~", b"job-"))
                 time.sleep(0.1)
-            typed = [terminal.press(b"/", b"\x1b[")]
-            for key, effect in ((b"0", b"job-"), (b"9", b"job-"), (b"9", b"job-"), (b"7", b"job-")):
+            terminal.press(b"/", b"\x1b[")
+            typed = []
+            for key in (b"0", b"9", b"9", b"7", b"\x7f", b"\x7f", b"3"):
                 time.sleep(0.3)
-                typed.append(terminal.press(key, effect))
+                typed.append(terminal.press(key, b"of 10,000" if arguments.jobs == JOBS else b" of "))
     finally:
         cluster.end()
     what = f"s ({arguments.jobs:,} jobs; 95th percentile; median"

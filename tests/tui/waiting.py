@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 from textual.pilot import Pilot
 
@@ -13,7 +14,7 @@ _PAUSE_S = 0.02
 
 
 async def until(
-    pilot: Pilot[object], condition: Callable[[], object], what: str, timeout_s: float = TIMEOUT_S
+    pilot: Pilot[Any], condition: Callable[[], object], what: str, timeout_s: float = TIMEOUT_S
 ) -> None:
     """Let the app go on until the condition holds. Fails with `what` and the screen after timeout_s."""
     deadline = time.monotonic() + timeout_s
@@ -25,7 +26,7 @@ async def until(
         await pilot.pause()
 
 
-def screen_text(pilot: Pilot[object]) -> str:
+def screen_text(pilot: Pilot[Any]) -> str:
     """What is on the screen, as lines of text."""
     screen = pilot.app.screen
     width, height = screen.size
@@ -33,6 +34,6 @@ def screen_text(pilot: Pilot[object]) -> str:
     return "\n".join("".join(segment.text for segment in line)[:width].rstrip() for line in lines[:height])
 
 
-async def until_shown(pilot: Pilot[object], text: str, timeout_s: float = TIMEOUT_S) -> None:
+async def until_shown(pilot: Pilot[Any], text: str, timeout_s: float = TIMEOUT_S) -> None:
     """Until this text is on the screen."""
     await until(pilot, lambda: text in screen_text(pilot), f"{text!r} on the screen", timeout_s)

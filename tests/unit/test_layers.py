@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,8 @@ FACTS = (
 
 SOCKETS_ALLOWED = {"pymr/peer/transport.py", "pymr/peer/data_service.py", "pymr/peer/data_sockets.py"}
 STORE_ALLOWED = {"pymr/peer/store.py", "pymr/peer/lease.py"}
+STARTERS = {"tui/demo.py", "tui/screens/no_cluster.py"}
+"""Parts of the console that start clusters; all others only ask them."""
 
 
 def source_files() -> list[str]:
@@ -123,11 +127,35 @@ def test_a_library_is_imported_only_where_it_belongs(library: str, allowed: set[
 
 @pytest.mark.parametrize("path", files_below("tui/"))
 def test_the_console_knows_only_the_client_and_the_facts(path: str) -> None:
-    of_pymr = {name for name in own_imports(path) if name != "pymr.client" and not is_fact(name)}
+    allowed = (
+        {"pymr.client", "pymr.manage_cluster", "pymr.cluster_init"} if path in STARTERS else {"pymr.client"}
+    )
+    of_pymr = {name for name in own_imports(path) if not is_fact(name)}
 
-    assert of_pymr == set()
-    assert not uses(path, "zmq")
-    assert not uses(path, "redis")
+    assert of_pymr <= allowed
+    assert [library for library in ("zmq", "redis", "msgpack") if uses(path, library)] == []
+
+
+def test_the_model_of_the_console_draws_nothing() -> None:
+    users = [path for path in files_below("tui/model/") if uses(path, "textual")]
+
+    assert users == []
+
+
+@pytest.mark.parametrize("path", files_below("tui/widgets/"))
+def test_widgets_show_what_they_are_given(path: str) -> None:
+    above = [name for name in imports_of(path) if within(name, "tui.screens") or within(name, "tui.app")]
+
+    assert above == []
+    assert not uses(path, "threading")
+
+
+@pytest.mark.parametrize("module", ["pymr", "pymr.cli", "pymr.client", "pymr.peer.daemon", "tui.cli"])
+def test_the_console_is_not_loaded_before_it_is_shown(module: str) -> None:
+    code = f"import sys, {module}; print(*(name for name in sys.modules if name.split('.')[0] == 'textual'))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+    assert loaded.split() == []
 
 
 def test_no_part_of_pymr_imports_the_console_or_the_tests() -> None:

@@ -1,4 +1,4 @@
-"""Which of the cluster's events are failures that an operator is told of at once."""
+"""Which of the cluster's events are failures, and which of those an operator is told of at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pymr.rows import EventRow
 
 SHOWN_AT_ONCE_MAX = 3
 
-FAILURES = ("run.failed", "peer.lost")
+TOLD_AT_ONCE = ("run.failed", "peer.lost")
+"""What nothing is done about unless somebody does it."""
+
+FAILURES = (*TOLD_AT_ONCE, "task.failed", "task.lost")
 
 
 def is_failure(event: EventRow) -> bool:
@@ -32,7 +35,7 @@ class Failures:
         for event in reversed(events):
             if event.id == seen:
                 break
-            if is_failure(event):
+            if event.kind in TOLD_AT_ONCE:
                 new.append(event.text)
         texts = new[::-1][:SHOWN_AT_ONCE_MAX]
         more = len(new) - len(texts)

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pymr.client import Client, ClientError, UnreachableError
 from pymr.errors import PymrError
 from pymr.rows import EventRow
-from tui.model.state import EVENTS_MAX, MACHINE_SAMPLES_MAX, ClusterState
+from tui.model.state import EVENTS_MAX, MACHINE_SAMPLES_MAX, RUNS_MAX, ClusterState
 
 CLUSTER_SECONDS = 0.5
 JOBS_SECONDS = 0.5
 WORKERS_SECONDS = 0.5
 EVENTS_SECONDS = 1.0
+RUNS_SECONDS = 2.0
 PEERS_SECONDS = 2.0
 """How often each is asked for, at most. Lower: fresher figures, and more work for the peer that answers."""
 
@@ -70,10 +71,10 @@ class Feed:
             self._thread.join(CLOSE_SECONDS)
 
     def want(self, wants: Wants) -> None:
-        """Read this from now on; what is wanted newly is asked for at once."""
+        """Read this from now on; what was not wanted before is asked for at once."""
         before, self._wants = self._wants, wants
         if wants != before:
-            self.refresh()
+            self._wake.set()  # whatever is new has no time at which it is due
 
     def refresh(self) -> None:
         """Ask for everything now, as something was changed."""
@@ -95,7 +96,10 @@ class Feed:
         """Ask, one question after the other, until the feed is closed or no peer answers."""
         while not self._closed.is_set():
             self._wake.clear()
-            for name, ask, period_s in self._questions():
+            questions = self._questions()
+            wanted = {name for name, _, _ in questions}
+            self._due = {name: due for name, due in self._due.items() if name in wanted}
+            for name, ask, period_s in questions:
                 if self._closed.is_set():
                     return
                 if self._due.get(name, 0.0) > time.monotonic():
@@ -127,6 +131,7 @@ class Feed:
             questions.append((f"job {wants.job_name}", self._ask_job, JOBS_SECONDS))
         if wants.jobs:
             questions.append(("jobs", lambda client: {"jobs": client.jobs()}, JOBS_SECONDS))
+            questions.append(("runs", lambda client: {"runs": client.history("", RUNS_MAX)}, RUNS_SECONDS))
         return [
             *questions,
             ("events", self._ask_events, EVENTS_SECONDS),

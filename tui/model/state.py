@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 
 from pymr.protocol import MachineFigures
 from pymr.requests import ClusterView, JobsView, JobView
-from pymr.rows import EventRow, PeerRow, WorkerRow
+from pymr.rows import EventRow, PeerRow, RunRow, WorkerRow
 
 EVENTS_MAX = 2_000
+RUNS_MAX = 200
 MACHINE_SAMPLES_MAX = 120
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
-    """job_views: the latest answer for each job that was looked at. machines: by peer, a sample every
-    feed.PEERS_SECONDS, MACHINE_SAMPLES_MAX at most. events: EVENTS_MAX at most, the newest last.
+    """runs: the latest that have ended, RUNS_MAX at most, the newest first. job_views: the latest answer for
+    each job that was looked at. machines: by peer, a sample every feed.PEERS_SECONDS, MACHINE_SAMPLES_MAX at
+    most. events: EVENTS_MAX at most, the newest last.
 
     answered_at: when a peer last answered, by time.monotonic(). problem: why there is no answer now; "" while
     there is. is_read_only: the console was told to change nothing.
@@ -24,6 +26,7 @@ class ClusterState:
 
     cluster: ClusterView | None = None
     jobs: JobsView | None = None
+    runs: tuple[RunRow, ...] = ()
     job_views: Mapping[str, JobView] = field(default_factory=dict)
     workers: tuple[WorkerRow, ...] = ()
     peers: tuple[PeerRow, ...] = ()

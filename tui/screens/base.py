@@ -23,6 +23,12 @@ class ConsoleScreen(Screen[None]):
     """A screen that shows the cluster. WANTS: what the feed has to read while it is shown."""
 
     WANTS: ClassVar[frozenset[str]] = frozenset()
+    shows_panes: ClassVar[bool] = False
+    """Whether it says itself what the pane feed reads, while it is shown."""
+    has_jobs: ClassVar[bool] = False
+    """Whether a job can be selected on it."""
+    takes_keys: bool = False
+    """Whether every key is its own now, those of the console too."""
 
     def compose(self) -> ComposeResult:
         yield TopBar(self.console.config_name)
@@ -44,6 +50,15 @@ class ConsoleScreen(Screen[None]):
     def selected_job(self) -> JobRow | None:
         """The job that keys such as `d` are about; None where there is none."""
         return None
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether something would be lost if the console ended."""
+        return False
+
+    def left_job(self) -> str:
+        """The name of the job that is selected, where it is one that has left the queue."""
+        return ""
 
     @property
     def wanted_job(self) -> str:

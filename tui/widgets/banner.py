@@ -19,7 +19,7 @@ class Banner(Widget):
     """Shown while no peer answers, or the one that does has a problem."""
 
     DEFAULT_CSS = """
-    Banner { dock: top; height: auto; max-height: 3; width: 100%; padding: 0 1; display: none; }
+    Banner { height: auto; max-height: 3; width: 100%; padding: 0 1; display: none; }
     """
 
     def __init__(self) -> None:

@@ -1,0 +1,76 @@
+"""Filters: what the words that an operator types let through."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tui.model.filters import FIELD_BREAK, Filter, parse_filter
+
+FIELDS = {"job": "nightly_import", "group": "Billing", "type": "mapreduce", "status": "failed"}
+HAYSTACK = FIELD_BREAK.join([*FIELDS.values(), "ann@desk"])
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("", True),
+        ("   ", True),
+        ("import", True),
+        ("nimp", True),
+        ("NIMP", False),
+        ("billing", True),
+        ("Billing", True),
+        ("bILLING", False),
+        ("import failed", True),
+        ("import queued", False),
+        ("pmi", False),
+        ("tmap", False),
+        ("'import", True),
+        ("'nimp", False),
+        ("!queued", True),
+        ("!failed", False),
+        ("!nimp", True),
+        ("status:fail", True),
+        ("status:import", False),
+        ("STATUS:fail", True),
+        ("status:!failed", False),
+        ("!status:failed", False),
+        ("!status:queued", True),
+        ("job:'import group:billing", True),
+        ("peer:alpha", False),
+        ("http://x", False),
+        ("!", True),
+        ("'", True),
+        ("status:", True),
+        ("!status:'", True),
+        ("[", False),
+        ("a.*n", False),
+        ("ann@", True),
+    ],
+)
+def test_what_passes_a_filter(text: str, passes: bool) -> None:
+    assert parse_filter(text).matches(HAYSTACK, FIELDS) is passes
+
+
+def test_a_column_that_the_caller_does_not_tell_is_looked_for_everywhere() -> None:
+    assert parse_filter("status:failed").matches(HAYSTACK)
+    assert not parse_filter("status:queued").matches(HAYSTACK)
+
+
+def test_a_filter_without_words_is_none() -> None:
+    assert not parse_filter("  ")
+    assert parse_filter("  ") == Filter()
+    assert parse_filter("status:x").needs_fields
+    assert not parse_filter("x").needs_fields
+
+
+def test_a_long_text_that_nearly_passes_takes_no_longer_than_its_length() -> None:
+    haystack = "a" * 100_000
+    began = time.perf_counter()
+
+    passes = parse_filter("a" * 30 + "b").matches(haystack)
+
+    assert not passes
+    assert time.perf_counter() - began < 0.5

@@ -1,0 +1,171 @@
+"""The keys: under `?`, in the palette, in the settings file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster.clusters import Cluster
+from textual.containers import VerticalScroll
+from textual.pilot import Pilot
+from waiting import screen_text, until, until_shown
+
+from tui.app import ConsoleApp
+from tui.keys import all_keys, keys_of, keys_toml, unknown_ids
+from tui.model.state import ClusterState
+from tui.options import Options
+from tui.screens.confirm import Confirm
+from tui.screens.help import Help, commands_of
+from tui.settings import Settings, load_settings
+
+MakeConsole = Callable[..., ConsoleApp]
+Lend = Callable[[], Cluster]
+
+
+@pytest.fixture
+def make_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeConsole:
+    """Makes consoles without a cluster, with keys of the operator's own."""
+    monkeypatch.setenv("PYMR_TUI_CONFIG", str(tmp_path / "console.toml"))
+
+    def make(keys: dict[str, str] | None = None, **options: Any) -> ConsoleApp:
+        settings = Settings(keys=keys or {}, path=str(tmp_path / "console.toml"))
+        return ConsoleApp(Options(**options), None, "There is none.", settings)
+
+    return make
+
+
+async def without_dialog(pilot: Pilot[Any]) -> None:
+    await until_shown(pilot, "There is no cluster yet")
+    pilot.app.pop_screen()
+    await pilot.pause()
+
+
+@pytest.mark.parametrize("mode", ["jobs", "workers", "attach", "peers", "editor", "events"])
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+async def test_every_screen_tells_its_keys(
+    make_offline: MakeConsole, mode: str, size: tuple[int, int]
+) -> None:
+    app = make_offline()
+    async with app.run_test(size=size) as pilot:
+        await without_dialog(pilot)
+        await app.action_show(mode)
+        app.shown_screen.set_focus(None)
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(app.screen, Help), "the help")
+        keys = keys_of(app, app.shown_screen)
+        text = ""
+        scroll = app.screen.query_one(VerticalScroll)
+        for y in range(0, int(scroll.max_scroll_y) + 5, 5):
+            scroll.scroll_to(y=y, animate=False, immediate=True)
+            await pilot.pause()
+            text += screen_text(pilot)
+
+        assert len([key for key in keys if key.section not in ("app", "table")]) >= 1
+        assert [key.id for key in keys if f" {key.id} " not in text] == []
+        assert "[keys]" in text
+
+
+@pytest.mark.parametrize("key", ["escape", "question_mark", "q"])
+async def test_help_opens_and_closes(make_offline: MakeConsole, key: str) -> None:
+    app = make_offline()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await without_dialog(pilot)
+        await pilot.press("question_mark")
+        await until_shown(pilot, "Keys")
+        await pilot.press(key)
+        await until(pilot, lambda: not isinstance(app.screen, Help), "the help to be gone")
+
+        assert app.is_running
+
+
+async def test_keys_of_the_settings_work_and_are_told(make_offline: MakeConsole) -> None:
+    app = make_offline({"app.help": "h", "app.events": "e,ctrl+e"})
+    async with app.run_test(size=(100, 50)) as pilot:
+        await without_dialog(pilot)
+        await pilot.press("h")
+        await until(pilot, lambda: isinstance(app.screen, Help), "the help")
+        shown = {key.id: key.shown for key in keys_of(app, app.shown_screen)}
+        await pilot.press("escape", "ctrl+e")
+        await until(pilot, lambda: app.current_mode == "events", "the events")
+
+        assert shown["app.help"] == ("h",)
+        assert shown["app.events"] == ("e", "^e")
+
+
+async def test_ids_that_no_key_has_are_told_with_what_was_meant(make_offline: MakeConsole) -> None:
+    app = make_offline({"app.delet": "x", "jobs.filter": "f3"})
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, lambda: list(app._notifications), "a toast")
+        (toast,) = app._notifications
+
+        assert toast.message.endswith("no such keys: app.delet; did you mean app.delete?")
+        assert toast.severity == "warning"
+
+
+async def test_the_palette_does_what_a_key_does(lend_cluster: Lend, make_console: MakeConsole) -> None:
+    cluster = lend_cluster()
+    app = make_console(cluster)
+    async with app.run_test(size=(100, 40)) as pilot:
+        await until(pilot, lambda: app.state.cluster, "the cluster")
+        await pilot.press("colon")
+        await pilot.press(*"pause")
+        await until_shown(pilot, "key p")
+        await pilot.press("down", "enter")
+        await until_shown(pilot, "queue paused")
+        await pilot.press("ctrl+p", *"show peers")
+        await until_shown(pilot, "key 4")
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: app.current_mode == "peers", "the peers")
+        await pilot.press("p")
+        await until(pilot, lambda: "queue paused" not in screen_text(pilot), "the queue to go on")
+
+
+async def test_the_palette_has_all_keys_once_and_none_that_may_not_be_pressed(
+    make_offline: MakeConsole,
+) -> None:
+    app = make_offline()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await without_dialog(pilot)
+        titles = [command.title for command in commands_of(app, app.shown_screen)]
+        app.state = ClusterState(is_read_only=True)
+        allowed = [command.title for command in commands_of(app, app.shown_screen)]
+
+    assert len(titles) == len(set(titles))
+    assert {"Show Events", "Submit", "Pause", "Quit", "Jobs: filter", "Theme: light"} <= set(titles)
+    assert {"Show Events", "Quit"} <= set(allowed)
+    assert {"Submit", "Delete", "Retry", "Force", "Pause"}.isdisjoint(allowed)
+
+
+def test_all_keys_are_printed_as_settings_that_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "console.toml"
+    path.write_text(keys_toml())
+    defaults = {id: binding.key for id, binding in all_keys().items()}
+
+    assert load_settings(path).keys == defaults
+    assert {"app.quit", "jobs.filter", "peers.workers", "events.failures", "table.up"} <= set(defaults)
+    assert {binding.id for binding in Confirm.BINDINGS if getattr(binding, "id", None)} <= set(defaults)
+
+
+def test_every_id_says_where_its_key_works() -> None:
+    for id in all_keys():
+        place, _, action = id.partition(".")
+
+        assert place.replace("_", "").isalpha() and action.replace("_", "").isalnum(), id
+
+
+def test_unknown_ids_are_named() -> None:
+    assert unknown_ids(["app.quit"]) == []
+    assert unknown_ids(["zzz"]) == ["zzz"]
+    assert unknown_ids(["jobs.filtr"]) == ["jobs.filtr; did you mean jobs.filter?"]
+
+
+def test_the_command_prints_the_keys_without_a_terminal() -> None:
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("pymr-tui"), "--keys"], check=True, capture_output=True, text=True
+    )
+
+    assert ended.stdout == keys_toml()

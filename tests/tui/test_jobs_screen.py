@@ -1,0 +1,316 @@
+"""The jobs screen in the console, over states that are told to it: keys, selection, detail, attaching."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from job_samples import NOW, TRACEBACK, job, run, state, view
+from textual.pilot import Pilot
+from waiting import screen_text, until, until_shown
+
+import tui.app
+from pymr.client import UnreachableError
+from pymr.requests import JobView
+from pymr.rows import JobRow, PanePlace, TaskRow, WorkerRow
+from tui.app import ConsoleApp
+from tui.model.state import ClusterState
+from tui.options import Options
+from tui.screens.jobs import JobsScreen
+
+FAILED = job("import", "failed", exception=TRACEBACK, end_time=NOW, run_id="r8")
+RUNNING = job("count", "running", run_id="r9", progress=0.4, current_phase="map")
+ROWS = (
+    RUNNING,
+    job("mails", "queued", "billing"),
+    job("totals", "queued", "billing"),
+    FAILED,
+    job("clean", "succeeded", end_time=NOW),
+)
+
+
+class ToldClient:
+    """Answers what the state says."""
+
+    def __init__(self, told: ClusterState) -> None:
+        self._told = told
+
+    def job(self, job_name: str) -> JobView:
+        return self._told.job_views[job_name]
+
+    def workers(self) -> tuple[WorkerRow, ...]:
+        return (WorkerRow(name="b/7", peer="b", pid=1, state="map", job_name="count"),)
+
+
+class ToldConsole(ConsoleApp):
+    """A console that is told of states, and notes where it is sent."""
+
+    CSS_PATH = Path(tui.app.__file__).with_name("styles.tcss")
+
+    def __init__(self) -> None:
+        super().__init__(Options(), None)
+        self.went: list[tuple[object, ...]] = []
+
+    def _offer_cluster(self) -> None:
+        pass
+
+    def open_pane(self, worker: str, run_id: str = "", offset: int | None = None) -> None:
+        self.went.append((worker, run_id, offset))
+
+    def open_workers(self, job_name: str = "", peer: str = "") -> None:
+        self.went.append((job_name,))
+
+    @property
+    def jobs(self) -> JobsScreen:
+        assert isinstance(self.shown_screen, JobsScreen)
+        return self.shown_screen
+
+    @property
+    def selected(self) -> str:
+        row = self.jobs.selected_job()
+        return "" if row is None else str(row.fields["job_name"])
+
+    async def ask(self, call: Any) -> Any:
+        """The only question is for the view of the selected job, and who is at it."""
+        if not self.state.job_views:
+            raise UnreachableError("nobody answers")
+        return call(ToldClient(self.state))
+
+    async def tell(self, pilot: Pilot[None], rows: Sequence[JobRow], *views: JobView) -> None:
+        self.state = state(rows, *views)
+        self.show_on(self.jobs)
+        await pilot.pause()
+
+
+@asynccontextmanager
+async def console(
+    rows: Sequence[JobRow] = ROWS, *views: JobView, size: tuple[int, int] = (80, 24)
+) -> AsyncIterator[tuple[ToldConsole, Pilot[None]]]:
+    app = ToldConsole()
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: app.screen_stack and app.jobs.is_mounted, "the jobs screen")
+        await app.tell(pilot, rows, *views)
+        yield app, pilot
+
+
+def names(pilot: Pilot[None]) -> list[str]:
+    """What stands first in the lines of the table."""
+    lines = screen_text(pilot).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(" JOB")) + 1
+    table = [line[:17].strip() for line in lines[start : start + 9]]
+    return [name for name in table if name]
+
+
+async def test_it_says_what_it_waits_for_before_there_is_an_answer_and_what_to_do_without_jobs() -> None:
+    app = ToldConsole()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "Waiting for the first answer")
+        await app.tell(pilot, ())
+
+        assert "No jobs yet: press s to submit one." in screen_text(pilot)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 35), (200, 50)])
+async def test_a_failed_job_is_one_key_away_from_its_traceback(size: tuple[int, int]) -> None:
+    async with console(size=size) as (app, pilot):
+        await pilot.press("n")
+        await until_shown(pilot, "KeyError: 'CHF'")
+
+        assert app.selected == "import"
+        assert "Traceback (most recent call last)" in screen_text(pilot)
+
+
+async def test_the_detail_stands_below_the_table_or_beside_it() -> None:
+    async with console(size=(80, 24)) as (app, pilot):
+        below = app.jobs.detail.region
+        await pilot.resize_terminal(120, 35)
+        await until(pilot, lambda: app.jobs.detail.region.x > 0, "the detail beside the table")
+        beside = app.jobs.detail.region
+
+        assert (below.x, below.width) == (0, 80)
+        assert 8 <= below.height <= 12
+        assert (beside.x, beside.width) == (60, 60)
+
+
+async def test_enter_gives_the_detail_all_of_the_room_and_escape_takes_it_back() -> None:
+    async with console() as (app, pilot):
+        await pilot.press("n", "enter")
+        await until(pilot, lambda: app.jobs.detail.region.height > 18, "a large detail")
+        is_focused = app.jobs.detail.has_focus
+        await pilot.press("escape")
+        await until(pilot, lambda: app.jobs.table.region.height > 5, "the table again")
+
+        assert is_focused
+        assert app.jobs.table.has_focus
+        assert app.selected == "import"
+
+
+async def test_a_filter_takes_effect_as_it_is_typed_is_kept_by_enter_and_cleared_by_escape() -> None:
+    async with console() as (app, pilot):
+        await pilot.press("slash", *"imp")
+        await until(pilot, lambda: names(pilot)[:1] == ["import"], "the filtered job")
+        typed = screen_text(pilot)
+        await pilot.press("enter")
+        await pilot.pause()
+        kept = names(pilot)
+        await pilot.press("escape")
+        await until(pilot, lambda: "count" in names(pilot), "all jobs again")
+
+        assert "1 of 5" in typed
+        assert kept[0] == "import"
+        assert app.jobs.table.has_focus
+        assert app.selected == "import"
+        assert not app.jobs.filter_line.display
+
+
+async def test_a_filter_that_is_given_up_leads_back_to_where_it_began() -> None:
+    async with console() as (app, pilot):
+        await pilot.press("end", "slash", *"imp")
+        await until(pilot, lambda: app.selected == "import", "the filtered job")
+        await pilot.press("escape")
+        await until(pilot, lambda: app.selected == "clean", "the job of before")
+
+
+async def test_a_filter_that_nothing_passes_says_so() -> None:
+    async with console() as (app, pilot):
+        await pilot.press("slash", *"zzz")
+        await until_shown(pilot, "No job passes the filter")
+        await pilot.press("escape")
+        await until(pilot, lambda: app.selected, "a selected job")
+
+        assert names(pilot)[0] == "count"
+
+
+async def test_keys_and_headers_sort_and_the_cursor_stays_on_its_job() -> None:
+    async with console() as (app, pilot):
+        await pilot.press("n", "o")
+        await until_shown(pilot, "JOB ▲")
+        upwards = names(pilot)
+        await pilot.press("O")
+        await until_shown(pilot, "JOB ▼")
+        downwards = names(pilot)
+        await pilot.click("#jobs-table", offset=(24, 0))
+        await until_shown(pilot, "STATUS ▲")
+
+        assert upwards == ["clean", "count", "import", "▾ billing  2", "mails", "totals"]
+        assert downwards == ["▾ billing  2", "totals", "mails", "import", "count", "clean"]
+        assert names(pilot)[0] == "import"
+        assert app.selected == "import"
+
+
+async def test_groups_fold_and_the_cursor_goes_to_the_line_of_the_group() -> None:
+    async with console() as (app, pilot):
+        await pilot.press("down", "down", "space")
+        await until_shown(pilot, "▸ billing")
+        folded = names(pilot)
+        nothing_selected = app.selected
+        await until_shown(pilot, "group of 2 jobs")
+        await pilot.press("enter")
+        await until_shown(pilot, "▾ billing")
+        await pilot.press("z")
+        await until_shown(pilot, "▸ billing")
+
+        assert folded == ["count", "▸ billing  2", "import", "clean"]
+        assert nothing_selected == ""
+
+
+async def test_selection_and_scroll_are_the_same_after_an_update() -> None:
+    many = [job(f"job{number:03}") for number in range(300)]
+    async with console(many) as (app, pilot):
+        for _ in range(5):
+            await pilot.press("pagedown")
+        await pilot.press("up", "up")
+        before, selected = names(pilot), app.selected
+        await app.tell(pilot, [job("new", "running"), *many])
+        after = names(pilot)
+
+        assert after == before
+        assert app.selected == selected
+
+
+async def test_the_view_of_the_selected_job_is_wanted_once_the_cursor_rests() -> None:
+    async with console() as (app, pilot):
+        await until(pilot, lambda: app.jobs.wanted_job == "count", "the first job to be wanted")
+        await pilot.press("n")
+        await until(pilot, lambda: app.jobs.wanted_job == "import", "the failed job to be wanted")
+
+        assert app.jobs.wants.jobs
+
+
+async def test_a_job_that_has_left_the_queue_stays_with_its_result_and_its_cursor() -> None:
+    async with console((*ROWS, job("once", "running"))) as (app, pilot):
+        app.jobs.select_job("once")
+        await app.tell(pilot, ROWS)
+        meanwhile = app.selected
+        app.state = replace(state(ROWS), runs=(run(2, job_name="once"), run(1, "deleted", job_name="gone")))
+        app.show_on(app.jobs)
+        await until_shown(pilot, "in the queue no more")
+
+        assert meanwhile != "once"
+        assert names(pilot)[-2:] == ["once", "clean"]
+        assert app.jobs.table.cursor_row == app.jobs.table.rows[-2]
+        assert app.selected == ""
+
+
+async def test_the_detail_is_as_fresh_as_the_view_of_the_job_once_that_is_read_anew() -> None:
+    old = view(job("count", "queued", version=7))
+    async with console(ROWS, old) as (app, pilot):
+        await until(pilot, lambda: app.jobs.wanted_job == "count", "the first job to be wanted")
+        await app.tell(pilot, ROWS, old)
+        before = screen_text(pilot)
+        await app.tell(pilot, ROWS, view(job("count", "running", progress=0.77, version=8)))
+
+        assert "version 7" not in before
+        assert "77%" in screen_text(pilot)
+        assert "version 8" in screen_text(pilot)
+
+
+async def test_a_job_that_is_opened_is_selected_as_soon_as_it_is_known() -> None:
+    async with console() as (app, pilot):
+        await pilot.press("slash", *"imp", "enter")
+        app.jobs.select_job("new")
+        await app.tell(pilot, [*ROWS, job("new", "queued", "billing")])
+        await until(pilot, lambda: app.selected == "new", "the new job to be selected")
+
+        assert "count" in names(pilot)
+
+
+def working(*workers: str) -> JobView:
+    tasks = [TaskRow(task="m", attempt="1", worker=one, state="map", seconds=1.0) for one in workers]
+    return view(RUNNING, tasks=tuple(tasks))
+
+
+PLACE = PanePlace("beta/1", "r8", 77)
+
+
+@pytest.mark.parametrize(
+    ("selected", "told", "place"),
+    [
+        (FAILED, view(FAILED, runs=(run(8, "failed", failed_at=PLACE),)), ("beta/1", "r8", 77)),
+        (FAILED, view(FAILED, runs=(run(8, "failed"),)), ("import",)),
+        (RUNNING, working("a/1", "a/1"), ("a/1", "r9", None)),
+        (RUNNING, working("a/1", "a/2"), ("count",)),
+        (RUNNING, working(), ("b/7", "r9", None)),
+        (RUNNING, None, ("count",)),
+    ],
+)
+async def test_attach_leads_to_the_failure_or_the_worker_or_all_workers(
+    selected: JobRow, told: JobView | None, place: tuple[object, ...]
+) -> None:
+    async with console((selected,), *[told] * (told is not None)) as (app, pilot):
+        await pilot.press("a")
+        await until(pilot, lambda: app.went, "a place")
+
+        assert app.went == [place]
+
+
+async def test_nothing_is_cut_at_80_by_24() -> None:
+    async with console(ROWS, view(RUNNING)) as (_, pilot):
+        lines = screen_text(pilot).splitlines()
+
+        assert len(lines) == 24
+        assert lines[2].split() == ["JOB", "STATUS", "PHASE", "PROGRESS", "WHEN", "LAST"]

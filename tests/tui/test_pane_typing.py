@@ -1,0 +1,228 @@
+"""Keys become bytes, and reach the worker in their order; where a failure begins; how tiles are laid out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pymr.client import RefusedError, UnreachableError
+from pymr.rows import WorkerRow
+from tui.model import pane_typist
+from tui.model.filters import parse_filter
+from tui.model.pane_grid import BUSY_SECONDS, WorkerOrder, grid_shape, next_of, passing
+from tui.model.pane_keys import AttachedKeys, bytes_of_key, bytes_of_paste
+from tui.model.pane_place import start_of_failure
+from tui.model.pane_typist import WAITING_BYTES_MAX, Typist, holder_words
+
+
+@pytest.mark.parametrize(
+    ("key", "character", "data"),
+    [
+        ("a", "a", b"a"),
+        ("A", "A", b"A"),
+        ("ä", "ä", "ä".encode()),
+        ("colon", ":", b":"),
+        ("enter", "\r", b"\r"),
+        ("tab", "\t", b"\t"),
+        ("backspace", "\x7f", b"\x7f"),
+        ("escape", "\x1b", b"\x1b"),
+        ("up", None, b"\x1b[A"),
+        ("ctrl+c", "\x03", b"\x03"),
+        ("ctrl+d", "\x04", b"\x04"),
+        ("ctrl+z", "\x1a", b"\x1a"),
+        ("alt+b", None, b"\x1bb"),
+        ("f5", None, b"\x1b[15~"),
+        ("shift+f9", None, b""),
+    ],
+)
+def test_the_bytes_of_a_key(key: str, character: str | None, data: bytes) -> None:
+    assert bytes_of_key(key, character) == data
+    assert AttachedKeys().take(key, character) == data
+
+
+def test_pasted_lines_end_as_typed_ones() -> None:
+    assert bytes_of_paste("a\r\nb\nc") == b"a\rb\rc"
+
+
+@pytest.mark.parametrize("keys", [["ctrl+a", "d"], ["ctrl+right_square_bracket"]])
+def test_two_ways_to_give_the_keyboard_back(keys: list[str]) -> None:
+    attached = AttachedKeys()
+
+    assert [attached.take(key, None) for key in keys] == [b""] * len(keys)
+    assert attached.is_detached
+
+
+def test_ctrl_a_can_be_sent() -> None:
+    attached = AttachedKeys()
+
+    assert [attached.take("ctrl+a", "\x01"), attached.take("a", "a")] == [b"", b"\x01"]
+    assert [attached.take("ctrl+a", "\x01"), attached.take("x", "x")] == [b"", b"\x01x"]
+    assert not attached.is_detached
+
+
+class Keyboard:
+    """The keyboard of a worker, for a typist: each call takes a turn of the loop, the first ones longest."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, ...] | bytes] = []
+        self.refusal: Exception | None = None
+        self._turns = 5
+
+    async def ask(self, call: Callable[[Any], Any]) -> Any:
+        self._turns = max(0, self._turns - 1)
+        for _ in range(self._turns + 1):
+            await asyncio.sleep(0)
+        return call(self)
+
+    def attach(self, worker: str, holder: str, columns: int = 0, rows: int = 0) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.calls.append(("attach", worker, holder))
+
+    def type_into(self, worker: str, holder: str, data: bytes) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.calls.append(data)
+
+    def detach(self, worker: str, holder: str) -> None:
+        self.calls.append(("detach", worker, holder))
+
+    @property
+    def typed(self) -> bytes:
+        return b"".join(call for call in self.calls if isinstance(call, bytes))
+
+
+async def test_what_is_typed_arrives_whole_and_in_order() -> None:
+    keyboard, held = Keyboard(), asyncio.Event()
+    typist = Typist(keyboard.ask, "alpha/0", "ada@host:1")
+    typist.type(b"early ")
+    running = asyncio.create_task(typist.run(held.set))
+    await held.wait()
+    for number in range(500):
+        assert typist.type(b"%d " % number)
+        if number % 7 == 0:
+            await asyncio.sleep(0)
+    typist.close()
+    ended = await running
+
+    assert ended == ""
+    assert keyboard.typed == b"early " + b"".join(b"%d " % number for number in range(500))
+    assert keyboard.calls[0] == ("attach", "alpha/0", "ada@host:1")
+    assert keyboard.calls[-1] == ("detach", "alpha/0", "ada@host:1")
+
+
+async def test_the_keyboard_is_held_on_while_nothing_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pane_typist, "RENEW_SECONDS", 0.001)
+    keyboard = Keyboard()
+    typist = Typist(keyboard.ask, "alpha/0", "ada@host:1")
+    running = asyncio.create_task(typist.run(lambda: None))
+    while len(keyboard.calls) < 4:
+        await asyncio.sleep(0.001)
+    typist.close()
+    await running
+
+    assert [call[0] for call in keyboard.calls if isinstance(call, tuple)][:4] == ["attach"] * 4
+
+
+async def test_whoever_holds_the_keyboard_is_told() -> None:
+    keyboard, held = Keyboard(), []
+    keyboard.refusal = RefusedError("held", "bob@host is typing into alpha/0")
+    typist = Typist(keyboard.ask, "alpha/0", "ada@host:1")
+
+    assert "bob@host" in await typist.run(lambda: held.append(1))
+    assert held == []
+
+
+async def test_what_was_not_sent_is_told() -> None:
+    keyboard, held = Keyboard(), asyncio.Event()
+    typist = Typist(keyboard.ask, "alpha/0", "ada@host:1")
+    running = asyncio.create_task(typist.run(held.set))
+    await held.wait()
+    keyboard.refusal = UnreachableError("alpha is away")
+    typist.type(b"lost")
+
+    assert "alpha is away; 4 bytes were not sent" in await running
+    assert not typist.type(b"more")
+
+
+def test_what_waits_is_bounded() -> None:
+    typist = Typist(Keyboard().ask, "alpha/0", "ada@host:1")
+
+    assert typist.type(b"x" * WAITING_BYTES_MAX)
+    assert not typist.type(b"x")
+
+
+def test_a_holder_is_told_without_its_process() -> None:
+    assert holder_words("ada@host:123") == "ada@host"
+    assert holder_words("ada@host") == "ada@host"
+
+
+@pytest.mark.parametrize(
+    ("before", "failure"),
+    [
+        (b"seen: 1\n", b'Traceback (most recent call last):\n  File "x"\nValueError: 7\n'),
+        (
+            b"Traceback (most recent call last):\nKeyError: old\nother line\n",
+            b"Traceback (most recent call last):\nA: 1\n\nDuring handling of the above exception, another"
+            b" exception occurred:\n\nTraceback (most recent call last):\nB: 2\n",
+        ),
+        (b"one\n", b"  + Exception Group Traceback (most recent call last):\n  | E\n"),
+        (b"one\ntwo\n", b"the last line\n"),
+        (b"", b"the only line"),
+    ],
+)
+def test_where_a_failure_begins(before: bytes, failure: bytes) -> None:
+    assert start_of_failure(before + failure) == len(before)
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "rows", "shape"),
+    [
+        (1, 80, 20, (1, 1)),
+        (2, 80, 20, (1, 2)),
+        (4, 80, 20, (2, 2)),
+        (16, 80, 20, (2, 2)),
+        (16, 200, 46, (4, 4)),
+        (5, 200, 46, (2, 3)),
+        (100, 30, 5, (1, 1)),
+    ],
+)
+def test_as_many_tiles_as_fit_as_large_as_they_can_be(
+    count: int, columns: int, rows: int, shape: tuple[int, int]
+) -> None:
+    assert grid_shape(count, columns, rows) == shape
+
+
+def worker(name: str, state: str = "idle", job_name: str | None = None) -> WorkerRow:
+    return WorkerRow(name=name, peer=name.split("/")[0], pid=1, state=state, job_name=job_name)  # type: ignore[arg-type]
+
+
+def test_busy_workers_come_first_and_stay_there_for_a_while() -> None:
+    order, names = WorkerOrder(), []
+    busy = [worker("alpha/0"), worker("beta/10", "map"), worker("beta/9", "map")]
+    idle = [worker("alpha/0"), worker("beta/10"), worker("beta/9")]
+
+    for rows, now in ((busy, 0.0), (idle, BUSY_SECONDS - 1), (idle, BUSY_SECONDS + 1)):
+        names.append([row.name for row in order.ordered(rows, now)])
+
+    assert names[0] == names[1] == ["beta/9", "beta/10", "alpha/0"]
+    assert names[2] == ["alpha/0", "beta/9", "beta/10"]
+
+
+def test_which_workers_pass() -> None:
+    rows = [worker("alpha/0", "map", "count"), worker("alpha/1"), worker("beta/0", "map", "other")]
+
+    def names(words: str = "", **facts: str) -> list[str]:
+        return [row.name for row in passing(rows, parse_filter(words), **facts)]
+
+    assert names() == ["alpha/0", "alpha/1", "beta/0"]
+    assert names(job_name="count") == ["alpha/0"]
+    assert names(peer="alpha") == ["alpha/0", "alpha/1"]
+    assert names("status:map !other") == ["alpha/0"]
+
+
+def test_filters_go_round() -> None:
+    assert [next_of(["b", "a", "a"], name) for name in ("", "a", "b")] == ["a", "b", ""]

@@ -1,0 +1,301 @@
+"""A pane's view: what is looked at stays where it is, whatever is loaded, wrapped or put out."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+from waiting import screen_text, until
+
+from pymr.client import PaneBytes
+from pymr.rows import WorkerRow
+from tui.model.pane_buffer import PaneTail
+from tui.widgets.pane_tile import PaneTile
+from tui.widgets.pane_view import LOAD_BYTES, PaneView
+
+LINES = [b"%06d %s\n" % (number, b"x" * (number % 120)) for number in range(30_000)]
+PANE = b"".join(LINES)
+
+
+class ViewApp(App[None]):
+    """A view, and what it asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted: list[tuple[int, int]] = []
+
+    def compose(self) -> ComposeResult:
+        yield PaneView()
+
+    def on_mount(self) -> None:
+        self.view.focus()
+
+    @property
+    def view(self) -> PaneView:
+        return self.query_one(PaneView)
+
+    def on_pane_view_wanted(self, event: PaneView.Wanted) -> None:
+        self.wanted.append((event.start, event.end))
+
+    def load(self) -> None:
+        """Give the view what it asked for."""
+        for start, end in self.wanted:
+            self.view.add(piece(start, end))
+        self.wanted.clear()
+
+
+def piece(start: int, end: int) -> PaneBytes:
+    start = max(0, len(PANE) + start) if start < 0 else start
+    return PaneBytes("r1", start, PANE[start:end], len(PANE))
+
+
+def shown(pilot: Pilot[object]) -> list[str]:
+    return [line.rstrip("▁▂▃▄▅▆▇█ ") for line in screen_text(pilot).split("\n")]
+
+
+def numbers(pilot: Pilot[object]) -> list[int]:
+    return [int(line[:6]) for line in shown(pilot) if line[:6].isdecimal()]
+
+
+async def test_the_end_is_followed_until_somebody_scrolls_up() -> None:
+    app = ViewApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.view.add(piece(-30_000, len(PANE)))
+        await pilot.pause()
+        following = numbers(pilot)
+        await pilot.press("up", "up")
+        paused = numbers(pilot)
+        app.view.add(PaneBytes("r1", len(PANE), b"030000 more\n" * 100, len(PANE) + 1_200))
+        await pilot.pause()
+        still = numbers(pilot)
+        await pilot.press("end")
+        again = shown(pilot)
+
+        assert following == list(range(29_976, 30_000))
+        assert paused == still == list(range(29_974, 29_998))
+        assert again == ["030000 more"] * 24
+
+
+async def test_scrolling_up_loads_what_is_before_and_nothing_jumps() -> None:
+    app = ViewApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.view.add(piece(-2_000, len(PANE)))
+        await pilot.pause()
+        await pilot.press("pageup")
+        await until(pilot, lambda: app.wanted, "a wish")
+        wanted, before = list(app.wanted), numbers(pilot)
+        app.load()
+        await pilot.pause()
+        after = shown(pilot)
+        app.view.add(piece(0, 500_000))
+        await pilot.pause()
+
+        assert wanted == [(len(PANE) - 2_000 - LOAD_BYTES, len(PANE) - 2_000)]
+        assert after[-1].startswith(f"{before[-1]:06d}")
+        assert shown(pilot) == after
+
+
+async def test_home_shows_the_first_byte_and_down_goes_on_from_there() -> None:
+    app = ViewApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.view.add(piece(-2_000, len(PANE)))
+        await pilot.press("home")
+        await until(pilot, lambda: app.wanted, "a wish")
+        app.load()
+        await pilot.pause()
+        first = numbers(pilot)
+        while numbers(pilot)[-1] < 4_200:
+            await pilot.press("pagedown")
+            await pilot.pause()
+            app.load()
+            await pilot.pause()
+
+        assert first == list(range(24))
+        assert numbers(pilot) == list(range(numbers(pilot)[0], numbers(pilot)[0] + 24))
+
+
+async def test_a_gap_is_told_and_enter_reads_it() -> None:
+    app = ViewApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.view.add(piece(0, 500))
+        app.view.add(piece(-300, len(PANE)))
+        await pilot.pause()
+        line = next(line for line in shown(pilot) if "not shown" in line)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.wanted, "a wish")
+
+        assert line == "··· 2.0 MB of output not shown — Enter reads it"
+        assert app.wanted == [(500, 500 + (1 << 20))]
+
+
+@pytest.mark.parametrize("width", [20, 80])
+async def test_wrapped_lines_are_shown_whole_and_scroll_by_rows(width: int) -> None:
+    app = ViewApp()
+    async with app.run_test(size=(width, 24)) as pilot:
+        app.view.add(piece(0, 30_000))
+        app.view.wrap(True)
+        app.view.action_first()
+        await pilot.pause()
+        seen = shown(pilot)
+        for _ in range(400):
+            app.view.action_move(1)
+            await pilot.pause()
+            seen.append(shown(pilot)[-1])
+        text = "".join(seen)
+
+        assert text.startswith("".join(line.decode().strip() for line in LINES[:60]).replace(" \n", ""))
+
+
+async def test_wrapping_keeps_the_place() -> None:
+    app = ViewApp()
+    async with app.run_test(size=(40, 24)) as pilot:
+        app.view.add(piece(0, len(PANE)))
+        app.view.show_found(len(b"".join(LINES[:10_000])))
+        await pilot.pause()
+        top = numbers(pilot)[0]
+        app.view.wrap(True)
+        await pilot.pause()
+
+        assert numbers(pilot)[0] == top
+
+
+async def test_a_found_line_stands_in_the_middle_third() -> None:
+    app = ViewApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.view.add(piece(0, len(PANE)))
+        app.view.mark(re.compile("^015000"))
+        app.view.show_found(len(b"".join(LINES[:15_000])))
+        await pilot.pause()
+        strip = app.view.render_line(numbers(pilot).index(15_000))
+
+        assert 8 <= numbers(pilot).index(15_000) < 16
+        assert len({segment.style.bgcolor for segment in strip if segment.style}) >= 1
+        assert not app.view.is_following
+
+
+async def test_a_region_is_shown_from_its_beginning() -> None:
+    app = ViewApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        start = len(b"".join(LINES[:15_000]))
+        app.view.add(piece(start - 5_000, start + 5_000))
+        app.view.show_region(start, start + 150)
+        await pilot.pause()
+        small = numbers(pilot)
+        app.view.show_region(start, start + 4_000)
+        await pilot.pause()
+
+        assert small.index(15_000) == 6
+        assert numbers(pilot)[0] == 15_000
+
+
+async def test_times_stand_beside_lines_whose_time_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    app = ViewApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.view.add(PaneBytes("r1", 0, b"one\ntwo\nthree\n", 14, 0, ((4, 3_723.5),)))
+        app.view.show_times(True)
+        await pilot.pause()
+
+        times = [line[:9].strip() for line in shown(pilot)[:3]]
+        assert times[0] == ""
+        assert times[1] == times[2]
+        assert re.fullmatch(r"\d\d:02:03", times[1])
+
+
+async def test_colours_can_be_left_out() -> None:
+    app = ViewApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.view.add(PaneBytes("r1", 0, b"\x1b[31mred\x1b[0m\n", 13))
+        await pilot.pause()
+        coloured = {segment.style.color for segment in app.view.render_line(0) if segment.style}
+        app.view.colour(False)
+        await pilot.pause()
+        plain = {segment.style.color for segment in app.view.render_line(0) if segment.style}
+
+        assert len(coloured) == 2
+        assert len(plain) == 1
+
+
+async def test_what_the_mouse_selects_is_copied_even_when_more_is_loaded() -> None:
+    app = ViewApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.view.add(piece(-5_000, len(PANE)))
+        await pilot.pause()
+        first = numbers(pilot)[2]
+        await pilot.mouse_down(PaneView, offset=(3, 2))
+        await pilot.hover(PaneView, offset=(4, 3))
+        await pilot.mouse_up(PaneView, offset=(6, 4))
+        await pilot.pause()
+        selected = app.view.visible_text()
+        app.view.add(piece(-50_000, -5_000 + len(PANE)))
+        await pilot.pause()
+
+        lines = [line.decode().rstrip("\n") for line in LINES[first : first + 3]]
+        assert selected == "\n".join([lines[0][3:], lines[1], lines[2][: len(selected.split("\n")[2])]])
+        assert app.view.visible_text() == selected
+        assert not app.view.is_following
+
+
+async def test_text_of_jobs_is_never_read_as_markup() -> None:
+    app = ViewApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.view.add(PaneBytes("r1", 0, b"[bold]x[/] [@click=app.quit]y[/]\n", 33))
+        await pilot.pause()
+
+        assert shown(pilot)[0] == "[bold]x[/] [@click=app.quit]y[/]"
+
+
+async def test_a_view_without_output_and_without_room_does_nothing_wrong() -> None:
+    app = ViewApp()
+    async with app.run_test(size=(1, 1)) as pilot:
+        await pilot.press("home", "pagedown", "up", "end", "enter", "left", "right")
+        app.view.wrap(True)
+        app.view.add(piece(0, 1_000))
+        await pilot.resize_terminal(200, 50)
+        await pilot.pause()
+
+        assert app.view.buffer.end == len(PANE)
+
+
+class TileApp(App[None]):
+    def compose(self) -> ComposeResult:
+        yield PaneTile()
+
+
+@pytest.mark.parametrize(
+    ("row", "title"),
+    [
+        (WorkerRow(name="alpha/0", peer="alpha", pid=0, state="idle"), "· alpha/0 idle"),
+        (
+            WorkerRow(name="alpha/0", peer="alpha", pid=1, state="map", task="m-1", job_name="count"),
+            "▶ alpha/0 map  m-1  count",
+        ),
+        (
+            WorkerRow(name="alpha/0", peer="alpha", pid=1, state="breakpoint", holder="ada@host:7"),
+            "◆ alpha/0 breakpoint  ada@host types",
+        ),
+    ],
+)
+async def test_a_tile_tells_who_it_is_and_its_last_lines(row: WorkerRow, title: str) -> None:
+    app, tail = TileApp(), PaneTail()
+    tail.add(piece(-1_000, len(PANE)))
+    async with app.run_test(size=(40, 8)) as pilot:
+        app.query_one(PaneTile).show(row, tail)
+        await pilot.pause()
+        lines = shown(pilot)
+
+        assert lines[0].strip() == title
+        assert [line[1:7] for line in lines[1:7]] == [f"{number:06d}" for number in range(29_994, 30_000)]
+        assert max(map(len, lines)) <= 40
+
+
+async def test_a_tile_tells_why_its_pane_cannot_be_read() -> None:
+    app = TileApp()
+    async with app.run_test(size=(40, 8)) as pilot:
+        row = WorkerRow(name="alpha/0", peer="alpha", pid=1, state="map")
+        app.query_one(PaneTile).show(row, PaneTail(), "alpha is away")
+        await pilot.pause()
+
+        assert "alpha is away" in screen_text(pilot)

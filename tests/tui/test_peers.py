@@ -1,0 +1,163 @@
+"""The screen of peers: what it says of a machine, and the ways from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from cluster.clusters import Cluster
+from waiting import screen_text, until, until_shown
+
+from pymr.protocol import MachineFigures
+from pymr.rows import PeerRow
+from tui.app import ConsoleApp
+from tui.model.state import ClusterState
+from tui.options import Options
+from tui.screens.peers import PeersScreen
+from tui.screens.workers import WorkersScreen
+from tui.widgets.peer_cells import PEER_COLUMNS, PeerLine, figure_of, peer_cell, peer_lines, spark_of
+from tui.widgets.table_columns import place_columns
+
+MakeConsole = Callable[..., ConsoleApp]
+
+MACHINE = MachineFigures(
+    cpu_percent=43.2, memory_bytes=8_000_000_000, memory_used_bytes=3_100_000_000, disk_bytes=50_000_000_000,
+    disk_free_bytes=20_000_000_000, network_received_per_second=1_500_000.0, load=1.25,
+)  # fmt: skip
+
+
+def peer(name: str = "alpha", **fields: Any) -> PeerRow:
+    values: dict[str, Any] = {
+        "name": name, "address": "127.0.0.1:7700", "data_address": "127.0.0.1:7701", "alive": True,
+        "state": "alive", "heard": 0.3, "workers": 2, "busy": 1, "version": "1.0",
+        "pid": 77, "machine": MACHINE,
+    }  # fmt: skip
+    return PeerRow(**(values | fields))
+
+
+def told(row: PeerRow) -> dict[str, str]:
+    """What its cells say."""
+    line = PeerLine(row, (row.machine,), False)
+    return {column.key: str(peer_cell(line, column.key)) for column in PEER_COLUMNS}
+
+
+def test_figures_of_a_machine_are_written_for_people() -> None:
+    cells = told(peer(leader=True, epoch=5))
+
+    assert cells["name"] == "alpha ★ leads"
+    assert cells["state"] == "✓ alive"
+    assert cells["busy"] == "1/2"
+    assert cells["cpu"] == "43%"
+    assert cells["memory"] == "3.1/8.0 GB"
+    assert cells["disk"] == "20.0 GB"
+    assert cells["received"] == "1.5 MB/s"
+    assert cells["load"] == "1.2"
+    assert cells["heard"] == "0.3 s"
+    assert (cells["pid"], cells["epoch"], cells["version"]) == ("77", "5", "1.0")
+
+
+def test_a_peer_that_is_gone_shows_no_figures_of_before() -> None:
+    cells = told(peer(alive=False, state="dead", heard=40.0))
+
+    assert cells["state"] == "✗ dead"
+    assert {cells[name] for name in ("busy", "cpu", "memory", "disk", "load", "received")} == {"-"}
+    assert cells["cpu_spark"] == ""
+    assert told(peer(alive=False, state="unknown", heard=None))["heard"] == "never"
+
+
+@pytest.mark.parametrize(
+    ("heard", "alive", "colour"),
+    [(0.5, True, []), (2.5, True, ["$warning"]), (6.0, True, ["$error"]), (0.5, False, ["$error"])],
+)
+def test_a_late_heartbeat_is_seen(heard: float, alive: bool, colour: list[str]) -> None:
+    cell = cast(Any, peer_cell(PeerLine(peer(heard=heard, alive=alive), (), False), "heard"))
+
+    assert [span.style for span in cell.spans if span.style] == colour
+
+
+def test_a_version_other_than_that_of_most_is_marked() -> None:
+    state = ClusterState(peers=(peer("a"), peer("b", version="0.9"), peer("c"), peer("d", version="")))
+    versions = [str(peer_cell(line, "version")) for line in peer_lines(state)]
+
+    assert versions == ["1.0", "0.9 ≠", "1.0", "-"]
+
+
+def test_sparklines_end_with_the_newest_sample() -> None:
+    samples = [MachineFigures(cpu_percent=percent) for percent in (0.0, 50.0, 100.0)]
+    idle = [MachineFigures(network_sent_per_second=900.0)]
+
+    assert spark_of(samples, "cpu", 5) == "   ▄▇"
+    assert spark_of(samples, "cpu", 2) == "▄▇"
+    assert spark_of([], "memory", 4) == "    "
+    assert spark_of(idle, "sent", 2) == " ▁"
+    assert figure_of(MachineFigures(), "memory") == "-"
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_columns_fit_and_the_most_wanted_are_there(width: int) -> None:
+    placed = place_columns(PEER_COLUMNS, width)
+
+    assert all(one.x + one.width < width for one in placed)
+    assert {"name", "state", "busy", "cpu", "cpu_spark", "memory", "heard"} <= {
+        one.column.key for one in placed
+    }
+    assert len(placed) == len(PEER_COLUMNS) or width < 200
+
+
+@pytest.fixture
+async def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConsoleApp:
+    monkeypatch.setenv("PYMR_TUI_CONFIG", str(tmp_path / "none.toml"))
+    return ConsoleApp(Options(), None, "There is none.")
+
+
+async def test_hundreds_of_peers_scroll_and_keep_the_cursor(offline: ConsoleApp) -> None:
+    async with offline.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "There is no cluster yet")
+        offline.pop_screen()
+        await pilot.press("4")
+        screen = cast(PeersScreen, offline.shown_screen)
+        state = ClusterState(peers=tuple(peer(f"peer-{number:03}") for number in range(300)))
+        screen.show_state(state)
+        await pilot.press("end")
+        await until_shown(pilot, "peer-299")
+        without_first = replace(state, peers=state.peers[10:])
+        screen.show_state(without_first)
+        await pilot.pause()
+
+        assert screen.table.cursor_row is not None
+        assert screen.table.cursor_row.row.name == "peer-299"
+        assert " peer-299   ✓ alive   127.0.0.1:7700" in screen_text(pilot)
+
+
+async def test_a_peer_leads_to_its_workers(
+    lend_cluster: Callable[[], Cluster], make_console: MakeConsole
+) -> None:
+    cluster = lend_cluster()
+    app = make_console(cluster)
+    async with app.run_test(size=(120, 35)) as pilot:
+        await pilot.press("4")
+        await until_shown(pilot, f"{cluster.leader()} ★ leads")
+        await until(pilot, lambda: len(app.state.peers) == 3, "all peers")
+        for key in ("w", "enter"):
+            await pilot.press("4", "end", key)
+            await until(pilot, lambda: app.current_mode == "workers", "the workers")
+
+            assert cast(WorkersScreen, app.shown_screen)._peer == "gamma"
+
+
+async def test_a_peer_that_is_silent_is_marked(
+    lend_cluster: Callable[[], Cluster], make_console: MakeConsole
+) -> None:
+    cluster = lend_cluster()
+    app = make_console(cluster)
+    silent = cluster.followers()[0]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("4")
+        await until(pilot, lambda: len(app.state.peers) == 3, "all peers")
+        cluster.pause(silent)
+        await until_shown(pilot, "✗ dead", timeout_s=30)
+        cluster.resume(silent)
+        await until(pilot, lambda: all(row.alive for row in app.state.peers), "the peer to be back", 30)

@@ -1,0 +1,82 @@
+"""What the editor was opened with: a job of the queue, a template, or a file; and writing a file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pymr.errors import JobError, Problem, disk_error
+from pymr.job_fields import JOB_CLASSES
+from pymr.job_toml import job_toml, template_toml
+from pymr.rows import JobRow
+from pymr.toml_text import read_text
+from tui.model.printable import printable
+
+TEXT_BYTES_MAX = 1 << 20
+
+COMMENT_COLUMNS = 70
+"""As wide as a text is in a terminal of 80 columns, or beside the help in one of 120."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """text: as it was opened. title: what it is, for a person. job_name, version: of the job of the queue;
+    "" and None where it is none. path: of the file; "" where it is none."""
+
+    text: str
+    title: str
+    job_name: str = ""
+    version: int | None = None
+    path: str = ""
+
+
+def draft_of_job(row: JobRow) -> Draft:
+    """A job of the queue as text, without what the system fills in."""
+    name = str(row.fields["job_name"])
+    known = row.fields.get("job_type") in JOB_CLASSES
+    text = (
+        job_toml(row.fields, COMMENT_COLUMNS)
+        if known
+        else f"# {name} has a type that this release does not know.\n"
+    )
+    return Draft(text, name, name, row.version)
+
+
+def draft_of_type(job_type: str) -> Draft:
+    return Draft(template_toml(job_type, COMMENT_COLUMNS), f"new {job_type} job")
+
+
+def draft_of_file(path: Path) -> Draft:
+    """Raises JobError for a file that cannot be read, is no text, or is larger than TEXT_BYTES_MAX."""
+    with suppress(OSError):  # reading it says better what is wrong
+        if path.stat().st_size > TEXT_BYTES_MAX:
+            problem = Problem("file", str(path), f"is larger than {TEXT_BYTES_MAX} bytes, so it is no job")
+            raise JobError(str(path), (problem,))
+    return Draft(read_text(path, JobError), printable(path.name), path=str(path))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole, or leave what was there. Raises DiskError."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+            mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+            os.chmod(name, mode)
+            os.replace(name, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name)
+            raise
+    except OSError as error:
+        raise disk_error("writing", str(path), error) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,146 @@
+"""A stretch: bytes of a pane without a hole, and where their lines begin. Part of `pane_buffer`."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from bisect import bisect_left, bisect_right
+
+from tui.model.ansi import LINE_BYTES_MAX
+
+_ESCAPE_BYTES_MAX = 24
+"""A sequence that a line's limit falls into is not cut when it is no longer than this."""
+
+_ESCAPE_END = re.compile(rb"[@-~]")
+
+
+class Stretch:
+    """start: offset of its first byte. Lines are known by their offsets; those of one are ascending.
+
+    A line that was written over again and again, as a progress bar is, begins where it was last begun.
+    """
+
+    __slots__ = ("_time_offsets", "_time_values", "data", "start", "starts")
+
+    def __init__(self, start: int, data: bytes, times: tuple[tuple[int, float], ...] = ()) -> None:
+        self.start = start
+        self.data = bytearray(data)
+        self.starts = array("Q")
+        self._split(start, self.stop)
+        known = [(offset, value) for offset, value in times if offset < self.stop]
+        if not known or known[0][0] > start:
+            known.insert(0, (start, 0.0))
+        self._time_offsets = array("Q", [offset for offset, _ in known])
+        self._time_values = array("d", [value for _, value in known])
+
+    @property
+    def stop(self) -> int:
+        """The offset behind the last byte."""
+        return self.start + len(self.data)
+
+    @property
+    def line_count(self) -> int:
+        return len(self.starts)
+
+    def line(self, index: int) -> tuple[int, bytes]:
+        """(offset, bytes with the line end if there is one)."""
+        offset = self.starts[index]
+        stop = self.starts[index + 1] if index + 1 < len(self.starts) else self.stop
+        found = self.data.find(b"\n", offset - self.start, stop - self.start)
+        until = stop - self.start if found < 0 else found + 1
+        return offset, bytes(self.data[offset - self.start : until])
+
+    def index_of(self, offset: int) -> int:
+        """The line that holds a byte; the first for one before it."""
+        return max(0, bisect_right(self.starts, offset) - 1)
+
+    def time_at(self, offset: int) -> float | None:
+        """When that byte was put out, in Unix seconds; None where it is not known."""
+        place = bisect_right(self._time_offsets, offset) - 1
+        return (self._time_values[place] or None) if place >= 0 else None
+
+    def join(self, other: Stretch) -> None:
+        """Take in a stretch that begins in this one or right behind it."""
+        if other.stop <= self.stop:
+            return
+        other.drop_before(self.stop)
+        seam = self.stop
+        is_whole = not self.data or self.data[-1] == 0x0A
+        self.data += other.data
+        if is_whole:
+            self.starts.extend(other.starts)
+        else:
+            self.starts.extend(other.starts[1:])
+            self._split_again(seam)
+        for offset, value in zip(other._time_offsets, other._time_values, strict=True):
+            if not self._time_offsets or offset > self._time_offsets[-1]:
+                self._time_offsets.append(offset)
+                self._time_values.append(value)
+
+    def drop_before(self, offset: int) -> None:
+        """Forget the bytes before an offset; the rest of a line begins there then."""
+        if offset <= self.start:
+            return
+        place = bisect_left(self.starts, offset)
+        value = self.time_at(offset)
+        del self.data[: offset - self.start]
+        self.start = offset
+        del self.starts[:place]
+        if self.data and (not self.starts or self.starts[0] != offset):
+            self.starts.insert(0, offset)
+        place = bisect_right(self._time_offsets, offset)
+        self._time_offsets = array("Q", [offset]) + self._time_offsets[place:]
+        self._time_values = array("d", [value or 0.0]) + self._time_values[place:]
+
+    def drop_from(self, offset: int) -> None:
+        """Forget the bytes from an offset on."""
+        if offset >= self.stop:
+            return
+        del self.data[offset - self.start :]
+        del self.starts[bisect_left(self.starts, offset) :]
+        place = max(1, bisect_left(self._time_offsets, offset))
+        del self._time_offsets[place:]
+        del self._time_values[place:]
+
+    def _split_again(self, seam: int) -> None:
+        """Look anew for the lines around a seam in the middle of one."""
+        place = bisect_right(self.starts, seam - 1) - 1
+        first = self.starts[place]
+        after = self.starts[place + 1] if place + 1 < len(self.starts) else self.stop
+        if after - first <= LINE_BYTES_MAX:
+            return
+        rest = self.starts[place + 1 :]
+        del self.starts[place:]
+        self._split(first, after)
+        self.starts.extend(rest)
+
+    def _split(self, offset: int, stop: int) -> None:
+        """Add where the lines of a range begin."""
+        data, base, starts = self.data, self.start, self.starts
+        position, end = offset - base, stop - base
+        begin = position
+        while position < end:
+            found = data.find(b"\n", position, min(end, position + LINE_BYTES_MAX))
+            if found >= 0:
+                starts.append(base + begin)
+                begin = position = found + 1
+            elif end - position <= LINE_BYTES_MAX:
+                starts.append(base + begin)
+                return
+            else:
+                begin, position = self._cut(begin, position, starts)
+
+    def _cut(self, begin: int, position: int, starts: array[int]) -> tuple[int, int]:
+        """(where a line begins, where to look on) after LINE_BYTES_MAX without an end."""
+        data, limit = self.data, position + LINE_BYTES_MAX
+        again = data.rfind(b"\r", position, limit - 1)
+        if again >= 0:
+            return again + 1, again + 1
+        cut = limit
+        escape = data.rfind(b"\x1b", limit - _ESCAPE_BYTES_MAX, limit)
+        if escape >= 0 and not _ESCAPE_END.search(data, escape + 2, limit):
+            cut = escape
+        while cut > position and limit - cut < _ESCAPE_BYTES_MAX and data[cut] & 0xC0 == 0x80:
+            cut -= 1  # not in the middle of a character
+        starts.append(self.start + begin)
+        return cut, cut

@@ -1,0 +1,104 @@
+"""Typing into the worker whose pane is shown: one console at a time, every key in its order."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.worker import Worker
+
+from tui.model.pane_keys import AttachedKeys, bytes_of_paste
+from tui.model.pane_typist import Typist, holder_name
+from tui.screens.attach_search import SearchingScreen
+from tui.widgets.pane_header import PaneNotice
+
+HOW_TO_LEAVE = "Every key goes to {worker}. Ctrl-a d, or Ctrl-], gives the keyboard back."
+
+
+class TypingScreen(SearchingScreen):
+    """What of the attach screen types. is_live: the pane is that of a run whose worker can be typed into."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.holder = holder_name()
+        self.trouble = ""
+        self._typist: Typist | None = None
+        self._keys = AttachedKeys()
+        self._typing: Worker[None] | None = None
+
+    @property
+    def why_not_typing(self) -> str:
+        """Why this worker cannot be typed into; "" where it can."""
+        raise NotImplementedError
+
+    def show_notice(self) -> None:
+        """Show what matters just now."""
+        raise NotImplementedError
+
+    @property
+    def notice(self) -> PaneNotice:
+        return self.query_one(PaneNotice)
+
+    @property
+    def is_typing(self) -> bool:
+        return self._typist is not None
+
+    def action_type(self) -> None:
+        """Hold the keyboard of the worker, and pass every key on, until Ctrl-a d."""
+        if self.is_typing:
+            return
+        self.trouble = self.why_not_typing
+        if self.trouble:
+            self.show_notice()
+            return
+        width, height = self.view.size
+        self._keys = AttachedKeys()
+        self._typist = Typist(self.console.ask, self.worker, self.holder, (width, height))
+        self._typing = self.run_worker(self._type(self._typist), group="typing")
+        self.view.follow()
+        self.view.focus()
+
+    def stop_typing(self, why: str = "") -> None:
+        """Give the keyboard back; what was typed before is sent first."""
+        typist, self._typist = self._typist, None
+        if typist is not None:
+            typist.close()
+            self.takes_keys = False
+            self.trouble = why
+            self.refresh_bindings()
+            self.show_notice()
+
+    def on_key(self, event: events.Key) -> None:
+        if self._typist is None:
+            return
+        event.stop()
+        event.prevent_default()
+        data = self._keys.take(event.key, event.character)
+        if data:
+            self._send(data)
+        if self._keys.is_detached:
+            self.stop_typing()
+
+    def on_paste(self, event: events.Paste) -> None:
+        if self._typist is not None:
+            event.stop()
+            self._send(bytes_of_paste(event.text))
+
+    def _send(self, data: bytes) -> None:
+        assert self._typist is not None
+        if not self._typist.type(data):
+            self.trouble = f"{self.worker} does not keep up: {len(data)} bytes were not sent"
+            self.show_notice()
+
+    async def _type(self, typist: Typist) -> None:
+        why = await typist.run(self._held)
+        if self._typist is typist:
+            self._typist, self.takes_keys = None, False
+            self.trouble = why
+            self.refresh_bindings()
+            self.show_notice()
+
+    def _held(self) -> None:
+        if self._typist is not None:
+            self.trouble = ""
+            self.takes_keys = True
+            self.refresh_bindings()
+            self.show_notice()

@@ -1,0 +1,325 @@
+"""The first screen: the jobs of the cluster, and all that is known of the selected one."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical
+from textual.timer import Timer
+
+from pymr.client import Client
+from pymr.errors import PymrError
+from pymr.requests import JobsView, JobView
+from pymr.rows import JobRow, RunRow
+from tui.model.job_table import (
+    GroupLine,
+    JobTable,
+    Line,
+    group_of,
+    has_left,
+    line_key,
+    name_of,
+    rows_of_runs,
+)
+from tui.model.state import ClusterState
+from tui.screens.base import ConsoleScreen
+from tui.widgets.filter_line import FilterLine
+from tui.widgets.job_cells import job_cell, job_columns
+from tui.widgets.job_detail import JobDetail
+from tui.widgets.job_detail_lines import Shown
+from tui.widgets.table import Cell, Table
+
+MOVE_SECONDS = 0.1
+"""A job that the cursor stays on for this long is asked about. Lower: more questions while it moves."""
+
+SEEK_SECONDS = 10.0
+"""How long a job is waited for that was just submitted."""
+
+_NO_JOBS = "No jobs yet: press s to submit one."
+_NO_MATCH = "No job passes the filter: escape clears it."
+_NO_ANSWER = "Waiting for the first answer of the cluster."
+
+
+class JobsScreen(ConsoleScreen):
+    """A table, beside or below it the detail of the job under the cursor."""
+
+    WANTS = frozenset({"jobs"})
+    has_jobs = True
+    AUTO_FOCUS = "#jobs-table"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012 (as Screen declares it)
+    DEFAULT_CSS = """
+    JobsScreen .jobs { width: 100%; height: 100%; layout: vertical; }
+    JobsScreen.-wide .jobs { layout: horizontal; }
+    JobsScreen .jobs--list, JobsScreen #job-detail { width: 100%; height: 1fr; }
+    JobsScreen.-wide .jobs--list, JobsScreen.-wide #job-detail { width: 1fr; height: 100%; }
+    JobsScreen #jobs-table { height: 1fr; }
+    JobsScreen.-detail .jobs--list { display: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "filter", id="jobs.filter"),
+        Binding("a", "attach", "attach", id="jobs.attach"),
+        Binding("n,exclamation_mark", "next_failed", "next failed", id="jobs.next_failed"),
+        Binding("o", "sort", "sort", id="jobs.sort"),
+        Binding("O", "reverse", "reverse the order", id="jobs.reverse", show=False),
+        Binding("space", "fold", "fold the group", id="jobs.fold", show=False),
+        Binding("z", "fold_all", "fold all groups", id="jobs.fold_all", show=False),
+        Binding("enter", "attach", "attach", id="jobs.attach_from_detail", show=False),
+        Binding("escape", "back", "back", id="jobs.back", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jobs = JobTable()
+        self._told: tuple[JobsView | None, tuple[RunRow, ...]] = (None, ())
+        self._sought, self._sought_until = "", 0.0  # a job to select as soon as the cluster tells of it
+        self._asked_for = ""
+        self._old_view: JobView | None = None  # of that job, from before it was asked for
+        self._timer: Timer | None = None
+
+    def compose_body(self) -> ComposeResult:
+        with Container(classes="jobs"):
+            with Vertical(classes="jobs--list"):
+                yield Table(job_columns(()), self._cell, line_key, empty=_NO_ANSWER, id="jobs-table")
+                yield FilterLine("words, !without, 'exact, status:failed", id="jobs-filter")
+            yield JobDetail(id="job-detail")
+
+    def on_mount(self) -> None:
+        self.set_interval(1.0, self._tick)
+
+    @property
+    def table(self) -> Table[Line]:
+        return self.query_one("#jobs-table", Table)
+
+    @property
+    def detail(self) -> JobDetail:
+        return self.query_one("#job-detail", JobDetail)
+
+    @property
+    def filter_line(self) -> FilterLine:
+        return self.query_one("#jobs-filter", FilterLine)
+
+    # ---- what the console asks of it
+
+    def show_state(self, state: ClusterState) -> None:
+        told = (state.jobs, state.runs)
+        if state.jobs is not None and not (told[0] is self._told[0] and told[1] is self._told[1]):
+            self._told = told
+            rows = state.jobs.rows
+            deleted = [name for name, _ in self.console.deleted]
+            self._jobs.set_rows((*rows, *rows_of_runs(state.runs, rows, deleted)))
+            self.table.set_columns(job_columns(self._jobs.rows))
+            self._show_lines()
+        if self._sought:
+            self._seek()
+        self._show_detail()
+
+    def selected_job(self) -> JobRow | None:
+        row = self._row
+        return None if row is None or has_left(row) else row
+
+    def left_job(self) -> str:
+        row = self._row
+        return name_of(row) if row is not None and has_left(row) else ""
+
+    @property
+    def _row(self) -> JobRow | None:
+        """The job under the cursor, one that has left the queue too."""
+        line = self.table.cursor_row
+        return None if isinstance(line, GroupLine) else line
+
+    @property
+    def wanted_job(self) -> str:
+        return self._asked_for
+
+    def select_job(self, job_name: str) -> None:
+        """Move to a job, now or as soon as the cluster tells of it; a filter that hides it is cleared."""
+        self._sought, self._sought_until = job_name, time.monotonic() + SEEK_SECONDS
+        self._seek()
+
+    # ---- keys
+
+    def action_filter(self) -> None:
+        self._be_large(False)
+        self.filter_line.open()
+
+    def action_sort(self) -> None:
+        self._jobs.sort_next(self.table.shown_columns)
+        self._show_lines()
+
+    def action_reverse(self) -> None:
+        if self._jobs.sort_column:
+            self._jobs.sort_by(self._jobs.sort_column, not self._jobs.is_reverse)
+            self._show_lines()
+
+    def action_fold(self) -> None:
+        line = self.table.cursor_row
+        group = line.name if isinstance(line, GroupLine) else group_of(line) if line is not None else ""
+        if group in self._jobs.groups:
+            self._jobs.fold(group)
+            self._show_lines(at_group=group)
+
+    def action_fold_all(self) -> None:
+        line = self.table.cursor_row
+        group = group_of(line) if isinstance(line, JobRow) else ""
+        self._jobs.fold_all()
+        self._show_lines(at_group=group if group in self._jobs.folded else "")
+
+    def action_next_failed(self) -> None:
+        here = self.table.cursor_row
+        row = self._jobs.failed_after("" if here is None else line_key(here))
+        if row is None:
+            self.notify("No job has failed.")
+            return
+        self._jobs.unfold_of(row)
+        self._show_lines()
+        self.table.move_to_key(name_of(row))
+
+    def action_attach(self) -> None:
+        """To the place of the failure, or to the worker that is at it; where there are more, to them all."""
+        if self._row is None:
+            self.notify("Select a job to see its workers.", severity="warning")
+        else:
+            self.console.begin(self._attach_to(self._row))
+
+    async def _attach_to(self, row: JobRow) -> None:
+        """Its view is asked for, as the one that is known may be older than the failure."""
+        name = name_of(row)
+        try:
+            view, workers = await self.console.ask(lambda client: _view_and_workers(client, name))
+        except PymrError:  # nobody answers: what is known has to do
+            view, workers = self._view_of(row) or JobView(id="", row=row), set()
+        row = view.row or row
+        run = view.runs[0] if view.runs else None
+        if row.status == "failed" and run is not None and (place := run.failed_at) is not None:
+            self.console.open_pane(place.worker, place.run_id, place.offset)
+        elif row.status == "running" and len(workers) == 1:
+            self.console.open_pane(workers.pop(), row.run_id or "")
+        else:
+            self.console.open_workers(name)
+
+    def action_back(self) -> None:
+        """From the detail to the table; from there, back to all jobs."""
+        if self.has_class("-detail"):
+            self._be_large(False)
+        elif not self.table.has_focus:
+            self.table.focus()
+        elif self._jobs.filter_text:
+            self.filter_line.clear()
+
+    # ---- what the widgets tell
+
+    @on(Table.Opened)
+    def _open(self, event: Table.Opened) -> None:
+        event.stop()
+        if isinstance(event.row, GroupLine):
+            self.action_fold()
+        else:
+            self._be_large(True)
+
+    @on(Table.Moved)
+    def _move(self, event: Table.Moved) -> None:
+        event.stop()
+        self._show_detail()
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(MOVE_SECONDS, self._ask_for_selected)
+
+    @on(Table.SortWanted)
+    def _sort(self, event: Table.SortWanted) -> None:
+        event.stop()
+        self._jobs.sort_as_clicked(event.column_key)
+        self._show_lines()
+
+    @on(FilterLine.Changed)
+    def _filter(self, event: FilterLine.Changed) -> None:
+        event.stop()
+        self._jobs.set_filter(event.text)
+        self._show_lines()
+
+    @on(FilterLine.Left)
+    def _leave_filter(self, event: FilterLine.Left) -> None:
+        event.stop()
+        if self.filter_line.text:
+            self.table.stay()
+        self.table.focus()
+
+    # ---- showing
+
+    def _cell(self, line: Line, column: str) -> Cell:
+        return job_cell(line, column, self._jobs.groups, time.time())
+
+    def _show_lines(self, at_group: str = "") -> None:
+        """at_group: the line the cursor goes to, as that of its job is folded away."""
+        jobs, table = self._jobs, self.table
+        lines = jobs.lines
+        table.set_sorted(jobs.sort_column, jobs.is_reverse)
+        table.set_empty(_NO_MATCH if jobs.rows else _NO_JOBS)
+        table.set_rows(lines)
+        if at_group:
+            group = next(line for line in lines if isinstance(line, GroupLine) and line.name == at_group)
+            table.move_to_key(line_key(group))
+        self.filter_line.show_found(f"{jobs.passed:,} of {len(jobs.rows):,}" if jobs.filter_text else "")
+
+    def _seek(self) -> None:
+        row = self._jobs.find(self._sought)
+        if row is None and time.monotonic() < self._sought_until:
+            return
+        self._sought = ""
+        if row is None:
+            return
+        self._jobs.unfold_of(row)
+        self._show_lines()
+        if not self.table.move_to_key(name_of(row)):
+            self.filter_line.clear()
+            self._jobs.set_filter("")
+            self._show_lines()
+            self.table.move_to_key(name_of(row))
+
+    def _show_detail(self) -> None:
+        line = self.table.cursor_row
+        if isinstance(line, GroupLine):
+            shown = Shown(group=line, jobs=self._jobs.members(line.name))
+        elif line is None:
+            shown = Shown()
+        else:
+            view = self._view_of(line)
+            is_fresh = name_of(line) == self._asked_for and view is not self._old_view
+            shown = Shown(view.row if view is not None and view.row is not None and is_fresh else line, view)
+        self.detail.show(shown, self.console.state.answered_at or time.monotonic())
+
+    def _view_of(self, row: JobRow) -> JobView | None:
+        return self.console.state.job_views.get(name_of(row))
+
+    def _ask_for_selected(self) -> None:
+        row = self._row
+        name = "" if row is None else name_of(row)
+        if name != self._asked_for:
+            self._asked_for, self._old_view = name, None if row is None else self._view_of(row)
+            self.console.wants_changed()
+
+    def _be_large(self, is_large: bool) -> None:
+        """Give the detail all of the room and the keys, or the table its share again."""
+        self.set_class(is_large, "-detail")
+        if is_large:
+            self.detail.focus()
+        else:
+            self.table.focus()
+
+    def _tick(self) -> None:
+        """Times such as `in 2 min` change by themselves."""
+        if self.is_current:
+            self.table.refresh_cells()
+            self.detail.show_anew()
+
+
+def _view_and_workers(client: Client, job_name: str) -> tuple[JobView, set[str]]:
+    """A job, and the workers that are at it: as its leader says, or as they say themselves."""
+    view = client.job(job_name)
+    workers = {task.worker for task in view.tasks}
+    if not workers and view.row is not None and view.row.status == "running":
+        workers = {worker.name for worker in client.workers() if worker.job_name == job_name}
+    return view, workers

@@ -1,0 +1,254 @@
+"""What is offered where there is no cluster: a demo, another one, or starting the one that is silent."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Input, Label, OptionList, Static
+from textual.widgets.option_list import Option
+
+from pymr.config import ClusterConfig
+from pymr.config_choice import CONFIG_NAME, choose_config
+from pymr.errors import PymrError
+from pymr.manage_cluster import ManageCluster
+from tui.model.printable import printable_lines
+
+if TYPE_CHECKING:
+    from tui.app import ConsoleApp
+
+_LOOK_SECONDS = 0.2
+_LINES_MAX = 8
+
+Say = Callable[[str], None]
+Doing = Callable[[Say], ClusterConfig]
+
+
+class NoCluster(ModalScreen[None]):
+    """Goes away when a peer answers, and when it is told to: then the empty screens are seen."""
+
+    DEFAULT_CSS = """
+    NoCluster .dialog { overflow-y: auto; }
+    NoCluster Label, NoCluster Static { width: 100%; height: auto; }
+    NoCluster #why { margin-bottom: 1; }
+    NoCluster Input { display: none; height: 1; border: none; padding: 0 1; }
+    NoCluster Input:focus { border: none; }
+    NoCluster #steps { max-height: 10; display: none; margin-top: 1; }
+    NoCluster #wrong { display: none; margin-top: 1; color: $text-error; max-height: 9; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("d", "demo", "start a demo cluster", id="no_cluster.demo"),
+        Binding("s", "start", "start this cluster", id="no_cluster.start"),
+        Binding("o", "open", "open a configuration", id="no_cluster.open"),
+        Binding("r", "retry", "try again", id="no_cluster.retry"),
+        Binding("q", "quit", "quit", id="no_cluster.quit"),
+        Binding("escape", "hide", "hide", id="no_cluster.hide"),
+    ]
+
+    class Said(Message):
+        """A line on a step of what is being started."""
+
+        def __init__(self, line: str) -> None:
+            super().__init__()
+            self.line = line
+
+    class Ended(Message):
+        """What was being started is there: its config; or it is not, and why."""
+
+        def __init__(self, config: ClusterConfig | None, why_not: str = "") -> None:
+            super().__init__()
+            self.config = config
+            self.why_not = why_not
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._shown_why = ""
+        self._is_busy = False
+        self._is_demo = False
+
+    @property
+    def console(self) -> ConsoleApp:
+        return cast("ConsoleApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Label("", classes="title", id="title", markup=False)
+            yield Static("", classes="muted", id="why", markup=False)
+            yield OptionList(markup=False)
+            yield Input(placeholder="path of a cluster.toml, or of its folder")
+            yield Static("", classes="muted", id="steps", markup=False)
+            yield Static("", id="wrong", markup=False)
+
+    def on_mount(self) -> None:
+        self._tell()
+        self.set_interval(_LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        if self.console.state.answered_at is not None and not self._is_busy:
+            self.dismiss()
+        elif self._why() != self._shown_why:
+            self._tell_why()
+
+    # ---- what it says
+
+    def _tell(self) -> None:
+        config = self.console.config
+        title = "There is no cluster yet" if config is None else f"No peer of {config.name} has answered"
+        self.query_one("#title", Label).update(title)
+        self._tell_why()
+        options = self.query_one(OptionList)
+        options.clear_options()
+        options.add_options([Option(f"{key}  {words}", id=action) for key, words, action in self._choices()])
+        options.highlighted = 0
+        options.focus()
+
+    def _why(self) -> str:
+        config = self.console.config
+        if config is None:
+            return f"{self.console.why_no_config}\n`pymr init DIR` makes a cluster, --config names one."
+        problem = printable_lines(self.console.state.problem)[:_LINES_MAX]
+        return "\n".join([f"Its configuration is {config.source}.", *problem])
+
+    def _tell_why(self) -> None:
+        self._shown_why = self._why()
+        self.query_one("#why", Static).update(self._shown_why)
+
+    def _choices(self) -> list[tuple[str, str, str]]:
+        choices = [
+            ("d", "start a demo cluster on this machine: 3 peers, some jobs", "demo"),
+            ("o", "open the configuration of another cluster", "open"),
+            ("r", "try again", "retry"),
+            ("q", "quit", "quit"),
+        ]
+        if self.console.config is None:
+            return choices
+        choices.insert(3, ("esc", "show the screens; it tries on by itself", "hide"))
+        if self._may_start():
+            choices.insert(0, ("s", "start this cluster: all of its peers are on this machine", "start"))
+        return choices
+
+    def _may_start(self) -> bool:
+        config = self.console.config
+        return config is not None and config.source is not None and ManageCluster(config).is_all_here
+
+    def _tell_wrong(self, text: str) -> None:
+        wrong = self.query_one("#wrong", Static)
+        wrong.update("\n".join(printable_lines(text)[-_LINES_MAX:]))
+        wrong.display = bool(text)
+
+    # ---- what it does
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if self._is_busy:
+            return action not in ("demo", "start", "open", "retry", "hide")
+        return action != "start" or self._may_start()
+
+    async def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        if event.option.id:
+            await self.run_action(event.option.id)
+
+    def action_demo(self) -> None:
+        from tui.demo import start_demo
+
+        self._is_demo = True
+        self._begin(start_demo)
+
+    def action_start(self) -> None:
+        config = self.console.config
+
+        def start(say: Say) -> ClusterConfig:
+            manage = ManageCluster(config, say)
+            manage.start_cluster()
+            return manage.config
+
+        self._is_demo = False
+        self._begin(start)
+
+    def action_open(self) -> None:
+        path = self.query_one(Input)
+        path.display = True
+        path.focus()
+
+    def action_retry(self) -> None:
+        self._open(None if self.console.config is None else self.console.config.source)
+
+    def action_hide(self) -> None:
+        path = self.query_one(Input)
+        if path.display:
+            path.display = False
+            self.query_one(OptionList).focus()
+        elif not self._is_busy:
+            self.dismiss()
+
+    async def action_quit(self) -> None:
+        if self._is_busy and self._is_demo:
+            self.notify("The demo is being started: once it is there, q asks whether it is to stop.")
+        else:
+            await self.console.action_quit()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        if text := event.value.strip():
+            path = Path(text).expanduser()
+            self._open(str(path / CONFIG_NAME if path.is_dir() else path))
+
+    def _open(self, path: str | None) -> None:
+        """Show the cluster of a configuration; None: of the one that this environment names."""
+        try:
+            config = choose_config(path)
+        except PymrError as error:
+            self._tell_wrong(str(error))
+            if path is None:
+                self.console.why_no_config = f"Looked for {CONFIG_NAME} in {os.getcwd()} again."
+            return
+        self._tell_wrong("")
+        self.dismiss()
+        self.console.connect(config)
+
+    def _begin(self, doing: Doing) -> None:
+        """Start something in a thread, that tells of its steps. The thread does not hold up quitting."""
+        if self._is_busy:
+            return
+        self._is_busy, self._lines = True, []
+        self._tell_wrong("")
+        self.query_one(OptionList).disabled = True
+        self.query_one(Input).display = False
+
+        def run() -> None:
+            try:
+                config = doing(self._say)
+            except (PymrError, OSError) as error:
+                self.post_message(self.Ended(None, str(error)))
+            else:
+                self.post_message(self.Ended(config))
+
+        threading.Thread(target=run, name="pymr-tui start", daemon=True).start()
+
+    def _say(self, line: str) -> None:
+        self.post_message(self.Said(line))
+
+    def on_no_cluster_said(self, event: Said) -> None:
+        self._lines = [*self._lines, *printable_lines(event.line)][-_LINES_MAX:]
+        steps = self.query_one("#steps", Static)
+        steps.update("\n".join(self._lines))
+        steps.display = True
+
+    def on_no_cluster_ended(self, event: Ended) -> None:
+        self._is_busy = False
+        self.query_one(OptionList).disabled = False
+        self.query_one(OptionList).focus()
+        if event.config is None:
+            self._tell_wrong(event.why_not)
+            return
+        if self._is_demo:
+            self.console.demo = event.config
+        self.dismiss()
+        self.console.connect(event.config)

@@ -1,0 +1,33 @@
+"""Where to write a text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+
+class PathDialog(ModalScreen[Path | None]):
+    """Its result: the path, or None. path: the one to begin with."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "cancel", id="path.cancel"),
+    ]
+
+    def __init__(self, title: str, path: str) -> None:
+        super().__init__()
+        self._title, self._path = title, path
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(self._title, classes="title", markup=False)
+            yield Input(self._path, placeholder="path of the file")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        if event.value.strip():
+            self.dismiss(Path(event.value.strip()).expanduser())

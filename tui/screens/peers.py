@@ -1,0 +1,82 @@
+"""The fourth screen: the machines of the cluster, how busy they are, and which of them leads."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+
+from pymr.rows import PeerRow
+from tui.model.state import ClusterState
+from tui.screens.base import ConsoleScreen
+from tui.widgets.peer_card import PeerCard
+from tui.widgets.peer_cells import PEER_COLUMNS, PeerLine, peer_cell, peer_lines
+from tui.widgets.table import Table
+
+_NO_ANSWER = "Waiting for the first answer of the cluster."
+
+
+class PeersScreen(ConsoleScreen):
+    """A table of the peers; below it, all of the one under the cursor."""
+
+    AUTO_FOCUS = "#peers-table"
+    DEFAULT_CSS = """
+    PeersScreen Vertical { width: 100%; height: 100%; }
+    PeersScreen Table { height: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("w", "workers", "its workers", id="peers.workers"),
+        Binding("enter", "workers", "its workers", id="peers.open", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._peers: tuple[PeerRow, ...] = ()
+        self._sought = ""  # a peer to select as soon as the cluster tells of it
+
+    def compose_body(self) -> ComposeResult:
+        with Vertical():
+            yield Table(PEER_COLUMNS, peer_cell, _name_of, empty=_NO_ANSWER, id="peers-table")
+            yield PeerCard(id="peer-card")
+
+    @property
+    def table(self) -> Table[PeerLine]:
+        return self.query_one("#peers-table", Table)
+
+    def show_state(self, state: ClusterState) -> None:
+        if state.peers is not self._peers:
+            self._peers = state.peers
+            self.table.set_rows(peer_lines(state))
+            self._show_card()
+        self._seek()
+
+    def select_peer(self, name: str) -> None:
+        """Move to a peer, now or as soon as the cluster tells of it."""
+        self._sought = name
+        self._seek()
+
+    def action_workers(self) -> None:
+        if (line := self.table.cursor_row) is not None:
+            self.console.open_workers(peer=line.row.name)
+
+    @on(Table.Opened)
+    def _opened(self) -> None:
+        self.action_workers()
+
+    @on(Table.Moved)
+    def _moved(self) -> None:
+        self._show_card()
+
+    def _show_card(self) -> None:
+        self.query_one(PeerCard).show_peer(self.table.cursor_row)
+
+    def _seek(self) -> None:
+        if self._sought and self.table.move_to_key(self._sought):
+            self._sought = ""
+
+
+def _name_of(line: PeerLine) -> str:
+    return line.row.name

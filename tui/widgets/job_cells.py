@@ -1,0 +1,112 @@
+"""The columns of the jobs table, and what stands in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from textual.content import Content
+
+from pymr.rows import JobRow
+from pymr.wording import from_now, kind_of, percent, reason_of, span
+from tui.model.job_table import GroupLine, Line, group_of, has_left, name_of, submitter_of
+from tui.model.printable import printable
+from tui.widgets.bars import bar
+from tui.widgets.status_words import STATUS_LOOKS, status_words
+from tui.widgets.styled_line import MUTED, Cell
+from tui.widgets.table_columns import Column
+
+_NAME_WISH, _NAME_WIDTH_MAX = 28, 48
+_BAR_WIDTH = 6
+_INDENT = "  "
+
+_NAME = Column("name", "JOB", 14, flex=4)
+_OTHERS = (
+    Column("group", "GROUP", 8, flex=1, width_max=20, priority=7),
+    Column("type", "TYPE", 10, priority=6),
+    Column("priority", "PRIO", 6, align="right", priority=8),
+    Column("status", "STATUS", 11),
+    Column("phase", "PHASE", 7, priority=4),
+    Column("progress", "PROGRESS", _BAR_WIDTH + 5, priority=1),
+    Column("when", "WHEN", 11, align="right", priority=2),
+    Column("last", "LAST", 7, align="right", priority=3),
+    Column("submitter", "SUBMITTER", 10, flex=1, width_max=24, priority=9),
+    Column("note", "NOTE", 24, flex=3, priority=10, may_sort=False),
+)
+
+
+def job_columns(rows: Iterable[JobRow]) -> Sequence[Column]:
+    """As wide as the names are, and without a column that says nothing of any job."""
+    longest, has_group = 0, False
+    for row in rows:
+        longest = max(longest, len(row.fields.get("job_name") or ""))
+        has_group = has_group or bool(row.fields.get("group_name"))
+    width_max = min(longest + len(_INDENT), _NAME_WIDTH_MAX)
+    name = replace(_NAME, width_max=max(width_max, _NAME.width), wish=min(width_max, _NAME_WISH))
+    return (name, *(column for column in _OTHERS if has_group or column.key != "group"))
+
+
+def job_cell(line: Line, column: str, groups: frozenset[str], now: float) -> Cell:
+    """groups: those that have a line of their own, below which their jobs are set in."""
+    if isinstance(line, GroupLine):
+        return _group_cell(line, column)
+    if column == "name":
+        name = _INDENT + name_of(line) if group_of(line) in groups else name_of(line)
+        return Content.styled(printable(name), MUTED) if has_left(line) else name
+    if column == "status":
+        return status_words(line.status)
+    if column == "progress":
+        return _progress(line)
+    if column == "when":
+        return _when(line, now)
+    return _plain_cell(line, column)
+
+
+def _plain_cell(row: JobRow, column: str) -> Cell:
+    if column == "phase":
+        return row.current_phase or "begins" if row.status == "running" else ""
+    if column == "last":
+        return span(row.last_seconds) if row.last_seconds is not None else ""
+    if column == "priority":
+        return str(row.fields.get("job_priority", ""))
+    if column == "note":
+        return _note(row)
+    words = {"group": group_of(row), "type": kind_of(row.fields), "submitter": submitter_of(row)}[column]
+    return Content.styled(printable(words), MUTED)
+
+
+def _progress(row: JobRow) -> Cell:
+    if row.status != "running":
+        return ""
+    return Content.assemble(bar(row.progress, _BAR_WIDTH), f" {percent(row.progress):>4}")
+
+
+def _when(row: JobRow, now: float) -> Cell:
+    """How long until it ends or begins, else how long ago it ended; `waits` where it cannot begin."""
+    if row.status == "running":
+        return f"{span(row.seconds_left)} left" if row.seconds_left is not None else ""
+    if row.waiting_for:
+        return Content.styled("waits", "$warning")
+    if row.status == "queued" and row.expected_start is not None:
+        return from_now(max(row.expected_start, now), now)
+    return Content.styled(from_now(row.end_time, now), MUTED) if row.end_time is not None else ""
+
+
+def _note(row: JobRow) -> Cell:
+    if row.waiting_for:
+        return Content.styled(printable(f"waits for {row.waiting_for}"), "$warning")
+    if has_left(row):
+        return Content.styled("in the queue no more", MUTED)
+    return reason_of(row.exception) if row.status == "failed" else ""
+
+
+def _group_cell(group: GroupLine, column: str) -> Cell:
+    if column == "name":
+        mark, size = "▸" if group.is_folded else "▾", f"  {group.jobs:,}"
+        return Content.assemble((f"{mark} ", MUTED), (printable(group.name), "bold"), (size, MUTED))
+    symbol, colour = STATUS_LOOKS[group.worst]
+    if column == "status":
+        return Content.styled(f"{symbol} {group.worst}", colour)
+    if column == "note":
+        return Content.styled(", ".join(f"{count:,} {status}" for status, count in group.counts), MUTED)
+    return ""

@@ -1,0 +1,89 @@
+"""The line below a pane in which is typed what to search for, or where to save it; else it is gone."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Label
+
+Purpose = Literal["search", "save", "replace"]
+
+
+class PanePrompt(Horizontal):
+    """Asks one thing at a time. Enter answers, Escape leaves."""
+
+    DEFAULT_CSS = """
+    PanePrompt { height: 1; width: 100%; display: none; padding: 0 1; }
+    PanePrompt > Label { width: auto; max-width: 70%; }
+    PanePrompt > Input { width: 1fr; height: 1; border: none; padding: 0; background: transparent; }
+    PanePrompt > Input:focus { border: none; background-tint: transparent; }
+    PanePrompt > .pane-prompt--status { padding: 0 0 0 2; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "stop", show=False, id="attach.leave_prompt"),
+    ]
+
+    class Changed(Message):
+        """text: as it is now."""
+
+        def __init__(self, purpose: Purpose, text: str) -> None:
+            super().__init__()
+            self.purpose = purpose
+            self.text = text
+
+    class Answered(Changed):
+        """Enter was pressed."""
+
+    class Left(Message):
+        """Escape was pressed; the line is gone."""
+
+        def __init__(self, purpose: Purpose) -> None:
+            super().__init__()
+            self.purpose = purpose
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.purpose: Purpose = "search"
+
+    def compose(self) -> ComposeResult:
+        yield Label("", classes="pane-prompt--question", markup=False)
+        yield Input(select_on_focus=False)
+        yield Label("", classes="pane-prompt--status", markup=False)
+
+    def open(self, purpose: Purpose, question: str, text: str = "") -> None:
+        """Ask. question: what stands before the text. text: that is there at first."""
+        self.purpose = purpose
+        self.query_one(".pane-prompt--question", Label).update(f"{question} ")
+        entry = self.query_one(Input)
+        with self.prevent(Input.Changed):
+            entry.value = text
+        entry.cursor_position = len(text)
+        self.show_status("")
+        self.display = True
+        entry.focus()
+
+    def close(self) -> None:
+        self.display = False
+
+    def show_status(self, words: str) -> None:
+        """How it goes, at the right end."""
+        self.query_one(".pane-prompt--status", Label).update(words)
+
+    def action_leave(self) -> None:
+        self.close()
+        self.post_message(self.Left(self.purpose))
+
+    @on(Input.Changed)
+    def _tell(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Changed(self.purpose, event.value))
+
+    @on(Input.Submitted)
+    def _answer(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.post_message(self.Answered(self.purpose, event.value))

@@ -1,0 +1,410 @@
+"""A whole pane: following its end or paused anywhere in it, wrapped or not, with times and marks."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Offset, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollDown, ScrollTo, ScrollUp
+from textual.selection import Selection
+from textual.strip import Strip
+
+from pymr.client import PaneBytes
+from tui.model.pane_buffer import GapLine, PaneBuffer, PaneLine
+from tui.model.pane_rows import PaneRows, Place, Row
+from tui.widgets.pane_strips import Mark, segments_of
+
+GUTTER_COLUMNS = 9
+LOAD_BYTES = 256 << 10
+"""So much is asked for when a gap comes into sight."""
+
+GAP_BYTES = 1 << 20
+"""So much of a gap is asked for with Enter."""
+
+SELECTED_LINES_MAX = 100_000
+_WHEEL_ROWS = 3
+_COLUMNS_AT_ONCE = 8
+
+
+class PaneView(ScrollView, can_focus=True):
+    """Rows of a buffer. It asks with Wanted for what it has to show and is not there."""
+
+    ALLOW_SELECT = True
+    DEFAULT_CSS = """
+    PaneView { width: 1fr; height: 1fr; overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1; }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "pane-view--muted", "pane-view--match", "pane-view--current", "pane-view--place",
+    }  # fmt: skip
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", id="attach.up", show=False),
+        Binding("down,j", "move(1)", "Down", id="attach.down", show=False),
+        Binding("pageup,b", "move_page(-1)", "Page up", id="attach.page_up", show=False),
+        Binding("pagedown,space", "move_page(1)", "Page down", id="attach.page_down", show=False),
+        Binding("home,g", "first", "First byte", id="attach.first", show=False),
+        Binding("end,G", "last", "Follow the end", id="attach.last", show=False),
+        Binding("left", "move_across(-1)", "Left", id="attach.left", show=False),
+        Binding("right", "move_across(1)", "Right", id="attach.right", show=False),
+        Binding("enter", "read_gap", "Read what is not shown", id="attach.read_gap", show=False),
+    ]
+
+    class Wanted(Message):
+        """The view has to show bytes that are not there."""
+
+        def __init__(self, start: int, end: int) -> None:
+            super().__init__()
+            self.start = start
+            self.end = end
+
+    class Followed(Message):
+        """It follows the end from now on, or does no longer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffer = PaneBuffer()
+        self.is_following = True
+        self.has_times = False
+        self._layout = PaneRows(self.buffer)
+        self._place = Place(0)
+        self._placed_y = 0
+        self._goal: tuple[Place, int] | None = None  # (a place that may not be loaded yet, rows above it)
+        self._shown: list[Row] | None = None
+        self._strips: list[Strip] = []
+        self._needle: re.Pattern[str] | None = None
+        self._current: int | None = None
+        self._region: tuple[int, int] | None = None
+
+    # ---- what is shown
+
+    def begin(self) -> None:
+        """Forget everything: another pane is shown."""
+        self.buffer = PaneBuffer()
+        self._layout.buffer = self.buffer
+        self._layout.forget()
+        self._place, self._goal, self._region, self._current = Place(0), None, None, None
+        self.scroll_x = 0
+        self._lay_out()
+
+    def add(self, piece: PaneBytes) -> None:
+        """Take in a piece of the pane. What is looked at stays where it is, unless the end is followed."""
+        self.add_all([piece])
+
+    def add_all(self, pieces: list[PaneBytes]) -> None:
+        anchor = None if self.is_following else self._anchor()
+        for piece in pieces:
+            if piece.run_id != self.buffer.run_id:
+                self._layout.forget()
+            self.buffer.add(piece, None if self.is_following else self._place.offset)
+        if anchor is not None:
+            place, rows_above = anchor
+            above = self._layout.place_above(place, rows_above)
+            self._place = min(above, self._layout.last_place(self._row_count))
+        self._lay_out()
+
+    def follow(self, is_following: bool = True) -> None:
+        """Follow the end, or stay here."""
+        if is_following != self.is_following:
+            self.is_following = is_following
+            self._lay_out()
+            self.post_message(self.Followed())
+
+    def wrap(self, is_wrapped: bool) -> None:
+        self._layout.is_wrapped = is_wrapped
+        self.scroll_x = 0
+        self._place = Place(self._place.offset)
+        self._lay_out()
+
+    @property
+    def is_wrapped(self) -> bool:
+        return self._layout.is_wrapped
+
+    def colour(self, is_coloured: bool) -> None:
+        self._layout.is_plain = not is_coloured
+        self._layout.forget()
+        self._lay_out()
+
+    @property
+    def is_coloured(self) -> bool:
+        return not self._layout.is_plain
+
+    def show_times(self, has_times: bool) -> None:
+        self.has_times = has_times
+        self._lay_out()
+
+    @property
+    def offset_at_top(self) -> int:
+        """Of the first line that is visible."""
+        return self._place.offset
+
+    @property
+    def current(self) -> int | None:
+        """The offset of the line that was found last."""
+        return self._current
+
+    def mark(self, needle: re.Pattern[str] | None) -> None:
+        """Mark what matches from now on."""
+        self._needle = needle
+        if needle is None:
+            self._current = None
+        self._lay_out()
+
+    def show_found(self, offset: int) -> None:
+        """Show the line at an offset in the middle, with what is around it; it may be loaded later."""
+        self.follow(False)
+        self._current = offset
+        self._go_to(Place(offset), self._row_count // 2)
+        self._want_around(offset)
+
+    def show_region(self, start: int, stop: int) -> None:
+        """Show and mark the lines of a range: its beginning in the upper part, all of it where it fits."""
+        self.follow(False)
+        self._region = (start, stop)
+        self._go(self._layout.place_above(Place(start), self._row_count // 4))
+        end = self._layout.place_above(Place(max(start, stop - 1)), self._row_count - 2)
+        if self._place < end:
+            self._go(min(end, Place(start)))
+        self._want_around(start)
+
+    def visible_text(self) -> str:
+        """What is visible, or what is selected, without colours."""
+        if self.text_selection is not None:
+            selected = self.get_selection(self.text_selection)
+            if selected and selected[0]:
+                return selected[0]
+        return "\n".join(row.text.text[row.start : row.stop] for row in self._rows())
+
+    # ---- moving
+
+    def action_move(self, count: int) -> None:
+        self._move(count)
+
+    def action_move_page(self, count: int) -> None:
+        self._move(count * max(1, self._row_count - 2))
+
+    def action_first(self) -> None:
+        self.follow(False)
+        self._go_to(Place(0), 0)
+        self._want_sight(upwards=False)
+
+    def action_last(self) -> None:
+        self.follow()
+
+    def action_move_across(self, count: int) -> None:
+        if not self.is_wrapped:
+            room = max(0, self.virtual_size.width - self._text_columns)
+            self.scroll_x = min(max(0, self.scroll_x + count * _COLUMNS_AT_ONCE), room)
+            self._lay_out()
+
+    def action_read_gap(self) -> None:
+        """Read of the first gap that is visible, from the side that is looked at."""
+        rows = self._rows()
+        for index, row in enumerate(rows):
+            if isinstance(row.line, GapLine) and row.line.is_kept:
+                self.follow(False)
+                is_below = index > 0
+                start = row.line.offset if is_below else max(row.line.offset, row.line.stop - GAP_BYTES)
+                self.post_message(self.Wanted(start, min(row.line.stop, start + GAP_BYTES)))
+                return
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self._wheel(event, -_WHEEL_ROWS)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self._wheel(event, _WHEEL_ROWS)
+
+    def on_mouse_down(self) -> None:
+        if self.is_following and self.screen.allow_select:
+            self.follow(False)  # text that is being selected must not run away
+
+    def on_resize(self) -> None:
+        self._lay_out()
+
+    def on_scroll_to(self, message: ScrollTo) -> None:
+        """The scroll bar is dragged."""
+        message.stop()
+        message.prevent_default()
+        if message.y is not None and self.buffer.line_count:
+            index = min(max(0, round(message.y)), self.buffer.line_count - 1)
+            is_upwards = index < self._placed_y
+            self.follow(False)
+            self._go(Place(self.buffer.line(index).offset))
+            self._want_sight(upwards=is_upwards)
+
+    def on_scroll_up(self, message: ScrollUp) -> None:
+        """Clicked above the grip of the scroll bar."""
+        message.stop()
+        message.prevent_default()
+        self.action_move_page(-1)
+
+    def on_scroll_down(self, message: ScrollDown) -> None:
+        message.stop()
+        message.prevent_default()
+        self.action_move_page(1)
+
+    def _wheel(self, event: events.MouseEvent, count: int) -> None:
+        event.stop()
+        event.prevent_default()
+        if event.shift or event.ctrl:
+            self.action_move_across(1 if count > 0 else -1)
+        else:
+            self._move(count)
+
+    def _move(self, count: int) -> None:
+        """Scroll by rows; upwards it pauses, and what comes into sight is asked for."""
+        if count > 0 and self.is_following:
+            return
+        self.follow(False)
+        if count < 0:
+            self._go(self._layout.place_above(self._place, -count))
+        else:
+            self._go(self._layout.place_below(self._place, count))
+        self._want_sight(upwards=count < 0)
+
+    def _go(self, place: Place) -> None:
+        last = self._layout.last_place(self._row_count)
+        self._place, self._goal = min(place, last), None
+        self._lay_out()
+
+    def _go_to(self, place: Place, rows_above: int) -> None:
+        """Go there; and once more when what is there has been loaded, if nobody has moved meanwhile."""
+        self._go(self._layout.place_above(place, rows_above))
+        self._goal = place, rows_above
+
+    def _anchor(self) -> tuple[Place, int] | None:
+        """(a line that is visible, how many rows are above it): what has to stay where it is."""
+        if self._goal is not None:
+            return self._goal
+        row_in_line = self._place.row
+        for count, row in enumerate(self._rows()):
+            row_in_line = 0 if count and row.is_first else row_in_line + (1 if count else 0)
+            if isinstance(row.line, PaneLine):
+                return Place(row.line.offset, row_in_line), count
+        return None
+
+    # ---- asking for what is not there
+
+    def _want_sight(self, *, upwards: bool) -> None:
+        for row in self._rows():
+            if isinstance(row.line, GapLine) and row.line.is_kept:
+                start, stop = row.line.offset, row.line.stop
+                start, stop = (
+                    (max(start, stop - LOAD_BYTES), stop) if upwards else (start, start + LOAD_BYTES)
+                )
+                self.post_message(self.Wanted(start, min(stop, row.line.stop)))
+                return
+
+    def _want_around(self, offset: int) -> None:
+        for place in (offset, max(0, offset - LOAD_BYTES // 4), offset + LOAD_BYTES // 4):
+            gap = self.buffer.gap_at(place)
+            if gap is not None and gap.is_kept:
+                start, stop = (
+                    max(gap.offset, offset - LOAD_BYTES // 2),
+                    min(gap.stop, offset + LOAD_BYTES // 2),
+                )
+                self.post_message(self.Wanted(start, stop))
+                return
+
+    # ---- drawing
+
+    @property
+    def _row_count(self) -> int:
+        return max(1, self.size.height)
+
+    @property
+    def _text_columns(self) -> int:
+        width = self.scrollable_content_region.width  # without the scroll bar
+        return max(1, width - (GUTTER_COLUMNS if self.has_times else 0))
+
+    def _rows(self) -> list[Row]:
+        if self._shown is None:
+            self._shown = self._layout.rows(self._place, self._row_count)
+        return self._shown
+
+    def _lay_out(self) -> None:
+        """Find out anew which rows are shown, and where the scroll bar stands."""
+        self._layout.width = self._text_columns
+        last = self._layout.last_place(self._row_count)
+        if self.is_following:
+            self._place = last
+        self._shown, self._strips = None, []
+        self._placed_y = self.buffer.index_of(self._place.offset)
+        lines = self.buffer.index_of(last.offset) + self._row_count if self.buffer.line_count else 0
+        width = max((len(row.text.text) for row in self._rows()), default=0)
+        size = Size(0 if self.is_wrapped else max(width, round(self.scroll_x)), lines)
+        if size != self.virtual_size:
+            self.virtual_size = size
+        if self.scroll_y != self._placed_y:
+            self.scroll_to(y=self._placed_y, animate=False, force=True, immediate=True)
+        self.refresh()
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._strips = []
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        self._strips = []
+        self.refresh()
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """Lines are told by their offsets here: what is selected stays so whatever is loaded and wrapped."""
+        buffer = self.buffer
+        first = selection.start or Offset(0, 0)
+        index = buffer.index_of(first.y)
+        texts: list[str] = []
+        while index < buffer.line_count and len(texts) < SELECTED_LINES_MAX:
+            line = buffer.line(index)
+            span = selection.get_span(line.offset)
+            if span is None:
+                break
+            start, stop = span
+            text = self._layout.text_of(line).text
+            texts.append(text[start:] if stop < 0 else text[start:stop])
+            index += 1
+        return "\n".join(texts), "\n"
+
+    def render_line(self, y: int) -> Strip:
+        if not self._strips:
+            self._strips = [self._drawn(row) for row in self._rows()]
+        if y < len(self._strips):
+            return self._strips[y]
+        return Strip.blank(self.size.width, self.rich_style)
+
+    def _drawn(self, row: Row) -> Strip:
+        base = self.rich_style
+        muted = self.get_component_rich_style("pane-view--muted")
+        columns = self._text_columns
+        offset = row.line.offset
+        if self._region is not None and self._region[0] <= offset < self._region[1]:
+            base += self._part_style("place")
+        line_style = muted if isinstance(row.line, GapLine) else base
+        segments = segments_of(row.text, row.start, row.stop, line_style, self._marks(row))
+        x = 0 if self.is_wrapped else round(self.scroll_x)
+        strip = Strip(segments).crop_extend(x, x + columns, line_style).apply_offsets(row.start + x, offset)
+        if not self.has_times:
+            return strip
+        when = row.line.time if isinstance(row.line, PaneLine) and row.is_first else None
+        clock = time.strftime("%H:%M:%S", time.localtime(when)) if when else ""
+        return Strip.join([Strip([Segment(f"{clock:<{GUTTER_COLUMNS}}", muted)], GUTTER_COLUMNS), strip])
+
+    def _marks(self, row: Row) -> list[Mark]:
+        marks: list[Mark] = []
+        if self._needle is not None and isinstance(row.line, PaneLine):
+            style = self._part_style("current" if row.line.offset == self._current else "match")
+            marks += [(*match.span(), style) for match in self._needle.finditer(row.text.text) if match[0]]
+        selection = self.text_selection
+        if selection is not None and (span := selection.get_span(row.line.offset)) is not None:
+            start, stop = span
+            selected = self.screen.get_component_rich_style("screen--selection").bgcolor
+            marks.append((start, len(row.text.text) if stop < 0 else stop, Style(bgcolor=selected)))
+        return marks
+
+    def _part_style(self, name: str) -> Style:
+        return self.get_component_rich_style(f"pane-view--{name}", partial=True)

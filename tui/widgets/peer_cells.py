@@ -1,0 +1,158 @@
+"""How a peer and its machine stand in the table of peers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from pymr.protocol import MachineFigures
+from pymr.rows import PeerRow
+from pymr.wording import amount, span
+from tui.model.state import ClusterState
+from tui.widgets.sparkline import spark_text
+from tui.widgets.styled_line import MUTED, Cell
+from tui.widgets.table_columns import Column
+
+LATE_SECONDS, SILENT_SECONDS = 2.0, 5.0
+"""A peer reports more often than once in a second; its leader takes it for dead after some."""
+
+NETWORK_TOP_MIN = 100_000.0
+"""A network that carries less than this in a second is shown as idle, not as busy as it ever was."""
+
+_SPARK = 10
+_HEADROOM = 1.15
+"""No block is quite as high as its line, or those of lines below each other would be one."""
+_STATES = {
+    "alive": ("✓", "$success"),
+    "suspect": ("?", "$warning"),
+    "draining": ("↓", "$warning"),
+    "dead": ("✗", "$error"),
+}
+_OTHER_STATE = ("·", MUTED)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLine:
+    """A peer as it is shown. samples: of its machine, the newest last. has_other_version: than most have."""
+
+    row: PeerRow
+    samples: tuple[MachineFigures, ...]
+    has_other_version: bool
+
+
+PEER_COLUMNS = (
+    Column("name", "peer", 14, flex=2, width_max=28),
+    Column("state", "state", 10),
+    Column("busy", "busy", 5, align="right"),
+    Column("cpu", "CPU", 4, align="right"),
+    Column("cpu_spark", "", _SPARK),
+    Column("memory", "memory", 12, align="right"),
+    Column("heard", "heard", 6, align="right"),
+    Column("disk", "disk free", 9, align="right", priority=2),
+    Column("load", "load", 5, align="right", priority=3),
+    Column("received", "received", 10, align="right", priority=4),
+    Column("received_spark", "", _SPARK, priority=9),
+    Column("sent", "sent", 10, align="right", priority=4),
+    Column("sent_spark", "", _SPARK, priority=9),
+    Column("address", "address", 20, flex=1, width_max=32, priority=5),
+    Column("version", "version", 11, priority=6),
+    Column("epoch", "epoch", 5, align="right", priority=7),
+    Column("pid", "pid", 7, align="right", priority=8),
+)
+
+
+def peer_lines(state: ClusterState) -> list[PeerLine]:
+    """A line for each peer, in the order of the configuration."""
+    versions = Counter(row.version for row in state.peers if row.version)
+    usual = versions.most_common(1)[0][0] if versions else ""
+    return [
+        PeerLine(row, state.machines.get(row.name, ()), bool(row.version) and row.version != usual)
+        for row in state.peers
+    ]
+
+
+def peer_cell(line: PeerLine, column: str) -> Cell:
+    row, machine = line.row, line.row.machine
+    if column == "name":
+        return name_words(row)
+    if column == "state":
+        return state_words(row)
+    if column == "heard":
+        return heard_words(row)
+    if column == "version":
+        return version_words(line)
+    if column == "address":
+        return Content.styled(row.address, MUTED)
+    if column == "pid":
+        return Content.styled(str(row.pid or "-"), MUTED)
+    if column == "epoch":
+        return str(row.epoch or "-")
+    if not row.alive:
+        return Content.styled("" if column.endswith("_spark") else "-", MUTED)
+    if column == "busy":
+        return f"{row.busy}/{row.workers}"
+    if column.endswith("_spark"):
+        return Content.styled(spark_of(line.samples, column.removesuffix("_spark"), _SPARK), "$primary")
+    return figure_of(machine, column)
+
+
+def name_words(row: PeerRow) -> Content:
+    """Its name; the one that leads is marked."""
+    return Content.assemble(row.name, (" ★ leads", "$primary")) if row.leader else Content(row.name)
+
+
+def state_words(row: PeerRow) -> Content:
+    symbol, colour = _STATES.get(row.state, _OTHER_STATE)
+    return Content.styled(f"{symbol} {row.state}", colour)
+
+
+def heard_words(row: PeerRow) -> Content:
+    """How long ago its last report was."""
+    if row.heard is None:
+        return Content.styled("never", "$error")
+    is_silent = not row.alive or row.heard > SILENT_SECONDS
+    colour = "$error" if is_silent else "$warning" if row.heard > LATE_SECONDS else ""
+    return Content.styled(span(row.heard), colour)
+
+
+def version_words(line: PeerLine) -> Content:
+    if line.has_other_version:
+        return Content.styled(f"{line.row.version} ≠", "$warning")
+    return Content.styled(line.row.version or "-", MUTED)
+
+
+def figure_of(machine: MachineFigures, name: str) -> str:
+    """A figure of a machine, for a person; `-` where it is not known."""
+    if name == "cpu":
+        return f"{machine.cpu_percent:.0f}%"
+    if name == "memory":
+        used, size = machine.memory_used_bytes / 1e9, machine.memory_bytes / 1e9
+        digits = 0 if size >= 100 else 1
+        return f"{used:.{digits}f}/{size:.{digits}f} GB" if size else "-"
+    if name == "disk":
+        return amount(machine.disk_free_bytes) if machine.disk_bytes else "-"
+    if name == "load":
+        return f"{machine.load:.1f}"
+    per_second = (
+        machine.network_received_per_second if name == "received" else machine.network_sent_per_second
+    )
+    return f"{amount(per_second)}/s"
+
+
+def spark_of(samples: Sequence[MachineFigures], name: str, width: int) -> str:
+    """The last samples of a figure, in `width` characters, the newest at the right end."""
+    if name == "cpu":
+        values, top = [one.cpu_percent for one in samples], 100.0
+    elif name == "memory":
+        values = [float(one.memory_used_bytes) for one in samples]
+        top = float(max((one.memory_bytes for one in samples), default=0))
+    else:
+        values = [
+            one.network_received_per_second if name == "received" else one.network_sent_per_second
+            for one in samples
+        ]
+        top = max(NETWORK_TOP_MIN, *values, 0.0)
+    return spark_text(values[-width:], top * _HEADROOM).rjust(width)

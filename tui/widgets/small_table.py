@@ -1,0 +1,40 @@
+"""Small tables as lines of text, for what is shown whole among other things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from textual.content import Content
+
+from tui.widgets.styled_line import MUTED, Cell, content_of, fitted
+from tui.widgets.table_columns import Column, place_columns
+
+
+def small_table(
+    columns: Sequence[Column], rows: Sequence[Mapping[str, Cell]], width: int, *, has_titles: bool = True
+) -> list[Content]:
+    """Rows of cells by the key of their column, aligned. One that says nothing in any row is left out."""
+    cells = [{key: content_of(cell) for key, cell in row.items()} for row in rows]
+    told = [column for column in columns if any(row.get(column.key) for row in cells)]
+    placed = place_columns(told, width)
+    lines = []
+    if has_titles:
+        titles = {column.key: Content.styled(column.title, MUTED) for column in told}
+        cells = [titles, *cells]
+    for row in cells:
+        pieces: list[Content] = []
+        x = 0
+        for column, start, size in placed:
+            pieces.append(Content(" " * (start - x)))
+            pieces.append(fitted(row.get(column.key) or Content(), size, column.align))
+            x = start + size
+        lines.append(Content.assemble(*pieces))
+    return lines
+
+
+def fitting(
+    key: str, title: str, rows: Sequence[Mapping[str, Cell]], width_max: int, *, right: bool = False
+) -> Column:
+    """A column just as wide as what stands in it, up to `width_max`."""
+    width = max([len(title), *(content_of(row.get(key, "")).cell_length for row in rows)])
+    return Column(key, title, min(width, width_max), align="right" if right else "left")

@@ -1,0 +1,26 @@
+"""How a status looks: a symbol and a word, so that it can be read without its colour too."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from pymr.rows import JobStatus, RunStatus
+from tui.widgets.styled_line import MUTED
+
+STATUS_LOOKS: dict[JobStatus | RunStatus, tuple[str, str]] = {
+    "running": ("▶", "$primary"),
+    "publishing": ("▶", "$primary"),
+    "queued": ("·", MUTED),
+    "succeeded": ("✓", "$success"),
+    "failed": ("✗", "$error"),
+    "skipped": ("○", MUTED),
+    "deleted": ("○", MUTED),
+    "replaced": ("○", MUTED),
+}
+"""(symbol, colour of the theme) by status."""
+
+
+def status_words(status: JobStatus | RunStatus) -> Content:
+    """`✗ failed`."""
+    symbol, colour = STATUS_LOOKS[status]
+    return Content.styled(f"{symbol} {status}", colour)
