@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pymr.manage_cluster import ManageCluster
     from pymr.scheduler import Scheduler
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 __all__ = ["DiskList", "DiskSort", "ManageCluster", "Scheduler", "__version__", "count"]
 
 # Loaded on first use: a console that only asks for the version pays for nothing else.

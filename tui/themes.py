@@ -27,6 +27,13 @@ DARK = Theme(
         "border-blurred": "#2a313a",
         "input-selection-background": "#6cb6ff 35%",
         "footer-background": "#20252d",
+        "scrollbar": "#39424e",
+        "scrollbar-hover": "#56626f",
+        "scrollbar-active": "#6cb6ff",
+        "scrollbar-background": "#1a1e25",
+        "scrollbar-background-hover": "#1a1e25",
+        "scrollbar-background-active": "#1a1e25",
+        "scrollbar-corner-color": "#1a1e25",
     },
 )
 
@@ -50,6 +57,13 @@ LIGHT = Theme(
         "border": "#c3c9cf",
         "border-blurred": "#d9dde1",
         "footer-background": "#e9ebed",
+        "scrollbar": "#c3c9cf",
+        "scrollbar-hover": "#9aa3ac",
+        "scrollbar-active": "#0b5fb0",
+        "scrollbar-background": "#f3f4f4",
+        "scrollbar-background-hover": "#f3f4f4",
+        "scrollbar-background-active": "#f3f4f4",
+        "scrollbar-corner-color": "#f3f4f4",
     },
 )
 

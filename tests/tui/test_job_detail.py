@@ -55,7 +55,7 @@ def test_a_running_job_shows_its_phases_slow_tasks_partitions_and_counters() -> 
     assert "run r9 · began 30 s ago" in text
     assert "version 4" in text
     assert "4/10     2" in text
-    assert "SLOW TASKS  1 of 2 running\n !  map-1  beta/1  map" in text
+    assert "TASKS  2 running, 1 slow\n !  map-1  beta/1  map" in text
     assert "31 s  usually 10 s" in text
     assert "PARTITIONS  10, largest 4.0 MB = 4.0 \u00d7 median" in text
     assert "map-7, attempt 2, on alpha/0: KeyError: 'CHF'" in text

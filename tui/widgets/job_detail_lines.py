@@ -22,7 +22,7 @@ from tui.widgets.status_words import STATUS_LOOKS, status_words
 from tui.widgets.styled_line import MUTED, Cell
 from tui.widgets.table_columns import MARGIN, Column
 
-_SLOW_SHOWN = 10
+_TASKS_SHOWN = 10
 _RUNS_SHOWN = 20
 _SPARK_RUNS = 40
 _EXCEPTION_LINES_MAX = 1_000
@@ -64,8 +64,7 @@ def _sections(
         yield "exception", _exception(row.exception or (ended.exception if ended else None) or "", width)
     if is_running:
         yield "", phase_lines(view.phases, {one.name: rates.of(one.name) for one in view.phases}, width)
-    slow = [task for task in view.tasks if task.is_slow]
-    yield f"slow tasks{_GAP}{len(slow)} of {len(view.tasks)} running", _slow_tasks(slow, width)
+    yield _tasks_title(view.tasks), _tasks(view.tasks, width)
     if any(view.partition_bytes):
         strip = partition_strip(view.partition_bytes, width - 2 * MARGIN)
         yield Content.assemble("partitions", _GAP, partition_words(view.partition_bytes)), [_inset(strip)]
@@ -149,17 +148,24 @@ def _exception(text: str, width: int) -> list[Content]:
     return [*lines, Content(), *_wrapped(text, width)]
 
 
-def _slow_tasks(slow: Sequence[TaskRow], width: int) -> list[Content]:
+def _tasks_title(tasks: Sequence[TaskRow]) -> Content:
+    slow = sum(task.is_slow for task in tasks)
+    more = (f", {slow} slow", "$warning") if slow else ""
+    return Content.assemble("tasks", f"{_GAP}{len(tasks)} running", more)
+
+
+def _tasks(tasks: Sequence[TaskRow], width: int) -> list[Content]:
+    """Those that are running: the slow ones first, then those that have been for longest."""
     rows: list[dict[str, Cell]] = [
         {
-            "mark": Content.styled("!", "bold $warning"),
+            "mark": Content.styled("!", "bold $warning") if task.is_slow else "",
             "task": task.task,
             "worker": task.worker,
             "state": task.state,
-            "seconds": Content.styled(span(task.seconds), "$warning"),
-            "usual": f"usually {span(task.usual_seconds)}",
+            "seconds": Content.styled(span(task.seconds), "$warning") if task.is_slow else span(task.seconds),
+            "usual": f"usually {span(task.usual_seconds)}" if task.is_slow else "",
         }
-        for task in slow[:_SLOW_SHOWN]
+        for task in sorted(tasks, key=lambda task: not task.is_slow)[:_TASKS_SHOWN]
     ]
     columns = (
         Column("mark", "", 1),

@@ -334,7 +334,7 @@ class Table(LinesView, Generic[Row], can_focus=True):
         cells = []
         for placed in self._placed:
             is_sorted = placed.column.key == key
-            title = Content(placed.column.title + mark * is_sorted)
+            title = Content(placed.column.title.upper() + mark * is_sorted)
             if is_sorted:
                 title = title.stylize(self.get_visual_style("table--sorted"))
             cells.append((placed, title))
