@@ -97,16 +97,20 @@ class Client(ClientLink):
 
     def jobs(self) -> JobsView:
         """All jobs, in the order of the queue. Cost: a question per JOBS_PER_PAGE jobs."""
-        view = self._ask(GetJobs(id=new_id()), JobsView)
+        view = self.jobs_page(0)
         rows = {row.fields["job_name"]: row for row in view.rows}
         start = len(view.rows)
         for _ in range(PAGES_MAX):
             if start >= view.total or not view.rows:
                 break
-            view = self._ask(GetJobs(id=new_id(), start=start), JobsView)
+            view = self.jobs_page(start)
             start += len(view.rows) or JOBS_PER_PAGE
             rows |= {row.fields["job_name"]: row for row in view.rows}
         return msgspec.structs.replace(view, rows=tuple(rows.values()), total=len(rows))
+
+    def jobs_page(self, start: int) -> JobsView:
+        """A page of jobs: at most JOBS_PER_PAGE, in the order of the queue, from the `start`-th on."""
+        return self._ask(GetJobs(id=new_id(), start=start), JobsView)
 
     def job(self, job_name: str) -> JobView:
         """A job with its phases and its latest runs; its row is None when it is not in the queue."""

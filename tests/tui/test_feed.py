@@ -155,14 +155,14 @@ def test_a_question_that_takes_long_is_asked_seldom(
 ) -> None:
     cluster = lend_cluster()
     took, asked = 0.3, []
-    read = Client.jobs
+    read = Client.jobs_page
 
-    def slow_jobs(client: Client) -> object:
+    def slow_jobs(client: Client, start: int) -> object:
         asked.append(time.monotonic())
         threading.Event().wait(took)
-        return read(client)
+        return read(client, start)
 
-    monkeypatch.setattr(Client, "jobs", slow_jobs)
+    monkeypatch.setattr(Client, "jobs_page", slow_jobs)
     with watched(cluster) as console:
         console.feed.want(Wants(jobs=True))
         console.until(lambda _: len(asked) >= 2, "a second question")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pymr.client import Client, ClientError, UnreachableError
 from pymr.errors import PymrError
 from pymr.rows import EventRow
+from tui.model.job_pages import JobPages
 from tui.model.state import EVENTS_MAX, MACHINE_SAMPLES_MAX, RUNS_MAX, ClusterState
 
 CLUSTER_SECONDS = 0.5
@@ -20,7 +21,7 @@ RUNS_SECONDS = 2.0
 PEERS_SECONDS = 2.0
 """How often each is asked for, at most. Lower: fresher figures, and more work for the peer that answers."""
 
-SHARE_OF_TIME_MAX = 0.15
+SHARE_OF_TIME_MAX = 0.1
 """A question whose answer takes long, as that of 10,000 jobs, is asked so seldom that it takes no more than
 this share of the time: the thread competes with the one that draws."""
 
@@ -56,6 +57,7 @@ class Feed:
         self._wants = Wants()
         self._wake = threading.Event()
         self._closed = threading.Event()
+        self._pages = JobPages()
         self._due: dict[str, float] = {}
         self._retry_s = RETRY_FIRST_SECONDS
         self._thread = threading.Thread(target=self._run, name="pymr-tui feed", daemon=True)
@@ -77,7 +79,8 @@ class Feed:
             self._wake.set()  # whatever is new has no time at which it is due
 
     def refresh(self) -> None:
-        """Ask for everything now, as something was changed."""
+        """Ask for everything now, and for all of the queue, as something was changed."""
+        self._pages = JobPages()
         self._due = {}
         self._wake.set()
 
@@ -130,7 +133,7 @@ class Feed:
         if wants.job_name:
             questions.append((f"job {wants.job_name}", self._ask_job, JOBS_SECONDS))
         if wants.jobs:
-            questions.append(("jobs", lambda client: {"jobs": client.jobs()}, JOBS_SECONDS))
+            questions.append(("jobs", self._ask_jobs, JOBS_SECONDS))
             questions.append(("runs", lambda client: {"runs": client.history("", RUNS_MAX)}, RUNS_SECONDS))
         return [
             *questions,
@@ -146,6 +149,9 @@ class Feed:
         for one in list(views)[: len(views) - JOB_VIEWS_MAX + 1]:
             del views[one]
         return {"job_views": {**views, name: client.job(name)}}
+
+    def _ask_jobs(self, client: Client) -> dict[str, object]:
+        return {"jobs": self._pages.read(client.jobs_page)}
 
     def _ask_events(self, client: Client) -> dict[str, object]:
         known = self.state.events
