@@ -36,4 +36,4 @@ def counted(state: JobState | None) -> tuple[int, ...]:
 def count_run(before: JobState | None, lists: JobState, run_id: str, *, adds: bool) -> JobState:
     """The state after a run that has succeeded. lists: what says whose lists count. adds: to the output."""
     numbers = (*counted(before), run_number(run_id)) if adds else (0, run_number(run_id))
-    return replace(lists, shown=run_id, adds=adds, counted=numbers[-COUNTED_MAX:])
+    return replace(lists, shown=run_id, adds=adds, counted=numbers[-COUNTED_MAX:], torn="")

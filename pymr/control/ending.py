@@ -41,10 +41,15 @@ def end(
         exception=cut_text(exception) if exception else None,
         failed_at=failed_at,
     )
+    hosts = {peer.name: peer.host for peer in leader.peers.values()}
+    state = None
+    if status == "succeeded":
+        state = run.state_after(hosts)
+    elif status == "failed":
+        state = run.state_after_failure(hosts)
     run.stage = "ending"
     for task in run.tasks.values():
         if task.running is not None:
             cancel(leader, task.runner, task.running)
             run.stop(task)
-    hosts = {peer.name: peer.host for peer in leader.peers.values()}
-    leader.write(EndRun(record, run.state_after(hosts) if status == "succeeded" else None))
+    leader.write(EndRun(record, state))

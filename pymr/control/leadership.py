@@ -380,10 +380,10 @@ class Leader:
     def _forget(self, write: EndRun, record: RunRecord) -> None:
         run = self.runs.pop(record.run_id, None)
         self.queueing.look_soon(self)
+        if write.state is not None and record.status == write.record.status:
+            self.backlog.states[record.job_name] = write.state  # a next run may begin before it is read
         if record.status == "succeeded":
             self.shown[record.job_name] = record.run_id
-            if write.state is not None:
-                self.backlog.states[record.job_name] = write.state  # a next run may begin before it is read
             if isinstance(run, MapReduceRun):
                 publishing.ended(self, run)
         self.owe_everybody()

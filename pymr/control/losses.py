@@ -89,7 +89,7 @@ def lose_outputs(leader: Leader, run: Run, attempts: Sequence[AttemptId]) -> Non
         return
     run.releasing.update(dict.fromkeys(lost))
     leader.announce("task.lost", f"the output of {lost[0].task} is lost: doing it again", run)
-    leader.write(ReleaseTasks(run.run_id, lost))
+    leader.write(ReleaseTasks(run.run_id, lost, run.make_void(lost)))
 
 
 def _is_committed(run: Run, attempt: AttemptId) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec.structs import replace
 
 from pymr.control.counting import count_run, counted
 from pymr.control.records import ActiveRun, Committed, HostPlan, JobState, RunPlan, RunRecord
@@ -120,7 +122,9 @@ class MapReduceRun(Run):
         for queue in queues:
             while queue:
                 task = queue.popleft()
-                if task.is_waiting:  # else it was adopted while it was in the queue
+                # Else it was adopted while it was in the queue. Lost after that it stands there once more,
+                # and once too often if it has got another home since.
+                if task.is_waiting and (task.is_map or self.home_of[task.index] == peer):
                     return task
         return None
 
@@ -141,6 +145,12 @@ class MapReduceRun(Run):
 
     def has_used(self, attempt: AttemptId) -> bool:
         return False  # of a map output that is made again, the digest tells whether it is the same
+
+    def make_void(self, lost: Sequence[AttemptId]) -> dict[str, int]:
+        return {}
+
+    def is_void(self, attempt: AttemptId) -> bool:
+        return False
 
     def _count_left(self, task: Task, change: int) -> None:
         if task.is_map:
@@ -236,6 +246,13 @@ class MapReduceRun(Run):
             return None
         lists = self._lists(hosts, self.plan) if self.holds_state else self.before or JobState("")
         return count_run(self.before, lists, self.run_id, adds=self.adds)
+
+    def state_after_failure(self, peers: Iterable[str]) -> JobState | None:
+        """One that takes the place of another, and that some peers may show already, has torn the output."""
+        is_published = "publishing" in (self.stage, self.record.status)
+        if self.adds or not is_published or all(self.unpublished.get(peer) for peer in peers):
+            return None
+        return replace(self.before or JobState(""), torn=self.run_id)
 
     def _lists(self, hosts: Mapping[str, str], plan: RunPlan) -> JobState:
         """Whose lists say what was consumed, with this run."""

@@ -26,9 +26,18 @@ _LIST_GONE = (
     "it back there, or give the job another name, under which it begins anew"
 )
 
+_TORN = (
+    "failed while its output took the place of what the job had shown, so that machines may differ in what "
+    "they show: nothing can be added to that. Run the job once with delete_job_data = true, to replace all"
+)
+
 
 def advance(leader: Leader, run: MapReduceRun) -> None:
     """When every host has planned its part, put the plan together and have it saved."""
+    if run.adds and run.before is not None and run.before.torn:
+        anew = f", after `pymr state {run.job_name} --forget '*'` to count all input again"
+        end(leader, run, "failed", f"{run.before.torn} {_TORN}{anew if run.holds_state else ''}")
+        return
     wanted = _wanted(leader, run)
     shared_host = _shared_host(run)
     if shared_host and shared_host not in leader.hosts and (ANY_HOST, True) in wanted:

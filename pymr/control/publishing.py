@@ -97,11 +97,11 @@ def take(leader: Leader, peer: Peer, report: PublishReport) -> None:
     if not report.error:
         del run.unpublished[report.peer]
         run.is_touched = not run.unpublished
-    elif report.is_final:
-        end(leader, run, "failed", report.error)
-        return
     else:
         run.unpublished[report.peer] = report.error
+    if report.error and report.is_final:
+        end(leader, run, "failed", report.error)
+        return
     before, run.trouble = run.trouble, next(filter(None, run.unpublished.values()), "")
     if not before:
         run.trouble_since = leader.now
@@ -142,7 +142,7 @@ def _shown_outputs(leader: Leader, peer: str) -> Iterator[tuple[str, PublishOrde
         adds = state.adds if state.shown else _adds(jobs.get(name))
         counting = counted(state) if adds else ()
         run_id = state.shown or state.run_id
-        if state.shown or name in jobs:
+        if state.shown or (run_id and name in jobs):
             yield name, PublishOrder(run_id, name, peer, adds, (), (), {}, counting, leader.replaces)
     for job in jobs.values():
         is_known = job.run_id and job.status in ("succeeded", "queued")  # forced to run again

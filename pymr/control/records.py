@@ -46,7 +46,8 @@ class JobState(msgspec.Struct, frozen=True):
     several have tried, the others' may say something else. shared_peer: the same for shared_host.
     shown: the last run that succeeded; "" in the state of an earlier release, where it is run_id. adds:
     whether that run added to the output. counted: the numbers of the runs whose parts belong to it (see
-    `control.counting`).
+    `control.counting`). torn: a later run that failed while its output took the place of that one's, so that
+    some peers may show it and others not; "" once another has taken the place of both.
     """
 
     run_id: str
@@ -56,6 +57,7 @@ class JobState(msgspec.Struct, frozen=True):
     shown: str = ""
     adds: bool = False
     counted: tuple[int, ...] = ()
+    torn: str = ""
 
 
 class JobChanges(msgspec.Struct, frozen=True):
@@ -157,8 +159,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ActiveRun(msgspec.Struct, frozen=True):
-    """A run that has not ended, as the next leader finds it. released: digests of lost map outputs.
-    attempts: how many were begun of each step, by task."""
+    """A run that has not ended, as the next leader finds it. released: digests of lost map outputs; of steps
+    that have read what was lost, see ReleaseTasks. attempts: how many were begun of each step, by task."""
 
     record: RunRecord
     committed: tuple[Committed, ...]
@@ -224,10 +226,15 @@ class CommitTasks(msgspec.Struct, frozen=True, tag="commit"):
 
 
 class ReleaseTasks(msgspec.Struct, frozen=True, tag="release"):
-    """Committed attempts whose output is lost: their tasks are to be done again. Outcome: True."""
+    """Committed attempts whose output is lost: their tasks are to be done again. Outcome: True.
+
+    void: steps that read such output, by task: the number of the last attempt that may have. None up to it
+    is to be committed any more.
+    """
 
     run_id: str
     ids: tuple[AttemptId, ...]
+    void: dict[str, int] = {}
 
 
 class BeginPublication(msgspec.Struct, frozen=True, tag="publication"):
@@ -239,8 +246,8 @@ class BeginPublication(msgspec.Struct, frozen=True, tag="publication"):
 class EndRun(msgspec.Struct, frozen=True, tag="end"):
     """The run ends: `record`, whose status is final, goes into the history, and the job's status follows.
 
-    With the status failed, all jobs of its group leave the queue. state: of a job that has one; where the
-    status is succeeded it is kept in the same step.
+    With the status failed, all jobs of its group leave the queue. state: of a job that has one; it is kept in
+    the same step where the status is succeeded, or the run is what the state says to have torn the output.
     Outcome: the RunRecord as it was stored, with end_time; the earlier one where it had ended already.
     """
 

@@ -121,7 +121,7 @@ def _may_adopt(leader: Leader, attempt: AttemptId, peer: Peer, slot: int) -> boo
     task = run.tasks.get(attempt.task) if run and run.stage == "tasks" else None
     if run is None or task is None or not task.is_waiting or slot in peer.slots:
         return False
-    return run.may_adopt(task, peer.name)
+    return run.may_adopt(task, peer.name) and not run.is_void(attempt)
 
 
 def take_results(leader: Leader, peer: Peer, results: Iterable[AttemptResult]) -> None:
@@ -137,6 +137,10 @@ def take_results(leader: Leader, peer: Peer, results: Iterable[AttemptResult]) -
         if isinstance(result.outcome, Failure):
             if task.running == result.id:
                 _take_failure(leader, run, task, peer, result, result.outcome)
+        elif run.is_void(result.id):
+            if task.running == result.id:
+                run.stop(task)
+                run.wait(task)
         elif task.committed is None and task.committing is None:
             if task.running == result.id:
                 run.note_duration(task, leader.now)

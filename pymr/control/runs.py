@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -143,6 +143,15 @@ class Run(ABC):
         again."""
 
     @abstractmethod
+    def make_void(self, lost: Sequence[AttemptId]) -> dict[str, int]:
+        """Let no attempt count any more that may have read outputs which are lost, and are made again with
+        other content; returns the last of them for each task (see ReleaseTasks)."""
+
+    @abstractmethod
+    def is_void(self, attempt: AttemptId) -> bool:
+        """Whether an attempt may have read what does not count any more."""
+
+    @abstractmethod
     def order(self, peer: str) -> RunOrder:
         """The run, as a peer is to know it."""
 
@@ -246,6 +255,10 @@ class Run(ABC):
         """Which lists say what the job has consumed, once this run has succeeded; None where none do.
 
         hosts: that of each peer."""
+        return None
+
+    def state_after_failure(self, peers: Iterable[str]) -> JobState | None:
+        """The state of the job where a run that fails changes it. peers: all of the configuration."""
         return None
 
     def enter_phase(self, phase: str, now: float) -> bool:

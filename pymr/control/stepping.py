@@ -30,6 +30,7 @@ def advance(leader: Leader, run: SteppedRun, *, is_tick: bool) -> None:
         if run.stage == "tasks" and not run.is_done:
             run.enter_phase(run.phases[run.current], leader.now)
             _ask_for_numbers(leader, run)
+            _feed_numbered(leader, run)
 
 
 def _plan(leader: Leader, run: SteppedRun) -> None:
@@ -81,7 +82,13 @@ def numbered(leader: Leader, run: SteppedRun, task_name: str, number: int) -> No
     task = run.tasks[task_name]
     assert isinstance(task, StepTask)
     run.numbered(task, number)
-    leader.feed(run, task)
+
+
+def _feed_numbered(leader: Leader, run: SteppedRun) -> None:
+    """Let the peers look whose tasks may be given: they have been passed over while what an earlier step has
+    made was lost, and when that is done again nothing else calls them."""
+    for task in run.numbered_tasks():
+        leader.feed(run, task)
 
 
 # -- losses
@@ -141,5 +148,3 @@ def _follow_leader(leader: Leader, run: SteppedRun) -> None:
         home = leader.peers.get(task.home)
         if task.is_waiting and task.home != leader.name and (home is None or home.state == "dead"):
             run.move_home(task, leader.name)
-            if task.number:
-                leader.feed(run, task)

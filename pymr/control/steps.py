@@ -75,13 +75,19 @@ class StepTask(Task):
     """A step on one peer. step: which of the run's it is. home: the peer that is to do it.
 
     number: of the attempt that is to come, as Redis has counted it; 0 while it has not.
-    is_asked: Redis is asked for that number.
+    is_asked: Redis is asked for that number. void: of the last attempt that may have read what was lost.
     """
 
     step: int = 0
     home: str = ""
     number: int = 0
     is_asked: bool = False
+    void: int = 0
+
+
+def _has_read(task: Task) -> bool:
+    """Whether what a task has read cannot change any more: Redis has it as done, or is asked to."""
+    return task.committed is not None or task.committing is not None
 
 
 class SteppedRun(Run):
@@ -105,12 +111,14 @@ class SteppedRun(Run):
         self.stage = "tasks"
         committed = {one.id.task: one for one in restored.committed} if restored else {}
         tried = restored.attempts if restored else {}
+        released = restored.released if restored else {}
         for number, step in enumerate(plan.steps):
             self.left.append(0)
             self.steps.append([])
             for index, peer in enumerate(step.peers):
                 name = step_task(step.name, index)
                 task = StepTask(name, index, tries=tried.get(name, 0), step=number, home=peer)
+                task.void = int(released.get(name, "0"))
                 self.steps[number].append(task)
                 self._by_name[name] = task
                 self._by_home.setdefault(peer, []).append(task)
@@ -140,12 +148,17 @@ class SteppedRun(Run):
 
     def unnumbered(self) -> list[StepTask]:
         """The tasks that may be done now, and for whose next attempt there is no number yet."""
+        return [task for task in self._waiting() if not (task.number or task.is_asked)]
+
+    def numbered_tasks(self) -> list[StepTask]:
+        """The tasks that may be done now, and whose next attempt has its number."""
+        return [task for task in self._waiting() if task.number]
+
+    def _waiting(self) -> list[StepTask]:
         current = self.current
         if current == len(self.steps) or self.releasing:
             return []
-        return [
-            task for task in self.steps[current] if task.is_waiting and not (task.number or task.is_asked)
-        ]
+        return [task for task in self.steps[current] if task.is_waiting]
 
     def numbered(self, task: StepTask, number: int) -> None:
         """Redis has counted one more attempt of a task: it waits for a worker of its peer."""
@@ -195,6 +208,16 @@ class SteppedRun(Run):
         mine = self._by_name[task.name]
         return mine.step == self.current and (mine.home == peer or self.is_leader_script)
 
+    def make_void(self, lost: Sequence[AttemptId]) -> dict[str, int]:
+        first = min(self._by_name[one.task].step for one in lost) + 1
+        void = {}
+        for task in (task for tasks in self.steps[first:] for task in tasks if task.tries):
+            void[task.name] = task.void = task.tries
+        return void
+
+    def is_void(self, attempt: AttemptId) -> bool:
+        return attempt.try_number <= self._by_name[attempt.task].void
+
     # -- losses
 
     def running_ahead(self) -> list[StepTask]:
@@ -213,11 +236,11 @@ class SteppedRun(Run):
         return [task for tasks in later for task in tasks]
 
     def needs(self, attempt: AttemptId) -> bool:
-        return any(task.committed is None for task in self.readers_of(attempt))
+        return not all(map(_has_read, self.readers_of(attempt)))
 
     def has_used(self, attempt: AttemptId) -> bool:
         """Another list would not be the same: files come and go."""
-        return any(task.committed is not None for task in self.readers_of(attempt))
+        return any(map(_has_read, self.readers_of(attempt)))
 
     def release(self, attempt: AttemptId) -> None:
         super().release(attempt)

@@ -44,8 +44,9 @@ class JobTable(msgspec.Struct, frozen=True):
 class KeptState:
     """The folder `state` of a peer, held by this process alone until it ends.
 
-    boot: counts the starts. incarnation: of the cluster; None before the peer has ever met one. change: the
-    last one of its job table that this peer has read; kept with that (see JobTableCopy).
+    boot: counts the starts, in a new folder from the time on: also after its disk was replaced, no life of a
+    peer has the number of an earlier one. incarnation: of the cluster; None before the peer has ever met one.
+    change: the last one of its job table that this peer has read; kept with that (see JobTableCopy).
     Raises StartError where another process holds the folder, or it cannot be written.
     """
 
@@ -58,7 +59,7 @@ class KeptState:
             _take(self._lock, places.lock)
             os.truncate(self._lock, 0)
             os.write(self._lock, b"%d\n" % os.getpid())
-            self.boot = _read_number(places.boot) + 1
+            self.boot = (_read_number(places.boot) or time.time_ns() // 1_000_000) + 1
             replace_file(places.boot, b"%d\n" % self.boot)
             kept = _read_epoch(places.epoch)
         except BlockingIOError as error:

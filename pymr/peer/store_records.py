@@ -153,7 +153,7 @@ def submission(fields: Mapping[str, Any], project_hash: str) -> list[Argument]:
 
 def ending(write: EndRun) -> list[Argument]:
     """What the script that ends a run is told: id, status, exception, that of its group, record, state."""
-    record, state = write.record, write.state
+    record, state = write.record, state_to_keep(write)
     return [
         record.run_id,
         record.status,
@@ -170,6 +170,14 @@ def group_failure(run: RunRecord) -> str:
     reason = (run.exception or "").partition("\n")[0][:REASON_CHARACTERS_MAX]
     again = f"`pymr retry {group}` queues all of it again"
     return f"the job {run.job_name} of its group {group} failed: {reason}; {again}"
+
+
+def state_to_keep(write: EndRun) -> JobState | None:
+    """The state that the end of a run leaves: what it made counts if it succeeded, else only what it tore."""
+    state = write.state
+    if state is None or write.record.status == "succeeded" or state.torn == write.record.run_id:
+        return state
+    return None
 
 
 def decode_states(stored: Mapping[bytes, bytes]) -> dict[str, JobState]:

@@ -88,14 +88,20 @@ return counting
 RELEASE_TASKS = r"""
 local refused = refusal()
 if refused then return refused end
-local id = arguments[1]
+local id, void = arguments[1], 3 + 2 * tonumber(arguments[2])
 if not is_running(id) then return {'ok'} end
-for index = 2, #arguments, 2 do
+for index = 3, void - 1, 2 do
   local task = arguments[index]
   local attempt, digest = string.match(redis.call('HGET', key('tasks:' .. id), task) or '', '^(%S+) (%S*) ')
   if attempt == arguments[index + 1] then
     redis.call('HDEL', key('tasks:' .. id), task)
     if digest ~= '' then redis.call('HSET', key('released:' .. id), task, digest) end
+  end
+end
+for index = void, #arguments, 2 do
+  local task, number = arguments[index], tonumber(arguments[index + 1])
+  if number > tonumber(redis.call('HGET', key('released:' .. id), task) or '0') then
+    redis.call('HSET', key('released:' .. id), task, text(number))
   end
 end
 return {'ok'}
@@ -173,9 +179,7 @@ redis.call('SREM', key('active'), id)
 redis.call('DEL', key('tasks:' .. id), key('released:' .. id), key('attempts:' .. id))
 redis.call('ZADD', key('history'), run[3], id)
 redis.call('ZADD', key('history:' .. run[1]), run[3], id)
-if status == 'succeeded' and state ~= '' then
-  set_state(run[1], state)
-end
+if state ~= '' then set_state(run[1], state) end
 if status == 'skipped' then join_skipped(run[1], id) end
 end_job(run[1], run[2], id, run[3], status, exception, group_failure, time)
 trim_history()

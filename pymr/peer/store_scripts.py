@@ -33,10 +33,12 @@ Keys, each below `pymr:CLUSTER:`. Needs Redis 6.2, and no Redis Cluster, as scri
     run:ID           hash    job_name job_version epoch status start_time; until it ends, definition and plan:
                              opaque; then end_time, and record: opaque
     tasks:ID         hash    of an active run: task -> `ATTEMPT DIGEST ` and the opaque Committed
-    released:ID      hash    of an active run: map task -> digest of its output that was lost
+    released:ID      hash    of an active run: map task -> digest of its output that was lost;
+                             step -> number of its last attempt that may have read what was lost
     attempts:ID      hash    of an active run: step -> `NUMBER TOKEN` of its last attempt, and of who asked
     states           hash    name of a job with hold_state, or that adds to its output -> opaque JobState of
-                             its last run that succeeded; it stays when the job leaves the table
+                             its last run that succeeded; it stays when the job leaves the table. Also of a
+                             job whose output a run has torn
     states_changes   zset    name of each of those -> number of the change that set it
     history          zset    id of each run that has ended -> its start_time
     history:NAME     zset    the same for one job

@@ -40,10 +40,12 @@ def script_of(write: Write, token: str) -> tuple[str, list[Argument]]:
             for done in tasks:
                 arguments += [done.id.task, done.id.attempt, records.encode_committed(done)]
             return scripts.COMMIT_TASKS, arguments
-        case ReleaseTasks(run_id, ids):
-            arguments = [run_id]
+        case ReleaseTasks(run_id, ids, void):
+            arguments = [run_id, len(ids)]
             for identity in ids:
                 arguments += [identity.task, identity.attempt]
+            for task, number in void.items():
+                arguments += [task, number]
             return scripts.RELEASE_TASKS, arguments
         case BeginPublication(run_id):
             return scripts.BEGIN_PUBLICATION, [run_id]

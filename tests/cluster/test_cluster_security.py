@@ -253,7 +253,7 @@ def test_a_report_in_anothers_name_is_not_believed(cluster: Cluster, log_lines: 
         incarnation=view.incarnation,
         epoch=view.epoch,
         peer="alpha",
-        boot=1 << 40,
+        boot=1 << 50,
         sequence=1 << 40,
         version="0",
         pid=1,

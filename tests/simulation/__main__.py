@@ -19,14 +19,15 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1000, help="how many to try")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--all", action="store_true", help="go on after a failure")
+    parser.add_argument("--world", type=int, default=0, metavar="K", dest="variant", help="another of a seed")
     options = parser.parse_args()
     if options.seed is not None:
-        return replay(options.seed)
-    return search(options.first, options.seeds, goes_on=options.all)
+        return replay(options.seed, options.variant)
+    return search(options.first, options.seeds, options.variant, goes_on=options.all)
 
 
-def replay(seed: int) -> int:
-    simulation = Simulation(seed)
+def replay(seed: int, variant: int) -> int:
+    simulation = Simulation(seed, variant)
     try:
         simulation.run()
     except Exception:
@@ -37,18 +38,18 @@ def replay(seed: int) -> int:
     return 0
 
 
-def search(first: int, count: int, *, goes_on: bool) -> int:
+def search(first: int, count: int, variant: int, *, goes_on: bool) -> int:
     began, failed = time.monotonic(), 0
     simulated = 0.0
     for seed in range(first, first + count):
-        simulation = Simulation(seed)
+        simulation = Simulation(seed, variant)
         try:
             simulation.run()
         except Exception as error:
             failed += 1
             print(f"seed {seed}: {type(error).__name__}: {error}", flush=True)
             if not goes_on:
-                print(f"replay it: python -m tests.simulation {seed}")
+                print(f"replay it: {simulation.command}")
                 return 1
         simulated += simulation.world.now
     seconds = time.monotonic() - began

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulation.disk import Disk, Output
+from simulation.disk import FIRST_BOOT, Disk, Output, number_of
 from simulation.held_input import HeldInput
 from simulation.memory_store import MemoryRedis, MemoryStore
 from simulation.models import HELD_NAMES, JobModel, StepModel, check_output
@@ -93,6 +94,7 @@ class Cluster:
         self._committed: dict[tuple[str, str], str] = {}
         self._shown: dict[str, list[str]] = {}  # runs that succeeded, by job
         self._begun_publications: set[str] = set()
+        self._ever_shown: set[str] = set()  # by any folder, though its disk may be gone
         self._epoch = 0
         self._begun: set[str] = set()
         self._versions: set[int] = set()
@@ -259,6 +261,8 @@ class Cluster:
         }[model.kind]
         if record.run_id in self.damaged_runs:
             allowed = (*allowed, "is not whole any more", "no plan of", "what hangs on it is done")
+        if self._is_torn(record.job_name, self._begun_publications):
+            allowed = (*allowed, "failed while its output took the place")
         if self.held_input.lost_hosts:
             allowed = (*allowed, "the list of what was consumed is gone")
         if not why.startswith(allowed) and not any(words in why for words in allowed):
@@ -271,9 +275,10 @@ class Cluster:
         active = self.redis.active.get(order.run_id)
         status = active.record.status if active else self.statuses.get(order.run_id)
         disk = self.peers[order.peer].disk
-        shown = disk.outputs.get(order.job_name, Output())
+        shown = disk.outputs.get(order.job_name)
         error = disk.publish(order)
-        if disk.outputs.get(order.job_name, Output()) is not shown:
+        if disk.outputs.get(order.job_name) is not shown:
+            self._ever_shown.add(order.run_id)
             self.world.log("the folder of", order.peer, "shows", order.run_id, order.attempts)
             # One that has begun to be shown fails only where a machine stays away, or loses what it had.
             may_be_seen = status in ("publishing", "succeeded") or order.run_id in self._begun_publications
@@ -287,13 +292,11 @@ class Cluster:
         if not runs:
             return
         latest = runs[-1]
-        if self._has_partial_publication(job_name, latest):
-            return
         wanted = [latest]
         if self._adds(latest):
             begun = next((at for at in range(len(runs) - 1, -1, -1) if not self._adds(runs[at])), 0)
             wanted = runs[begun:]
-        if self.lost_outputs.intersection(wanted):
+        if self.lost_outputs.intersection(wanted) or self._is_torn(job_name, self._ever_shown):
             return
         parts = []
         for peer in self.peers.values():
@@ -303,8 +306,10 @@ class Cluster:
         check_output(f"{job_name} after {latest}", parts, [self._records_of(run) for run in wanted])
 
     def _check_added(self, output: Output, latest: str, succeeded: list[str]) -> None:
-        """A folder that shows a run which has succeeded has nothing that runs have added which did not."""
-        shown = {run_id for run_id, _, _ in output.parts if run_id in output.added}
+        """A folder that shows a run which has succeeded has no parts of runs which did not; but for a later
+        one that failed while it was being shown: its parts go with the next run."""
+        shown = {run_id for run_id, _, _ in output.parts}
+        shown.difference_update(output.runs[-1:])
         if latest in output.runs and (wrong := sorted(shown - set(succeeded))):
             raise ViolationError(f"beside {latest} its folder shows parts of {wrong}, which did not succeed")
 
@@ -328,23 +333,17 @@ class Cluster:
             if runs[-1] not in shown and runs[-1] not in self.lost_outputs:
                 raise ViolationError(f"{peer.name} shows {shown} of {job.name}, and not {runs[-1]}")
 
-    def _has_partial_publication(self, job_name: str, latest: str) -> bool:
-        """Whether a run failed while its output was taking the place of others': then nothing can be said
-        of it. One that adds leaves them as they were."""
+    def _is_torn(self, job_name: str, runs: Iterable[str]) -> bool:
+        """Whether one of these has failed, since the last that succeeded, while its output was taking the
+        place of others': then nothing can be said of them, and nothing may be added. One that adds leaves
+        them as they were."""
+        succeeded = self._shown.get(job_name, ())
+        after = number_of(succeeded[-1]) if succeeded else 0
         return any(
-            run_id.rpartition("-")[0] == job_name and not self._adds(run_id) for run_id in self.half_published
+            run_id.rpartition("-")[0] == job_name and number_of(run_id) > after
+            for run_id in runs
+            if self.statuses.get(run_id) == "failed" and not self._adds(run_id)
         )
-
-    @property
-    def half_published(self) -> set[str]:
-        """Runs that failed, and that some folder shows."""
-        shown = {
-            run
-            for peer in self.peers.values()
-            for output in peer.disk.outputs.values()
-            for run in output.runs
-        }
-        return {run for run in shown if self.statuses.get(run) == "failed"}
 
     # -- damage
 
@@ -354,7 +353,12 @@ class Cluster:
         self.held_input.lose(peer)
         for output in peer.disk.outputs.values():
             self.lost_outputs.update(output.runs)
-        peer.disk = Disk()
+        peer.disk = Disk(boot=self._new_boot())
+
+    def _new_boot(self) -> int:
+        """From what number on the starts of a new disk are counted: the time, which may be behind."""
+        milliseconds = int(self.world.now * 1000)
+        return milliseconds if self.plan.has_bad_clocks else FIRST_BOOT + milliseconds
 
     def damage(self, peer: SimulatedPeer, id: AttemptId) -> None:
         """The disk of a peer loses a finished attempt."""

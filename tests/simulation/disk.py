@@ -14,6 +14,9 @@ from pymr.protocol import AttemptResult, PublishOrder
 
 Content = MapContent | ReduceContent | StepContent
 
+FIRST_BOOT = 1_000_000
+"""The starts of a peer are counted from here on at the beginning: the time then, in milliseconds."""
+
 
 @dataclass
 class Attempt:
@@ -38,6 +41,8 @@ class Output:
 
 @dataclass
 class Disk:
+    """boot: of the last start; of a new disk, the time (see `pymr.peer.kept_state`)."""
+
     incarnation: str = ""
     epoch: int = 0
     boot: int = 0

@@ -229,14 +229,16 @@ class Faults:
 
 
 class Clients:
-    """People who submit and delete jobs, and believe what they are told."""
+    """People who submit and delete jobs, and believe what they are told. variant: see Simulation."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, variant: int = 0) -> None:
         self._cluster = cluster
         self._world = cluster.world
         self._requests = 0
         self.unanswered = 0
         random = self._world.random
+        for _ in range(variant):
+            random.random()
         self._schedule(self._submit, random.choice([6, 12, 20]), 0.0)
         self._schedule(self._delete, random.choice([0, 0, 1, 2, 4]), 2.0)
         self._schedule(self._retry, random.choice([0, 0, 1, 3]), 2.0)

@@ -27,7 +27,7 @@ from pymr.control.records import (
     SavePlan,
 )
 from pymr.outcomes import MapOutcome
-from pymr.peer.store_records import group_failure
+from pymr.peer.store_records import group_failure, state_to_keep
 
 
 def begin_cycle(redis: MemoryRedis, write: BeginCycle) -> int:
@@ -112,6 +112,9 @@ def release_tasks(redis: MemoryRedis, write: ReleaseTasks) -> bool:
             del run.committed[identity.task]
             if isinstance(committed.outcome, MapOutcome):
                 run.released[identity.task] = committed.outcome.digest
+    for task, number in write.void.items() if run else ():
+        assert run is not None
+        run.released[task] = str(max(number, int(run.released.get(task, "0"))))
     return True
 
 
@@ -132,8 +135,8 @@ def end_run(redis: MemoryRedis, write: EndRun) -> RunRecord:
     if run is None:
         return ended
     redis.history[record.run_id] = ended
-    if write.state is not None and ended.status == "succeeded":
-        set_state(redis, run.record.job_name, write.state)
+    if (state := state_to_keep(write)) is not None:
+        set_state(redis, run.record.job_name, state)
     if ended.status == "skipped":
         _join_skipped(redis, ended)
     _end_job(redis, run.record, ended)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from simulation.disk import Disk
+from simulation.disk import FIRST_BOOT, Disk
 from simulation.fetching import Fetching
 from simulation.leaderships import Leadership
 from simulation.memory_store import MemoryStore
@@ -76,7 +76,7 @@ class SimulatedPeer:
         self.cluster = cluster
         self.facts = facts
         self.name = facts.name
-        self.disk = Disk()
+        self.disk = Disk(boot=FIRST_BOOT)
         self.store = MemoryStore(cluster.redis)
         self.life: Life | None = None
         self.is_paused = False

@@ -19,18 +19,28 @@ QUIET_SECONDS = 8.0
 
 
 class Simulation:
-    """One simulation, by its seed; `run` raises ViolationError, or any error of the simulated parts."""
+    """One simulation, by its seed; `run` raises ViolationError, or any error of the simulated parts.
 
-    def __init__(self, seed: int) -> None:
+    variant: the same cluster with the same small faults, in which people do other things.
+    """
+
+    def __init__(self, seed: int, variant: int = 0) -> None:
         self.seed = seed
+        self.variant = variant
         self.world = World(seed)
         self.cluster: Cluster = random_cluster(self.world)
+
+    @property
+    def command(self) -> str:
+        """What replays it."""
+        variant = f" --world {self.variant}" if self.variant else ""
+        return f"python -m tests.simulation {self.seed}{variant}"
 
     def run(self) -> None:
         cluster, world = self.cluster, self.world
         for peer in cluster.peers.values():
             world.later(world.between(0.0, 0.5), peer.start)
-        clients = Clients(cluster)
+        clients = Clients(cluster, self.variant)
         faults = Faults(cluster)
         world.run(FAULT_SECONDS)
         faults.heal()

@@ -242,3 +242,70 @@ def test_a_peer_that_was_away_is_told_of_the_output_whatever_its_job_does(status
     order = PublishOrder("job-000004", "job", "a", True, (), (), {}, (0, 2, 4), ("before",))
 
     assert desk.orders["a"].publish == (order,)
+
+
+REPLACING = FIELDS | {"input_dirs": ["input", "/shared/input"]}
+NOT_WHOLE = "the output of reduce-00001-5.1 is not whole any more"
+
+
+def fail_publication(desk: Desk, *shown: str) -> EndRun:
+    """Peer `b` cannot show the output, after these have."""
+    reach_publication(desk)
+    for peer in shown:
+        desk.report(peer, published=(PublishReport(RUN, peer),))
+    desk.report("b", published=(PublishReport(RUN, "b", NOT_WHOLE, is_final=True),))
+    write: EndRun = desk.asked(EndRun)[0]
+    return write
+
+
+@pytest.mark.parametrize("state", [None, STATE])
+@pytest.mark.parametrize("shown", [("a",), ()])
+def test_a_run_that_fails_while_it_takes_the_place_of_others_has_torn_the_output(
+    state: JobState | None, shown: tuple[str, ...]
+) -> None:
+    """Where a peer has not said anything yet, it may show the output."""
+    write = fail_publication(begin(state, REPLACING), *shown)
+
+    assert write.record.status == "failed"
+    assert write.state == replace(state or JobState(""), torn=RUN)
+
+
+def test_a_run_that_nobody_could_show_has_torn_nothing() -> None:
+    desk = begin(None, REPLACING)
+    reach_publication(desk)
+    desk.report("a", published=(PublishReport(RUN, "a", "thesis.txt"),))
+    desk.report("b", published=(PublishReport(RUN, "b", NOT_WHOLE, is_final=True),))
+
+    assert desk.asked(EndRun)[0].state is None
+
+
+def test_a_run_that_fails_while_it_is_added_has_torn_nothing() -> None:
+    assert fail_publication(begin(fields=ADDING), "a").state is None
+
+
+def test_nothing_is_added_to_an_output_that_is_torn() -> None:
+    desk = begin(fields=REPLACING)
+    torn = fail_publication(desk, "a")
+    desk.change([job(2, 9, fields=ADDING)])  # before the table is read again
+    desk.answer(EndRun, torn.record)
+    desk.answer(BeginRun, run_record(run_id="job-000002", job_version=2, fields=ADDING))
+    write: EndRun = desk.asked(EndRun)[0]
+
+    assert (write.record.status, write.state) == ("failed", None)
+    assert (write.record.exception or "").startswith(f"{RUN} failed while its output took the place of")
+
+
+def test_a_run_that_takes_the_place_of_all_mends_an_output_that_is_torn() -> None:
+    ended = finish(begin(replace(STATE, torn="job-000000"), HELD))
+
+    assert (ended.record.status, ended.state and ended.state.torn) == ("succeeded", "")
+
+
+def test_no_peer_is_told_to_show_an_output_of_which_nothing_counts() -> None:
+    desk = Desk(*APART)
+    failed = job(fields=REPLACING, status="failed", run_id=RUN)
+    desk.change([failed], states={"job": JobState("", torn=RUN)})
+    desk.load([failed])
+    desk.report("a")
+
+    assert desk.orders["a"].publish == ()

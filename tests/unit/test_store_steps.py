@@ -22,6 +22,7 @@ from pymr.control.records import (
     CommitTasks,
     Committed,
     JobState,
+    ReleaseTasks,
     RunPlan,
     SavePlan,
     StepPlan,
@@ -74,6 +75,19 @@ def test_no_attempt_begins_in_a_run_that_takes_no_more(store: AnyStore) -> None:
     assert store.write(1, LIFE, BeginAttempt(again.run_id, "script-00000")) == 1
 
 
+def test_which_attempts_have_read_what_was_lost_is_kept_and_never_lowered(store: AnyStore) -> None:
+    run_id = begin(store, submit(store, "upload")).run_id
+    lists = [Committed(AttemptId(run_id, f"list-{n:05d}", "1.1"), "a", StepOutcome()) for n in range(2)]
+    store.write(1, LIFE, CommitTasks(run_id, tuple(lists)))
+    first = ReleaseTasks(run_id, (lists[0].id,), {"copy-00000": 1, "copy-00010": 9})
+    second = ReleaseTasks(run_id, (lists[1].id,), {"copy-00000": 10})
+    for write in (first, second, first):  # which arrives once more, late
+        store.write(1, LIFE, write)
+
+    assert store.active_runs()[0].committed == ()
+    assert store.active_runs()[0].released == {"copy-00000": "10", "copy-00010": "9"}
+
+
 def test_steps_are_planned_committed_and_read_back(store: AnyStore) -> None:
     run = begin(store, submit(store, "upload"))
     plan = RunPlan((), 0, (), (StepPlan("list", ("a", "b")), StepPlan("copy", ("b",))))
@@ -111,6 +125,15 @@ def test_what_was_consumed_counts_with_the_success_of_its_run(store: AnyStore) -
 
     assert store.changes(changes.change).states == {"other": JobState(other.run_id)}, "what has changed only"
     assert store.changes(0).states == expected | {"other": JobState(other.run_id)}
+
+
+def test_a_run_that_failed_is_kept_as_the_one_that_has_torn_the_output(store: AnyStore) -> None:
+    submit(store, "words")
+    run = begin(store, jobs_of(store)["words"])
+    torn = JobState("", torn=run.run_id)
+    end(store, run, "failed", "a disk is gone", torn)
+
+    assert store.changes(0).states == {"words": torn}
 
 
 def test_a_state_is_set_by_the_end_of_the_run_alone(store: AnyStore) -> None:
