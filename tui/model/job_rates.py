@@ -9,7 +9,7 @@ from pymr.requests import JobView
 from pymr.rows import PhaseRow
 from pymr.wording import phase_share
 
-WINDOW_SECONDS = 10.0
+WINDOW_SECONDS = 20.0
 """Rates are means over this long. Lower: they follow sooner, and tremble more."""
 
 SPAN_SECONDS_MIN = 0.4

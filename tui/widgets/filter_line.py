@@ -52,7 +52,7 @@ class FilterLine(Horizontal):
     def open(self) -> None:
         """Let somebody type."""
         self.display = True
-        self.query_one(Input).focus()
+        self.screen.set_focus(self.query_one(Input))  # now: what is typed next is for this line
 
     def clear(self) -> None:
         """No filter any more; the line goes."""

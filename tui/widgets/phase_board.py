@@ -40,9 +40,11 @@ def phase_lines(
     rows = [_cells(phase, rates.get(phase.name)) for phase in phases]
     told = [one for one in _COLUMNS if one is _BAR or any(row.get(one.key) for row in rows)]
     bar_width = next(size for column, _, size in place_columns(told, width) if column is _BAR)
+    are_all_done = True
     for row, phase in zip(rows, phases, strict=True):
         share = phase_share(phase)
-        row["bar"] = bar(share, bar_width, "$success" if share >= 1 else "$primary")
+        are_all_done &= share >= 1  # the shuffle of an unfinished map phase has yet to grow
+        row["bar"] = bar(share, bar_width, "$success" if are_all_done else "$primary")
     return small_table(told, rows, width)
 
 
