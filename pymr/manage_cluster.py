@@ -123,6 +123,11 @@ class ManageCluster:
         """Whether all peers are of this machine, so that it can be started from here without ssh."""
         return not self._elsewhere
 
+    def is_all_running(self) -> bool:
+        """Whether all peers of this machine run, be it that they answer or not. Looks at all processes."""
+        names = [peer.name for peer in self._here]
+        return len(find_daemons(self._source, names)) == len(names)
+
     def start_cluster(self, timeout_s: float = START_SECONDS) -> ClusterState:
         """Start what is not running: a managed Redis, then the peers; return when all answer and one leads.
 

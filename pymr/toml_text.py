@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import datetime
 import json
 import re
@@ -29,13 +30,22 @@ def read_toml_file(path: Path, error_class: ErrorClass) -> dict[str, Any]:
 
 def read_text(path: Path, error_class: ErrorClass) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        data = path.read_bytes()
     except OSError as error:
         problem = Problem("file", str(path), f"cannot be read: {error.strerror or error}")
         raise error_class(str(path), (problem,)) from error
+    return decode_text(data, str(path), error_class)
+
+
+def decode_text(data: bytes, source: str, error_class: ErrorClass) -> str:
+    """The text of a file, without the mark that some editors put before it. source: its path."""
+    marked = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        return marked.decode("utf-8")
     except UnicodeDecodeError as error:
-        problem = Problem("file", str(path), f"is not UTF-8 text, from byte {error.start} on")
-        raise error_class(str(path), (problem,)) from error
+        start = error.start + len(data) - len(marked)
+        problem = Problem("file", source, f"is not UTF-8 text, from byte {start} on")
+        raise error_class(source, (problem,)) from error
 
 
 def parse_toml(text: str, source: str, error_class: ErrorClass) -> dict[str, Any]:

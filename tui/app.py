@@ -11,11 +11,13 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
+from textual.widgets import Input, TextArea
 
 from pymr.config import ClusterConfig
 from pymr.rows import JobRow
 from tui.model.failures import Failures
 from tui.model.feed import Feed
+from tui.model.job_text_draft import DraftText
 from tui.model.pane_feed import PaneFeed
 from tui.model.state import ClusterState
 from tui.options import Options
@@ -73,10 +75,16 @@ class PanesChanged(Message):
 SILENT_SECONDS = 3.0
 """A cluster of which no peer has answered for this long is offered to be started."""
 
+WRONG_KEYS_SHOWN_MAX = 6
+OFFER_QUIET_SECONDS = 0.5
+"""An offer that nobody has asked for takes no key before none was pressed for so long: whoever presses keys
+at that moment means what was there before."""
+
 
 class ConsoleApp(QueueActions):
     """options: how it was started. config: of the cluster; None where there is none, then `why_no_config`
-    says why. settings: of this operator. is_started_again: after a fault of the console's own.
+    says why. settings: of this operator. after: the console that a fault of its own has ended, where this one
+    takes its place.
     """
 
     TITLE = "pymr"
@@ -109,17 +117,22 @@ class ConsoleApp(QueueActions):
         why_no_config: str = "",
         settings: Settings | None = None,
         *,
-        is_started_again: bool = False,
+        after: ConsoleApp | None = None,
     ) -> None:
         super().__init__(options, config)
         self.why_no_config = why_no_config
         self.settings = settings or Settings()
         self.unexpected: Exception | None = None
         self._seen: set[ConsoleScreen] = set()
-        self._is_started_again = is_started_again
-        self.demo: ClusterConfig | None = None  # the demo cluster that this console has started
-        self.deleted: list[tuple[str, float]] = []
+        self._is_started_again = after is not None
+        # The demo cluster that this console has started, or began to start.
+        self.demo: ClusterConfig | None = after.demo if after else None
+        self.deleted = list(after.deleted) if after else []
+        self.is_demo_starting = False
+        self._leaving: Screen[Any] | None = None  # the question whether to leave
+        self._edited_before: DraftText | None = after.edited if after else None
         self._pane_feed: PaneFeed | None = None
+        self._opening = asyncio.Lock()
         self._failures = Failures()
         self._is_told_of_state = self._is_told_of_panes = False
         for theme in THEMES:
@@ -135,9 +148,12 @@ class ConsoleApp(QueueActions):
         else:
             self.call_after_refresh(self._offer_cluster)
         if self.settings.keys:
-            self.begin(self._tell_of_unknown_keys(list(self.settings.keys)))
+            self.begin(self._tell_of_wrong_keys())
         if self._is_started_again:
-            self.notify("The console had a fault and began anew; its log tells of it.", severity="warning")
+            edited = self.edited
+            kept = " What was written is in 5 Editor." if edited is not None and edited.is_changed else ""
+            text = f"The console had a fault and began anew; its log tells of it.{kept}"
+            self.notify(text, severity="warning")
 
     def connect(self, config: ClusterConfig) -> None:
         """Show this cluster from now on."""
@@ -151,7 +167,6 @@ class ConsoleApp(QueueActions):
 
     def on_unmount(self) -> None:
         self._close_feeds()
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _close_feeds(self) -> None:
         for feed in (self._feed, self._pane_feed):
@@ -159,26 +174,36 @@ class ConsoleApp(QueueActions):
                 feed.close()
         self._feed = self._pane_feed = None
 
-    def _offer_cluster(self) -> None:
+    def _offer_cluster(self, quiet_s: float = 0.0) -> None:
         from tui.screens.no_cluster import NoCluster
 
         if not any(isinstance(screen, NoCluster) for screen in self.screen_stack):
-            self.push_screen(NoCluster())
+            self.push_screen(NoCluster(quiet_s))
 
     def _offer_if_silent(self, config: ClusterConfig) -> None:
-        if self.config is config and self.state.answered_at is None:
-            self._offer_cluster()
+        """Over the Jobs screen alone: elsewhere somebody is busy, and the banner tells of the silence."""
+        if self.config is not config or self.state.answered_at is not None:
+            return
+        is_writing = isinstance(self.focused, (Input, TextArea))
+        if self.current_mode == self.DEFAULT_MODE and len(self.screen_stack) == 1 and not is_writing:
+            self._offer_cluster(OFFER_QUIET_SECONDS)
+        else:
+            self.set_timer(SILENT_SECONDS, lambda: self._offer_if_silent(config))
 
-    async def _tell_of_unknown_keys(self, ids: list[str]) -> None:
-        from tui.keys import unknown_ids
+    async def _tell_of_wrong_keys(self) -> None:
+        from tui.keys import wrong_keys
 
-        unknown = await asyncio.to_thread(unknown_ids, ids)
-        if unknown:
-            text = f"{self.settings.path}: no such keys: {', '.join(unknown)}"
+        wrong = await asyncio.to_thread(wrong_keys, self.settings.keys)
+        if len(wrong) > WRONG_KEYS_SHOWN_MAX:
+            wrong[WRONG_KEYS_SHOWN_MAX - 1 :] = [f"and {len(wrong) - WRONG_KEYS_SHOWN_MAX + 1} more"]
+        if wrong:
+            text = "\n".join([f"{self.settings.path}:", *wrong])
             self.notify(text, title="Settings", severity="warning", timeout=10, markup=False)
 
     def _handle_exception(self, error: Exception) -> None:
-        """A fault of the console's own ends this app, and `tui.cli` starts another: no traceback."""
+        """A fault of the console's own ends this app, and `tui.cli` starts another: no traceback.
+
+        Textual has no public place for that."""
         self.unexpected = self.unexpected or error
         if self.is_headless:
             super()._handle_exception(error)  # under test it has to be seen
@@ -200,6 +225,12 @@ class ConsoleApp(QueueActions):
             return Path(self.options.projects_dir)
         source = self.config.source if self.config is not None else ""
         return Path(source).parent / "projects" if source else Path("projects")
+
+    @property
+    def edited(self) -> DraftText | None:
+        """The text in the editor, with what it came from; None where there is none."""
+        found = (screen.edited for screen in self._seen)
+        return next((edited for edited in found if edited is not None), self._edited_before)
 
     @property
     def shown_screen(self) -> ConsoleScreen:
@@ -232,9 +263,10 @@ class ConsoleApp(QueueActions):
 
     def on_state_changed(self) -> None:
         self._is_told_of_state = False
-        if self._feed is None or not self.screen_stack:  # it is ending
+        if self._feed is None or not self.is_running or not self.screen_stack:  # it is ending
             return
         could_change, self.state = self.state.may_change, self._feed.state
+        self.forget_returned()
         if could_change != self.state.may_change:
             self.refresh_bindings()
         for text in self._failures.new_in(self.state.events):
@@ -243,7 +275,7 @@ class ConsoleApp(QueueActions):
 
     def on_panes_changed(self) -> None:
         self._is_told_of_panes = False
-        if self.screen_stack:  # not while the console closes
+        if self.is_running and self.screen_stack and self.shown_screen.is_mounted:
             self.shown_screen.show_panes()
 
     @property
@@ -290,18 +322,28 @@ class ConsoleApp(QueueActions):
 
     def _open(self, mode: str, then: Callable[[Screen[Any]], object]) -> None:
         async def show() -> None:
-            while len(self.screen_stack) > 1:  # dialogs, whose answer is this
-                await self.pop_screen()
-            await self.switch_mode(mode)
-            then(self.shown_screen)
+            async with self._opening:  # the last that was asked for is what is shown
+                while len(self.screen_stack) > 1:  # dialogs, whose answer is this
+                    await self.pop_screen()
+                await self.switch_mode(mode)
+                screen = self.shown_screen
+                if screen.is_mounted:
+                    then(screen)
+                else:  # it is being made, as its key was pressed
+                    screen.call_later(then, screen)
 
         self.begin(show())
 
     # ---- itself
 
     async def action_quit(self) -> None:
-        if any(screen.has_changes for screen in self._seen):
+        if self._leaving in self.screen_stack:  # ctrl+q comes here through every dialog
+            return
+        if self.is_demo_starting:
+            self.notify("The demo is being started: once it is there, q asks whether it is to stop.")
+        elif self.edited is not None and self.edited.is_changed:
             question = Confirm("Leave with unsaved text in the editor?", "It is lost then.", "leave")
+            self._leaving = question
             self.push_screen(question, lambda is_wanted: self._leave() if is_wanted else None)
         else:
             self._leave()
@@ -312,7 +354,8 @@ class ConsoleApp(QueueActions):
         else:
             from tui.screens.leave_demo import LeaveDemo
 
-            self.push_screen(LeaveDemo(self.demo))
+            self._leaving = LeaveDemo(self.demo)
+            self.push_screen(self._leaving)
 
     def action_theme(self) -> None:
         self.theme = LIGHT.name if self.current_theme.dark else DARK.name

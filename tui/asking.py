@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar, cast
 
 from textual.app import App
 
-from pymr.client import Client
+from pymr.client import Client, ClientError, RefusedError
 from pymr.config import ClusterConfig
 from pymr.errors import PymrError
+from tui.model.fault_log import log_fault
 from tui.model.feed import Feed
 from tui.model.state import ClusterState
 from tui.options import Options
@@ -19,7 +21,9 @@ from tui.options import Options
 ASK_SECONDS = 10.0
 """What an operator asked for is given up when no peer has answered for this long."""
 
-_THREADS_MAX = 4
+_QUESTIONS_MAX = 4
+"""Of those that are under way at once; more of them wait."""
+
 _Result = TypeVar("_Result")
 
 
@@ -32,7 +36,7 @@ class AskingApp(App[None]):
         self.config = config
         self.state = ClusterState(is_read_only=options.is_read_only)
         self._feed: Feed | None = None
-        self._threads = ThreadPoolExecutor(_THREADS_MAX, "pymr-tui asks")
+        self._questions = asyncio.Semaphore(_QUESTIONS_MAX)
 
     def make_client(self, timeout_s: float = ASK_SECONDS) -> Client:
         """A client for the thread that calls this. Raises ConfigError where there is no such key."""
@@ -40,10 +44,34 @@ class AskingApp(App[None]):
         return Client(self.config, self.options.key_name, timeout_s=timeout_s)
 
     async def ask(self, call: Callable[[Client], _Result]) -> _Result:
-        """What `call` gives for a client of its own, in a thread. Raises PymrError as the client does."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._asked, call)
+        """What `call` gives for a client of its own, in a thread. Raises PymrError as the client does, and
+        for whatever else goes wrong. The thread does not hold up the end of the console."""
+        async with self._questions:
+            loop = asyncio.get_running_loop()
+            answer: asyncio.Future[_Result] = loop.create_future()
 
-    async def try_to(self, what: str, call: Callable[[Client], _Result]) -> _Result | None:
+            def tell(result: _Result | None, error: PymrError | None) -> None:
+                if answer.done():  # nobody waits for it any more
+                    return
+                if error is not None:
+                    answer.set_exception(error)
+                else:
+                    answer.set_result(cast(_Result, result))
+
+            def run() -> None:
+                result, error = self._asked(call)
+                with suppress(RuntimeError):  # the console has ended meanwhile
+                    loop.call_soon_threadsafe(tell, result, error)
+
+            threading.Thread(target=run, name="pymr-tui asks", daemon=True).start()
+            return await answer
+
+    async def try_to(
+        self,
+        what: str,
+        call: Callable[[Client], _Result],
+        if_refused: Callable[[RefusedError], object] = lambda _: None,
+    ) -> _Result | None:
         """The same for what changes the cluster; where it cannot be done, a toast says `what` and why."""
         if not self.state.may_change:
             self.notify(self.state.why_read_only, title=f"Cannot {what}", severity="warning", markup=False)
@@ -51,15 +79,30 @@ class AskingApp(App[None]):
         try:
             result = await self.ask(call)
         except PymrError as error:
+            if isinstance(error, RefusedError):
+                if_refused(error)
             self.notify(str(error), title=f"Cannot {what}", severity="error", timeout=10, markup=False)
             return None
         if self._feed is not None:
             self._feed.refresh()
         return result
 
-    def _asked(self, call: Callable[[Client], _Result]) -> _Result:
-        with self.make_client() as client:
-            return call(client)
+    def show_at_once(self, change: Callable[[ClusterState], ClusterState]) -> None:
+        """Show what was just changed in the cluster before a peer tells of it."""
+        self.state = change(self.state) if self._feed is None else self._feed.change(change)
+
+    def _asked(self, call: Callable[[Client], _Result]) -> tuple[_Result | None, PymrError | None]:
+        """What came of it, or why nothing did."""
+        try:
+            with self.make_client() as client:
+                return call(client), None
+        except PymrError as error:
+            return None, error
+        except OSError as error:  # of a project that cannot be read, a file that cannot be written
+            return None, ClientError(str(error))
+        except Exception as error:  # the top of a thread: a fault of the console's, that must not end it
+            path = log_fault("a question failed", error)
+            return None, ClientError(f"the console has a fault: {error!r}; {path} tells more")
 
     def begin(self, doing: Coroutine[Any, Any, object]) -> None:
         """Do something beside what is shown; a failure of it is the console's own fault."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from pymr.config_choice import CONFIG_NAME, CONFIG_VARIABLE, choose_config
 from pymr.errors import ConfigError
+from tui.model.fault_log import log_fault
 from tui.options import Options
 from tui.settings import Settings, load_settings, settings_path
 
@@ -132,12 +131,13 @@ def _run(options: Options, config: ClusterConfig | None, why_not: str, settings:
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
     failed_at: list[float] = []
+    app: ConsoleApp | None = None
     while True:
-        app = ConsoleApp(options, config, why_not, settings, is_started_again=bool(failed_at))
+        app = ConsoleApp(options, config, why_not, settings, after=app)
         app.run()
         if app.unexpected is None:
             return app.return_code or 0
-        path = _log(app.unexpected)
+        path = log_fault("the console failed", app.unexpected)
         now = time.monotonic()
         failed_at = [at for at in failed_at if now - at < RESTARTS_SECONDS] + [now]
         config, why_not = app.config, app.why_no_config
@@ -146,24 +146,6 @@ def _run(options: Options, config: ClusterConfig | None, why_not: str, settings:
         if len(failed_at) > RESTARTS_MAX:
             click.echo(f"pymr-tui: it fails again and again; what happened is in {path}", err=True)
             return EXIT_FAILED
-
-
-def _log(error: Exception) -> Path:
-    """Append what went wrong to the console's log."""
-    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    path = Path(home) / "pymr" / "console.log"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handler: logging.Handler = logging.FileHandler(path)
-    except OSError:
-        handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("pymr-tui")
-    logger.addHandler(handler)
-    logger.error("the console failed", exc_info=error)
-    logger.removeHandler(handler)
-    handler.close()
-    return path
 
 
 def _fail(message: str) -> NoReturn:

@@ -36,10 +36,11 @@ def demo_folder() -> Path:
     return Path(home) / "pymr" / "demo"
 
 
-def start_demo(say: Say) -> ClusterConfig:
+def start_demo(say: Say, begins: Callable[[ClusterConfig], object] = lambda config: None) -> ClusterConfig:
     """Start the demo cluster, which is made where there is none yet, and give it jobs. Takes some seconds.
 
-    say: is given a line on each step. Raises PymrError for what cannot be made or started.
+    say: is given a line on each step. begins: is given the cluster before its first process is started.
+    Raises PymrError for what cannot be made or started; what did start then goes on running.
     """
     folder = demo_folder()
     path = folder / "cluster.toml"
@@ -56,6 +57,7 @@ def start_demo(say: Say) -> ClusterConfig:
             _write_text(peer, number, say)
     except OSError as error:
         raise disk_error("writing the texts of the demo to", str(folder), error) from error
+    begins(config)
     ManageCluster(config, say).start_cluster()
     with Client(config, timeout_s=_ANSWER_SECONDS) as client:
         waiting = {row.fields["job_name"] for row in client.jobs().rows if row.status in _WAITING}

@@ -6,8 +6,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from types import ModuleType
 from typing import Any
 
@@ -15,14 +16,28 @@ from textual import actions
 from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
+from textual.keys import REPLACED_KEYS, Keys, key_to_character
 from textual.screen import Screen
 
 import tui
-from pymr.spelling import did_you_mean
+from pymr.spelling import closest_name, did_you_mean
 from pymr.toml_text import toml_value
 
 EVERYWHERE = "app"
 """The section of the keys that do the same on every screen."""
+
+_TOGETHER = (
+    {"jobs", "table", "detail", EVERYWHERE},
+    {"workers", EVERYWHERE},
+    {"attach", EVERYWHERE},
+    {"peers", "table", EVERYWHERE},
+    {"editor", EVERYWHERE},
+    {"events", "table", EVERYWHERE},
+)
+"""Sections whose keys work at the same time; those of a dialog work alone."""
+
+_MODIFIERS = frozenset(("ctrl", "shift", "alt", "super", "hyper", "meta"))
+_KEY_NAMES = frozenset(key.value for key in Keys) - {"<any>", "<ignore>"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +112,63 @@ def keys_toml() -> str:
     return "\n".join(["[keys]", *lines, ""])
 
 
-def unknown_ids(ids: Iterable[str]) -> list[str]:
-    """What is wrong with ids of settings, a text for each that no key has."""
-    known = all_keys()
-    return [f"{id}{did_you_mean(id, known)}" for id in ids if id not in known]
+def wrong_keys(settings: Mapping[str, str]) -> list[str]:
+    """What is wrong with the keys of settings, by id as in `Settings`: a text for each id that no key has,
+    for each key that cannot be pressed, and for two ids on one key that were not so before."""
+    known = {id: _split(binding.key) for id, binding in all_keys().items()}
+    chosen = {id: _split(keys) for id, keys in settings.items() if id in known}
+    wrong = [f"{id}: there is no such id{_meant(id, known)}" for id in settings if id not in known]
+    for id, keys in chosen.items():
+        wrong += [f"{id}: there is no key {key!r}" for key in keys if not is_key(key)]
+    return wrong + _clashes(known, known | chosen)
+
+
+def is_key(name: str) -> bool:
+    """Whether a key can be called so, such as `x`, `f5`, `ctrl+t` or `question_mark`."""
+    *modifiers, key = name.split("+")
+    if name in _KEY_NAMES or (key in _KEY_NAMES and _MODIFIERS.issuperset(modifiers)):
+        return True
+    named = key_to_character(REPLACED_KEYS.get(key, key)) is not None
+    return named and _MODIFIERS.issuperset(modifiers)
+
+
+def _split(keys: str) -> tuple[str, ...]:
+    """Keys with commas between them, each as Textual calls it: `?` is `question_mark`."""
+    names = [key.strip() for key in keys.split(",")]
+    named = Binding.make_bindings([Binding(key, "") for key in names if key])
+    return tuple(dict.fromkeys(binding.key for binding in named))
+
+
+def _meant(id: str, known: Mapping[str, object]) -> str:
+    """The id that was meant: one of the same name elsewhere, else the closest name in the same section."""
+    section, _, name = id.partition(".")
+    of_section = {one.partition(".")[2]: one for one in known if one.startswith(f"{section}.")}
+    if not of_section:
+        return did_you_mean(id, known)
+    elsewhere = [one for one in known if one.endswith(f".{name}")]
+    closest = closest_name(name, of_section)
+    meant = elsewhere[0] if elsewhere else of_section[closest] if closest else ""
+    return f"; did you mean {meant}?" if meant else ""
+
+
+def _clashes(before: Mapping[str, tuple[str, ...]], now: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """A text for two ids that are on one key now and work at the same time, and were not on one before."""
+    clashes: dict[str, None] = {}
+    by_key: dict[str, list[str]] = {}
+    for id, keys in now.items():
+        for key in keys:
+            by_key.setdefault(key, []).append(id)
+    for key, ids in by_key.items():
+        for one, other in combinations(sorted(ids), 2):
+            is_old = key in before[one] and key in before[other]
+            if not is_old and _work_together(one, other):
+                clashes[f"{one} and {other} are both on {key}"] = None
+    return list(clashes)
+
+
+def _work_together(one: str, other: str) -> bool:
+    sections = {one.partition(".")[0], other.partition(".")[0]}
+    return len(sections) == 1 or any(sections <= together for together in _TOGETHER)
 
 
 def _modules() -> Iterator[ModuleType]:

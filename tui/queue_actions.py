@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from dataclasses import replace
-from typing import ClassVar
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import msgspec
 from textual.binding import Binding, BindingType
 
+from pymr.client import Client, RefusedError
+from pymr.config import ClusterConfig
 from pymr.errors import PymrError
-from pymr.requests import UNDELETE_SECONDS
+from pymr.requests import UNDELETE_SECONDS, JobsView
 from pymr.rows import JobRow
 from tui.asking import AskingApp
-from tui.model.state import ClusterState
+from tui.model.state import RUNS_MAX, ClusterState
+from tui.options import Options
 from tui.screens.base import ConsoleScreen
 from tui.screens.confirm import Confirm
 
 _CHANGING = ("submit", "delete", "undelete", "retry", "force", "pause")
-
-
-_CHANGING = ("submit", "delete", "undelete", "retry", "force", "pause")
 _OF_A_JOB = ("edit", "delete", "retry", "force")
+_GONE_CODES = ("unknown", "conflict")  # with which a job is not to be brought back any more
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A job that was deleted here. at: when, by time.monotonic()."""
+
+    name: str
+    version: int
+    at: float
 
 
 class QueueActions(AskingApp):
@@ -38,8 +49,11 @@ class QueueActions(AskingApp):
         Binding("p", "pause", "pause", id="app.pause"),
     ]
 
-    deleted: list[tuple[str, float]]
-    """Jobs that were deleted here, and when, by time.monotonic()."""
+    def __init__(self, options: Options, config: ClusterConfig | None) -> None:
+        super().__init__(options, config)
+        self.deleted: list[Deleted] = []
+        self._under_way: set[str] = set()
+        self._is_to_pause: bool | None = None  # what the queue is being made; None while nobody asks
 
     @property
     @abstractmethod
@@ -70,17 +84,38 @@ class QueueActions(AskingApp):
             self.notify(why or f"Select a job to {what}.", severity="warning", markup=False)
         return row
 
+    def _begin_once(self, what: str, doing: Coroutine[Any, Any, object]) -> None:
+        """Do something beside. The same again, before a peer has answered, is not asked for a second time."""
+        if what in self._under_way:
+            doing.close()
+            self.notify(f"Still waiting for an answer, to {what}.", severity="warning", markup=False)
+            return
+
+        async def do() -> None:
+            try:
+                await doing
+            finally:
+                self._under_way.discard(what)
+
+        self._under_way.add(what)
+        self.begin(do())
+
+    def _is_still_at(self, screen: ConsoleScreen) -> bool:
+        """Whether the operator is where they were when they asked, and an answer may lead them elsewhere."""
+        return self.screen is screen
+
     def action_submit(self) -> None:
         self.edit_job(None)
 
-    async def action_edit(self) -> None:
+    def action_edit(self) -> None:
         if left := self.shown_screen.left_job():
-            await self._edit_left(left)
+            self._begin_once(f"edit {left}", self._edit_left(left))
         elif (row := self._selected("edit")) is not None:
             self.edit_job(row)
 
     async def _edit_left(self, name: str) -> None:
         """Open the definition of the latest run of a job that has left the queue."""
+        asked_at = self.shown_screen
         try:
             view = await self.ask(lambda client: client.job(name))
         except PymrError as error:
@@ -91,70 +126,124 @@ class QueueActions(AskingApp):
             row = JobRow(
                 fields=view.left_fields or {"job_name": name}, status="queued", version=0, submitted_at=0
             )
-        self.edit_job(row)
+        if self._is_still_at(asked_at):
+            self.edit_job(row)
+
+    # ---- deleting
 
     def action_delete(self) -> None:
         if (row := self._selected("delete")) is None:
             return
-        name = str(row.fields["job_name"])
+        name, version = str(row.fields["job_name"]), row.version
         ends = "Its run ends at once. " if row.status == "running" else ""
         question = f"Delete {name} from the queue?"
         detail = f"{ends}For ten minutes u brings the job back."
 
         def answer(is_wanted: bool | None) -> None:
             if is_wanted:
-                self.begin(self._delete(name))
+                self._begin_once(f"delete {name}", self._delete(name, version))
 
         self.push_screen(Confirm(question, detail, "delete"), answer)
 
-    async def _delete(self, name: str) -> None:
+    async def _delete(self, name: str, version: int) -> None:
         if await self.try_to(f"delete {name}", lambda client: client.delete(name) or "deleted"):
-            self.deleted = [one for one in self.deleted if one[0] != name]
-            self.deleted.append((name, time.monotonic()))
+            self._forget_deleted(name)
+            self.deleted = [*self.deleted, Deleted(name, version, time.monotonic())][-RUNS_MAX:]
             self.refresh_bindings()
             self.notify(f"{name} is deleted. u brings it back.", markup=False)
 
-    async def action_undelete(self) -> None:
+    def action_undelete(self) -> None:
         names = self._undeletable()
-        if not names:
+        if names:
+            self._begin_once(f"bring {names[-1]} back", self._undelete(names[-1]))
+        else:
             self.notify("Nothing was deleted here in the last ten minutes.", severity="warning")
-            return
-        name = names[-1]
-        if await self.try_to(f"bring {name} back", lambda client: client.undelete(name)):
-            self.deleted = [one for one in self.deleted if one[0] != name]
-            self.refresh_bindings()
-            self.open_job(name)
+
+    async def _undelete(self, name: str) -> None:
+        asked_at = self.shown_screen
+
+        def if_refused(error: RefusedError) -> None:
+            if error.code in _GONE_CODES:  # so that the next press is about the one before
+                self._forget_deleted(name)
+
+        if await self.try_to(f"bring {name} back", lambda client: client.undelete(name), if_refused):
+            self._forget_deleted(name)
             self.notify(f"{name} is back in the queue.", markup=False)
+            if self._is_still_at(asked_at):
+                self.open_job(name)
 
     def _undeletable(self) -> list[str]:
         now = time.monotonic()
-        return [name for name, at in self.deleted if now - at < UNDELETE_SECONDS]
+        return [one.name for one in self.deleted if now - one.at < UNDELETE_SECONDS]
 
-    async def action_retry(self) -> None:
+    def _forget_deleted(self, *names: str) -> None:
+        self.deleted = [one for one in self.deleted if one.name not in names]
+        self.refresh_bindings()
+
+    def forget_returned(self) -> None:
+        """Jobs that were deleted here and are in the queue again are like any other."""
+        if self.deleted and self.state.jobs is not None:
+            versions = {row.fields["job_name"]: row.version for row in self.state.jobs.rows}
+            returned = [one.name for one in self.deleted if versions.get(one.name, 0) > one.version]
+            if returned:
+                self._forget_deleted(*returned)
+
+    # ---- running
+
+    def action_retry(self) -> None:
         if (row := self._selected("retry")) is not None:
             name = str(row.fields["job_name"])
-            if (told := await self.try_to(f"retry {name}", lambda client: client.retry(name))) is not None:
-                self.notify(told or f"{name} is queued again.", markup=False)
+            self._begin_once(f"retry {name}", self._retry(name))
 
-    async def action_force(self) -> None:
+    async def _retry(self, name: str) -> None:
+        told = await self.try_to(f"retry {name}", lambda client: client.retry(name))
+        if told is not None:
+            of_group = "" if told in ("", "queued") else f" ({told})"
+            self.notify(f"{name} is queued again{of_group}.", markup=False)
+
+    def action_force(self) -> None:
         if (row := self._selected("force a run of")) is not None:
             name = str(row.fields["job_name"])
-            if (told := await self.try_to(f"force {name}", lambda client: client.force(name))) is not None:
-                self.notify(told or f"{name} will run again.", markup=False)
+            self._begin_once(f"force {name}", self._force(name))
 
-    async def action_pause(self) -> None:
+    async def _force(self, name: str) -> None:
+        if await self.try_to(f"force {name}", lambda client: client.force(name)) is not None:
+            self.notify(f"{name} is queued and will run again.", markup=False)
+
+    def action_pause(self) -> None:
+        """Pressed again before a peer has answered, it is about what the queue will be then."""
         if self.state.cluster is None:
             return
-        is_paused = self.state.cluster.paused
-        what = "resume the queue" if is_paused else "pause the queue"
-        if await self.try_to(what, lambda client: client.resume() if is_paused else client.pause()):
-            cluster = _with_queue(self.state, not is_paused)
-            self.state = cluster
-            self.shown_screen.update_bars(cluster)
-            self.notify("The queue goes on." if is_paused else "The queue is paused; what runs goes on.")
+        is_first, is_paused = self._is_to_pause is None, self._is_to_pause
+        self._is_to_pause = not (self.state.cluster.paused if is_paused is None else is_paused)
+        if is_first:
+            self.begin(self._pause_or_resume())
+
+    async def _pause_or_resume(self) -> None:
+        is_paused: bool | None = None
+        try:
+            while self._is_to_pause is not None and is_paused != self._is_to_pause:
+                is_paused = self._is_to_pause
+                what = "pause the queue" if is_paused else "resume the queue"
+                if await self.try_to(what, _making(is_paused)) is None:
+                    return
+                self.show_at_once(lambda state, is_paused=is_paused: _with_queue(state, is_paused))  # type: ignore[misc]
+                self.shown_screen.update_bars(self.state)
+                self.notify("The queue is paused; what runs goes on." if is_paused else "The queue goes on.")
+        finally:
+            self._is_to_pause = None
+
+
+def _making(is_paused: bool) -> Callable[[Client], JobsView]:
+    def call(client: Client) -> JobsView:
+        client.pause() if is_paused else client.resume()
+        return client.jobs_page(0)  # for it the leader reads the queue anew: what it tells next is of now
+
+    return call
 
 
 def _with_queue(state: ClusterState, is_paused: bool) -> ClusterState:
     """The state with the queue shown as it was just made, before a peer has said so."""
-    assert state.cluster is not None
+    if state.cluster is None:  # another cluster was opened meanwhile
+        return state
     return replace(state, cluster=msgspec.structs.replace(state.cluster, paused=is_paused))

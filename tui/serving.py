@@ -29,6 +29,9 @@ END_SECONDS = 5.0
 
 EXIT_FAILED = 1
 
+PAGES_MAX = 16
+"""Most pages at once; the process of each takes some 50 MB."""
+
 _SIZE_MAX = 1_000
 _FONT_SIZE = 16
 _PAGE = Path(__file__).with_name("serving.html")
@@ -71,6 +74,12 @@ async def _serve(server: ConsoleServer) -> int:
 
 class Console(AppService):
     """A console process, behind a page."""
+
+    async def set_terminal_size(self, width: int, height: int) -> None:
+        """Raises TypeError for what no page says: the process would draw a screen of any size."""
+        if type(width) is not int or type(height) is not int:
+            raise TypeError(f"no size of a terminal: {width!r}, {height!r}")
+        await super().set_terminal_size(_size(width), _size(height))
 
     async def until_ended(self) -> None:
         """Wait for the process to say nothing more."""
@@ -144,8 +153,14 @@ class ConsoleServer(Server):
         if not secrets.compare_digest(token.encode(), self._token.encode()):
             raise web.HTTPForbidden(text="Open the address that `pymr-tui --serve` has printed.\n")
 
+    def _refuse_too_many(self) -> None:
+        if len(self._pages) >= PAGES_MAX:
+            text = f"There are {PAGES_MAX} pages of this server already: close one and load this one again.\n"
+            raise web.HTTPServiceUnavailable(text=text)
+
     async def handle_index(self, request: web.Request) -> web.Response:
         self._check(request.query.get("token", ""))
+        self._refuse_too_many()
         page = Template(_PAGE.read_text(encoding="utf-8")).substitute(
             title="pymr",
             token=escape(self._token),
@@ -159,8 +174,18 @@ class ConsoleServer(Server):
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
         self._check(request.match_info["token"])
+        self._refuse_too_many()
         page = web.WebSocketResponse(heartbeat=15, max_msg_size=_MESSAGE_BYTES_MAX)
-        await page.prepare(request)
+        self._pages.add(page)
+        try:
+            await page.prepare(request)
+            await self._run_console(request, page)
+        finally:
+            self._pages.discard(page)
+        return page
+
+    async def _run_console(self, request: web.Request, page: web.WebSocketResponse) -> None:
+        """A console for a page, until one of the two ends."""
 
         async def close() -> None:
             await page.close()
@@ -172,7 +197,6 @@ class ConsoleServer(Server):
             close=close,
             download_manager=self.download_manager,
         )
-        self._pages.add(page)
         try:
             await console.start(_number(request, "width", 80), _number(request, "height", 24))
             tasks = [
@@ -184,10 +208,8 @@ class ConsoleServer(Server):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:
-            self._pages.discard(page)
             await console.end()
             await page.close()
-        return page
 
     async def _read_page(self, page: web.WebSocketResponse, console: Console) -> None:
         """Give the console what comes from the page, until that is closed or says what no page says."""
@@ -206,4 +228,8 @@ def is_of_this_machine(host: str) -> bool:
 
 def _number(request: web.Request, name: str, default: int) -> int:
     text = request.query.get(name, "")
-    return min(max(int(text), 1), _SIZE_MAX) if text.isascii() and text.isdecimal() else default
+    return _size(int(text)) if text.isascii() and text.isdecimal() else default
+
+
+def _size(number: int) -> int:
+    return min(max(number, 1), _SIZE_MAX)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgpack
@@ -59,15 +59,21 @@ def plan_host(
 
 
 def first_input_files(
-    job: MapReduceJob, config: ClusterConfig, peer_name: str, files_max: int
+    job: MapReduceJob,
+    config: ClusterConfig,
+    peer_name: str,
+    files_max: int,
+    on_file: Callable[[], object] = lambda: None,
 ) -> list[InputFile]:
     """The first files of a job's input on the host of a peer, also of shared folders; none that is empty.
 
-    Looks at no more of the folders than it needs. Raises InputError as planning does.
+    on_file: called for each that is looked at, empty ones too. Looks at no more of the folders than it needs.
+    Raises InputError as planning does.
     """
     own = _peer_named(config, peer_name)
     found: dict[str, InputFile] = {}
     for real, file in _found_files(_sources(job, None, config, own, peers_of(config, own.host))):
+        on_file()
         if file.size:
             found.setdefault(real, file)
         if len(found) == files_max:

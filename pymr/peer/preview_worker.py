@@ -86,7 +86,8 @@ def try_job(setup: PreviewSetup, news: PreviewTeller) -> tuple[tuple[str, ...], 
         load_auxiliary(data_dir, job.auxiliary_data_name_reducer),
         setup.lines,
     )
-    files = first_input_files(job, setup.cluster, setup.peer, setup.lines)
+    news.begin("find")
+    files = first_input_files(job, setup.cluster, setup.peer, setup.lines, news.note_file)
     mapped = _map(context, files, setup.scratch, news)
     return _reduce(context, mapped, setup.scratch, news)
 
@@ -142,6 +143,7 @@ class PreviewTeller:
 
     def __init__(self, projects_dir: str, send: Callable[[FromWorker], None]) -> None:
         self.path = ""
+        self.files = 0
         self.lines = 0
         self.watch = TaskWatch()
         self._stage: PreviewStage = "load"
@@ -154,11 +156,15 @@ class PreviewTeller:
         self._items_kept = 0
         self._untold: list[str] = []
 
-    def begin(self, stage: PreviewStage, path: str) -> None:
+    def begin(self, stage: PreviewStage, path: str = "") -> None:
         self.path = path
         self._stage = stage
         self.watch = TaskWatch()
         self.tell()
+
+    def note_file(self) -> None:
+        """Count a file that was seen while the input is looked for."""
+        self.files += 1
 
     def begins_line(self) -> bool:
         """Note that the function is given a line. False for one that it had before: the engine asks once more
@@ -191,6 +197,7 @@ class PreviewTeller:
                 PreviewNews(
                     stage=self._stage,
                     path=self.path,
+                    files=self.files,
                     lines=self.lines,
                     items=items,
                     items_total=self._items_total,

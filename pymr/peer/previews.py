@@ -251,7 +251,10 @@ def given_up(news: PreviewNews, seconds: float) -> str:
     """What is told of a preview whose time is over. news: the last of it."""
     text = f"given up after {seconds:g} s: "
     if news.stage == "load":
-        text += "the project was being loaded, or the input being looked for; no line was mapped"
+        text += "the project was being loaded; no line was mapped"
+    elif news.stage == "find":
+        text += f"the input was being looked for; {_counted(news.files, 'file')} seen until then, "
+        text += "and no line mapped"
     elif news.stage == "map":
         text += f"{_counted(news.lines - 1, 'line')} mapped until then"
     else:

@@ -405,6 +405,9 @@ def _wait(
             poller.register(dealer.notices, zmq.POLLIN)
     if writer is not None and writer.socket is None:  # its name is being looked up
         seconds = min(seconds, _LOOK_UP_SECONDS)
+    if not poller.sockets:  # of nothing, ZeroMQ would not wait for anything
+        time.sleep(seconds)
+        return []
     ready = {socket for socket, _ in poller.poll(math.ceil(seconds * 1_000))}
     return [dealer for dealer in dealers if dealer.socket in ready or dealer.notices in ready]
 

@@ -107,19 +107,21 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
     ticks: int
 
 
-PreviewStage = Literal["load", "map", "reduce"]
+PreviewStage = Literal["load", "find", "map", "reduce"]
 
 
 class PreviewNews(msgspec.Struct, frozen=True, kw_only=True, tag="preview"):
     """How far a preview is: so far, but for items, which are those since the last news.
 
-    lines: that were given to the map function. groups: that were reduced. where: the frames in which the
-    project's code is, as in a traceback; "" for none. output, output_total and error: with the last news
-    (`is_last`); for them and all others see requests.PreviewView.
+    files: of the input, that were seen while it was looked for. lines: that were given to the map function.
+    groups: that were reduced. where: the frames in which the project's code is, as in a traceback; "" for
+    none. output, output_total and error: with the last news (`is_last`); for them and all others see
+    requests.PreviewView.
     """
 
     stage: PreviewStage
     path: str = ""
+    files: int = 0
     lines: int = 0
     items: tuple[str, ...] = ()
     items_total: int = 0

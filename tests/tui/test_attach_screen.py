@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cluster.clusters import Cluster, ordered
 from textual.pilot import Pilot
+from textual.widgets import Input
 from waiting import screen_text, until, until_shown
 
 from pymr.rows import WorkerRow
@@ -40,6 +41,20 @@ FAILING = """
         for number in range(2_000):
             print("before", number)
         return [(line, 1 / int(line))]
+"""
+
+CRASHING = """
+    def words(line, auxiliary_data):
+        import os, sys
+        for number in range(200):
+            print("before", number)
+        sys.stdout.flush()
+        os.kill(os.getpid(), 11)
+        return []
+"""
+FAILING_SCRIPT = """for number in range(2_000):
+    print("before", number)
+{}["CHF"]
 """
 
 
@@ -177,6 +192,46 @@ async def test_the_output_of_a_finished_run_is_read_searched_and_saved(
         assert saved.read_bytes() == pane
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 35)])
+async def test_what_cannot_be_saved_is_told_and_nothing_is_replaced(
+    lend_cluster: Lend, make_console: Make, size: tuple[int, int], tmp_path: Path
+) -> None:
+    cluster = lend_cluster()
+    worker, run_id, pane = has_talked(cluster)
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "other").write_text("other")
+    async with make_console(cluster).run_test(size=size) as pilot:
+        screen = await opened(pilot, worker, run_id)
+        entry, told = screen.prompt.query_one(Input), ""
+        await pilot.press("S")
+        for path, reason in [
+            ("~no-such-user/x", "there is no such user"),
+            (f"/tmp/{'n' * 300}", "File name too long"),
+            ("a\0b", "characters that no path can have"),
+            ("/dev/full", "no regular file has that name"),
+            (str(tmp_path), "a folder has that name"),
+            ("/proc/no/such", "No such file"),
+        ]:
+            entry.value = path
+            await pilot.press("enter")
+            await until_shown(pilot, reason if size[0] > 80 else reason[:12])
+            told += screen.prompt.purpose
+        entry.value = str(tmp_path / "mine")
+        await pilot.press("enter")
+        await until_shown(pilot, "Enter replaces it")
+        entry.value = str(tmp_path / "other")
+        await pilot.press("enter")
+        await pilot.pause()
+        kept = (tmp_path / "other").read_text()
+        await pilot.press("enter")
+        await until(pilot, lambda: not screen.prompt.display, "the pane to be saved")
+
+        assert told == "save" * 6
+        assert (tmp_path / "mine").read_text() == "mine"
+        assert kept == "other"
+        assert (tmp_path / "other").read_bytes() == pane
+
+
 async def test_what_is_above_is_loaded_while_scrolling(lend_cluster: Lend, make_console: Make) -> None:
     cluster = lend_cluster()
     worker, run_id, pane = has_talked(cluster)
@@ -239,3 +294,35 @@ async def test_without_a_pane_the_workers_are_offered(lend_cluster: Lend, make_c
         await until(pilot, lambda: attach_of(pilot).worker, "a worker to be chosen")
 
         assert attach_of(pilot).worker == "beta/0"
+
+
+async def test_a_crash_is_shown_from_what_python_says_of_it(lend_cluster: Lend, make_console: Make) -> None:
+    cluster = lend_cluster()
+    cluster.project(CRASHING, TOTAL)
+    cluster.feed("alpha", "text.txt", "one line")
+    cluster.submit(max_attempts=1)
+    cluster.finish()
+    place = cluster.client.history(cluster.job)[0].failed_at
+    assert place is not None
+    async with make_console(cluster).run_test(size=(80, 24)) as pilot:
+        await opened(pilot, place.worker, place.run_id, place.offset)
+        await until_shown(pilot, "Fatal Python error: Segmentation fault")
+
+
+async def test_a_script_that_fails_is_shown_from_its_traceback_on(
+    lend_cluster: Lend, make_console: Make, tmp_path: Path
+) -> None:
+    cluster = lend_cluster()
+    script = tmp_path / "clean.py"
+    script.write_text(FAILING_SCRIPT)
+    job = {"job_type": "script", "job_name": cluster.job, "job_priority": 1, "run_once": True}
+    cluster.client.submit({**job, "script_location": str(script)}, tmp_path)
+    cluster.finish()
+    place = cluster.client.history(cluster.job)[0].failed_at
+    assert place is not None
+    async with make_console(cluster).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot, place.worker, place.run_id, place.offset)
+        await until_shown(pilot, "Traceback (most recent call last)")
+        await until_shown(pilot, "KeyError: 'CHF'")
+
+        assert not screen.view.is_following

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from pymr.jobs import parse_job_text
 from pymr.rows import JobRow
 from pymr.toml_text import toml_value
 from tui.app import ConsoleApp
+from tui.queue_actions import Deleted
 from tui.screens.confirm import Confirm
 from tui.screens.editor import EditorScreen
 from tui.screens.preview_dialog import PreviewDialog
@@ -152,6 +154,19 @@ async def test_a_job_with_problems_is_not_submitted_and_the_cursor_goes_to_the_f
 
         assert isinstance(app.screen, EditorScreen)
         assert area.document.get_line(area.cursor_location[0]) == "partitions = 0"
+
+
+async def test_the_last_keys_are_checked_before_a_submission(
+    cluster: Cluster, make_console: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_console(cluster).run_test(size=SIZE, notifications=True) as pilot:
+        app = await opened(pilot, cluster)
+        monkeypatch.setattr("tui.widgets.job_editor.QUIET_SECONDS", 600.0)
+        write(app, text_of(app).replace("partitions = 3", "partitions = 0"))
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "must be at least 1")
+
+        assert isinstance(app.screen, EditorScreen)
 
 
 async def test_a_submission_over_a_job_shows_what_it_changes(cluster: Cluster, make_console: Make) -> None:
@@ -332,6 +347,82 @@ async def test_the_text_is_written_to_a_file(cluster: Cluster, make_console: Mak
         await until_shown(pilot, "Written to")
 
         assert path.read_text() == text_of(app)
+
+
+@pytest.mark.parametrize(
+    ("key", "path", "why"),
+    [
+        ("ctrl+w", "~no-such-user/x", "there is no such user"),
+        ("ctrl+w", "{folder}/" + "x" * 300, "File name too long"),
+        ("ctrl+w", "{folder}", "is no regular file"),
+        ("ctrl+w", "{folder}/pipe", "is no regular file"),
+        ("ctrl+o", "~no-such-user/x", "there is no such user"),
+        ("ctrl+o", "a\0b", "characters that no path can have"),
+        ("ctrl+o", "{folder}/" + "x" * 300, "File name too long"),
+        ("ctrl+o", "{folder}/pipe", "is no regular file"),
+    ],
+)
+async def test_a_path_that_cannot_be_is_told_and_the_text_stays(
+    cluster: Cluster, make_console: Make, tmp_path: Path, key: str, path: str, why: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    async with make_console(cluster).run_test(size=SIZE, notifications=True) as pilot:
+        app = await opened(pilot, cluster)
+        before = text_of(app)
+        await pilot.press(key)
+        await until(pilot, lambda: app.screen.query(Input), "the question for a path")
+        app.screen.query_one(Input).value = path.replace("{folder}", str(tmp_path))
+        await pilot.press("enter")
+        await until(pilot, lambda: any(why in toast.message for toast in app._notifications), "the toast")
+
+        assert text_of(app) == before
+        assert (tmp_path / "pipe").is_fifo()
+
+
+async def test_what_was_typed_just_before_is_submitted_too(cluster: Cluster, make_console: Make) -> None:
+    cluster.client.pause()
+    cluster.submit(run_once=False)
+    async with make_console(cluster).run_test(size=SIZE, notifications=True) as pilot:
+        app = await opened_job(pilot, cluster)
+        write(app, text_of(app).replace("partitions = 3", "partitions = 4"))
+        screen_of(app).action_submit_text()  # before the text was checked
+        await dialog(pilot, SubmitDialog)
+        await until_shown(pilot, "~ partitions  3 → 4")
+    cluster.client.resume()
+
+
+async def test_the_console_after_one_with_a_fault_has_its_text_and_asks_before_it_goes(
+    cluster: Cluster, make_console: Make
+) -> None:
+    cluster.client.pause()
+    cluster.submit()
+    first = make_console(cluster)
+    async with first.run_test(size=SIZE) as pilot:
+        await opened_job(pilot, cluster)
+        version = queued(cluster).version
+        written = text_of(first).replace("partitions = 3", "partitions = 4")
+        write(first, written)
+    first.deleted.append(Deleted("other", 1, 1.0))
+    first.demo = first.config
+    second = ConsoleApp(first.options, first.config, after=first)
+    async with second.run_test(size=SIZE, notifications=True) as pilot:
+        await until_shown(pilot, "What was written is in 5 Editor")
+        await is_connected(pilot)
+        await pilot.press("q")
+        await dialog(pilot, Confirm)
+        await pilot.press("n")
+        await until(pilot, lambda: second.screen is second.shown_screen, "the Jobs screen")
+        second.edit_job(None, "script")  # before the editor was ever shown
+        await dialog(pilot, Confirm)
+        await pilot.press("n")
+        await until(pilot, lambda: text_of(second) == written, "the text")
+        await until_shown(pilot, f"version {version}  ● changed")
+        edited = second.edited
+    cluster.client.resume()
+
+    assert edited is not None and edited.draft.version == version
+    assert second.deleted == [Deleted("other", 1, 1.0)]
+    assert second.demo is first.config
 
 
 async def test_a_job_that_left_the_queue_meanwhile_is_submitted_as_a_new_one(

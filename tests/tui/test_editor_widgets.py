@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
+from textual.screen import ModalScreen
 from textual.widget import Widget
 from waiting import screen_text, until, until_shown
 
+import tui.app
 from pymr.client import ClientError
 from pymr.jobs import template_toml
 from pymr.requests import PreviewView
+from pymr.rows import JobRow
 from tui.model.completion import Completion, KnownNames, complete
 from tui.model.job_diff import FieldChange
 from tui.model.job_text import TextProblem, check_text, declared_field, facts_of
 from tui.model.job_text_projects import LocalProjects, ModuleNames, ProjectNames
+from tui.screens.confirm import Confirm
 from tui.screens.preview_dialog import PreviewDialog
+from tui.screens.submit_dialog import ConflictDialog, SubmitDialog
 from tui.themes import THEMES
 from tui.widgets.diff_view import DiffView
 from tui.widgets.field_help import FieldHelp
@@ -50,6 +56,7 @@ class Shown(App[None]):
         yield from self.widgets
 
     def on_job_editor_changed(self, event: JobEditor.Changed) -> None:
+        self.told.append(event.text)
         area = self.query_one(JobTextArea)
         area.show_problems(check_text(event.text, PROJECTS).problems)
 
@@ -127,7 +134,7 @@ async def test_arrows_choose_and_escape_closes_without_leaving_the_text() -> Non
         await until_shown(pilot, "file_transfer")
         await pilot.press("escape")
         await until(pilot, lambda: "file_transfer" not in screen_text(pilot), "the list to close")
-        assert app.told == []
+        assert "left" not in app.told
         await pilot.press("tab", "down", "tab")
 
         assert shown.text == 'job_type = "script"'
@@ -160,7 +167,7 @@ async def test_escape_leaves_the_text_and_nothing_is_lost() -> None:
     async with app.run_test(size=(80, 16)) as pilot:
         await write(pilot, shown, "a")
         await pilot.press("b", "escape")
-        await until(pilot, lambda: app.told == ["left"], "the text to be left")
+        await until(pilot, lambda: "left" in app.told, "the text to be left")
 
         assert shown.text == "ab"
 
@@ -206,6 +213,31 @@ async def test_without_tree_sitter_the_text_is_shown_without_colours(monkeypatch
 
         await until_shown(pilot, '✗ 1  job_name = "a b"')
         assert not shown.area.is_syntax_aware
+
+
+async def test_a_change_is_told_of_once_when_no_key_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = editor()
+    app = Shown(shown)
+    async with app.run_test(size=(80, 16)) as pilot:
+        await write(pilot, shown, "job_name = ")
+        await until(pilot, lambda: app.told, "the text to be told")
+        app.told.clear()
+        monkeypatch.setattr("tui.widgets.job_editor.QUIET_SECONDS", 1.5)
+        await pilot.press(*'"abcdef"')
+        while_typing = list(app.told)
+        await until(pilot, lambda: app.told, "the change to be told")
+
+        assert while_typing == []
+        assert app.told == ['job_name = "abcdef"']
+
+
+async def test_a_problem_of_lines_that_are_gone_leads_to_the_last_line() -> None:
+    shown = editor()
+    async with Shown(shown).run_test(size=(80, 16)) as pilot:
+        await write(pilot, shown, "a = 1\nb = 2")
+        shown.go_to(TextProblem(9, 3, 5, "x", "is wrong"))
+
+        assert shown.area.cursor_location[0] == 1
 
 
 async def test_a_problem_is_gone_to_with_enter() -> None:
@@ -346,3 +378,73 @@ async def test_plus_tries_ten_times_the_lines() -> None:
         await until(pilot, lambda: len(asked) == 1 and preview._began is None, "the first answer")
         await pilot.press("plus")
         await until(pilot, lambda: asked == [100, 1_000], "the second question")
+
+
+async def test_a_long_key_of_a_preview_leaves_room_for_its_value() -> None:
+    async def ask(lines: int) -> PreviewView:
+        items = tuple(f'["{"k" * 60}",{number}001]' for number in range(5))
+        return PreviewView(id="1", peer="alpha", path="/in", items=items, items_total=5)
+
+    app, preview = dialog(ask)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.push_screen(preview)
+        await until_shown(pilot, "4001")
+
+        assert "kkk…" in screen_text(pilot)
+
+
+class Dressed(Shown):
+    """With the stylesheet of the console."""
+
+    CSS_PATH = str(Path(tui.app.__file__).with_name("styles.tcss"))
+
+
+LONG = tuple(FieldChange(f"field_{number}", "changed", "x" * 80, "y" * 80) for number in range(30))
+THEIRS = JobRow(fields={"job_name": "count"}, status="queued", version=4, submitted_at=4e9)
+
+
+@pytest.mark.parametrize(
+    ("asked", "buttons"),
+    [
+        (SubmitDialog("count", ["It is running."], LONG, ()), ("submit (enter)", "edit (esc)")),
+        (ConflictDialog(THEIRS, 3, LONG), ("reload theirs (r)", "keep editing (k)", "submit over it (o)")),
+    ],
+    ids=["submit", "conflict"],
+)
+async def test_the_buttons_stay_below_a_long_list_of_changes(
+    asked: ModalScreen[Any], buttons: tuple[str, ...]
+) -> None:
+    app = Dressed()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.push_screen(asked)
+        await until_shown(pilot, "field_0")
+        first = screen_text(pilot)
+        await pilot.press("end")
+        await until_shown(pilot, "field_29")
+        last = screen_text(pilot)
+
+        assert [button for button in buttons if button not in first or button not in last] == []
+
+
+async def test_a_version_from_a_clock_that_is_ahead_was_not_submitted_in_times_to_come() -> None:
+    app = Dressed()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.push_screen(ConflictDialog(THEIRS, 3, ()))
+        await until_shown(pilot, "submitted by somebody now")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 24)])
+async def test_a_long_question_is_asked_whole_and_enter_keeps(size: tuple[int, int]) -> None:
+    app = Dressed()
+    answers: list[bool | None] = []
+    async with app.run_test(size=size) as pilot:
+        detail = "Its run ends at once. For ten minutes u brings the job back."
+        app.push_screen(Confirm(f"Delete {'a' * 120} from the queue?", detail, "delete"), answers.append)
+        await until_shown(pilot, "the queue?")
+        words = " ".join(screen_text(pilot).replace("│", " ").split())
+        await pilot.press("enter")
+        await until(pilot, lambda: answers, "an answer")
+
+        assert "from the queue?" in words
+        assert detail in words
+        assert answers == [False]

@@ -21,6 +21,7 @@ from tui.screens.attach import AttachScreen
 from tui.screens.events import EventsScreen
 from tui.screens.peers import PeersScreen
 from tui.widgets.event_cells import event_cell, event_columns
+from tui.widgets.event_text import EventText
 
 MakeConsole = Callable[..., ConsoleApp]
 
@@ -127,6 +128,32 @@ async def test_what_jobs_say_is_never_markup_and_moves_no_cursor(
         screen = await events_of(pilot)
         screen.show_state(state_of(1, event(2, "run.failed", text="[bold]\x1b[2J [/red]\nnext")))
         await until_shown(pilot, "[bold]?[2J [/red]?next")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+async def test_a_text_that_the_table_cuts_is_shown_whole_below_it(
+    offline: ConsoleApp, size: tuple[int, int]
+) -> None:
+    long = event(60, "run.failed", text=f"{'so odd ' * 40}at the [end]")
+    async with offline.run_test(size=size) as pilot:
+        screen = await events_of(pilot)
+        screen.show_state(state_of(50, long))
+        await until_shown(pilot, "at the [end]")
+        await until_shown(pilot, "✗ run failed")
+        await pilot.press("up")
+        await until(pilot, lambda: "at the [end]" not in screen_text(pilot), "the text to be gone")
+        await until_shown(pilot, "✗ run failed")
+
+        assert not screen.query_one(EventText).display
+
+
+async def test_an_event_that_leads_nowhere_says_so(offline: ConsoleApp) -> None:
+    async with offline.run_test(size=(80, 24), notifications=True) as pilot:
+        screen = await events_of(pilot)
+        screen.show_state(state_of(3))
+        await pilot.press("enter")
+
+        await until_shown(pilot, "This event has no job")
 
 
 async def test_a_failure_leads_to_its_place_in_the_pane(

@@ -15,11 +15,11 @@ from textual.pilot import Pilot
 from waiting import screen_text, until, until_shown
 
 from tui.app import ConsoleApp
-from tui.keys import all_keys, keys_of, keys_toml, unknown_ids
+from tui.keys import all_keys, keys_of, keys_toml, wrong_keys
 from tui.model.state import ClusterState
 from tui.options import Options
 from tui.screens.confirm import Confirm
-from tui.screens.help import Help, commands_of
+from tui.screens.help import Help, commands_of, key_table
 from tui.settings import Settings, load_settings
 
 MakeConsole = Callable[..., ConsoleApp]
@@ -69,6 +69,17 @@ async def test_every_screen_tells_its_keys(
         assert "[keys]" in text
 
 
+async def test_what_works_everywhere_stands_second(make_offline: MakeConsole) -> None:
+    app = make_offline()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await without_dialog(pilot)
+        lines = key_table(keys_of(app, app.shown_screen)).plain.split("\n")
+        sections = [line for line in lines if line and not line.startswith(" ")]
+
+        assert sections[:2] == ["Jobs", "Everywhere"]
+        assert sections[-1] == "In a list"
+
+
 @pytest.mark.parametrize("key", ["escape", "question_mark", "q"])
 async def test_help_opens_and_closes(make_offline: MakeConsole, key: str) -> None:
     app = make_offline()
@@ -102,7 +113,7 @@ async def test_ids_that_no_key_has_are_told_with_what_was_meant(make_offline: Ma
         await until(pilot, lambda: list(app._notifications), "a toast")
         (toast,) = app._notifications
 
-        assert toast.message.endswith("no such keys: app.delet; did you mean app.delete?")
+        assert toast.message.endswith("\napp.delet: there is no such id; did you mean app.delete?")
         assert toast.severity == "warning"
 
 
@@ -157,10 +168,39 @@ def test_every_id_says_where_its_key_works() -> None:
         assert place.replace("_", "").isalpha() and action.replace("_", "").isalnum(), id
 
 
-def test_unknown_ids_are_named() -> None:
-    assert unknown_ids(["app.quit"]) == []
-    assert unknown_ids(["zzz"]) == ["zzz"]
-    assert unknown_ids(["jobs.filtr"]) == ["jobs.filtr; did you mean jobs.filter?"]
+@pytest.mark.parametrize(
+    ("id", "meant"),
+    [
+        ("zzz", ""),
+        ("jobs.nope", ""),  # nothing is like it but its section
+        ("jobs.filtr", "; did you mean jobs.filter?"),
+        ("jbs.filter", "; did you mean jobs.filter?"),
+        ("app.sort", "; did you mean jobs.sort?"),
+    ],
+)
+def test_ids_that_there_are_not_are_named_with_what_was_meant(id: str, meant: str) -> None:
+    assert wrong_keys({id: "x"}) == [f"{id}: there is no such id{meant}"]
+
+
+def test_the_keys_as_they_are_are_right() -> None:
+    assert wrong_keys({id: binding.key for id, binding in all_keys().items()}) == []
+    assert wrong_keys({"jobs.filter": "?", "app.help": "f12, ctrl+g", "app.pause": "X,shift+f3"}) == [
+        "app.help and editor.help are both on ctrl+g"
+    ]
+
+
+def test_a_key_that_cannot_be_pressed_is_named() -> None:
+    assert wrong_keys({"app.force": "nosuchkey,strg+x,ctrl+shift+up"}) == [
+        "app.force: there is no key 'nosuchkey'",
+        "app.force: there is no key 'strg+x'",
+    ]
+
+
+def test_a_key_that_takes_another_away_is_named() -> None:
+    assert wrong_keys({"app.delete": "q"}) == ["app.delete and app.quit are both on q"]
+    assert wrong_keys({"app.delete": "q", "app.quit": "Q"}) == []
+    assert wrong_keys({"app.pause": "z"}) == ["app.pause and jobs.fold_all are both on z"]
+    assert wrong_keys({"confirm.yes": "d"}) == []  # a dialog's keys work alone
 
 
 def test_the_command_prints_the_keys_without_a_terminal() -> None:

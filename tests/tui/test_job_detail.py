@@ -6,6 +6,7 @@ import time
 
 import pytest
 from job_samples import NOW, TRACEBACK, job, run, view
+from rich.cells import cell_len
 from textual.app import App, ComposeResult
 from waiting import screen_text
 
@@ -14,6 +15,7 @@ from pymr.rows import FailedAttempt, JobRow, PanePlace, PhaseRow, TaskRow
 from tui.model.job_rates import JobRates
 from tui.model.job_table import GroupLine
 from tui.widgets.bars import bar_text
+from tui.widgets.job_cells import job_cell, job_columns
 from tui.widgets.job_detail import JobDetail
 from tui.widgets.job_detail_lines import Shown, detail_lines
 from tui.widgets.partition_strip import partition_strip, partition_words
@@ -201,3 +203,26 @@ def test_sparklines_and_strips() -> None:
 )
 def test_short_numbers(number: float, text: str) -> None:
     assert short_number(number) == text
+
+
+def test_a_clock_that_is_ahead_shows_no_times_to_come() -> None:
+    ended = job("count", "succeeded", end_time=NOW + 3, run_id="r1")
+    begun = job("count", "running", start_time=NOW + 3, run_id="r1")
+
+    assert "ended now" in text_of(ended)
+    assert "began now" in text_of(begun)
+    assert str(job_cell(ended, "when", frozenset(), NOW)) == "now"
+
+
+def test_facts_of_wide_letters_are_broken_between_them() -> None:
+    row = job("count", group="\u65e5\u672c\u8a9e" * 4, submitter="\u65e5", run_id="r1")
+    lines = text_of(row, width=60).split("\n")
+
+    assert all(cell_len(line) <= 60 for line in lines)
+    assert "\u2026" not in "".join(lines)
+
+
+def test_the_column_of_names_has_room_for_wide_letters() -> None:
+    name, *_ = job_columns([job("\u65e5\u672c\u8a9e" * 5)])
+
+    assert name.width_max >= cell_len("\u65e5\u672c\u8a9e" * 5)

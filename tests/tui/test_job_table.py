@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from job_samples import NOW, job, run
 
@@ -225,7 +226,7 @@ def test_a_job_that_has_left_the_queue_is_a_line_of_its_last_run() -> None:
         run(1, "failed", job_name="failed_once"),
         run(0, "succeeded", job_name="hidden"),
     )
-    made = table(*ROWS, *rows_of_runs(runs, ROWS, {"hidden"}))
+    made = table(*ROWS, *rows_of_runs(runs, ROWS, {"hidden": 1, "once": 0}))
 
     left = [row for row in made.rows if has_left(row)]
 
@@ -259,3 +260,12 @@ def test_every_job_stands_in_one_line_whatever_is_set(seed: int) -> None:
     assert sorted(jobs) == sorted(name_of(row) for row in rows)
     assert sum(group.jobs for group in groups) == sum(len(made.members(group.name)) for group in groups)
     assert len({group.name for group in groups}) == len(groups)
+
+
+def test_a_job_that_was_deleted_and_submitted_again_is_a_line_of_its_later_run() -> None:
+    later = msgspec.structs.replace(run(2, "failed", job_name="again"), job_version=7)
+    runs = (later, run(1, "succeeded", job_name="again"), run(0, "succeeded", job_name="gone"))
+
+    rows = rows_of_runs(runs, (), {"again": 6, "gone": 6})
+
+    assert [(name_of(row), row.status) for row in rows] == [("again", "failed")]

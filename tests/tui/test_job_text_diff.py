@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
+
+from pymr.errors import DiskError, JobError
 from pymr.rows import JobRow
 from tui.model.job_diff import FieldChange, field_changes, what_happens
 from tui.model.job_text import check_text
-from tui.model.job_text_draft import draft_of_file, draft_of_job, write_text
+from tui.model.job_text_draft import TEXT_BYTES_MAX, draft_of_file, draft_of_job, write_text
 from tui.model.job_text_projects import LocalProjects
 
 FIELDS = {
@@ -85,3 +89,68 @@ def test_a_file_is_written_whole_and_read_again(tmp_path: Path) -> None:
     assert draft_of_file(path).text == 'job_name = "é"\n'
     assert path.stat().st_mode & 0o777 == 0o640
     assert [entry.name for entry in tmp_path.iterdir()] == ["job.toml"]
+
+
+def test_the_mark_that_some_editors_put_before_a_text_is_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "job.toml"
+    path.write_bytes(b'\xef\xbb\xbfjob_name = "a"\n')
+
+    assert draft_of_file(path).text == 'job_name = "a"\n'
+
+
+@pytest.mark.parametrize("data", [b"\xef\xbb\xbfab\xff", b"12345\xff"])
+def test_what_is_no_text_is_named_with_its_first_bad_byte(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "job.toml"
+    path.write_bytes(data)
+    with pytest.raises(JobError, match=r"is not UTF-8 text, from byte 5 on"):
+        draft_of_file(path)
+
+
+def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.toml"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero"), tmp_path):
+        with pytest.raises(JobError, match="is no regular file"):
+            draft_of_file(path)
+    with pytest.raises(JobError, match="cannot be read: No such file"):
+        draft_of_file(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "large.toml"
+    with path.open("wb") as file:
+        file.truncate(TEXT_BYTES_MAX + 1)
+    with pytest.raises(JobError, match="is larger than"):
+        draft_of_file(path)
+
+
+def test_nothing_but_a_regular_file_is_written_over(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.toml"
+    os.mkfifo(pipe)
+    (tmp_path / "round.toml").symlink_to(tmp_path / "round.toml")
+    for path in (pipe, Path("/dev/null"), tmp_path, tmp_path / "round.toml"):
+        with pytest.raises(DiskError, match="is no regular file"):
+            write_text(path, "text")
+
+    assert pipe.is_fifo()
+    assert Path("/dev/null").is_char_device()
+
+
+def test_through_a_link_the_file_is_written_that_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "job.toml", tmp_path / "link.toml"
+    link.symlink_to(target)
+    write_text(link, "first")
+    write_text(link, "second")
+
+    assert link.is_symlink()
+    assert target.read_text() == "second"
+
+
+def test_a_name_may_be_as_long_as_the_system_has_them(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 250 + ".toml")
+    write_text(path, "text")
+
+    assert path.read_text() == "text"
+    with pytest.raises(DiskError, match="File name too long"):
+        write_text(tmp_path / ("x" * 300), "text")

@@ -8,9 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from job_samples import NOW, TRACEBACK, job, run, state, view
 from textual.pilot import Pilot
+from textual.strip import Strip
+from textual.widget import Widget
 from waiting import screen_text, until, until_shown
 
 import tui.app
@@ -21,6 +24,8 @@ from tui.app import ConsoleApp
 from tui.model.state import ClusterState
 from tui.options import Options
 from tui.screens.jobs import JobsScreen
+from tui.widgets.table import Table
+from tui.widgets.top_bar import TopBar
 
 FAILED = job("import", "failed", exception=TRACEBACK, end_time=NOW, run_id="r8")
 RUNNING = job("count", "running", run_id="r9", progress=0.4, current_phase="map")
@@ -314,3 +319,43 @@ async def test_nothing_is_cut_at_80_by_24() -> None:
 
         assert len(lines) == 24
         assert lines[2].split() == ["JOB", "STATUS", "PHASE", "PROGRESS", "WHEN", "LAST"]
+
+
+async def test_an_answer_that_says_nothing_new_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+
+    def note(widget: type[Widget], method: str) -> None:
+        original = getattr(widget, method)
+
+        def noted(self: Widget, *arguments: Any) -> Any:
+            drawn.append(widget.__name__)
+            return original(self, *arguments)
+
+        monkeypatch.setattr(widget, method, noted)
+
+    async with console() as (app, pilot):
+        note(Table, "render_line")
+        note(TopBar, "render")
+        await app.tell(pilot, [msgspec.structs.replace(row) for row in ROWS])
+        app.jobs.table.refresh_cells()
+        await pilot.pause()
+        same = list(drawn)
+        await app.tell(pilot, [msgspec.structs.replace(ROWS[0], progress=0.9), *ROWS[1:]])
+
+        assert same == []
+        assert drawn == ["Table"]
+
+
+async def test_without_jobs_an_answer_draws_nothing_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    def draw(_: Table[Any], y: int) -> Strip:
+        drawn.append(y)
+        return Strip([])
+
+    async with console(()) as (app, pilot):
+        await until_shown(pilot, "No jobs yet")
+        monkeypatch.setattr(Table, "render_line", draw)
+        await app.tell(pilot, ())
+
+        assert drawn == []

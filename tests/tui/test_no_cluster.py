@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+import zmq
 from cluster.clusters import Cluster
 from cluster.ports import PortBlock
+from textual.pilot import Pilot
+from textual.widgets import Input, OptionList
 from waiting import screen_text, until, until_shown
 
 import tui.demo
 from pymr.cluster_init import init_cluster
 from pymr.config import ClusterConfig, PeerConfig, cluster_toml, load_config
+from pymr.errors import FatalError
+from pymr.keys import write_key
 from pymr.manage_cluster import ManageCluster
 from pymr.peer_processes import find_processes
 from pymr.private_redis import running_pid
@@ -78,6 +85,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     assert home.processes() == []
 
 
+async def until_choosable(pilot: Pilot[None]) -> None:
+    """An offer that nobody has asked for takes no key at first."""
+    await until(pilot, lambda: pilot.app.screen.query(OptionList).first().has_focus, "the choices")
+
+
 async def test_it_says_what_was_tried_and_opens_another_configuration(
     home: Home, lend_cluster: Callable[[], Cluster]
 ) -> None:
@@ -91,7 +103,7 @@ async def test_it_says_what_was_tried_and_opens_another_configuration(
         await pilot.press("o", *"nowhere", "enter")
         await until_shown(pilot, "nowhere: 1 problem")
         await pilot.press("escape", "o")
-        app.screen.query_one("Input").value = str(cluster.folder)  # type: ignore[attr-defined]
+        app.screen.query_one(Input).value = str(cluster.folder)
         await pilot.press("enter")
         await until_shown(pilot, f"leader {cluster.leader()}")
 
@@ -190,6 +202,7 @@ async def test_a_silent_cluster_of_this_machine_is_started(home: Home) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "No peer of own has answered")
         await until_shown(pilot, "cannot be reached")
+        await until_choosable(pilot)
         await pilot.press("s")
         await until_shown(pilot, "pymr own   leader", START_S)
         await until(pilot, lambda: not isinstance(app.screen, NoCluster), "the screens")
@@ -209,10 +222,117 @@ async def test_why_a_cluster_does_not_start_is_shown(home: Home) -> None:
         app = ConsoleApp(Options(), config)
         async with app.run_test(size=(100, 30)) as pilot:
             await until_shown(pilot, "No peer of own has answered")
+            await until_choosable(pilot)
             await pilot.press("s")
             await until_shown(pilot, "alpha ended with status", START_S)
 
             assert isinstance(app.screen, NoCluster)
+
+
+async def test_it_does_not_come_over_somebody_who_writes(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.app.SILENT_SECONDS", 3_600.0)
+    config = init_cluster(home.folder / "own", peers=1, workers=1).config
+    app = ConsoleApp(Options(), config)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.edit_job(None, "script")
+        await until(pilot, lambda: app.current_mode == "editor", "the editor")
+        app._offer_if_silent(config)
+        over_editor = isinstance(app.screen, NoCluster)
+        await pilot.press("escape", "1")
+        await until_shown(pilot, "Waiting for the first answer")
+        await pilot.press("slash")
+        await until(pilot, lambda: isinstance(app.focused, Input), "the filter")
+        monkeypatch.setattr("tui.app.SILENT_SECONDS", 0.1)
+        app._offer_if_silent(config)
+        over_filter = isinstance(app.screen, NoCluster)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, NoCluster), "the offer")
+
+    assert not over_editor
+    assert not over_filter
+
+
+async def test_keys_that_are_on_their_way_when_it_comes_do_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.app.OFFER_QUIET_SECONDS", 3_600.0)
+    begun: list[object] = []
+    monkeypatch.setattr(NoCluster, "_begin", lambda self, doing: begun.append(doing))
+    app = ConsoleApp(Options(), init_cluster(home.folder / "own", peers=1, workers=1).config)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "No peer of own has answered")
+        await pilot.press("d", "s", "q", "enter", "escape")
+        is_there = isinstance(app.screen, NoCluster)
+
+    assert is_there
+    assert begun == []
+
+
+async def test_a_cluster_that_runs_is_not_offered_to_be_started(home: Home) -> None:
+    config = init_cluster(home.folder / "own", peers=3, workers=1).config
+    ManageCluster(config).start_cluster()
+    app = ConsoleApp(Options(key_name="stranger"), load_config(str(config.source)))
+    assert config.security.keys_dir is not None
+    write_key(Path(config.security.keys_dir), "stranger", *zmq.curve_keypair())  # which no peer admits
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "Its peers run on this machine")
+        await until_shown(pilot, "does not admit")
+        await until_choosable(pilot)
+        text = screen_text(pilot)
+        await pilot.press("s")
+        still_there = isinstance(app.screen, NoCluster)
+        await pilot.press("escape")
+        await until_shown(pilot, "No answer yet.")
+        banner = re.sub(r"\s+", " ", screen_text(pilot))
+
+    assert still_there
+    assert "No peer of own has answered" in text  # the title is not scrolled away
+    assert "start this cluster" not in text
+    assert "q  quit" in text
+    assert re.search(r"No answer yet\. No peer .* asked were: alpha: .* does not admit the key", banner)
+
+
+@pytest.mark.parametrize("typed", ["~no-such-user/x", "a\0b", "/tmp/" + "x" * 300, "/dev/zero"])
+async def test_a_path_that_cannot_be_is_told(home: Home, typed: str) -> None:
+    app = ConsoleApp(Options(), None, "There is none.")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, NoCluster), "the offer")
+        await pilot.press("o")
+        app.screen.query_one(Input).value = typed
+        await pilot.press("enter")
+        wrong = app.screen.query_one("#wrong")
+        await until(pilot, lambda: wrong.display, "what is wrong")
+
+        assert isinstance(app.screen, NoCluster)
+
+
+async def test_a_demo_that_is_being_started_is_not_left(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def fail(manage: ManageCluster) -> None:
+        go_on.wait(START_S)
+        raise FatalError("beta did not start")
+
+    monkeypatch.setattr(ManageCluster, "start_cluster", fail)
+    app = ConsoleApp(Options(), None, "There is none.")
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, NoCluster), "the offer")
+        await pilot.press("d")
+        await until(pilot, lambda: app.demo is not None, "the demo to be made")
+        for key in ("q", "ctrl+q"):
+            await pilot.press(key)
+            await until_shown(pilot, "The demo is being started")
+            app.clear_notifications()
+            await until(pilot, lambda: "is being started" not in screen_text(pilot), "the toast to be gone")
+        go_on.set()
+        await until_shown(pilot, "beta did not start")  # and others did
+        await pilot.press("ctrl+q", "ctrl+q")
+        await until(pilot, lambda: isinstance(app.screen, LeaveDemo), "the question")
+        questions = [screen for screen in app.screen_stack if isinstance(screen, LeaveDemo)]
+        await pilot.press("l")
+        await until(pilot, lambda: not app.is_running, "the end")
+
+    assert len(questions) == 1
 
 
 async def test_it_goes_by_itself_when_a_peer_answers(home: Home) -> None:
@@ -236,6 +356,7 @@ async def test_a_cluster_of_other_machines_is_not_offered_to_be_started(home: Ho
     app = ConsoleApp(Options(), load_config(str(path)))
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "No peer of far has answered", START_S)
+        await until_choosable(pilot)
         await pilot.press("s")
 
         assert "start this cluster" not in screen_text(pilot)

@@ -181,3 +181,24 @@ def test_a_tail_takes_pieces_that_overlap_and_those_behind_a_gap() -> None:
 
     assert overlapped == [b"one\n", b"two\n"]
     assert [line.data for line in tail.last_lines(9)] == [b"four\n"]
+
+
+def test_a_tail_begins_with_a_whole_line_and_no_line_amid_a_sequence() -> None:
+    tail, coloured = PaneTail(), b"\x1b[38;5;117;45mx" * 1_000
+    tail.add(PaneBytes("r1", 1_000, b"7;45mxyz\nwhole\n", 1_015))
+    jumped = [line.data for line in tail.last_lines(5)]
+    alone = PaneTail()
+    alone.add(PaneBytes("r1", 1_000, b"no end yet", 1_010))
+    long = PaneTail()
+    long.add(PaneBytes("r1", 0, coloured, len(coloured)))
+    first = PaneTail()
+    first.add(PaneBytes("r1", 0, b"one\ntwo\n", 8))
+
+    assert jumped == [b"whole\n"]
+    assert [line.data for line in alone.last_lines(5)] == [b"no end yet"]
+    assert [line.data for line in first.last_lines(5)] == [b"one\n", b"two\n"]
+    line = long.last_lines(5)[0]
+    assert line.data.startswith((b"\x1b", b"x\x1b"))
+    assert line.look == Look(fore=117, back=5)
+    assert coloured.endswith(line.data)
+    assert line.offset == len(coloured) - len(line.data)

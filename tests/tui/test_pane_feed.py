@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from pymr.client import PaneBytes, RefusedError, UnreachableError
-from tui.model.pane_feed import CLOSE_SECONDS, PaneFeed, PaneNews, PaneWish
+from tui.model.pane_feed import CLOSE_SECONDS, QUIET_SECONDS, PaneFeed, PaneNews, PaneWish
 
 WAIT_S = 15.0
 WAITED_FOR = PaneWish("alpha/0", tail_bytes=100)
@@ -186,6 +187,71 @@ def test_one_pane_that_cannot_be_had_does_not_end_it(taker: Taker) -> None:
     taker.until(lambda: taker.news)
 
     assert taker.news[0].problem == "no such pane"
+
+
+def test_what_is_wished_in_the_middle_of_a_read_is_read_at_once(taker: Taker) -> None:
+    other, reads = PaneWish("alpha/0", tail_bytes=0), 0
+    read_pane = taker.panes.read_pane
+
+    def read(worker: str, run_id: str, offset: int, bytes_max: int = 1 << 18) -> PaneBytes:
+        nonlocal reads
+        reads += 1
+        taker.panes.put_out("alpha/0", b"x" * 60)
+        piece = read_pane(worker, run_id, offset, bytes_max)
+        if reads == 2:  # the follow key, twice, while the thread reads on
+            taker.feed.want([other])
+            taker.feed.want([WAITED_FOR])
+        return PaneBytes(piece.run_id, piece.start, piece.data[:50], piece.end)
+
+    taker.panes.put_out("alpha/0", b"x" * 500)
+    taker.panes.read_pane = read  # type: ignore[method-assign]
+    taker.feed.want([WAITED_FOR])
+    taker.until(lambda: reads > 10)
+
+    assert not [one.problem for one in taker.news if one.problem]
+    assert [offset for _, offset in taker.panes.reads[2:]].count(-100) >= 1
+
+
+def test_a_wish_is_not_put_off_by_the_read_that_it_came_in(taker: Taker) -> None:
+    read_pane, wished_at, taken_up_at = taker.panes.read_pane, 0.0, 0.0
+
+    def read(worker: str, run_id: str, offset: int, bytes_max: int = 1 << 18) -> PaneBytes:
+        nonlocal wished_at, taken_up_at
+        if not wished_at:
+            taker.feed.want([PaneWish("alpha/0", "r1", ranges=((0, 10),))])
+            wished_at = time.monotonic()
+        elif not offset:
+            taken_up_at = taken_up_at or time.monotonic()
+        return read_pane(worker, run_id, offset, bytes_max)
+
+    taker.panes.put_out("alpha/0", b"x" * 500)
+    taker.panes.read_pane = read  # type: ignore[method-assign]
+    taker.feed.want([PaneWish("alpha/0", "r1")])
+    taker.until(lambda: taken_up_at)
+
+    assert taken_up_at - wished_at < QUIET_SECONDS / 2
+
+
+def test_a_fault_of_the_console_is_told_and_does_not_end_the_reading(
+    taker: Taker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    read_pane = taker.panes.read_pane
+
+    def fail(*_: object) -> PaneBytes:
+        raise TypeError("a fault")
+
+    taker.panes.put_out("alpha/0", b"text\n")
+    taker.panes.read_pane = fail  # type: ignore[assignment, method-assign]
+    taker.feed.want([WAITED_FOR])
+    taker.until(lambda: taker.news)
+    told = taker.news[-1].problem
+    taker.panes.read_pane = read_pane  # type: ignore[method-assign]
+    taker.until(lambda: taker.data() == b"text\n")
+
+    assert "a fault" in told
+    assert taker.news[-1].problem == ""
+    assert (tmp_path / "pymr" / "console.log").read_text().count("Traceback") == 1
 
 
 def test_it_ends_soon_and_closes_its_client(taker: Taker) -> None:

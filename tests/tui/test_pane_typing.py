@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import events
+from textual.pilot import Pilot
+from waiting import screen_text, until, until_shown
 
+import tui.app
 from pymr.client import RefusedError, UnreachableError
 from pymr.rows import WorkerRow
-from tui.model import pane_typist
+from tui.app import ConsoleApp
+from tui.model import pane_rows, pane_typist
 from tui.model.filters import parse_filter
+from tui.model.pane_buffer import PaneBuffer, PaneLine
 from tui.model.pane_grid import BUSY_SECONDS, WorkerOrder, grid_shape, next_of, passing
 from tui.model.pane_keys import AttachedKeys, bytes_of_key, bytes_of_paste
 from tui.model.pane_place import start_of_failure
+from tui.model.pane_rows import PaneRows
 from tui.model.pane_typist import WAITING_BYTES_MAX, Typist, holder_words
+from tui.model.state import ClusterState
+from tui.options import Options
+from tui.screens.attach import AttachScreen
 
 
 @pytest.mark.parametrize(
@@ -148,6 +160,34 @@ async def test_what_was_not_sent_is_told() -> None:
     assert not typist.type(b"more")
 
 
+async def test_an_answer_that_takes_long_is_told_of_until_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pane_typist, "SLOW_SECONDS", 0.0)
+    keyboard, held, answered = Keyboard(), asyncio.Event(), asyncio.Event()
+    told: list[bool] = []
+
+    async def ask(call: Callable[[Any], Any]) -> Any:
+        if held.is_set():
+            await answered.wait()
+        return await keyboard.ask(call)
+
+    def on_slow(is_slow: bool) -> None:
+        told.append(is_slow)
+        if is_slow and held.is_set():
+            answered.set()
+
+    typist = Typist(ask, "alpha/0", "ada@host:1", on_slow=on_slow)
+    running = asyncio.create_task(typist.run(held.set))
+    await held.wait()
+    typist.type(b"x")
+    await answered.wait()
+    typist.close()
+    await running
+
+    assert told[:2] == [True, False]
+    assert told[-1] is False
+    assert keyboard.typed == b"x"
+
+
 def test_what_waits_is_bounded() -> None:
     typist = Typist(Keyboard().ask, "alpha/0", "ada@host:1")
 
@@ -170,6 +210,12 @@ def test_a_holder_is_told_without_its_process() -> None:
             b" exception occurred:\n\nTraceback (most recent call last):\nB: 2\n",
         ),
         (b"one\n", b"  + Exception Group Traceback (most recent call last):\n  | E\n"),
+        (
+            b"Traceback (most recent call last):\nKeyError: old\npre segv 199\n",
+            b"Fatal Python error: Segmentation fault\n\nCurrent thread 0x1 (most recent call first):\n"
+            b'  File "x.py", line 2 in words\n',
+        ),
+        (b"it said: Fatal Python error: no\n", b"the last line\n"),
         (b"one\ntwo\n", b"the last line\n"),
         (b"", b"the only line"),
     ],
@@ -226,3 +272,119 @@ def test_which_workers_pass() -> None:
 
 def test_filters_go_round() -> None:
     assert [next_of(["b", "a", "a"], name) for name in ("", "a", "b")] == ["a", "b", ""]
+
+
+class TypingConsole(ConsoleApp):
+    """A console that shows the pane of a worker that is at work, and passes on what is typed."""
+
+    CSS_PATH = Path(tui.app.__file__).with_name("styles.tcss")
+
+    def __init__(self) -> None:
+        super().__init__(Options(), None)
+        self.keyboard = Keyboard()
+        self.state = ClusterState(workers=(worker("alpha/0", "map", "count"),), answered_at=1.0)
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    def _offer_cluster(self) -> None:
+        """There is none, and none is missed."""
+
+    async def ask(self, call: Callable[[Any], Any]) -> Any:
+        await self.gate.wait()
+        return await self.keyboard.ask(call)
+
+    @property
+    def attach(self) -> AttachScreen:
+        assert isinstance(self.shown_screen, AttachScreen)
+        return self.shown_screen
+
+
+async def typing(pilot: Pilot[Any], app: TypingConsole) -> AttachScreen:
+    """The attach screen, with the keyboard of alpha/0."""
+    app.open_pane("alpha/0")
+    await until(pilot, lambda: app.current_mode == "attach" and app.attach.is_mounted, "the attach screen")
+    await pilot.press("i")
+    await until_shown(pilot, "Every key goes to alpha/0")
+    return app.attach
+
+
+async def test_a_paste_that_is_too_long_is_refused_whole_and_said_so_until_the_next_key() -> None:
+    app = TypingConsole()
+    async with app.run_test(size=(100, 20)) as pilot:
+        screen = await typing(pilot, app)
+        screen.post_message(events.Paste("x" * WAITING_BYTES_MAX))
+        await until(pilot, lambda: len(app.keyboard.typed) == WAITING_BYTES_MAX, "the paste to be sent")
+        screen.post_message(events.Paste("y" * (WAITING_BYTES_MAX + 1)))
+        await until_shown(pilot, "a paste of 65,537 bytes; at most 65,536 can be typed at once")
+        await pilot.press("a")
+        await until_shown(pilot, "Every key goes to alpha/0")
+        await until(pilot, lambda: app.keyboard.typed.endswith(b"a"), "the key to be sent")
+
+        assert b"y" not in app.keyboard.typed
+
+
+async def test_who_types_is_told_that_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pane_typist, "SLOW_SECONDS", 0.05)
+    app = TypingConsole()
+    async with app.run_test(size=(100, 20)) as pilot:
+        await typing(pilot, app)
+        app.gate.clear()
+        await pilot.press("a")
+        await until_shown(pilot, "alpha/0 does not answer. Keys wait until it does")
+        app.gate.set()
+        await until_shown(pilot, "Every key goes to alpha/0")
+
+        assert app.keyboard.typed == b"a"
+
+
+async def test_output_that_comes_before_the_screen_is_there_is_no_fault() -> None:
+    app = TypingConsole()
+    async with app.run_test(size=(100, 20)) as pilot:
+        app.open_pane("alpha/0")
+        while app.current_mode != "attach":
+            await asyncio.sleep(0)
+        was_mounted = app.shown_screen.is_mounted
+        app.on_panes_changed()
+        app.on_state_changed()
+        app.open_pane("alpha/0", "run-1")  # Enter was pressed twice
+        await until(pilot, lambda: app.attach.is_mounted and app.attach.run_id, "the pane")
+
+        assert not was_mounted
+        assert app.attach.worker == "alpha/0"
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (None, "alpha/0 is not there"),
+        (worker("alpha/0", "map", "other"), "alpha/0 no longer works on this run"),
+    ],
+)
+async def test_the_pane_of_another_run_says_no_more_of_it_than_is_known(
+    row: WorkerRow | None, words: str
+) -> None:
+    app = TypingConsole()
+    app.state = ClusterState(workers=() if row is None else (row,), answered_at=1.0)
+    async with app.run_test(size=(100, 20)) as pilot:
+        app.open_pane("alpha/0", "run-1")
+        await until_shown(pilot, words)
+
+        assert "finished" not in screen_text(pilot)
+
+
+@pytest.mark.parametrize("data", [b"\x1b[31mx\x1b[32my" * 300, b"x" * 4_000], ids=["colours", "text"])
+def test_lines_that_are_kept_as_they_are_shown_take_a_bounded_memory(
+    data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pane_rows, "_PARSED_BYTES_MAX", 1 << 20)
+    rows = PaneRows(PaneBuffer())
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(1_000):
+            rows.text_of(PaneLine(number * len(data), data, None))
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert taken < 2 << 20

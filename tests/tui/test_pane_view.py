@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from textual.app import App, ComposeResult
@@ -21,6 +22,8 @@ PANE = b"".join(LINES)
 
 class ViewApp(App[None]):
     """A view, and what it asked for."""
+
+    CSS = "PaneView > .pane-view--current { background: red; } PaneView > .pane-view--match { color: red; }"
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,6 +239,66 @@ async def test_what_the_mouse_selects_is_copied_even_when_more_is_loaded() -> No
         assert selected == "\n".join([lines[0][3:], lines[1], lines[2][: len(selected.split("\n")[2])]])
         assert app.view.visible_text() == selected
         assert not app.view.is_following
+
+
+async def test_the_end_of_a_line_of_wide_characters_is_reached_and_copied() -> None:
+    app, data = ViewApp(), ("中文" * 25 + "END\n").encode()
+    async with app.run_test(size=(60, 8)) as pilot:
+        app.view.add(PaneBytes("r1", 0, data, len(data)))
+        app.view.follow(False)
+        for _ in range(10):
+            app.view.action_move_across(1)
+        await pilot.pause()
+        end = shown(pilot)[0]
+        await pilot.mouse_down(PaneView, offset=(0, 0))
+        await pilot.mouse_up(PaneView, offset=(12, 0))
+        await pilot.pause()
+
+        assert end.endswith("中文END")
+        assert app.view.visible_text() == data.decode()[22:29]
+
+
+async def test_a_repaint_costs_what_is_visible_however_many_marks_a_line_has() -> None:
+    took_s = {}
+    for length in (400, 4_000):
+        app, data = ViewApp(), b"a" * length + b"\n"
+        async with app.run_test(size=(160, 45)) as pilot:
+            app.view.add(PaneBytes("r1", 0, data * 50, len(data) * 50))
+            app.view.mark(re.compile("a"))
+            await pilot.pause()
+            began = time.process_time()
+            app.view.action_move(-1)
+            await pilot.pause()
+            took_s[length] = time.process_time() - began
+
+    assert took_s[4_000] < 10 * took_s[400]  # about the same; with the whole lines marked 1,000 times as much
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+@pytest.mark.parametrize("is_loaded", [False, True])
+@pytest.mark.parametrize("at", [4_500, 20_000, 40_050])
+async def test_a_match_in_a_long_line_is_in_sight_and_the_current_one(
+    at: int, is_loaded: bool, is_wrapped: bool
+) -> None:
+    app, data = ViewApp(), b"x" * at + b"NEEDLE" + b"y" * 60_000
+    async with app.run_test(size=(80, 24)) as pilot:
+        whole = PaneBytes("r1", 0, data, len(data))
+        app.view.add(whole if is_loaded else PaneBytes("r1", len(data) - 100, data[-100:], len(data)))
+        app.view.wrap(is_wrapped)
+        app.view.mark(re.compile("NEEDLE"))
+        app.view.show_found(at)
+        app.view.add(whole)
+        await pilot.pause()
+        line = app.view.found_line
+        row = next(y for y, text in enumerate(shown(pilot)) if "NEEDLE" in text)
+        marked = next(one for one in app.view.render_line(row) if one.text == "NEEDLE")
+
+        assert line is not None
+        assert line[0] <= at < line[1] <= at + 4_096
+        assert app.view.buffer.line(app.view.buffer.index_of(line[1])).offset == line[1]
+        current = app.view.get_component_rich_style("pane-view--current", partial=True)
+        assert marked.style is not None
+        assert marked.style.bgcolor == current.bgcolor
 
 
 async def test_text_of_jobs_is_never_read_as_markup() -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 from cluster.clusters import Cluster
+from textual.pilot import Pilot
 from waiting import screen_text, until, until_shown
 
 from pymr.protocol import MachineFigures
@@ -18,6 +19,7 @@ from tui.model.state import ClusterState
 from tui.options import Options
 from tui.screens.peers import PeersScreen
 from tui.screens.workers import WorkersScreen
+from tui.widgets.peer_card import PeerCard
 from tui.widgets.peer_cells import PEER_COLUMNS, PeerLine, figure_of, peer_cell, peer_lines, spark_of
 from tui.widgets.table_columns import place_columns
 
@@ -113,12 +115,17 @@ async def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConsoleApp
     return ConsoleApp(Options(), None, "There is none.")
 
 
+async def peers_of(pilot: Pilot[Any]) -> PeersScreen:
+    """The screen, of a console without a cluster."""
+    await until_shown(pilot, "There is no cluster yet")
+    pilot.app.pop_screen()
+    await pilot.press("4")
+    return cast(PeersScreen, pilot.app.screen)
+
+
 async def test_hundreds_of_peers_scroll_and_keep_the_cursor(offline: ConsoleApp) -> None:
     async with offline.run_test(size=(80, 24)) as pilot:
-        await until_shown(pilot, "There is no cluster yet")
-        offline.pop_screen()
-        await pilot.press("4")
-        screen = cast(PeersScreen, offline.shown_screen)
+        screen = await peers_of(pilot)
         state = ClusterState(peers=tuple(peer(f"peer-{number:03}") for number in range(300)))
         screen.show_state(state)
         await pilot.press("end")
@@ -130,6 +137,38 @@ async def test_hundreds_of_peers_scroll_and_keep_the_cursor(offline: ConsoleApp)
         assert screen.table.cursor_row is not None
         assert screen.table.cursor_row.row.name == "peer-299"
         assert " peer-299   ✓ alive   127.0.0.1:7700" in screen_text(pilot)
+
+
+@pytest.mark.parametrize("heard", [0.3, 59.0, 3_599.0, 99_999.0, 999_999.0])
+def test_how_long_a_peer_was_not_heard_is_not_cut(heard: float) -> None:
+    column = next(column for column in PEER_COLUMNS if column.key == "heard")
+
+    assert len(told(peer(heard=heard))["heard"]) <= column.width
+
+
+@pytest.mark.parametrize(("size", "has_card"), [((80, 24), True), ((60, 15), False), ((30, 8), False)])
+async def test_in_a_low_terminal_the_table_has_all_of_the_room(
+    offline: ConsoleApp, size: tuple[int, int], has_card: bool
+) -> None:
+    async with offline.run_test(size=(80, 24)) as pilot:
+        screen = await peers_of(pilot)
+        screen.show_state(ClusterState(peers=tuple(peer(f"peer-{number}") for number in range(9))))
+        await pilot.resize_terminal(*size)
+        await until(pilot, lambda: screen.query_one(PeerCard).display == has_card, "the card to fit")
+        await until_shown(pilot, "peer-0")
+
+        assert ("127.0.0.1:7700" in screen_text(pilot)) == has_card
+
+
+async def test_a_peer_is_not_sought_for_ever(offline: ConsoleApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.screens.peers.SEEK_SECONDS", -1.0)
+    async with offline.run_test(size=(80, 24)) as pilot:
+        screen = await peers_of(pilot)
+        screen.show_state(ClusterState(peers=(peer("alpha"), peer("beta"))))
+        screen.select_peer("late")
+        screen.show_state(ClusterState(peers=(peer("alpha"), peer("beta"), peer("late"))))
+
+        assert screen.table.cursor == 0
 
 
 async def test_a_peer_leads_to_its_workers(

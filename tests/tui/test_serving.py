@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
+from aiohttp import web
 from cluster.clusters import Cluster
 from serving_process import PYMR_TUI, Serving, serving
 
-from tui.serving import is_of_this_machine
+import tui.serving as serving_module
+from tui.serving import Console, ConsoleServer, is_of_this_machine
 
 ANSWER_S = 30.0
 
@@ -123,6 +126,62 @@ async def test_nonsense_from_a_page_closes_only_that_page(
             pass
     async with session.ws_connect(f"{url}?width=x&height=-7", origin=server.root) as page:
         await read_until(page, "1 Jobs")
+
+
+@pytest.mark.parametrize("size", [{"width": 1.5, "height": 9}, {"width": "9", "height": 9}])
+async def test_a_size_that_is_none_closes_only_the_page_that_says_it(
+    server: Serving, session: aiohttp.ClientSession, size: dict[str, object]
+) -> None:
+    async with session.ws_connect(f"{server.root}/ws/{server.token}", origin=server.root) as page:
+        await read_until(page, "1 Jobs")
+        await page.send_json(["resize", size])
+        while not (await page.receive(ANSWER_S)).type.name.startswith("CLOS"):
+            pass
+    _, alive = psutil.wait_procs(server.consoles(), ANSWER_S)
+
+    assert alive == []
+    assert server.process.poll() is None
+
+
+async def test_a_page_is_never_larger_than_any_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console("true", write_bytes=None, write_str=None, close=None, download_manager=None)  # type: ignore[arg-type]
+    sent: list[dict[str, object]] = []
+
+    async def send(data: dict[str, object]) -> bool:
+        sent.append(data)
+        return True
+
+    monkeypatch.setattr(console, "send_meta", send)
+    await console.set_terminal_size(99_999_999, -1)
+
+    assert [(one["width"], one["height"]) for one in sent] == [(1_000, 1)]
+
+
+async def test_more_pages_than_there_may_be_are_refused(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving_module, "PAGES_MAX", 2)
+    server = ConsoleServer(0, [])
+    server.command = "exec sleep 60"  # no console is needed to be one
+    runner = web.AppRunner(server.application())
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        root = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        token = server.address.partition("token=")[2]
+        pages = [await session.ws_connect(f"{root}/ws/{token}") for _ in range(2)]
+        status = await refused(session, f"{root}/ws/{token}")
+        async with session.get(f"{root}/?token={token}") as answer:
+            told = await answer.text()
+        await pages[0].close()
+        while (await session.get(f"{root}/?token={token}")).status != 200:
+            await asyncio.sleep(0.01)
+    finally:
+        await runner.cleanup()
+
+    assert status == 503
+    assert "There are 2 pages of this server already" in told
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

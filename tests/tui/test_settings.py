@@ -184,7 +184,9 @@ def test_a_console_that_fails_begins_anew_and_logs_why(failing: type[Failing], t
     log = (tmp_path / "pymr" / "console.log").read_text()
 
     assert status == 0
-    assert failing.made == [{"is_started_again": False}, {"is_started_again": True}]
+    first, second = failing.made
+    assert first["after"] is None
+    assert isinstance(second["after"], failing)  # whose text and demo it goes on with
     assert "RuntimeError: fault 1" in log
 
 

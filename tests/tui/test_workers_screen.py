@@ -9,9 +9,11 @@ from cluster.clusters import Cluster
 from textual.pilot import Pilot
 from waiting import screen_text, until, until_shown
 
+from pymr.rows import PeerRow
 from tui.app import ConsoleApp
+from tui.model.state import ClusterState
 from tui.screens.attach import AttachScreen
-from tui.screens.workers import WorkersScreen
+from tui.screens.workers import WorkersScreen, why_none
 from tui.widgets.pane_tile import PaneTile
 
 Lend = Callable[..., Cluster]
@@ -57,6 +59,21 @@ def tiles(pilot: Pilot[object]) -> list[str]:
 def focused(pilot: Pilot[object]) -> str:
     tile = pilot.app.focused
     return tile.worker.name if isinstance(tile, PaneTile) and tile.worker is not None else ""
+
+
+@pytest.mark.parametrize(
+    ("peers", "said"),
+    [
+        ((), "Waiting for the cluster"),
+        ((PeerRow(name="a", address="", data_address="", workers=2, alive=True),), "Waiting for the cluster"),
+        ((PeerRow(name="a", address="", data_address="", workers=2),), "No peer that is alive has a worker"),
+        ((PeerRow(name="a", address="", data_address="", alive=True),), "No peer that is alive has a worker"),
+    ],
+)
+def test_that_there_are_no_workers_is_said_only_when_it_is_known(
+    peers: tuple[PeerRow, ...], said: str
+) -> None:
+    assert why_none(ClusterState(peers=peers, answered_at=1.0)).startswith(said)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])

@@ -113,6 +113,16 @@ def test_lines_come_from_as_many_files_as_are_needed_and_empty_ones_are_passed_o
     assert bench.news[-1].path == str(first)
 
 
+def test_it_is_told_how_many_files_are_seen_while_the_input_is_looked_for(bench: Bench) -> None:
+    for number in range(5):
+        bench.feed(f"alpha/input/{number}.txt", "a\n" if number == 4 else "")
+    bench.preview()
+    stages = list(dict.fromkeys(news.stage for news in bench.news))
+
+    assert stages == ["find", "map", "reduce"]
+    assert next(news.files for news in bench.news if news.stage == "map") == 5
+
+
 @pytest.mark.parametrize("name", ["none", "nothing.txt", "nothing.gz"])
 def test_a_host_without_a_line_has_no_path(bench: Bench, name: str) -> None:
     if name != "none":
@@ -239,7 +249,8 @@ def test_an_item_is_shown_as_in_the_output_or_as_python_shows_it(item: object, l
 @pytest.mark.parametrize(
     ("news", "words"),
     [
-        (PreviewNews(stage="load"), "given up after 2 s: the project was being loaded"),
+        (PreviewNews(stage="load"), "given up after 2 s: the project was being loaded; no line was mapped"),
+        (PreviewNews(stage="find", files=71_300), "the input was being looked for; 71,300 files were seen"),
         (PreviewNews(stage="map", lines=1), "given up after 2 s: 0 lines were mapped until then"),
         (PreviewNews(stage="map", lines=8), "given up after 2 s: 7 lines were mapped until then"),
         (PreviewNews(stage="reduce", lines=8, groups=2), "all 8 lines were mapped, and 1 group was reduced"),

@@ -18,6 +18,7 @@ from pymr.config import ClusterConfig, PeerConfig, SecurityConfig
 from pymr.errors import ConfigError
 from pymr.keys import KeysError, Security, load_security, write_authorized, write_key
 from pymr.peer import transport
+from pymr.peer.addresses import Address
 from pymr.peer.frames import FRAME_BYTES_MAX, BadFrame, decode_reply, encode
 from pymr.peer.loop import Loop
 from pymr.peer.transport import Console, Endpoint, Gatekeeper, Link, Sender, Unreachable, make_keypair
@@ -388,6 +389,15 @@ def test_a_console_that_reaches_nobody_says_whom_it_asked(start: Callable[..., P
     assert f"gone: 127.0.0.1:{port} cannot be reached" in text
     assert f"mute: 127.0.0.1:{silent.port} is connected, but silent" in text
     assert "lost: " in text
+
+
+def test_a_console_rests_while_a_host_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(transport.time, "sleep", rests.append)
+    dealer = transport._ConsoleDealer("alpha", Address("name.invalid", 7_000), NO_KEYS)
+
+    assert transport._wait([dealer], 1.0, dealer) == []
+    assert rests == [transport._LOOK_UP_SECONDS]
 
 
 def test_one_peer_alone_can_be_asked(start: Callable[..., Peer]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pymr.client import Client, ClientError, UnreachableError
 from pymr.errors import PymrError
 from pymr.rows import EventRow
+from tui.model.fault_log import log_fault
 from tui.model.job_pages import JobPages
 from tui.model.state import EVENTS_MAX, MACHINE_SAMPLES_MAX, RUNS_MAX, ClusterState
 
@@ -25,11 +26,17 @@ SHARE_OF_TIME_MAX = 0.1
 """A question whose answer takes long, as that of 10,000 jobs, is asked so seldom that it takes no more than
 this share of the time: the thread competes with the one that draws."""
 
+REST_SECONDS_MAX = 2.0
+"""But a question rests no longer than this: one that took long may have waited for a peer that died."""
+
 ANSWER_SECONDS = 3.0
 RETRY_FIRST_SECONDS, RETRY_LAST_SECONDS = 0.25, 2.0
 CLOSE_SECONDS = 0.3
 JOB_VIEWS_MAX = 20
 EVENTS_PER_QUESTION = 500
+
+Question = Callable[[Client], dict[str, object]]
+"""Asks the cluster; gives what the state has to say anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,9 @@ class Feed:
         self._make_client = make_client
         self._notify = notify
         self._wants = Wants()
+        self._changing = threading.Lock()  # of `state`, which two threads make anew from what it was
+        self._refreshes = self._refreshes_seen = 0
+        self._faults: dict[str, str] = {}  # by question
         self._wake = threading.Event()
         self._closed = threading.Event()
         self._pages = JobPages()
@@ -80,9 +90,15 @@ class Feed:
 
     def refresh(self) -> None:
         """Ask for everything now, and for all of the queue, as something was changed."""
-        self._pages = JobPages()
-        self._due = {}
+        self._refreshes += 1
         self._wake.set()
+
+    def change(self, change: Callable[[ClusterState], ClusterState]) -> ClusterState:
+        """Make the state another one, as something was changed; an answer from before does not undo that."""
+        with self._changing:
+            self._refreshes += 1
+            self.state = change(self.state)
+            return self.state
 
     # ---- in the thread
 
@@ -92,40 +108,76 @@ class Feed:
                 with self._make_client(ANSWER_SECONDS) as client:
                     self._read_on(client)
             except PymrError as error:  # no such key, or a client that cannot be made
-                self._show(problem=str(error))
+                self._show_problem(str(error))
+            except Exception as error:  # the top of a thread: whatever it is, the feed goes on
+                self._show_problem(self._fault_of("cluster", error))
+                self._retry_s = RETRY_LAST_SECONDS
             self._pause(self._retry_s)
 
     def _read_on(self, client: Client) -> None:
         """Ask, one question after the other, until the feed is closed or no peer answers."""
         while not self._closed.is_set():
             self._wake.clear()
+            if self._is_to_refresh:
+                self._refreshes_seen = self._refreshes
+                self._pages, self._due = JobPages(), {}
             questions = self._questions()
             wanted = {name for name, _, _ in questions}
             self._due = {name: due for name, due in self._due.items() if name in wanted}
+            self._faults = {name: fault for name, fault in self._faults.items() if name in wanted}
             for name, ask, period_s in questions:
-                if self._closed.is_set():
-                    return
+                if self._closed.is_set() or self._is_to_refresh:
+                    break
                 if self._due.get(name, 0.0) > time.monotonic():
                     continue
-                began = time.monotonic()
-                try:
-                    changes = ask(client)
-                except UnreachableError as error:
-                    self._show(problem=str(error))
-                    self._retry_s = min(self._retry_s * 2, RETRY_LAST_SECONDS)
+                if not self._read(client, name, ask, period_s):
                     return
-                except ClientError as error:
-                    changes = {"problem": str(error)} if name == "cluster" else {}
-                took = time.monotonic() - began
-                self._due[name] = time.monotonic() + max(period_s, took / SHARE_OF_TIME_MAX)
-                self._retry_s = RETRY_FIRST_SECONDS
-                self._show(**{"answered_at": time.monotonic(), "problem": "", **changes})
             self._pause(max(0.02, min(self._due.values(), default=0.0) - time.monotonic()))
 
-    def _questions(self) -> list[tuple[str, Callable[[Client], dict[str, object]], float]]:
+    def _read(self, client: Client, name: str, ask: Question, period_s: float) -> bool:
+        """Ask one question, and show what came of it. Returns whether a peer has answered."""
+        began = time.monotonic()
+        fault, changes = "", {}
+        try:
+            changes = ask(client)
+        except UnreachableError as error:
+            self._show_problem(str(error))
+            self._retry_s = min(self._retry_s * 2, RETRY_LAST_SECONDS)
+            return False
+        except ClientError as error:
+            fault = str(error) if name == "cluster" else ""
+        except Exception as error:  # an answer that is not understood: the others still are
+            fault = self._fault_of(name, error)
+        self._retry_s = RETRY_FIRST_SECONDS
+        now = time.monotonic()
+        self._due[name] = now + max(period_s, min((now - began) / SHARE_OF_TIME_MAX, REST_SECONDS_MAX))
+        self._faults.pop(name, None)
+        if fault:
+            self._faults[name] = fault
+        told = next(iter(self._faults.values()), "")
+        with self._changing:
+            if self._is_to_refresh:  # it may tell of how things were before they were changed
+                return True
+            self.state = replace(self.state, answered_at=now, problem="", fault=told, **changes)  # type: ignore[arg-type]
+        self._tell()
+        return True
+
+    @property
+    def _is_to_refresh(self) -> bool:
+        return self._refreshes != self._refreshes_seen
+
+    def _fault_of(self, name: str, error: Exception) -> str:
+        """What to say of a fault of the console's own; its log tells of it once, not at every try."""
+        fault = f"The console has a fault and cannot read the {name}: {error!r}. Its log tells more."
+        if self._faults.get(name) != fault:
+            log_fault(f"the feed failed at the {name}", error)
+            self._faults[name] = fault
+        return fault
+
+    def _questions(self) -> list[tuple[str, Question, float]]:
         """(name, question, seconds between two), the most wanted first."""
         wants = self._wants
-        questions: list[tuple[str, Callable[[Client], dict[str, object]], float]] = [
+        questions: list[tuple[str, Question, float]] = [
             ("cluster", lambda client: {"cluster": client.cluster()}, CLUSTER_SECONDS)
         ]
         if wants.workers:
@@ -168,14 +220,18 @@ class Feed:
                 machines[row.name] = (*machines.get(row.name, ()), row.machine)[-MACHINE_SAMPLES_MAX:]
         return {"peers": peers, "machines": machines}
 
-    def _show(self, **changes: object) -> None:
-        self.state = replace(self.state, **changes)  # type: ignore[arg-type]
+    def _show_problem(self, problem: str) -> None:
+        with self._changing:
+            self.state = replace(self.state, problem=problem)
+        self._tell()
+
+    def _tell(self) -> None:
         if not self._closed.is_set():
             self._notify()
 
     def _pause(self, seconds: float) -> None:
-        if not self._closed.is_set():
-            self._wake.wait(seconds)
+        if not self._closed.is_set() and self._wake.wait(seconds):
+            self._wake.clear()  # one that stays set would make the tries that follow come without a pause
 
 
 def _joined(known: tuple[EventRow, ...], new: tuple[EventRow, ...]) -> tuple[EventRow, ...]:

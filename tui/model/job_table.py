@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -254,16 +254,18 @@ class JobTable:
 
 
 def rows_of_runs(
-    runs: Iterable[RunRow], in_queue: Iterable[JobRow], hidden: Collection[str] = ()
+    runs: Iterable[RunRow], in_queue: Iterable[JobRow], hidden: Mapping[str, int] | None = None
 ) -> list[JobRow]:
     """A row for each job that has run and is in the queue no more, as one that ran once.
 
-    runs: the latest first; those that were broken off tell of no result. hidden: jobs that get no row.
+    runs: the latest first; those that were broken off tell of no result. hidden: by job,
+    the version up to which its runs get no row, as it was deleted.
     """
-    known = {row.fields["job_name"] for row in in_queue} | set(hidden)
+    known = {row.fields["job_name"] for row in in_queue}
+    hidden = hidden or {}
     rows = []
     for run in runs:
-        if run.job_name in known:
+        if run.job_name in known or run.job_version <= hidden.get(run.job_name, -1):
             continue
         known.add(run.job_name)
         if run.status in ("succeeded", "failed", "skipped"):

@@ -27,6 +27,9 @@ _FUNCTION_FIELDS: tuple[tuple[str, FunctionKind], ...] = (
 )
 _IDENTITY = "identity"
 TEXT_CHARACTERS_MAX = 300_000
+UNKNOWN_NAMES_MAX = 50
+"""So many names that no job has are told of one by one. More are some other text, pasted by mistake."""
+
 
 _SYNTAX_IN_WORDS = {
     "Illegal character '\\n'": "a text ends in the middle of the line: its closing quote is missing",
@@ -87,7 +90,8 @@ def check_text(text: str, projects: LocalProjects) -> CheckedText:
     """Everything wrong in a job's text. Cost: below 10 ms for a template; no file is read."""
     if len(text) > TEXT_CHARACTERS_MAX:
         return _too_long(text)
-    scanned = scan(text, known_names())
+    known = known_names()
+    scanned = scan(text, known)
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -95,11 +99,17 @@ def check_text(text: str, projects: LocalProjects) -> CheckedText:
     job_type = values.get("job_type")
     known_type = job_type if isinstance(job_type, str) and job_type in JOB_CLASSES else ""
     fields, problems = None, []
+    unknown = [name for name in values if name not in known]
+    left_out = frozenset(unknown[UNKNOWN_NAMES_MAX:])
     try:
-        job = parse_job(values)
+        job = parse_job({name: value for name, value in values.items() if name not in left_out})
         fields = {name: value for name, value in job_to_dict(job).items() if value is not None}
     except JobError as error:
         problems = [_placed(scanned, problem) for problem in error.problems]
+    if left_out:
+        first = unknown[UNKNOWN_NAMES_MAX]
+        reason = f"is no field of any job, like {len(unknown) - 1:,} other names of this text"
+        problems.append(_placed(scanned, Problem(shown_name(first), values[first], reason)))
     refused = {problem.field for problem in problems}
     problems += [
         _placed(scanned, problem, is_warning=True)

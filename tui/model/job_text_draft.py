@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pymr.errors import JobError, Problem, disk_error
+from pymr.errors import DiskError, JobError, Problem, disk_error
 from pymr.job_fields import JOB_CLASSES
 from pymr.job_toml import job_toml, template_toml
 from pymr.rows import JobRow
-from pymr.toml_text import read_text
+from pymr.toml_text import decode_text
 from tui.model.printable import printable
 
 TEXT_BYTES_MAX = 1 << 20
+_NAME_CHARACTERS_MAX = 40
 
 COMMENT_COLUMNS = 70
 """As wide as a text is in a terminal of 80 columns, or beside the help in one of 120."""
@@ -31,6 +33,18 @@ class Draft:
     job_name: str = ""
     version: int | None = None
     path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DraftText:
+    """text: what has become of the draft."""
+
+    draft: Draft
+    text: str
+
+    @property
+    def is_changed(self) -> bool:
+        return self.text != self.draft.text
 
 
 def draft_of_job(row: JobRow) -> Draft:
@@ -50,18 +64,37 @@ def draft_of_type(job_type: str) -> Draft:
 
 
 def draft_of_file(path: Path) -> Draft:
-    """Raises JobError for a file that cannot be read, is no text, or is larger than TEXT_BYTES_MAX."""
-    with suppress(OSError):  # reading it says better what is wrong
-        if path.stat().st_size > TEXT_BYTES_MAX:
-            problem = Problem("file", str(path), f"is larger than {TEXT_BYTES_MAX} bytes, so it is no job")
-            raise JobError(str(path), (problem,))
-    return Draft(read_text(path, JobError), printable(path.name), path=str(path))
+    """Raises JobError for a file that cannot be read, is no text, or is larger than TEXT_BYTES_MAX.
+
+    May wait for a slow disk; for nothing else, as a pipe or a device is no text.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise _unreadable(path, "is no regular file, so it is no job")
+        with path.open("rb") as file:
+            data = file.read(TEXT_BYTES_MAX + 1)
+    except OSError as error:
+        raise _unreadable(path, f"cannot be read: {error.strerror or error}") from error
+    if len(data) > TEXT_BYTES_MAX:
+        raise _unreadable(path, f"is larger than {TEXT_BYTES_MAX} bytes, so it is no job")
+    return Draft(decode_text(data, str(path), JobError), printable(path.name), path=str(path))
+
+
+def _unreadable(path: Path, reason: str) -> JobError:
+    return JobError(str(path), (Problem("file", str(path), reason),))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole, or leave what was there. Raises DiskError."""
+    """Write a file whole, or leave what was there; through a link, the file that it leads to.
+
+    Raises DiskError, also for what is there and is no regular file, such as a folder or a device.
+    """
+    path = Path(os.path.realpath(path))
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise DiskError(f"writing {path} failed: it is there and is no regular file", str(path))
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        prefix = f".{path.name[:_NAME_CHARACTERS_MAX]}."  # so that it is a name when the path has one
+        handle, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
                 file.write(text)

@@ -53,12 +53,10 @@ class TextScan:
         for place in self.fields:
             if place.line <= line <= place.end_line:
                 return place
-        while line < len(self.lines) and self.lines[line].lstrip().startswith("#"):
-            place_here = next((place for place in self.fields if place.line == line), None)
-            if place_here is not None:
-                return place_here
+        begins = {place.line: place for place in self.fields}
+        while line not in begins and line < len(self.lines) and self.lines[line].lstrip().startswith("#"):
             line += 1
-        return next((place for place in self.fields if place.line == line), None)
+        return begins.get(line)
 
 
 def scan(text: str, known_names: Iterable[str]) -> TextScan:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pymr.client import PaneBytes
-from tui.model.ansi import look_before
+from tui.model.ansi import LINE_BYTES_MAX, look_before
 from tui.model.ansi_colours import PLAIN, Look
-from tui.model.pane_stretch import Stretch
+from tui.model.pane_stretch import Stretch, whole_from
 
 BUFFER_BYTES_MAX = 16 << 20
 """Of an attached pane so much is held; that is more than a peer keeps of one."""
@@ -42,6 +42,11 @@ class GapLine:
     @property
     def size(self) -> int:
         return self.stop - self.offset
+
+    def part(self, size: int, *, from_end: bool) -> tuple[int, int]:
+        """(start, stop) of `size` bytes of it at most."""
+        start = max(self.offset, self.stop - size) if from_end else self.offset
+        return start, min(self.stop, start + size)
 
 
 class PaneBuffer:
@@ -119,6 +124,15 @@ class PaneBuffer:
         section = self._sections[number] if number >= 0 else None
         return section if isinstance(section, GapLine) and offset < section.stop else None
 
+    def missing_around(self, offset: int, size: int) -> tuple[int, int] | None:
+        """(start, stop) of what is not held, and kept, of the `size` bytes around an offset; of the first gap
+        there. None where it is all held."""
+        for place in (offset, max(0, offset - size // 4), offset + size // 4):
+            gap = self.gap_at(place)
+            if gap is not None and gap.is_kept:
+                return max(gap.offset, offset - size // 2), min(gap.stop, offset + size // 2)
+        return None
+
     def _insert(self, new: Stretch) -> None:
         stretches = self._stretches
         place = bisect_right(stretches, new.start, key=lambda stretch: stretch.start)
@@ -180,29 +194,37 @@ class PaneTail:
         self.run_id = ""
         self.end = 0
         self._data = bytearray()
+        self._is_cut = False  # its first line may be without its beginning
 
     def add(self, piece: PaneBytes) -> None:
         stop = self.end
         if piece.run_id != self.run_id:
-            self.run_id, self._data, stop = piece.run_id, bytearray(), 0
+            self.run_id, self._data, stop, self._is_cut = piece.run_id, bytearray(), 0, False
         if piece.next < stop:
             return
         if piece.start > stop:
             self._data.clear()
-            stop = piece.start
+            stop, self._is_cut = piece.start, True
         self._data += piece.data[stop - piece.start :]
         self.end = piece.next
         if len(self._data) > TAIL_BYTES_MAX:
             del self._data[: len(self._data) - TAIL_BYTES_MAX // 2]
+            self._is_cut = True
 
     def last_lines(self, count: int) -> list[PaneLine]:
-        """The last lines, at most `count`. Cost: of those lines only, whatever is held before them."""
+        """The last lines, at most `count`; a first one without its beginning only where there is no other.
+
+        Cost: of those lines only, whatever is held before them."""
         data, stop = self._data, len(self._data)
         lines: list[PaneLine] = []
         while stop > 0 and len(lines) < count:
             start = data.rfind(b"\n", 0, stop - 1) + 1
-            cut = max(start, stop - TAIL_BYTES_MAX // 16)
-            offset = self.end - len(data) + start
-            lines.append(PaneLine(offset, bytes(data[cut:stop]), None, look_before(data, start)))
+            if start == 0 and self._is_cut and lines:
+                break
+            cut = start
+            if stop - start > LINE_BYTES_MAX:
+                cut = whole_from(data, stop - LINE_BYTES_MAX)
+            offset = self.end - len(data) + cut
+            lines.append(PaneLine(offset, bytes(data[cut:stop]), None, look_before(data, cut)))
             stop = start
         return lines[::-1]

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 from pymr.client import PaneBytes, UnreachableError
 from pymr.errors import PymrError
+from tui.model.fault_log import log_fault
 from tui.model.pane_search import lost_start
 
 READ_SECONDS = 0.2
@@ -75,9 +76,11 @@ class PaneNews:
 
 @dataclass(slots=True)
 class _Watch:
-    """A pane that is read. next: where its tail goes on; None before the first read, or to begin anew."""
+    """A pane that is read. wish, is_anew, due: written by both threads, under the lock; the rest by the
+    reading one alone. is_anew: its tail is to begin again. next: where its tail goes on; None before that."""
 
     wish: PaneWish
+    is_anew: bool = False
     next: int | None = None
     found_run: str = ""
     end: int = -1
@@ -88,6 +91,10 @@ class _Watch:
     problem: str = ""
     done: set[tuple[int, int]] = field(default_factory=set)
     lost_start: int | None = None
+
+
+def _peer_of(watch: _Watch) -> str:
+    return watch.wish.worker.rpartition("/")[0]
 
 
 class PaneFeed:
@@ -130,10 +137,8 @@ class PaneFeed:
                 watch = before.get(key) or _Watch(wish)
                 if wish != watch.wish:
                     watch.due = 0.0
-                    if wish.tail_bytes and not watch.wish.tail_bytes:
-                        watch.next = None
+                    watch.is_anew |= bool(wish.tail_bytes and not watch.wish.tail_bytes)
                     watch.wish = wish
-                    watch.done &= set(wish.ranges)
                 self._watches[key] = watch
         self._wake.set()
         if wishes and self._thread.ident is None and not self._closed.is_set():
@@ -151,21 +156,30 @@ class PaneFeed:
     # ---- in the thread
 
     def _run(self) -> None:
-        pause_s = RETRY_FIRST_SECONDS
+        pause_s, logged = RETRY_FIRST_SECONDS, ""
         while not self._closed.is_set():
             self._wake.clear()
             if not self._watches:
                 self._pause(None)
                 continue
+            began = time.monotonic()
             try:
                 with self._make_client(ANSWER_SECONDS) as client:
-                    pause_s = RETRY_FIRST_SECONDS
                     self._read_on(client)
+                continue
             except PymrError as error:  # no such key, or a client that cannot be made
-                self._tell_all(str(error))
-                self._wake.clear()
-                self._pause(pause_s)
-                pause_s = min(pause_s * 2, RETRY_LAST_SECONDS)
+                problem = str(error)
+            except Exception as error:  # the top of a thread: a fault of the console's, that must not end it
+                problem = f"the console has a fault: {error!r}"
+                if problem != logged:
+                    log_fault("the panes could not be read", error)
+                    logged = problem
+            if time.monotonic() - began > RETRY_LAST_SECONDS:  # it went well for a while
+                pause_s = RETRY_FIRST_SECONDS
+            self._tell_all(problem)
+            self._wake.clear()
+            self._pause(pause_s)
+            pause_s = min(pause_s * 2, RETRY_LAST_SECONDS)
 
     def _read_on(self, client: PaneReader) -> None:
         while not self._closed.is_set():
@@ -189,19 +203,23 @@ class PaneFeed:
 
     def _read(self, client: PaneReader, watch: _Watch) -> None:
         """Read a pane once, and when it is due again."""
-        began = time.monotonic()
-        end, wish = watch.end, watch.wish
+        began, end = time.monotonic(), watch.end
+        with self._lock:
+            wish = watch.wish
+            if watch.is_anew:
+                watch.is_anew, watch.next = False, None
+        watch.done &= set(wish.ranges)
         try:
             for start, stop in wish.ranges[:RANGES_MAX]:
                 if (start, stop) not in watch.done and not self._closed.is_set():
-                    self._read_range(client, watch, start, stop)
+                    self._read_range(client, watch, wish, start, stop)
                     watch.done.add((start, stop))
             if wish.tail_bytes:
-                self._read_tail(client, watch, wish.tail_bytes)
+                self._read_tail(client, watch, wish)
             else:
-                self._look_at_end(client, watch)
+                self._look_at_end(client, watch, wish)
         except PymrError as error:
-            self._failed(watch, error)
+            self._failed(watch, wish, error)
             return
         watch.retry_s = RETRY_FIRST_SECONDS
         if watch.problem:
@@ -209,41 +227,41 @@ class PaneFeed:
             self._tell(watch, PaneBytes(watch.found_run, max(watch.end, 0), b"", max(watch.end, 0)))
         watch.quiet_reads = watch.quiet_reads + 1 if watch.end == end else 0
         is_quiet = watch.quiet_reads >= QUIET_READS or not wish.tail_bytes
-        watch.due = began + (QUIET_SECONDS if is_quiet else READ_SECONDS)
+        self._set_due(watch, wish, began + (QUIET_SECONDS if is_quiet else READ_SECONDS))
 
-    def _read_tail(self, client: PaneReader, watch: _Watch, tail_bytes: int) -> None:
+    def _read_tail(self, client: PaneReader, watch: _Watch, wish: PaneWish) -> None:
         """Go on where the last read ended; from the end, where more has come than is followed."""
-        wish = watch.wish
-        if watch.next is None or watch.is_fast:
+        tail_bytes, offset = wish.tail_bytes, watch.next
+        if offset is None or watch.is_fast:
             piece = client.read_pane(wish.worker, wish.run_id, -tail_bytes, tail_bytes)
-            is_followed = watch.next is not None and piece.start <= watch.next
-            watch.is_fast = watch.next is not None and not is_followed
+            watch.is_fast = offset is not None and piece.start > offset
             self._took(watch, piece)
             return
         for number in range(PIECES_PER_ROUND):
-            piece = client.read_pane(wish.worker, wish.run_id, watch.next, min(tail_bytes, PIECE_BYTES))
+            piece = client.read_pane(wish.worker, wish.run_id, offset, min(tail_bytes, PIECE_BYTES))
             if piece.run_id != watch.found_run or piece.end < watch.end:
                 watch.next = None  # another run has begun: from its end
-                self._read_tail(client, watch, tail_bytes)
+                self._read_tail(client, watch, wish)
                 return
             behind = piece.end - piece.next
             if behind > tail_bytes or (behind and number == PIECES_PER_ROUND - 1):
                 watch.is_fast = True
-                self._read_tail(client, watch, tail_bytes)
+                self._read_tail(client, watch, wish)
                 return
             self._took(watch, piece)
+            offset = piece.next
             if not behind:
                 return
 
-    def _look_at_end(self, client: PaneReader, watch: _Watch) -> None:
-        piece = client.read_pane(watch.wish.worker, watch.wish.run_id, _BEYOND, 1)
+    def _look_at_end(self, client: PaneReader, watch: _Watch, wish: PaneWish) -> None:
+        piece = client.read_pane(wish.worker, wish.run_id, _BEYOND, 1)
         if piece.end != watch.end or piece.run_id != watch.found_run:
             self._tell(watch, piece)
         watch.end, watch.found_run = piece.end, piece.run_id
 
-    def _read_range(self, client: PaneReader, watch: _Watch, start: int, stop: int) -> None:
+    def _read_range(self, client: PaneReader, watch: _Watch, wish: PaneWish, start: int, stop: int) -> None:
         """Read PIECES_PER_ROUND pieces at most of a range, and find out what of it is not kept."""
-        wish, offset = watch.wish, start
+        offset = start
         for _ in range(PIECES_PER_ROUND):
             if offset >= stop or self._closed.is_set():
                 return
@@ -263,17 +281,27 @@ class PaneFeed:
         if is_new:
             self._tell(watch, piece)
 
-    def _failed(self, watch: _Watch, error: PymrError) -> None:
+    def _set_due(self, watch: _Watch, wish: PaneWish, due: float) -> None:
+        """When it is due again, unless something else was wished meanwhile: then it is due now."""
+        with self._lock:
+            if watch.wish is wish:
+                watch.due = due
+
+    def _failed(self, watch: _Watch, wish: PaneWish, error: PymrError) -> None:
         """Ask again later, and what is of the same peer as well where that did not answer."""
         due = time.monotonic() + watch.retry_s
         watch.retry_s = min(watch.retry_s * 2, RETRY_LAST_SECONDS)
-        peer = watch.wish.worker.rpartition("/")[0]
+        peer = _peer_of(watch)
+        others: list[_Watch] = []
         with self._lock:
-            others = [one for one in self._watches.values() if one.wish.worker.rpartition("/")[0] == peer]
-        for one in others if isinstance(error, UnreachableError) else []:
-            one.due, one.retry_s = due, watch.retry_s
+            if isinstance(error, UnreachableError):
+                others = [one for one in self._watches.values() if _peer_of(one) == peer and one is not watch]
+            for one in others:
+                one.due = due
+        for one in others:
+            one.retry_s = watch.retry_s
             self._tell_problem(one, str(error))
-        watch.due = due
+        self._set_due(watch, wish, due)
         self._tell_problem(watch, str(error))
 
     def _tell_all(self, problem: str) -> None:

@@ -13,7 +13,11 @@ from tui.model.ansi import StyledLine, styled_line
 from tui.model.ansi_colours import PLAIN
 from tui.model.pane_buffer import GapLine, PaneBuffer, PaneLine
 
-_PARSED_LINES_MAX = 4_000
+_PARSED_BYTES_MAX = 16 << 20
+"""Of lines that are kept as they are shown, by _bytes_of; several screens of lines that are all colours."""
+
+_LINE_BYTES, _SPAN_BYTES = 250, 115
+"""Of a short line without colours with its key, and of each span: measured with tracemalloc."""
 
 
 class Place(NamedTuple):
@@ -46,6 +50,7 @@ class PaneRows:
         self.is_wrapped = False
         self.is_plain = False
         self._parsed: dict[tuple[int, int], StyledLine] = {}
+        self._parsed_bytes = 0
 
     def rows(self, place: Place, height: int) -> list[Row]:
         """The rows from a place on, `height` at most."""
@@ -93,16 +98,19 @@ class PaneRows:
         key = line.offset, len(line.data)
         found = self._parsed.get(key)
         if found is None:
-            if len(self._parsed) >= _PARSED_LINES_MAX:
-                self._parsed.clear()
-            found = self._parsed[key] = styled_line(line.data, PLAIN if self.is_plain else line.look)
+            found = styled_line(line.data, PLAIN if self.is_plain else line.look)
             if self.is_plain:
-                found = self._parsed[key] = StyledLine(found.text)
+                found = StyledLine(found.text)
+            if self._parsed_bytes >= _PARSED_BYTES_MAX:
+                self.forget()
+            self._parsed[key] = found
+            self._parsed_bytes += _bytes_of(found)
         return found
 
     def forget(self) -> None:
         """Read lines anew, as they are to look otherwise, or are others."""
         self._parsed.clear()
+        self._parsed_bytes = 0
 
     def _rows_of(self, index: int) -> list[Row]:
         line = self.buffer.line(index)
@@ -117,6 +125,11 @@ class PaneRows:
 
     def _offset_of(self, index: int) -> int:
         return self.buffer.line(index).offset if index < self.buffer.line_count else 0
+
+
+def _bytes_of(line: StyledLine) -> int:
+    """About the memory that a line takes; its styles are shared with others."""
+    return _LINE_BYTES + len(line.text) + _SPAN_BYTES * len(line.spans)
 
 
 def gap_words(gap: GapLine) -> str:

@@ -1,19 +1,19 @@
-"""Searching a whole pane and saving it: both go through what is kept of it, piece by piece, in a thread."""
+"""Searching a whole pane: through all that is kept of it, piece by piece, in a thread."""
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event
 
 from pymr.client import PaneBytes
 from tui.model.ansi import LINE_BYTES_MAX, styled_line
+from tui.model.pane_stretch import Stretch
 
 PIECE_BYTES = 256 << 10
+"""Read at once; more than two lines of LINE_BYTES_MAX, as that much of it is read again with the next."""
+
 NEEDLE_CHARACTERS_MAX = 200
 _COLOURS_BETWEEN = rb"(?:\x1b\[[0-9;:]*[mK])*"
 
@@ -47,10 +47,23 @@ class Needle:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """offset: of the beginning of the line. has_wrapped: it was found after going on from the other end."""
+    """offset: of the match, or of another one in the same line that was written over. has_wrapped: it was
+    found after going on from the other end."""
 
     offset: int
     has_wrapped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Of a pane what begins at `first` or after it, and before `stop`, and what its lines are around that.
+
+    start: the offset of the first byte of `data`."""
+
+    start: int
+    data: bytes
+    first: int
+    stop: int
 
 
 def find_in_pane(
@@ -62,8 +75,9 @@ def find_in_pane(
     is_stopped: Event,
     on_progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> Found | None:
-    """The nearest line with the needle that begins at `start` or after it, or backwards: before it; then on
-    from the other end of the pane. None where there is none, or when it was stopped.
+    """The nearest match that begins at `start` or after it, or backwards: before it; then on from the other
+    end of the pane. Of those in one line, as it is shown, one is told. None where there is none, or when it
+    was stopped.
 
     on_progress: is given (bytes searched, bytes of the pane). Raises what `read` does.
     """
@@ -71,79 +85,16 @@ def find_in_pane(
     searched = 0
     ranges = [(0, start), (start, end)] if backwards else [(start, end), (0, start)]
     for number, (first, stop) in enumerate(ranges):
-        pieces = _pieces_back(read, first, stop) if backwards else _pieces(read, first, stop)
-        for piece in pieces:
+        parts = _parts_back(read, first, stop) if backwards else _parts(read, first, stop)
+        for part in parts:
             if is_stopped.is_set():
                 return None
-            offsets = [offset for offset in _lines_with(needle, piece) if first <= offset < stop]
-            if offsets:
-                return Found(offsets[-1] if backwards else offsets[0], has_wrapped=number > 0)
-            searched += len(piece.data)
+            offset = next(_shown_matches(needle, part, backwards=backwards), None)
+            if offset is not None:
+                return Found(offset, has_wrapped=number > 0)
+            searched += part.stop - part.first
             on_progress(min(searched, end), end)
     return None
-
-
-def save_pane(
-    read: ReadPiece,
-    path: Path,
-    *,
-    over: bool,
-    on_progress: Callable[[int, int], object] = lambda _done, _total: None,
-) -> int:
-    """Write all that is kept of a pane, as it was put out, to a file, whole or not at all; its size.
-
-    A line in it tells where something is not kept. over: replace a file that is there; FileExistsError else.
-    Raises OSError, and what `read` does.
-    """
-    if path.exists() and not over:
-        raise FileExistsError(f"{path} exists")
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(descriptor, "wb") as file:
-            end = read(0, 1).end
-            for piece in _pieces(read, 0, end):
-                if piece.skipped:
-                    note = f"\r\n[pymr: {piece.skipped:,} bytes of output are not kept here]\r\n"
-                    file.write(note.encode())
-                file.write(piece.data)
-                on_progress(piece.next, end)
-            size = file.tell()
-        if over:
-            os.replace(temporary, path)
-        else:
-            os.link(temporary, path)  # unlike a rename it fails where a file has come meanwhile
-        return size
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _pieces(read: ReadPiece, start: int, stop: int) -> Iterator[PaneBytes]:
-    """What is kept between two offsets, in pieces of whole lines where these are not very long."""
-    offset = start
-    while offset < stop:
-        piece = read(offset, min(PIECE_BYTES, stop - offset))
-        if not piece.data:
-            return
-        if piece.next < stop:
-            cut = piece.data.rfind(b"\n") + 1
-            if cut:
-                data = piece.data[:cut]
-                piece = PaneBytes(piece.run_id, piece.start, data, piece.end, piece.skipped, piece.times)
-        yield piece
-        offset = piece.next
-
-
-def _pieces_back(read: ReadPiece, start: int, stop: int) -> Iterator[PaneBytes]:
-    """The same from the end on. A line on a seam is read twice."""
-    while stop > start:
-        first = max(start, stop - PIECE_BYTES + LINE_BYTES_MAX)
-        ahead = max(0, first - LINE_BYTES_MAX)
-        piece = read(ahead, stop - ahead)
-        if piece.start < stop and piece.data:
-            cut = piece.data.rfind(b"\n", 0, max(0, first - piece.start)) + 1
-            data = piece.data[cut : stop - piece.start]
-            yield PaneBytes(piece.run_id, piece.start + cut, data, piece.end)
-        stop = min(first, lost_start(read, ahead)) if piece.skipped else first
 
 
 def lost_start(read: ReadPiece, lost: int) -> int:
@@ -161,17 +112,53 @@ def lost_start(read: ReadPiece, lost: int) -> int:
     return high
 
 
-def _lines_with(needle: Needle, piece: PaneBytes) -> Iterator[int]:
-    """Offsets of the lines of a piece that show the needle, ascending."""
-    data, in_text = piece.data, needle.in_text()
+def _parts(read: ReadPiece, start: int, stop: int) -> Iterator[_Part]:
+    """What is kept between two offsets, ascending. Around each part LINE_BYTES_MAX are read as well: no match
+    is cut in two, and what a line looks like is known."""
+    offset = start
+    while offset < stop:
+        ahead = max(0, offset - LINE_BYTES_MAX)
+        size = min(PIECE_BYTES, stop + LINE_BYTES_MAX - ahead)
+        piece = read(ahead, size)
+        if piece.next <= offset:  # what is before a hole, or all that there is
+            piece = read(offset, size)
+            if not piece.data:
+                return
+        first = max(offset, piece.start)
+        offset = piece.next - LINE_BYTES_MAX if len(piece.data) == size else piece.next
+        cut = piece.data.rfind(b"\n", 0, first - piece.start) + 1
+        if first < stop:
+            yield _Part(piece.start + cut, piece.data[cut:], first, min(stop, offset))
+
+
+def _parts_back(read: ReadPiece, start: int, stop: int) -> Iterator[_Part]:
+    """The same from the end on."""
+    while stop > start:
+        first = max(start, stop - PIECE_BYTES + 2 * LINE_BYTES_MAX)
+        parts = list(_parts(read, first, stop))
+        yield from reversed(parts)
+        is_kept = bool(parts) and parts[0].first == first
+        stop = first if is_kept else lost_start(read, first)
+
+
+def _shown_matches(needle: Needle, part: _Part, *, backwards: bool) -> Iterator[int]:
+    """Offsets of matches of a part, one for each line that shows the needle. Lines are those of a view."""
+    matches = [
+        match.span()
+        for match in needle.in_bytes().finditer(part.data)
+        if part.first <= part.start + match.start() < part.stop
+    ]
+    if not matches:
+        return
+    data, in_text, lines = part.data, needle.in_text(), Stretch(part.start, part.data)
     seen = -1
-    for match in needle.in_bytes().finditer(data):
-        start = data.rfind(b"\n", 0, match.start()) + 1
-        if start == seen:
+    for start, end in reversed(matches) if backwards else matches:
+        index = lines.index_of(part.start + start)
+        offset, line = lines.line(index)
+        begin, stop = offset - part.start, offset - part.start + len(line)
+        is_cut = end > stop  # goes on in the next of the lines that a long one is shown as
+        if start >= stop or (index == seen and not is_cut):
             continue
-        seen = start
-        start = max(start, match.start() - LINE_BYTES_MAX)
-        stop = data.find(b"\n", match.start(), match.start() + LINE_BYTES_MAX)
-        line = data[start : len(data) if stop < 0 else stop]
-        if in_text.search(styled_line(line[: 2 * LINE_BYTES_MAX]).text):
-            yield piece.start + start
+        seen = index
+        if in_text.search(styled_line(data[begin : max(stop, end)]).text):
+            yield part.start + start

@@ -144,3 +144,16 @@ class Stretch:
             cut -= 1  # not in the middle of a character
         starts.append(self.start + begin)
         return cut, cut
+
+
+def whole_from(data: bytes | bytearray, at: int) -> int:
+    """The first place from `at` on that is not in the middle of a character or of a sequence."""
+    escape = data.rfind(b"\x1b", max(0, at - _ESCAPE_BYTES_MAX), at)
+    if escape >= 0:
+        end = _ESCAPE_END.search(data, escape + 2, escape + _ESCAPE_BYTES_MAX)
+        if end and end.end() > at:
+            return end.end()
+    whole = at
+    while whole < len(data) and whole - at < 3 and data[whole] & 0xC0 == 0x80:
+        whole += 1
+    return whole

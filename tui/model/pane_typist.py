@@ -11,12 +11,15 @@ from typing import Any
 
 from pymr.client import Client, RefusedError
 from pymr.errors import PymrError
-from pymr.requests import ATTACH_SECONDS
+from pymr.requests import ATTACH_SECONDS, TYPED_BYTES_MAX
 
 RENEW_SECONDS = ATTACH_SECONDS * 0.3
 
-WAITING_BYTES_MAX = 64 << 10
-"""What has not been sent yet; more is refused, as the worker's peer does not keep up."""
+SLOW_SECONDS = 1.0
+"""An answer that takes longer is told of: whoever types sees nothing of it."""
+
+WAITING_BYTES_MAX = TYPED_BYTES_MAX
+"""What has not been sent yet, and the longest paste: a peer keeps no more for a worker that does not read."""
 
 Ask = Callable[[Callable[[Client], Any]], Awaitable[Any]]
 
@@ -37,14 +40,23 @@ def holder_words(holder: str) -> str:
 
 
 class Typist:
-    """One at a time for a console. ask: runs a call with a client elsewhere, as app.ask does.
+    """One at a time for a console. ask: runs a call with a client elsewhere, as app.ask does. on_slow: told
+    that an answer takes more than SLOW_SECONDS (True), and that it has come (False).
 
     `run` holds the keyboard, asking again every RENEW_SECONDS, sends what `type` was given, and lets go.
     """
 
-    def __init__(self, ask: Ask, worker: str, holder: str, size: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        worker: str,
+        holder: str,
+        size: tuple[int, int] = (0, 0),
+        on_slow: Callable[[bool], object] = lambda _: None,
+    ) -> None:
         self.worker = worker
-        self._ask = ask
+        self._do_ask = ask
+        self._on_slow = on_slow
         self._holder = holder
         self._size = size
         self._waiting = bytearray()
@@ -87,6 +99,23 @@ class Typist:
             with suppress(PymrError, RuntimeError):
                 await self._ask(lambda client: client.detach(self.worker, self._holder))
         return ""
+
+    async def _ask(self, call: Callable[[Client], Any]) -> None:
+        """Ask, and tell where the answer takes long."""
+        is_slow = False
+
+        def note() -> None:
+            nonlocal is_slow
+            is_slow = True
+            self._on_slow(True)
+
+        timer = asyncio.get_running_loop().call_later(SLOW_SECONDS, note)
+        try:
+            await self._do_ask(call)
+        finally:
+            timer.cancel()
+            if is_slow:
+                self._on_slow(False)
 
     async def _send_or_renew(self) -> None:
         if not self._waiting:

@@ -21,7 +21,8 @@ class ClusterState:
     most. events: EVENTS_MAX at most, the newest last.
 
     answered_at: when a peer last answered, by time.monotonic(). problem: why there is no answer now; "" while
-    there is. is_read_only: the console was told to change nothing.
+    there is. fault: what the console itself failed at in an answer; "" for nothing. is_read_only: the console
+    was told to change nothing.
     """
 
     cluster: ClusterView | None = None
@@ -34,6 +35,7 @@ class ClusterState:
     events: tuple[EventRow, ...] = ()
     answered_at: float | None = None
     problem: str = ""
+    fault: str = ""
     is_read_only: bool = False
 
     @property

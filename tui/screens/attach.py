@@ -17,7 +17,7 @@ from tui.model.pane_feed import RANGES_MAX, PaneWish
 from tui.model.pane_place import LOOKED_AHEAD_BYTES, LOOKED_BACK_BYTES, start_of_failure
 from tui.model.printable import printable
 from tui.model.state import ClusterState
-from tui.screens.attach_typing import HOW_TO_LEAVE, TypingScreen
+from tui.screens.attach_typing import HOW_TO_LEAVE, NO_ANSWER, TypingScreen
 from tui.screens.run_dialog import RunDialog, runs_with_output
 from tui.widgets.pane_header import PaneFacts, PaneHeader, PaneNotice
 from tui.widgets.pane_prompt import PanePrompt
@@ -253,7 +253,9 @@ class AttachScreen(TypingScreen):
     def show_notice(self) -> None:
         row = self._row
         is_stopped = row is not None and row.state == "breakpoint" and row.run_id == self.run_id
-        if self.takes_keys:
+        if self.is_typing and self.is_unanswered:
+            self.notice.show(NO_ANSWER.format(worker=self.worker), "alarm")
+        elif self.takes_keys:
             self.notice.show(self.trouble or HOW_TO_LEAVE.format(worker=self.worker), "typing")
         elif self.trouble:
             self.notice.show(self.trouble, "alarm")

@@ -14,7 +14,9 @@ from textual.timer import Timer
 from pymr.client import Client
 from pymr.errors import PymrError
 from pymr.wording import amount
-from tui.model.pane_search import Found, Needle, ReadPiece, find_in_pane, save_pane
+from tui.model.pane_save import may_replace, save_pane
+from tui.model.pane_search import Found, Needle, ReadPiece, find_in_pane
+from tui.model.typed_path import typed_path
 from tui.screens.base import ConsoleScreen
 from tui.widgets.pane_prompt import PanePrompt
 from tui.widgets.pane_view import PaneView
@@ -40,6 +42,7 @@ class SearchingScreen(ConsoleScreen):
         self._progress = (0, 0)
         self._doing = ""
         self._typing_timer: Timer | None = None
+        self._replaced: Path | None = None  # what Enter replaces
 
     def on_mount(self) -> None:
         self.set_interval(_PROGRESS_SECONDS, self._show_progress)
@@ -62,13 +65,13 @@ class SearchingScreen(ConsoleScreen):
     def action_next_match(self) -> None:
         """The next line with a match: below the one that was found last, or below the top of the view."""
         if self._needle.text:
-            here = self.view.current
-            self._find(self.view.offset_at_top if here is None else here + 1, backwards=False)
+            line = self.view.found_line
+            self._find(self.view.offset_at_top if line is None else line[1], backwards=False)
 
     def action_previous_match(self) -> None:
         if self._needle.text:
-            here = self.view.current
-            self._find(self.view.offset_at_top if here is None else here, backwards=True)
+            line = self.view.found_line
+            self._find(self.view.offset_at_top if line is None else line[0], backwards=True)
 
     def stop_search(self) -> bool:
         """Stop searching, and mark nothing any more. False where nothing was searched for."""
@@ -96,7 +99,7 @@ class SearchingScreen(ConsoleScreen):
             if not event.text:
                 self.prompt.close()
         elif event.text.strip():
-            self._save(Path(event.text.strip()).expanduser(), over=event.purpose == "replace")
+            self._save(event.text)
 
     @on(PanePrompt.Left)
     def _left(self, event: PanePrompt.Left) -> None:
@@ -146,13 +149,22 @@ class SearchingScreen(ConsoleScreen):
     def action_save(self) -> None:
         if self.worker:
             name = f"{self.worker.replace('/', '-')}-{self.run_id or 'newest'}.log"
+            self._replaced = None
             self.prompt.open("save", "Save all of it to", name)
 
-    def _save(self, path: Path, *, over: bool) -> None:
-        if path.exists() and not over:
-            self.prompt.open("replace", f"{path} exists. Enter replaces it, or save to", str(path))
+    def _save(self, text: str) -> None:
+        """Save it there; where there is a file already, only when that has been asked for."""
+        try:
+            path = typed_path(text)
+            is_there = may_replace(path)
+        except PymrError as error:
+            self.prompt.show_status(f"not saved: {error}")
             return
-        self.run_worker(self._saved(path, over=over), group="save", exclusive=True)
+        if is_there and path != self._replaced:
+            self._replaced = path
+            self.prompt.open("replace", "It is there already. Enter replaces it, or save to", str(path))
+            return
+        self.run_worker(self._saved(path, over=is_there), group="save", exclusive=True)
 
     async def _saved(self, path: Path, *, over: bool) -> None:
         self._doing, self._progress = "saving… ", (0, 0)
@@ -160,7 +172,7 @@ class SearchingScreen(ConsoleScreen):
             size = await self._with_pane(
                 lambda read: save_pane(read, path, over=over, on_progress=self._note_progress)
             )
-        except (PymrError, OSError) as error:
+        except PymrError as error:
             self.prompt.show_status(f"not saved: {error}")
             return
         finally:

@@ -6,11 +6,12 @@ from textual import events
 from textual.worker import Worker
 
 from tui.model.pane_keys import AttachedKeys, bytes_of_paste
-from tui.model.pane_typist import Typist, holder_name
+from tui.model.pane_typist import WAITING_BYTES_MAX, Typist, holder_name
 from tui.screens.attach_search import SearchingScreen
 from tui.widgets.pane_header import PaneNotice
 
 HOW_TO_LEAVE = "Every key goes to {worker}. Ctrl-a d, or Ctrl-], gives the keyboard back."
+NO_ANSWER = "{worker} does not answer. Keys wait until it does; Ctrl-a d gives the keyboard back."
 
 
 class TypingScreen(SearchingScreen):
@@ -20,6 +21,7 @@ class TypingScreen(SearchingScreen):
         super().__init__()
         self.holder = holder_name()
         self.trouble = ""
+        self.is_unanswered = False  # what was typed, for longer than somebody who types expects it
         self._typist: Typist | None = None
         self._keys = AttachedKeys()
         self._typing: Worker[None] | None = None
@@ -51,8 +53,15 @@ class TypingScreen(SearchingScreen):
             return
         width, height = self.view.size
         self._keys = AttachedKeys()
-        self._typist = Typist(self.console.ask, self.worker, self.holder, (width, height))
-        self._typing = self.run_worker(self._type(self._typist), group="typing")
+        self.is_unanswered = False
+        self._typist = typist = Typist(
+            self.console.ask,
+            self.worker,
+            self.holder,
+            (width, height),
+            lambda is_slow: self._note_slow(typist, is_slow),
+        )
+        self._typing = self.run_worker(self._type(typist), group="typing")
         self.view.follow()
         self.view.focus()
 
@@ -80,12 +89,31 @@ class TypingScreen(SearchingScreen):
     def on_paste(self, event: events.Paste) -> None:
         if self._typist is not None:
             event.stop()
-            self._send(bytes_of_paste(event.text))
+            data = bytes_of_paste(event.text)
+            if len(data) > WAITING_BYTES_MAX:
+                self._tell(
+                    f"Nothing of it was sent: a paste of {len(data):,} bytes; at most {WAITING_BYTES_MAX:,} "
+                    "can be typed at once"
+                )
+            elif data:
+                self._send(data)
 
     def _send(self, data: bytes) -> None:
         assert self._typist is not None
-        if not self._typist.type(data):
-            self.trouble = f"{self.worker} does not keep up: {len(data)} bytes were not sent"
+        if self._typist.type(data):
+            self._tell("")
+        else:
+            self._tell(f"{self.worker} does not keep up: {len(data):,} bytes were not sent")
+
+    def _tell(self, trouble: str) -> None:
+        """trouble: with what was typed last; "" for none."""
+        if trouble != self.trouble:
+            self.trouble = trouble
+            self.show_notice()
+
+    def _note_slow(self, typist: Typist, is_slow: bool) -> None:
+        if self._typist is typist:
+            self.is_unanswered = is_slow
             self.show_notice()
 
     async def _type(self, typist: Typist) -> None:

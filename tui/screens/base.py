@@ -10,6 +10,7 @@ from textual.screen import Screen
 
 from pymr.rows import JobRow
 from tui.model.feed import Wants
+from tui.model.job_text_draft import DraftText
 from tui.model.state import ClusterState
 from tui.widgets.banner import Banner
 from tui.widgets.key_bar import KeyBar
@@ -52,9 +53,9 @@ class ConsoleScreen(Screen[None]):
         return None
 
     @property
-    def has_changes(self) -> bool:
-        """Whether something would be lost if the console ended."""
-        return False
+    def edited(self) -> DraftText | None:
+        """What is being written on it, and would be lost if the console ended; None for nothing."""
+        return None
 
     def left_job(self) -> str:
         """The name of the job that is selected, where it is one that has left the queue."""
@@ -78,7 +79,6 @@ class ConsoleScreen(Screen[None]):
 
     def update_bars(self, state: ClusterState) -> None:
         """Show the state in what all screens have."""
-        for bar in self.query(TopBar):
-            bar.show_state(state)
-        for banner in self.query(Banner):
-            banner.show_state(state)
+        for child in self.children:
+            if isinstance(child, TopBar | Banner | KeyBar):
+                child.show_state(state)

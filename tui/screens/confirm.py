@@ -6,13 +6,16 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Label
 
 
 class Confirm(ModalScreen[bool]):
-    """Its result: whether it was confirmed. verb: what the button says that does it."""
+    """Its result: whether it was confirmed. verb: what the button says that does it. The other one has the
+    focus: Enter by habit does no harm."""
+
+    AUTO_FOCUS = "#no"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "yes", id="confirm.yes"),
@@ -25,7 +28,7 @@ class Confirm(ModalScreen[bool]):
         self._question, self._detail, self._verb = question, detail, verb
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog"):
+        with VerticalScroll(classes="dialog", can_focus=False):
             yield Label(self._question, classes="title", markup=False)
             if self._detail:
                 yield Label(self._detail, classes="muted", markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +21,14 @@ from pymr.rows import JobRow
 from pymr.wording import count_of
 from tui.model.completion import Completion, KnownNames, complete
 from tui.model.job_text import CheckedText, check_text, facts_of, field_at
-from tui.model.job_text_draft import Draft, draft_of_file, draft_of_job, draft_of_type, write_text
+from tui.model.job_text_draft import (
+    Draft,
+    DraftText,
+    draft_of_file,
+    draft_of_job,
+    draft_of_type,
+    write_text,
+)
 from tui.model.job_text_projects import LocalProjects, ProjectReader
 from tui.model.printable import printable
 from tui.screens.base import ConsoleScreen
@@ -75,6 +83,7 @@ class EditorScreen(ConsoleScreen):
         self._problems = ProblemList()
         self._helps = FieldHelp(is_wide=True), FieldHelp(is_wide=False)
         self._opened_early: Draft | None = None
+        self._kept: DraftText | None = None  # from before a fault, until the editor can take it
 
     def compose_body(self) -> ComposeResult:
         beside, below = self._helps
@@ -90,6 +99,7 @@ class EditorScreen(ConsoleScreen):
     def on_mount(self) -> None:
         self.set_interval(PROJECTS_SECONDS, self._look_at_projects)
         self._parts.display = self._draft is not None
+        self._kept = self.console.edited
         self._read_projects()
         self._show_head()
 
@@ -108,8 +118,8 @@ class EditorScreen(ConsoleScreen):
             self._ask_what(wants_file=False)
 
     @property
-    def has_changes(self) -> bool:
-        return self._draft is not None and self._editor.text != self._draft.text
+    def edited(self) -> DraftText | None:
+        return self._kept if self._draft is None else DraftText(self._draft, self._editor.text)
 
     def _ask_what(self, *, wants_file: bool) -> None:
         def answer(choice: str | Path | None) -> None:
@@ -120,15 +130,19 @@ class EditorScreen(ConsoleScreen):
 
         self.app.push_screen(TemplateDialog(self.console.projects_dir, wants_file=wants_file), answer)
 
-    def _open_file(self, path: Path) -> None:
+    @work(exclusive=True, group="open")
+    async def _open_file(self, path: Path) -> None:
         try:
-            self._replace_draft(draft_of_file(path))
+            draft = await asyncio.to_thread(draft_of_file, path)
         except PymrError as error:
             self.notify(str(error), title="Cannot open", severity="error", markup=False)
+        else:
+            self._replace_draft(draft)
 
     def _replace_draft(self, draft: Draft) -> None:
         """Edit something else, if what was changed in the present text may go."""
-        if not self.has_changes or self._draft is None:
+        edited = self.edited
+        if edited is None or not edited.is_changed:
             self._load(draft)
             return
 
@@ -137,27 +151,35 @@ class EditorScreen(ConsoleScreen):
                 self._load(draft)
 
         detail = f"{draft.title} is opened in its place."
-        question = f"Discard the changes to {self._draft.title}?"
+        question = f"Discard the changes to {edited.draft.title}?"
         self.app.push_screen(Confirm(question, detail, "discard"), answer)
 
     def _load(self, draft: Draft) -> None:
         if not self._editor.is_ready:
             self._opened_early = draft
             return
-        self._nothing.display = False
-        self._parts.display = True
         self._editor.load(draft.text)
         # As the editor has it: the line ends of a file may be of several kinds.
-        self._draft = replace(draft, text=self._editor.text)
-        self._check(self._editor.text)
+        self._begin(replace(draft, text=self._editor.text))
         self._editor.area.focus()
         if not draft.job_name and self._checked.problems:
             self._editor.go_to(self._checked.problems[0])
         self.refresh_bindings()
 
+    def _begin(self, draft: Draft) -> None:
+        """What the text that was just loaded is, or came from."""
+        self._draft, self._kept = draft, None
+        self._nothing.display = False
+        self._parts.display = True
+        self._check(self._editor.text)
+
     def on_job_editor_ready(self) -> None:
         if self._opened_early is not None:
             self._load(self._opened_early)
+        elif self._kept is not None:
+            self._editor.load(self._kept.text)
+            self._begin(self._kept.draft)
+            self.refresh_bindings()
 
     # ---- while it is written
 
@@ -179,6 +201,11 @@ class EditorScreen(ConsoleScreen):
 
     def on_descendant_blur(self) -> None:
         self.refresh_bindings()
+
+    def _check_last_keys(self) -> None:
+        """Check the text now, as what is typed is checked only once no key follows."""
+        if self._checked.text != self._editor.text:
+            self._check(self._editor.text)
 
     def _check(self, text: str) -> None:
         self._checked = check_text(text, self._projects)
@@ -231,7 +258,7 @@ class EditorScreen(ConsoleScreen):
         title = Content.assemble((printable(self._draft.title), "bold"))
         if self._draft.version is not None:
             title += Content.styled(f"  version {self._draft.version}", MUTED)
-        if self.has_changes:
+        if self._editor.text != self._draft.text:
             title += Content.styled("  ● changed", "$primary")
         title += Content("   ") + self._verdict() + Content("   ")
         self._head.update(title + projects, layout=False)
@@ -270,6 +297,7 @@ class EditorScreen(ConsoleScreen):
         self._ask_what(wants_file=True)
 
     def action_next_problem(self) -> None:
+        self._check_last_keys()
         problems = self._checked.problems
         if problems:
             below = [problem for problem in problems if problem.line > self._cursor_line]
@@ -286,7 +314,7 @@ class EditorScreen(ConsoleScreen):
         )
         if path is None:
             return
-        if path.exists() and str(path) != draft.path:
+        if os.path.isfile(path) and str(path) != draft.path:
             question = f"Replace {path}?"
             if not await self.app.push_screen_wait(Confirm(question, "There is such a file.", "replace")):
                 return
@@ -304,6 +332,7 @@ class EditorScreen(ConsoleScreen):
 
     def _fields_to(self, what: str) -> dict[str, Any] | None:
         """The fields of the job; None where they cannot be sent, which a toast and the cursor tell then."""
+        self._check_last_keys()
         checked, state = self._checked, self.console.state
         if not state.may_change:
             self.notify(state.why_read_only, title=f"Cannot {what}", severity="warning", markup=False)

@@ -15,6 +15,7 @@ from tui.model.filters import FIELD_BREAK, parse_filter
 from tui.model.state import ClusterState
 from tui.screens.base import ConsoleScreen
 from tui.widgets.event_cells import event_cell, event_columns, kind_words
+from tui.widgets.event_text import EventText
 from tui.widgets.filter_line import FilterLine
 from tui.widgets.table import Table
 
@@ -52,6 +53,7 @@ class EventsScreen(ConsoleScreen):
             yield Table(
                 event_columns(()), event_cell, lambda event: event.id, empty=_NO_ANSWER, id="events-table"
             )
+            yield EventText()
             yield FilterLine("words, !without, 'exact, peer:alpha, job:wordcount")
 
     @property
@@ -99,6 +101,15 @@ class EventsScreen(ConsoleScreen):
             self.console.open_peer(event.peer)
         elif event.job_name:
             self.console.open_job(event.job_name)
+        else:
+            self.notify("This event has no job, peer or output to show.")
+
+    @on(Table.Moved)
+    def _moved(self) -> None:
+        self._show_text()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show_text)
 
     @on(FilterLine.Changed)
     def _filter(self, event: FilterLine.Changed) -> None:
@@ -124,6 +135,12 @@ class EventsScreen(ConsoleScreen):
             table.action_move_to(-1)
         is_all = len(shown) == len(events)
         self.query_one(FilterLine).show_found("" if is_all else f"{len(shown):,} of {len(events):,}")
+        self._show_text()
+
+    def _show_text(self) -> None:
+        table = self.table
+        columns = event_columns(table.rows)
+        self.query_one(EventText).show_event(table.cursor_row, columns, table.lines_width)
 
     def _passing(self, events: tuple[EventRow, ...]) -> list[EventRow]:
         wanted = parse_filter(self._filter_text)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tui.app import ConsoleApp
 
 _SECTIONS = {EVERYWHERE: "Everywhere", "table": "In a list"}
-_LAST = ("table", EVERYWHERE)
 _NOT_COMMANDS = ("table", "help", "confirm")
 """Keys that only move something; they are of no use in the palette."""
 
@@ -58,11 +57,12 @@ class Help(ModalScreen[None]):
 
 
 def key_table(keys: Iterable[Key]) -> Content:
-    """Keys, what they do, and their ids, aligned, section by section."""
+    """Keys, what they do, and their ids, aligned: the first section, what works everywhere, the others."""
     sections: dict[str, list[Key]] = {}
     for key in keys:
         sections.setdefault(key.section, []).append(key)
-    ordered = sorted(sections, key=lambda section: _LAST.index(section) if section in _LAST else -1)
+    screen, *_ = sections
+    ordered = sorted(sections, key=lambda one: (one != screen, one != EVERYWHERE, one == "table"))
     shown = {key.id: " ".join(key.shown) for section in ordered for key in sections[section]}
     wide = max(map(len, shown.values()), default=0)
     described = max((len(key.description) for keys in sections.values() for key in keys), default=0)

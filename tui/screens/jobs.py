@@ -13,7 +13,7 @@ from textual.timer import Timer
 
 from pymr.client import Client
 from pymr.errors import PymrError
-from pymr.requests import JobsView, JobView
+from pymr.requests import JobView
 from pymr.rows import JobRow, RunRow
 from tui.model.job_table import (
     GroupLine,
@@ -40,6 +40,7 @@ SEEK_SECONDS = 10.0
 """How long a job is waited for that was just submitted."""
 
 _NO_JOBS = "No jobs yet: press s to submit one."
+_NOT_WELL = "No job is known while the cluster has the problem that is told above."
 _NO_MATCH = "No job passes the filter: escape clears it."
 _NO_ANSWER = "Waiting for the first answer of the cluster."
 
@@ -74,7 +75,7 @@ class JobsScreen(ConsoleScreen):
     def __init__(self) -> None:
         super().__init__()
         self._jobs = JobTable()
-        self._told: tuple[JobsView | None, tuple[RunRow, ...]] = (None, ())
+        self._told: tuple[tuple[JobRow, ...] | None, tuple[RunRow, ...], dict[str, int]] = (None, (), {})
         self._sought, self._sought_until = "", 0.0  # a job to select as soon as the cluster tells of it
         self._asked_for = ""
         self._old_view: JobView | None = None  # of that job, from before it was asked for
@@ -105,14 +106,15 @@ class JobsScreen(ConsoleScreen):
     # ---- what the console asks of it
 
     def show_state(self, state: ClusterState) -> None:
-        told = (state.jobs, state.runs)
-        if state.jobs is not None and not (told[0] is self._told[0] and told[1] is self._told[1]):
+        rows = None if state.jobs is None else state.jobs.rows
+        deleted = {one.name: one.version for one in self.console.deleted}
+        told = rows, state.runs, deleted
+        if rows is not None and told != self._told:  # most answers say what the ones before did
             self._told = told
-            rows = state.jobs.rows
-            deleted = [name for name, _ in self.console.deleted]
             self._jobs.set_rows((*rows, *rows_of_runs(state.runs, rows, deleted)))
             self.table.set_columns(job_columns(self._jobs.rows))
             self._show_lines()
+        self._tell_why_empty()
         if self._sought:
             self._seek()
         self._show_detail()
@@ -143,7 +145,7 @@ class JobsScreen(ConsoleScreen):
     # ---- keys
 
     def action_filter(self) -> None:
-        self._be_large(False)
+        self.set_class(False, "-detail")
         self.filter_line.open()
 
     def action_sort(self) -> None:
@@ -192,6 +194,8 @@ class JobsScreen(ConsoleScreen):
             view, workers = await self.console.ask(lambda client: _view_and_workers(client, name))
         except PymrError:  # nobody answers: what is known has to do
             view, workers = self._view_of(row) or JobView(id="", row=row), set()
+        if not self.is_current:  # the operator has gone elsewhere meanwhile
+            return
         row = view.row or row
         run = view.runs[0] if view.runs else None
         if row.status == "failed" and run is not None and (place := run.failed_at) is not None:
@@ -257,12 +261,23 @@ class JobsScreen(ConsoleScreen):
         jobs, table = self._jobs, self.table
         lines = jobs.lines
         table.set_sorted(jobs.sort_column, jobs.is_reverse)
-        table.set_empty(_NO_MATCH if jobs.rows else _NO_JOBS)
+        self._tell_why_empty()
         table.set_rows(lines)
         if at_group:
             group = next(line for line in lines if isinstance(line, GroupLine) and line.name == at_group)
             table.move_to_key(line_key(group))
         self.filter_line.show_found(f"{jobs.passed:,} of {len(jobs.rows):,}" if jobs.filter_text else "")
+
+    def _tell_why_empty(self) -> None:
+        state = self.console.state
+        if state.jobs is None:
+            words = _NO_ANSWER
+        elif self._jobs.rows:
+            words = _NO_MATCH
+        else:
+            is_well = state.cluster is None or not state.cluster.problem
+            words = _NO_JOBS if is_well else _NOT_WELL
+        self.table.set_empty(words)
 
     def _seek(self) -> None:
         row = self._jobs.find(self._sought)

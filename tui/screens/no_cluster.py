@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import textwrap
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
+from textual.timer import Timer
 from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -21,19 +24,26 @@ from pymr.config_choice import CONFIG_NAME, choose_config
 from pymr.errors import PymrError
 from pymr.manage_cluster import ManageCluster
 from tui.model.printable import printable_lines
+from tui.model.typed_path import typed_path
 
 if TYPE_CHECKING:
     from tui.app import ConsoleApp
 
 _LOOK_SECONDS = 0.2
-_LINES_MAX = 8
+_LINES_MIN = 7
+"""Of a text beside the choices: with this many of one text, all of the dialog is seen on 24 lines."""
+_OTHER_LINES = 14
+_COLUMNS = 64
 
 Say = Callable[[str], None]
 Doing = Callable[[Say], ClusterConfig]
 
 
 class NoCluster(ModalScreen[None]):
-    """Goes away when a peer answers, and when it is told to: then the empty screens are seen."""
+    """Goes away when a peer answers, and when it is told to: then the empty screens are seen.
+
+    quiet_s: it takes no key before none was pressed for so long.
+    """
 
     DEFAULT_CSS = """
     NoCluster .dialog { overflow-y: auto; }
@@ -41,8 +51,8 @@ class NoCluster(ModalScreen[None]):
     NoCluster #why { margin-bottom: 1; }
     NoCluster Input { display: none; height: 1; border: none; padding: 0 1; }
     NoCluster Input:focus { border: none; }
-    NoCluster #steps { max-height: 10; display: none; margin-top: 1; }
-    NoCluster #wrong { display: none; margin-top: 1; color: $text-error; max-height: 9; }
+    NoCluster #steps { display: none; }
+    NoCluster #wrong { display: none; color: $text-error; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("d", "demo", "start a demo cluster", id="no_cluster.demo"),
@@ -68,12 +78,14 @@ class NoCluster(ModalScreen[None]):
             self.config = config
             self.why_not = why_not
 
-    def __init__(self) -> None:
+    def __init__(self, quiet_s: float = 0.0) -> None:
         super().__init__()
         self._lines: list[str] = []
         self._shown_why = ""
+        self._is_running = False  # though no peer answers
         self._is_busy = False
-        self._is_demo = False
+        self._quiet_s = quiet_s
+        self._quiet: Timer | None = None  # while keys are not taken
 
     @property
     def console(self) -> ConsoleApp:
@@ -89,8 +101,29 @@ class NoCluster(ModalScreen[None]):
             yield Static("", id="wrong", markup=False)
 
     def on_mount(self) -> None:
+        if self._quiet_s:
+            self._quiet = self.set_timer(self._quiet_s, self._take_keys)
         self._tell()
+        self._look_for_processes()
         self.set_interval(_LOOK_SECONDS, self._look)
+
+    def on_key(self, event: events.Key) -> None:
+        if self._quiet is not None:
+            self._quiet.reset()
+
+    def _take_keys(self) -> None:
+        self._quiet = None
+        self._choose()
+
+    @work(exclusive=True)
+    async def _look_for_processes(self) -> None:
+        """A cluster that runs is not offered to be started: something else keeps it from answering."""
+        if not self._may_start():
+            return
+        manage = ManageCluster(self.console.config)
+        if await asyncio.to_thread(manage.is_all_running):
+            self._is_running = True
+            self._tell()
 
     def _look(self) -> None:
         if self.console.state.answered_at is not None and not self._is_busy:
@@ -109,18 +142,26 @@ class NoCluster(ModalScreen[None]):
         options.clear_options()
         options.add_options([Option(f"{key}  {words}", id=action) for key, words, action in self._choices()])
         options.highlighted = 0
-        options.focus()
+        self._choose()
+
+    def _choose(self) -> None:
+        """The choices take the keys, where they may and nothing else has them."""
+        options = self.query_one(OptionList)
+        options.disabled = self._is_busy or self._quiet is not None
+        if not options.disabled and not self.query_one(Input).display:
+            options.focus()
 
     def _why(self) -> str:
         config = self.console.config
         if config is None:
             return f"{self.console.why_no_config}\n`pymr init DIR` makes a cluster, --config names one."
-        problem = printable_lines(self.console.state.problem)[:_LINES_MAX]
-        return "\n".join([f"Its configuration is {config.source}.", *problem])
+        running = ["Its peers run on this machine."] if self._is_running else []
+        problem = printable_lines(self.console.state.problem)
+        return "\n".join([f"Its configuration is {config.source}.", *running, *problem])
 
     def _tell_why(self) -> None:
         self._shown_why = self._why()
-        self.query_one("#why", Static).update(self._shown_why)
+        self.query_one("#why", Static).update(self._fitted(self._shown_why.split("\n"), 0))
 
     def _choices(self) -> list[tuple[str, str, str]]:
         choices = [
@@ -138,16 +179,31 @@ class NoCluster(ModalScreen[None]):
 
     def _may_start(self) -> bool:
         config = self.console.config
-        return config is not None and config.source is not None and ManageCluster(config).is_all_here
+        if config is None or config.source is None or self._is_running:
+            return False
+        return ManageCluster(config).is_all_here
 
     def _tell_wrong(self, text: str) -> None:
+        """In the place of why there is no cluster, and of the steps before."""
         wrong = self.query_one("#wrong", Static)
-        wrong.update("\n".join(printable_lines(text)[-_LINES_MAX:]))
+        wrong.update(self._fitted(printable_lines(text), 5))
         wrong.display = bool(text)
+        self.query_one("#why").display = not text and not self._is_busy
+        self.query_one("#steps").display = False
+
+    def _fitted(self, lines: list[str], at_end: int) -> str:
+        """As much as there is room for. at_end: lines that are kept of the end, where not all can be."""
+        wrapped = [piece for line in lines for piece in textwrap.wrap(line, _COLUMNS) or [""]]
+        room = max(_LINES_MIN, self.app.size.height * 9 // 10 - _OTHER_LINES)
+        if len(wrapped) > room:
+            wrapped[room - 1 - at_end : len(wrapped) - at_end] = ["…"]
+        return "\n".join(wrapped)
 
     # ---- what it does
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if self._quiet is not None:
+            return False
         if self._is_busy:
             return action not in ("demo", "start", "open", "retry", "hide")
         return action != "start" or self._may_start()
@@ -159,8 +215,16 @@ class NoCluster(ModalScreen[None]):
     def action_demo(self) -> None:
         from tui.demo import start_demo
 
-        self._is_demo = True
-        self._begin(start_demo)
+        def start(say: Say) -> ClusterConfig:
+            return start_demo(say, self._is_begun)
+
+        if not self._is_busy:
+            self.console.is_demo_starting = True
+            self._begin(start)
+
+    def _is_begun(self, demo: ClusterConfig) -> None:
+        """In the thread: from now on there is something to be stopped, whatever becomes of the rest."""
+        self.console.demo = demo
 
     def action_start(self) -> None:
         config = self.console.config
@@ -170,8 +234,8 @@ class NoCluster(ModalScreen[None]):
             manage.start_cluster()
             return manage.config
 
-        self._is_demo = False
-        self._begin(start)
+        if not self._is_busy:
+            self._begin(start)
 
     def action_open(self) -> None:
         path = self.query_one(Input)
@@ -190,15 +254,17 @@ class NoCluster(ModalScreen[None]):
             self.dismiss()
 
     async def action_quit(self) -> None:
-        if self._is_busy and self._is_demo:
-            self.notify("The demo is being started: once it is there, q asks whether it is to stop.")
-        else:
-            await self.console.action_quit()
+        await self.console.action_quit()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        if text := event.value.strip():
-            path = Path(text).expanduser()
-            self._open(str(path / CONFIG_NAME if path.is_dir() else path))
+        if not event.value.strip():
+            return
+        try:
+            path = typed_path(event.value)
+        except PymrError as error:
+            self._tell_wrong(str(error))
+        else:
+            self._open(str(path / CONFIG_NAME if os.path.isdir(path) else path))
 
     def _open(self, path: str | None) -> None:
         """Show the cluster of a configuration; None: of the one that this environment names."""
@@ -215,8 +281,6 @@ class NoCluster(ModalScreen[None]):
 
     def _begin(self, doing: Doing) -> None:
         """Start something in a thread, that tells of its steps. The thread does not hold up quitting."""
-        if self._is_busy:
-            return
         self._is_busy, self._lines = True, []
         self._tell_wrong("")
         self.query_one(OptionList).disabled = True
@@ -236,19 +300,16 @@ class NoCluster(ModalScreen[None]):
         self.post_message(self.Said(line))
 
     def on_no_cluster_said(self, event: Said) -> None:
-        self._lines = [*self._lines, *printable_lines(event.line)][-_LINES_MAX:]
+        self._lines = [*self._lines, *printable_lines(event.line)][-_LINES_MIN:]
         steps = self.query_one("#steps", Static)
         steps.update("\n".join(self._lines))
         steps.display = True
 
     def on_no_cluster_ended(self, event: Ended) -> None:
-        self._is_busy = False
-        self.query_one(OptionList).disabled = False
-        self.query_one(OptionList).focus()
+        self._is_busy = self.console.is_demo_starting = False
+        self._choose()
         if event.config is None:
             self._tell_wrong(event.why_not)
             return
-        if self._is_demo:
-            self.console.demo = event.config
         self.dismiss()
         self.console.connect(event.config)

@@ -11,6 +11,9 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from pymr.errors import PymrError
+from tui.model.typed_path import typed_path
+
 
 class PathDialog(ModalScreen[Path | None]):
     """Its result: the path, or None. path: the one to begin with."""
@@ -29,5 +32,11 @@ class PathDialog(ModalScreen[Path | None]):
             yield Input(self._path, placeholder="path of the file")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        if event.value.strip():
-            self.dismiss(Path(event.value.strip()).expanduser())
+        if not event.value.strip():
+            return
+        try:
+            path = typed_path(event.value)
+        except PymrError as error:
+            self.notify(str(error), title="No such path", severity="error", markup=False)
+        else:
+            self.dismiss(path)

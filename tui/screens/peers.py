@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -17,6 +18,11 @@ from tui.widgets.peer_cells import PEER_COLUMNS, PeerLine, peer_cell, peer_lines
 from tui.widgets.table import Table
 
 _NO_ANSWER = "Waiting for the first answer of the cluster."
+SEEK_SECONDS = 5.0
+"""So long a peer is looked for that is to be selected; later somebody has gone on with something else."""
+
+CARD_LINES_MIN = 18
+"""Of the screen; in a lower one the table has all of the room."""
 
 
 class PeersScreen(ConsoleScreen):
@@ -35,7 +41,7 @@ class PeersScreen(ConsoleScreen):
     def __init__(self) -> None:
         super().__init__()
         self._peers: tuple[PeerRow, ...] = ()
-        self._sought = ""  # a peer to select as soon as the cluster tells of it
+        self._sought, self._sought_until = "", 0.0  # a peer to select as soon as the cluster tells of it
 
     def compose_body(self) -> ComposeResult:
         with Vertical():
@@ -46,6 +52,9 @@ class PeersScreen(ConsoleScreen):
     def table(self) -> Table[PeerLine]:
         return self.query_one("#peers-table", Table)
 
+    def on_resize(self, event: events.Resize) -> None:
+        self.query_one(PeerCard).display = event.size.height >= CARD_LINES_MIN
+
     def show_state(self, state: ClusterState) -> None:
         if state.peers is not self._peers:
             self._peers = state.peers
@@ -55,7 +64,7 @@ class PeersScreen(ConsoleScreen):
 
     def select_peer(self, name: str) -> None:
         """Move to a peer, now or as soon as the cluster tells of it."""
-        self._sought = name
+        self._sought, self._sought_until = name, time.monotonic() + SEEK_SECONDS
         self._seek()
 
     def action_workers(self) -> None:
@@ -74,7 +83,9 @@ class PeersScreen(ConsoleScreen):
         self.query_one(PeerCard).show_peer(self.table.cursor_row)
 
     def _seek(self) -> None:
-        if self._sought and self.table.move_to_key(self._sought):
+        if not self._sought:
+            return
+        if self.table.move_to_key(self._sought) or time.monotonic() > self._sought_until:
             self._sought = ""
 
 

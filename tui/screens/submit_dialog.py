@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -40,10 +41,10 @@ class SubmitDialog(ModalScreen[bool]):
         self._job_name, self._told, self._changes, self._warnings = job_name, told, changes, warnings
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog wide"):
+        with VerticalScroll(classes="dialog wide", can_focus=False):
             yield Static(f"Submit {printable(self._job_name)}?", classes="title", markup=False)
             yield Static("\n".join(self._told), markup=False)
-            with VerticalScroll(classes="parts"):
+            with Vertical(classes="parts"):
                 if self._changes:
                     yield DiffView(self._changes, "in the queue", "as submitted")
                 elif self._changes is not None:
@@ -79,16 +80,17 @@ class ConflictDialog(ModalScreen[ConflictAnswer]):
         self._theirs, self._edited_version, self._changes = theirs, edited_version, changes
 
     def compose(self) -> ComposeResult:
-        theirs = self._theirs
+        theirs, now = self._theirs, time.time()
         name = printable(str(theirs.fields.get("job_name", "")))
         submitter = printable(str(theirs.fields.get("job_submitter") or "somebody"))
         edited = f"version {self._edited_version}" if self._edited_version else "a new job"
-        whose = f"Version {theirs.version}, submitted by {submitter} {from_now(theirs.submitted_at)},"
+        when = from_now(min(theirs.submitted_at, now), now)  # by the clock of another machine
+        whose = f"Version {theirs.version}, submitted by {submitter} {when},"
         began = f"What is edited here began as {edited}."
-        with Vertical(classes="dialog wide"):
+        with VerticalScroll(classes="dialog wide", can_focus=False):
             yield Static(f"{name} was changed meanwhile", classes="title", markup=False)
             yield Static(f"{whose} is in the queue.\n{began} Nothing was submitted.", markup=False)
-            with VerticalScroll(classes="parts"):
+            with Vertical(classes="parts"):
                 if self._changes:
                     yield DiffView(self._changes, "theirs", "yours")
                 else:

@@ -15,9 +15,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from pymr.errors import PymrError
 from pymr.job_fields import JOB_CLASSES, JOB_TYPES
 from tui.model.job_text_projects import find_job_files
 from tui.model.printable import printable
+from tui.model.typed_path import typed_path
 from tui.widgets.styled_line import MUTED
 
 
@@ -56,8 +58,14 @@ class TemplateDialog(ModalScreen[str | Path | None]):
         self.dismiss(self._choices[event.option_index])
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        if event.value.strip():
-            self.dismiss(Path(event.value.strip()).expanduser())
+        if not event.value.strip():
+            return
+        try:
+            path = typed_path(event.value)
+        except PymrError as error:
+            self.notify(str(error), title="No such path", severity="error", markup=False)
+        else:
+            self.dismiss(path)
 
     @work(exclusive=True)
     async def _find_files(self) -> None:

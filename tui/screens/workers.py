@@ -28,7 +28,7 @@ from tui.widgets.pane_tile import PaneTile
 TAIL_BYTES = 16 << 10
 """So much of each visible pane is followed: more than the lines of a tile."""
 
-_NO_ANSWER = "Waiting for the first answer of the cluster."
+_NO_ANSWER = "Waiting for the cluster to say which workers there are."
 _NO_WORKERS = "No peer that is alive has a worker."
 _NO_MATCH = "No worker passes the filter: escape shows all of them."
 
@@ -263,8 +263,7 @@ class WorkersScreen(ConsoleScreen):
     def _show_line(self, state: ClusterState, count: int, tiles_count: int) -> None:
         """How many there are, which of them are shown, and on which page."""
         if not self._rows:
-            words = _NO_MATCH if state.workers else _NO_WORKERS if state.answered_at else _NO_ANSWER
-            self._set_line(Text(words))
+            self._set_line(Text(why_none(state)))
             return
         busy = sum(row.state != "idle" for row in self._rows)
         some = "" if len(self._rows) == count else f"{len(self._rows)} of "
@@ -294,3 +293,11 @@ class WorkersScreen(ConsoleScreen):
             return
         self._wishes = wishes
         self.console.pane_feed.want(wishes)
+
+
+def why_none(state: ClusterState) -> str:
+    """Why no worker is shown. That there is none is known of the peers: workers are asked for later."""
+    if state.workers:
+        return _NO_MATCH
+    may_have = not state.peers or any(peer.alive and peer.workers for peer in state.peers)
+    return _NO_ANSWER if may_have else _NO_WORKERS

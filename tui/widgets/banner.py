@@ -9,6 +9,7 @@ from textual.app import RenderResult
 from textual.widget import Widget
 
 from pymr.wording import span
+from tui.model.printable import printable
 from tui.model.state import ClusterState
 
 _PATIENCE_SECONDS = 1.5
@@ -25,6 +26,7 @@ class Banner(Widget):
     def __init__(self) -> None:
         super().__init__()
         self._state = ClusterState()
+        self._shown = ""
 
     def on_mount(self) -> None:
         self.set_interval(1.0, self._update)
@@ -40,7 +42,8 @@ class Banner(Widget):
         words = self._words()
         if self.display != bool(words):
             self.display = bool(words)
-        if words:
+        if words != self._shown:
+            self._shown = words
             self.refresh(layout=True)
 
     def _words(self) -> str:
@@ -52,9 +55,15 @@ class Banner(Widget):
             if age_s < _PATIENCE_SECONDS:
                 return ""
             return f"Lost the cluster: this is how it stood {span(age_s)} ago. Trying all its peers."
-        return state.cluster.problem if state.cluster is not None and state.cluster.problem else ""
+        problem = state.cluster.problem if state.cluster is not None else ""
+        return problem or state.fault
 
 
 def _first_line(text: str) -> str:
-    line = text.strip().split("\n", 1)[0].rstrip(":")
-    return f"{line[:1].upper()}{line[1:]}."
+    """What comes first, as a sentence; of what ends before a list, also the first item of the list."""
+    first, _, rest = text.strip().partition("\n")
+    line = first.rstrip(":.")
+    if first.endswith(":") and (item := rest.partition("\n")[0].strip().removeprefix("- ")):
+        line = f"{first} {item.rstrip('.')}"
+    line = printable(line)
+    return f"{line[:1].upper()}{line[1:]}{'' if line.endswith('?') else '.'}"

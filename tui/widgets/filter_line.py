@@ -39,6 +39,7 @@ class FilterLine(Horizontal):
     def __init__(self, placeholder: str = "", *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._placeholder = placeholder
+        self._found = ""
 
     def compose(self) -> ComposeResult:
         yield Label("/ ", classes="filter-line--mark")
@@ -61,7 +62,9 @@ class FilterLine(Horizontal):
 
     def show_found(self, words: str) -> None:
         """How much the filter leaves, at the right end."""
-        self.query_one(".filter-line--found", Label).update(words, layout=False)
+        if words != self._found:
+            self._found = words
+            self.query_one(".filter-line--found", Label).update(words, layout=False)
 
     def action_clear(self) -> None:
         self.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from pymr.rows import JobRow
@@ -39,7 +40,7 @@ def job_columns(rows: Iterable[JobRow]) -> Sequence[Column]:
     """As wide as the names are, and without a column that says nothing of any job."""
     longest, has_group = 0, False
     for row in rows:
-        longest = max(longest, len(row.fields.get("job_name") or ""))
+        longest = max(longest, cell_len(row.fields.get("job_name") or ""))
         has_group = has_group or bool(row.fields.get("group_name"))
     width_max = min(longest + len(_INDENT), _NAME_WIDTH_MAX)
     name = replace(_NAME, width_max=max(width_max, _NAME.width), wish=min(width_max, _NAME_WISH))
@@ -89,7 +90,10 @@ def _when(row: JobRow, now: float) -> Cell:
         return Content.styled("waits", "$warning")
     if row.status == "queued" and row.expected_start is not None:
         return from_now(max(row.expected_start, now), now)
-    return Content.styled(from_now(row.end_time, now), MUTED) if row.end_time is not None else ""
+    if row.end_time is None:
+        return ""
+    # By the clock of another machine, which may be ahead.
+    return Content.styled(from_now(min(row.end_time, now), now), MUTED)
 
 
 def _note(row: JobRow) -> Cell:

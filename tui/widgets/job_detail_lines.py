@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from pymr.requests import JobView
@@ -95,10 +96,11 @@ def _heading(row: JobRow, width: int, now: float) -> list[Content]:
 
 def _facts(row: JobRow, width: int, now: float) -> list[Content]:
     facts = [f"run {row.run_id}"] if row.run_id else []
+    # What has been is so by the clock of another machine, which may be ahead.
     if row.status == "running":
-        facts.append(f"began {from_now(row.start_time, now)}")
+        facts.append(f"began {from_now(min(row.start_time or now, now), now)}")
     elif row.end_time is not None:
-        facts.append(f"ended {from_now(row.end_time, now)}")
+        facts.append(f"ended {from_now(min(row.end_time, now), now)}")
     if row.status != "running" and row.expected_start is not None:
         facts.append(f"begins {from_now(max(row.expected_start, now), now)}")
     if row.last_seconds is not None:
@@ -119,7 +121,7 @@ def _flowing(facts: Sequence[str], width: int) -> list[Content]:
     lines, line = [], ""
     for fact in facts:
         longer = f"{line} · {fact}" if line else fact
-        if line and len(longer) > width - 2 * MARGIN:
+        if line and cell_len(longer) > width - 2 * MARGIN:
             lines.append(line)
             longer = fact
         line = longer

@@ -13,9 +13,10 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
-from textual.geometry import Offset
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
+from textual.timer import Timer
 from textual.widgets import TextArea
 from textual.widgets.text_area import LanguageDoesNotExist, TextAreaTheme
 
@@ -27,6 +28,9 @@ Completer = Callable[[str, int, int], Completion | None]
 """Gives what can stand at a line and a column of a text."""
 
 ERROR_MARK, WARNING_MARK = "✗", "!"
+QUIET_SECONDS = 0.15
+"""A change is told of when no key has followed it for so long: whoever types waits for no check."""
+
 _MARK_COLUMNS = 2
 _PLACEHOLDER = re.compile(r"""[\[\s]*["'](<[^<>"']*>)["']""")
 _SYNTAX = {
@@ -63,6 +67,7 @@ class JobTextArea(TextArea):
         super().__init__(show_line_numbers=True, tab_behavior="indent", compact=True, max_checkpoints=200)
         self._completions = completions
         self._problems: dict[int, list[TextProblem]] = {}
+        self._marks: dict[int, str] = {}  # by row of the wrapped text
 
     def on_mount(self) -> None:
         try:
@@ -94,19 +99,23 @@ class JobTextArea(TextArea):
             line.stylize(Style(underline=True), problem.column, problem.end)
         return line
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Finds the rows of the marks once for all lines."""
+        self._marks = {}
+        for line, problems in self._problems.items():
+            if line < self.document.line_count:
+                is_warning = all(problem.is_warning for problem in problems)
+                row = self.wrapped_document.location_to_offset((line, 0)).y
+                self._marks[row] = WARNING_MARK if is_warning else ERROR_MARK
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         strip = super().render_line(y)
-        row = y + self.scroll_offset.y
-        if not self._problems or row >= self.wrapped_document.height:
+        mark = self._marks.get(y + self.scroll_offset.y)
+        if mark is None:
             return strip
-        line, column = self.wrapped_document.offset_to_location(Offset(0, row))
-        problems = self._problems.get(line)
-        if not problems or column:
-            return strip
-        is_warning = all(problem.is_warning for problem in problems)
-        style = self.get_component_rich_style(f"job-text--{'warning' if is_warning else 'error'}")
-        mark = Segment(WARNING_MARK if is_warning else ERROR_MARK, style)
-        return Strip.join([Strip([mark], 1), strip.crop(1)])
+        style = self.get_component_rich_style(f"job-text--{'warning' if mark == WARNING_MARK else 'error'}")
+        return Strip.join([Strip([Segment(mark, style)], 1), strip.crop(1)])
 
     def on_key(self, event: events.Key) -> None:
         """Keys that lead the list while it is open; Tab, which opens it; Escape, which leaves the text."""
@@ -160,7 +169,7 @@ class JobEditor(Container):
     """
 
     class Changed(Message):
-        """text: as it is now."""
+        """text: as it is now; told a moment after the last key."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -185,6 +194,7 @@ class JobEditor(Container):
         self._completer = completer
         self._list = CompletionList()
         self.area = JobTextArea(self._list)
+        self._quiet: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield self.area
@@ -207,17 +217,21 @@ class JobEditor(Container):
     def go_to(self, problem: TextProblem) -> None:
         """Put the cursor where a problem is; a placeholder is selected, so that what is typed replaces it."""
         self.area.focus()
-        written = self.area.document.get_line(problem.line)
+        # The text may have become shorter since it was checked.
+        line = min(problem.line, self.area.document.line_count - 1)
+        written = self.area.document.get_line(line)
         placeholder = _PLACEHOLDER.match(written, problem.column, problem.end)
         if placeholder is None:
-            self.area.move_cursor((problem.line, problem.column), center=True)
+            self.area.move_cursor((line, problem.column), center=True)
             return
-        self.area.move_cursor((problem.line, placeholder.start(1)), center=True)
-        self.area.move_cursor((problem.line, placeholder.end(1)), select=True)
+        self.area.move_cursor((line, placeholder.start(1)), center=True)
+        self.area.move_cursor((line, placeholder.end(1)), select=True)
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         event.stop()
-        self.post_message(self.Changed(self.area.text))
+        if self._quiet is not None:
+            self._quiet.stop()
+        self._quiet = self.set_timer(QUIET_SECONDS, self._tell)
         if self._list.is_open:
             self._narrow()
 
@@ -250,6 +264,9 @@ class JobEditor(Container):
 
     def on_descendant_blur(self) -> None:
         self._list.close()
+
+    def _tell(self) -> None:
+        self.post_message(self.Changed(self.area.text))
 
     def _narrow(self) -> bool:
         """Show what can stand at the cursor, or nothing; whether there is something."""

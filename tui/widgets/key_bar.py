@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
 from textual import events
 from textual.app import RenderResult
 from textual.binding import Binding
+from textual.dom import DOMNode
 from textual.widget import Widget
+
+from tui.model.state import ClusterState
+
+_LATER = ("jobs.next_failed", "jobs.sort")
+"""Behind those of the console, as they are wanted less."""
 
 _LAST = ("app.help", "app.quit")
 """Always there, at the end."""
+
+_WHILE_PAUSED = {"app.pause": "resume"}
+"""What a key does while the queue is paused, where that is something else."""
 
 
 class KeyBar(Widget):
@@ -24,42 +34,56 @@ class KeyBar(Widget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._places: list[tuple[int, int, str]] = []
+        self._places: list[tuple[int, int, str, DOMNode]] = []
+        self._is_paused = False
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
+
+    def show_state(self, state: ClusterState) -> None:
+        is_paused = state.cluster is not None and state.cluster.paused
+        if is_paused != self._is_paused:
+            self._is_paused = is_paused
+            self.refresh()
 
     def render(self) -> RenderResult:
         key_style = str(self.get_component_rich_style("key-bar--key"))
         words_style = str(self.get_component_rich_style("key-bar--words"))
         line, self._places = Text(" "), []
-        for binding in self._fitting():
+        for binding, node in self._fitting():
             key = self.app.get_key_display(binding)
             start = line.cell_len
             line.append(key, key_style).append(f" {binding.description}", words_style)
-            self._places.append((start, line.cell_len, binding.action))
+            self._places.append((start, line.cell_len, binding.action, node))
             line.append("  ")
         return line
 
     def on_click(self, event: events.Click) -> None:
-        for start, end, action in self._places:
+        for start, end, action, node in self._places:
             if start <= event.x < end:
-                self.app.call_later(self.screen.run_action, action)
+                self.app.call_later(self.app.run_action, action, node)
 
-    def _fitting(self) -> list[Binding]:
-        shown: dict[str, Binding] = {}
-        for _, binding, is_enabled, _ in self.screen.active_bindings.values():
+    def _fitting(self) -> list[tuple[Binding, DOMNode]]:
+        """The keys that there is room for, each with whose action it is."""
+        shown: dict[str, tuple[Binding, DOMNode]] = {}
+        for node, binding, is_enabled, _ in self.screen.active_bindings.values():
             if binding.show and is_enabled and binding.description:
-                shown.setdefault(binding.action, binding)
-        last = [binding for binding in shown.values() if binding.id in _LAST]
-        first = [binding for binding in shown.values() if binding.id not in _LAST]
-        room = self.size.width - 1 - sum(map(self._width, last))
+                shown.setdefault(binding.action, (self._as_now(binding), node))
+        first = sorted(shown.values(), key=lambda one: one[0].id in _LATER)
+        last = [one for one in first if one[0].id in _LAST]
+        room = self.size.width - 1 - sum(self._width(binding) for binding, _ in last)
         fitting = []
-        for binding in first:
+        for binding, node in first:
+            if binding.id in _LAST:
+                continue
             if (room := room - self._width(binding)) < 0:
                 break
-            fitting.append(binding)
+            fitting.append((binding, node))
         return fitting + last
+
+    def _as_now(self, binding: Binding) -> Binding:
+        words = _WHILE_PAUSED.get(binding.id or "") if self._is_paused else None
+        return replace(binding, description=words) if words else binding
 
     def _width(self, binding: Binding) -> int:
         return Text(self.app.get_key_display(binding)).cell_len + len(binding.description) + 3

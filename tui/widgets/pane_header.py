@@ -68,7 +68,8 @@ class PaneHeader(Widget):
         if row is not None and (is_of_run or not facts.run_id):
             parts = [part for part in title_parts(row) if "types" not in part[0]]
         else:
-            parts = [("○ ", "muted"), (facts.worker, ""), (" finished run", "muted")]
+            what = "is not there" if row is None else "no longer works on this run"
+            parts = [("○ ", "muted"), (facts.worker, ""), (f" {what}", "muted")]
             if facts.job_name:
                 parts.append((f"  {printable(facts.job_name)}", "muted"))
         if facts.run_id:

@@ -17,7 +17,7 @@ from tui.model.ansi import StyledLine, styled_line
 from tui.model.pane_buffer import PaneTail
 from tui.model.pane_typist import holder_words
 from tui.model.printable import printable
-from tui.widgets.pane_strips import segments_of
+from tui.widgets.pane_strips import characters_in, segments_of
 
 _NO_OUTPUT = "no output yet"
 
@@ -96,7 +96,8 @@ class PaneTile(Widget, can_focus=True):
         elif not lines:
             base, lines = muted, [StyledLine(_NO_OUTPUT)]
         for line in lines:
-            segments = [Segment(" ", base), *segments_of(line, 0, len(line.text), base)]
+            _, stop, _ = characters_in(line.text, 0, width)
+            segments = [Segment(" ", base), *segments_of(line, 0, stop, base)]
             strips.append(Strip(segments).crop_extend(0, width, base))
         return strips
 

@@ -10,7 +10,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Offset, Size
+from textual.geometry import Offset, Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.scrollbar import ScrollDown, ScrollTo, ScrollUp
@@ -20,7 +20,8 @@ from textual.strip import Strip
 from pymr.client import PaneBytes
 from tui.model.pane_buffer import GapLine, PaneBuffer, PaneLine
 from tui.model.pane_rows import PaneRows, Place, Row
-from tui.widgets.pane_strips import Mark, segments_of
+from tui.widgets.pane_matches import column_for_match, marks_of, place_of_match
+from tui.widgets.pane_strips import Mark, characters_in, columns_of, segments_of
 
 GUTTER_COLUMNS = 9
 LOAD_BYTES = 256 << 10
@@ -78,8 +79,9 @@ class PaneView(ScrollView, can_focus=True):
         self._goal: tuple[Place, int] | None = None  # (a place that may not be loaded yet, rows above it)
         self._shown: list[Row] | None = None
         self._strips: list[Strip] = []
+        self._is_drawing = False
         self._needle: re.Pattern[str] | None = None
-        self._current: int | None = None
+        self._found: int | None = None
         self._region: tuple[int, int] | None = None
 
     # ---- what is shown
@@ -89,7 +91,7 @@ class PaneView(ScrollView, can_focus=True):
         self.buffer = PaneBuffer()
         self._layout.buffer = self.buffer
         self._layout.forget()
-        self._place, self._goal, self._region, self._current = Place(0), None, None, None
+        self._place, self._goal, self._region, self._found = Place(0), None, None, None
         self.scroll_x = 0
         self._lay_out()
 
@@ -105,9 +107,12 @@ class PaneView(ScrollView, can_focus=True):
             self.buffer.add(piece, None if self.is_following else self._place.offset)
         if anchor is not None:
             place, rows_above = anchor
+            if self._goal is not None:
+                place = self._matched(place)  # it may be there only now
             above = self._layout.place_above(place, rows_above)
             self._place = min(above, self._layout.last_place(self._row_count))
         self._lay_out()
+        self._show_across()
 
     def follow(self, is_following: bool = True) -> None:
         """Follow the end, or stay here."""
@@ -145,21 +150,27 @@ class PaneView(ScrollView, can_focus=True):
         return self._place.offset
 
     @property
-    def current(self) -> int | None:
-        """The offset of the line that was found last."""
-        return self._current
+    def found_line(self) -> tuple[int, int] | None:
+        """(its first byte, the one behind its last) of the line with what was found last; of what was found
+        alone where that is not loaded yet."""
+        if self._found is None or not self.buffer.line_count:
+            return None
+        line = self.buffer.line(self.buffer.index_of(self._found))
+        if isinstance(line, GapLine) or self._found >= line.offset + len(line.data):
+            return self._found, self._found + 1
+        return line.offset, line.offset + len(line.data)
 
     def mark(self, needle: re.Pattern[str] | None) -> None:
         """Mark what matches from now on."""
         self._needle = needle
         if needle is None:
-            self._current = None
+            self._found = None
         self._lay_out()
 
     def show_found(self, offset: int) -> None:
-        """Show the line at an offset in the middle, with what is around it; it may be loaded later."""
+        """Show the line with an offset in the middle, with what is around it; it may be loaded later."""
         self.follow(False)
-        self._current = offset
+        self._found = offset
         self._go_to(Place(offset), self._row_count // 2)
         self._want_around(offset)
 
@@ -209,9 +220,7 @@ class PaneView(ScrollView, can_focus=True):
         for index, row in enumerate(rows):
             if isinstance(row.line, GapLine) and row.line.is_kept:
                 self.follow(False)
-                is_below = index > 0
-                start = row.line.offset if is_below else max(row.line.offset, row.line.stop - GAP_BYTES)
-                self.post_message(self.Wanted(start, min(row.line.stop, start + GAP_BYTES)))
+                self.post_message(self.Wanted(*row.line.part(GAP_BYTES, from_end=index == 0)))
                 return
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -275,8 +284,24 @@ class PaneView(ScrollView, can_focus=True):
 
     def _go_to(self, place: Place, rows_above: int) -> None:
         """Go there; and once more when what is there has been loaded, if nobody has moved meanwhile."""
-        self._go(self._layout.place_above(place, rows_above))
+        self._go(self._layout.place_above(self._matched(place), rows_above))
         self._goal = place, rows_above
+        self._show_across()
+
+    def _matched(self, place: Place) -> Place:
+        """A place; in a wrapped line in which something was found, the row with that."""
+        if place.offset != self._found or self._needle is None:
+            return place
+        return place_of_match(self._layout, place, self._needle)
+
+    def _show_across(self) -> None:
+        """Scroll to what was found in a line that is not wrapped, if it is out of sight."""
+        if self._goal is None or self._goal[0].offset != self._found or self._needle is None:
+            return
+        x = column_for_match(self._layout, self._goal[0], self._needle, round(self.scroll_x))
+        if x != round(self.scroll_x):
+            self.scroll_x = x
+            self._lay_out()
 
     def _anchor(self) -> tuple[Place, int] | None:
         """(a line that is visible, how many rows are above it): what has to stay where it is."""
@@ -294,23 +319,13 @@ class PaneView(ScrollView, can_focus=True):
     def _want_sight(self, *, upwards: bool) -> None:
         for row in self._rows():
             if isinstance(row.line, GapLine) and row.line.is_kept:
-                start, stop = row.line.offset, row.line.stop
-                start, stop = (
-                    (max(start, stop - LOAD_BYTES), stop) if upwards else (start, start + LOAD_BYTES)
-                )
-                self.post_message(self.Wanted(start, min(stop, row.line.stop)))
+                self.post_message(self.Wanted(*row.line.part(LOAD_BYTES, from_end=upwards)))
                 return
 
     def _want_around(self, offset: int) -> None:
-        for place in (offset, max(0, offset - LOAD_BYTES // 4), offset + LOAD_BYTES // 4):
-            gap = self.buffer.gap_at(place)
-            if gap is not None and gap.is_kept:
-                start, stop = (
-                    max(gap.offset, offset - LOAD_BYTES // 2),
-                    min(gap.stop, offset + LOAD_BYTES // 2),
-                )
-                self.post_message(self.Wanted(start, stop))
-                return
+        missing = self.buffer.missing_around(offset, LOAD_BYTES)
+        if missing is not None:
+            self.post_message(self.Wanted(*missing))
 
     # ---- drawing
 
@@ -337,7 +352,7 @@ class PaneView(ScrollView, can_focus=True):
         self._shown, self._strips = None, []
         self._placed_y = self.buffer.index_of(self._place.offset)
         lines = self.buffer.index_of(last.offset) + self._row_count if self.buffer.line_count else 0
-        width = max((len(row.text.text) for row in self._rows()), default=0)
+        width = max((columns_of(row.text.text) for row in self._rows()), default=0)
         size = Size(0 if self.is_wrapped else max(width, round(self.scroll_x)), lines)
         if size != self.virtual_size:
             self.virtual_size = size
@@ -370,35 +385,57 @@ class PaneView(ScrollView, can_focus=True):
             index += 1
         return "\n".join(texts), "\n"
 
-    def render_line(self, y: int) -> Strip:
-        if not self._strips:
-            self._strips = [self._drawn(row) for row in self._rows()]
-        if y < len(self._strips):
-            return self._strips[y]
-        return Strip.blank(self.size.width, self.rich_style)
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """What is drawn does not tell where in its line it is: with that each piece would have a style of its
+        own, which costs more than all the rest where there are many colours."""
+        self._is_drawing = True
+        try:
+            return super().render_lines(crop)
+        finally:
+            self._is_drawing = False
 
-    def _drawn(self, row: Row) -> Strip:
+    def render_line(self, y: int) -> Strip:
+        """As it is drawn; but what is looked up under the mouse, while nothing is drawn, has its places."""
+        rows = self._rows()
+        if y >= len(rows):
+            return Strip.blank(self.size.width, self.rich_style)
+        if not self._is_drawing:
+            strip, start = self._text_strip(rows[y])
+            return self._with_time(rows[y], strip.apply_offsets(start, rows[y].line.offset))
+        if not self._strips:
+            self._strips = [self._with_time(row, self._text_strip(row)[0]) for row in rows]
+        return self._strips[y]
+
+    def _text_strip(self, row: Row) -> tuple[Strip, int]:
+        """(what is visible of a row, the number of its first character in the line)."""
         base = self.rich_style
-        muted = self.get_component_rich_style("pane-view--muted")
-        columns = self._text_columns
-        offset = row.line.offset
-        if self._region is not None and self._region[0] <= offset < self._region[1]:
+        if self._region is not None and self._region[0] <= row.line.offset < self._region[1]:
             base += self._part_style("place")
-        line_style = muted if isinstance(row.line, GapLine) else base
-        segments = segments_of(row.text, row.start, row.stop, line_style, self._marks(row))
-        x = 0 if self.is_wrapped else round(self.scroll_x)
-        strip = Strip(segments).crop_extend(x, x + columns, line_style).apply_offsets(row.start + x, offset)
+        if isinstance(row.line, GapLine):
+            base = self.get_component_rich_style("pane-view--muted")
+        start, stop, left = row.start, row.stop, 0
+        if not self.is_wrapped:
+            x = round(self.scroll_x)
+            start, stop, first_column = characters_in(row.text.text, x, self._text_columns)
+            left = x - first_column  # 1 where a wide character is cut
+        segments = segments_of(row.text, start, stop, base, self._marks(row, start, stop))
+        return Strip(segments).crop_extend(left, left + self._text_columns, base), start
+
+    def _with_time(self, row: Row, strip: Strip) -> Strip:
         if not self.has_times:
             return strip
+        muted = self.get_component_rich_style("pane-view--muted")
         when = row.line.time if isinstance(row.line, PaneLine) and row.is_first else None
         clock = time.strftime("%H:%M:%S", time.localtime(when)) if when else ""
         return Strip.join([Strip([Segment(f"{clock:<{GUTTER_COLUMNS}}", muted)], GUTTER_COLUMNS), strip])
 
-    def _marks(self, row: Row) -> list[Mark]:
+    def _marks(self, row: Row, start: int, stop: int) -> list[Mark]:
+        """Those of the characters from `start` to before `stop`."""
         marks: list[Mark] = []
         if self._needle is not None and isinstance(row.line, PaneLine):
-            style = self._part_style("current" if row.line.offset == self._current else "match")
-            marks += [(*match.span(), style) for match in self._needle.finditer(row.text.text) if match[0]]
+            is_current = self.found_line is not None and self.found_line[0] == row.line.offset
+            style = self._part_style("current" if is_current else "match")
+            marks += marks_of(self._needle, row.text.text, start, stop, style)
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(row.line.offset)) is not None:
             start, stop = span

@@ -50,7 +50,7 @@ PEER_COLUMNS = (
     Column("cpu", "CPU", 4, align="right"),
     Column("cpu_spark", "", _SPARK),
     Column("memory", "memory", 12, align="right"),
-    Column("heard", "heard", 6, align="right"),
+    Column("heard", "heard", 9, align="right"),
     Column("disk", "disk free", 9, align="right", priority=2),
     Column("load", "load", 5, align="right", priority=3),
     Column("received", "received", 10, align="right", priority=4),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
@@ -55,6 +56,33 @@ class PreviewResult(Vertical):
                     yield Static("\n".join(printable_lines(text)), markup=False)
 
 
+class _Items(DataTable[Text]):
+    """Keys and values. A long key leaves half of the width to the values; those scroll sideways."""
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        super().__init__(cursor_type="row", zebra_stripes=False)
+        self._pairs = [(_cell(key), _cell(value)) for key, value in pairs]
+        self._key_width = 0
+
+    def on_resize(self, event: events.Resize) -> None:
+        whole = event.size.width - 4 * self.cell_padding
+        keys = max((key.cell_len for key, _ in self._pairs), default=0)
+        values = max((value.cell_len for _, value in self._pairs), default=0)
+        width = max(min(keys, max(whole // 2, whole - max(values, len("value")))), len("key"))
+        if width == self._key_width:
+            return
+        self._key_width = width
+        row = self.cursor_row
+        self.clear(columns=True)
+        self.add_column("key", width=width)
+        self.add_column("value")
+        for key, value in self._pairs:
+            cut = key.copy()
+            cut.truncate(width, overflow="ellipsis")
+            self.add_row(cut, value)
+        self.move_cursor(row=row)
+
+
 def facts_line(view: PreviewView) -> Content:
     """What was read, where, and how long it took."""
     if not view.path and not view.error:
@@ -71,10 +99,7 @@ def facts_line(view: PreviewView) -> Content:
 def _table(title: str, lines: Sequence[str], total: int, classes: str = "") -> Iterable[Vertical]:
     shown = len(lines[:_ROWS_MAX])
     count = f"{total:,}" if shown >= total else f"first {shown:,} of {total:,}"
-    table: DataTable[Text] = DataTable(cursor_type="row", zebra_stripes=False)
-    table.add_columns("key", "value")
-    for line in lines[:_ROWS_MAX]:
-        table.add_row(*map(_cell, _pair(line)))
+    table = _Items([_pair(line) for line in lines[:_ROWS_MAX]])
     heading = Static(Content.assemble((title, "bold"), (f"  {count}", MUTED)), markup=False)
     yield Vertical(heading, table, classes=classes)
 

@@ -110,7 +110,7 @@ class Table(LinesView, Generic[Row], can_focus=True):
         self._lost_key: str | None = None  # of the row the cursor would be on, if that were there
         self._sorted = ("", False)
         self._placed: list[Placed] = []
-        self._strips: dict[tuple[str, bool], tuple[Row, Strip]] = {}
+        self._strips: dict[tuple[str, bool], tuple[Row, list[Content], Strip]] = {}
 
     # ---- what it shows
 
@@ -137,7 +137,7 @@ class Table(LinesView, Generic[Row], can_focus=True):
         new_top = top + (new_cursor - old_cursor if is_in_view else 0)
         self.set_line_count(len(rows) + _HEADER_LINES)
         self.set_reactive(Table.cursor, new_cursor)
-        if len(rows) != len(before) or new_top != top or not before:
+        if len(rows) != len(before) or new_top != top:
             self._scroll_top_to(new_top)
             self.refresh()
         else:
@@ -161,9 +161,16 @@ class Table(LinesView, Generic[Row], can_focus=True):
             self.refresh()
 
     def refresh_cells(self) -> None:
-        """Make the cells anew that are seen, as they say something else of the same rows."""
-        self._strips.clear()
-        self.refresh()
+        """Look at the cells anew that are seen, as they may say something else of the same rows."""
+        before, self._strips = self._strips, {}
+        for place in range(self._top, min(self._top + self._lines_seen, len(self._rows))):
+            row = self._rows[place]
+            key = self._key(row), place == self.cursor
+            known = before.get(key)
+            if known is not None and _are_same(known[1], self._cells(row)):
+                self._strips[key] = known
+            else:
+                self._refresh_rows(place)
 
     def move_to_key(self, key: str) -> bool:
         """The cursor to a row, and that row into view; False where there is none."""
@@ -268,7 +275,8 @@ class Table(LinesView, Generic[Row], can_focus=True):
     def _place(self) -> None:
         self._placed = place_columns(self._columns, self.lines_width)
         self.set_line_count(len(self._rows) + _HEADER_LINES)
-        self.refresh_cells()
+        self._strips.clear()
+        self.refresh()
 
     def _refresh_changed(self, before: Sequence[Row], cursor_before: int) -> None:
         seen = range(self._top, min(self._top + self._lines_seen, len(self._rows)))
@@ -298,19 +306,22 @@ class Table(LinesView, Generic[Row], can_focus=True):
         key = self._key(row), is_cursor
         known = self._strips.get(key)
         if known is not None and (known[0] is row or known[0] == row):
-            return known[1]
-        cells = [(placed, content_of(self._cell(row, placed.column.key))) for placed in self._placed]
-        style = self.visual_style
+            return known[2]
+        cells, style = self._cells(row), self.visual_style
+        shown = cells
         if is_cursor and self._has_few_colours:
             style += Style(reverse=True)
-            cells = [(placed, content.without_spans) for placed, content in cells]
+            shown = [content.without_spans for content in cells]
         elif is_cursor:
             style = self.get_visual_style("table--cursor")
-        strip = self._joined(cells, style, width)
+        strip = self._joined(list(zip(self._placed, shown, strict=True)), style, width)
         if len(self._strips) >= _STRIPS_MAX:
             self._strips.clear()
-        self._strips[key] = row, strip
+        self._strips[key] = row, cells, strip
         return strip
+
+    def _cells(self, row: Row) -> list[Content]:
+        return [content_of(self._cell(row, placed.column.key)) for placed in self._placed]
 
     @property
     def _has_few_colours(self) -> bool:
@@ -345,3 +356,7 @@ class Table(LinesView, Generic[Row], can_focus=True):
         lines = Content(self._empty).wrap(max(width - 2 * MARGIN, 1))
         line = lines[y - 1].pad_left(MARGIN) if 1 <= y <= len(lines) else Content()
         return strip_of(self, line, width, style)
+
+
+def _are_same(cells: Sequence[Content], others: Sequence[Content]) -> bool:
+    return all(one.is_same(other) for one, other in zip(cells, others, strict=True))

@@ -45,16 +45,24 @@ class TopBar(Widget):
         super().__init__()
         self._cluster_name = cluster_name
         self._state = ClusterState()
+        self._shown = Text()
 
     def on_mount(self) -> None:
-        self.set_interval(1.0, self.refresh)  # the age grows by itself
+        self.set_interval(1.0, self._update)  # the age grows by itself
 
     def show_state(self, state: ClusterState) -> None:
-        if state.cluster is not self._state.cluster or state.problem != self._state.problem:
-            self.refresh()
         self._state = state
+        self._update()
 
     def render(self) -> RenderResult:
+        self._shown = self._text()
+        return self._shown
+
+    def _update(self) -> None:
+        if self._text() != self._shown:
+            self.refresh()
+
+    def _text(self) -> Text:
         return Text("\n").join([self._facts(), self._tabs()])
 
     def on_click(self, event: events.Click) -> None:
@@ -73,15 +81,15 @@ class TopBar(Widget):
         if cluster is not None:
             leads = f"leader {cluster.leader}" if cluster.leader else "no leader"
             parts.append(Text(leads, self._style("muted" if cluster.leader else "warning")))
+            if cluster.paused:
+                parts.append(Text("queue paused", self._style("warning")))
+            if not state.may_change:
+                parts.append(Text("read only", self._style("muted")))
             parts.append(Text(f"epoch {cluster.epoch}", self._style("muted")))
             is_whole = cluster.peers_alive == cluster.peers
             peers = f"{cluster.peers_alive}/{cluster.peers} peers"
             parts.append(Text(peers, self._style("muted" if is_whole else "warning")))
             parts.append(Text(f"{cluster.workers_busy}/{cluster.workers} busy", self._style("muted")))
-            if cluster.paused:
-                parts.append(Text("queue paused", self._style("warning")))
-            if not state.may_change:
-                parts.append(Text("read only", self._style("muted")))
         age = self._age()
         room = self.size.width - left.cell_len - age.cell_len - 1
         for part in parts:

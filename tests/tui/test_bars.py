@@ -1,0 +1,80 @@
+"""The bars that all screens have: the cluster above; below, the keys, which a mouse presses too."""
+
+from __future__ import annotations
+
+import pytest
+from asked_console import asked_console
+from job_samples import job
+from textual.pilot import Pilot
+from waiting import screen_text, until
+
+from tui.screens.help import Help
+from tui.screens.jobs import JobsScreen
+
+ROWS = (job("count", "failed"),)
+
+
+def keys(pilot: Pilot[None]) -> str:
+    return screen_text(pilot).split("\n")[-1]
+
+
+async def click(pilot: Pilot[None], words: str) -> None:
+    await pilot.click(offset=(keys(pilot).index(words) + 1, pilot.app.size.height - 1))
+    await pilot.pause()
+
+
+async def test_keys_of_the_screen_and_of_the_console_are_clicked() -> None:
+    async with asked_console(ROWS, (120, 30)) as (app, pilot):
+        await click(pilot, "? help")
+        await until(pilot, lambda: isinstance(app.screen, Help), "the help")
+        await pilot.press("escape")
+        await click(pilot, "p pause")
+        await until(pilot, lambda: "pause" in app.queue.asked, "the pause")
+        await click(pilot, "r retry")
+        await until(pilot, lambda: "retry count" in app.queue.asked, "the retry")
+        await click(pilot, "/ filter")
+        screen = app.shown_screen
+        assert isinstance(screen, JobsScreen)
+        await until(pilot, lambda: screen.filter_line.display, "the filter")
+
+
+async def test_the_most_wanted_keys_are_told_of_at_80_columns() -> None:
+    async with asked_console(ROWS) as (_, pilot):
+        told = keys(pilot)
+
+    words = ["/ filter", "a attach", "s submit", "e edit", "d delete", "r retry", "? help", "q quit"]
+    places = [told.find(word) for word in words]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+async def test_the_other_keys_of_the_jobs_screen_are_told_of_where_there_is_room() -> None:
+    async with asked_console(ROWS, (160, 30)) as (_, pilot):
+        told = keys(pilot)
+
+    assert told.index("p pause") < told.index("next failed") < told.index("o sort") < told.index("? help")
+
+
+async def test_the_key_that_pauses_says_resume_while_the_queue_is_paused() -> None:
+    async with asked_console(ROWS, (120, 30)) as (app, pilot):
+        before = keys(pilot)
+        app.tell(ROWS, paused=True)
+        await until(pilot, lambda: "p resume" in keys(pilot), "the other word")
+        app.tell(ROWS)
+        await until(pilot, lambda: "p pause" in keys(pilot), "the first word again")
+
+    assert "p pause" in before
+
+
+@pytest.mark.parametrize(("size", "kept"), [((80, 24), ""), ((200, 30), "epoch 12")])
+async def test_what_is_out_of_the_ordinary_is_told_of_before_the_epoch(
+    size: tuple[int, int], kept: str
+) -> None:
+    async with asked_console(ROWS, size, is_read_only=True) as (app, pilot):
+        app.tell(ROWS, paused=True, name="harbour-of-the-north-sea")
+        await pilot.pause()
+        first = screen_text(pilot).split("\n")[0]
+
+    assert "queue paused" in first
+    assert "read only" in first
+    assert kept in first

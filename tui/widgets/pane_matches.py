@@ -1,0 +1,49 @@
+"""What was searched for, in the rows of a view: which characters match, and where these are in sight."""
+
+from __future__ import annotations
+
+import re
+
+from rich.style import Style
+
+from tui.model.ansi import LINE_BYTES_MAX
+from tui.model.pane_buffer import GapLine
+from tui.model.pane_rows import PaneRows, Place, Row
+from tui.widgets.pane_strips import Mark, columns_of
+
+
+def marks_of(needle: re.Pattern[str], text: str, start: int, stop: int, style: Style) -> list[Mark]:
+    """What matches among the characters from `start` to before `stop`, or partly. needle: of a plain text."""
+    most = len(needle.pattern)  # characters of a match
+    matches = needle.finditer(text, max(0, start - most), stop + most)
+    return [(*match.span(), style) for match in matches if match[0]]
+
+
+def place_of_match(layout: PaneRows, place: Place, needle: re.Pattern[str]) -> Place:
+    """The row of the first match in the line of a place; the place itself where there is none."""
+    if not layout.is_wrapped:
+        return place
+    rows = layout.rows(place, 1 + LINE_BYTES_MAX // max(1, layout.width))
+    match = _first_match(rows, needle)
+    if match is None:
+        return place
+    return Place(place.offset, next((at for at, row in enumerate(rows) if match.start() < row.stop), 0))
+
+
+def column_for_match(layout: PaneRows, place: Place, needle: re.Pattern[str], column: int) -> int:
+    """The column that a view has to begin with to show the first match in the line of a place.
+
+    column: that it begins with now, which is kept where that does."""
+    rows = [] if layout.is_wrapped else layout.rows(place, 1)
+    match = _first_match(rows, needle)
+    if match is None:
+        return column
+    first, last = (columns_of(rows[0].text.text[:character]) for character in match.span())
+    if column <= first and last <= column + layout.width:
+        return column
+    return max(0, last - layout.width * 3 // 4)
+
+
+def _first_match(rows: list[Row], needle: re.Pattern[str]) -> re.Match[str] | None:
+    """In the line that the first of these rows is of."""
+    return None if not rows or isinstance(rows[0].line, GapLine) else needle.search(rows[0].text.text)
