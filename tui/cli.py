@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, NoReturn
 
@@ -24,6 +25,9 @@ EXIT_FAILED = 1
 RESTARTS_MAX = 3
 RESTARTS_SECONDS = 30.0
 """A console that fails by a fault of its own is started anew, but no more often than so within so long."""
+
+SERVER_LOOK_SECONDS = 1.0
+"""A console in a browser looks so often whether its server is there."""
 
 COLLECT_AFTER = (50_000, 20, 100)
 """Of Python's garbage collector. Lower: a queue of 10,000 jobs, read anew, keeps it going over all of them
@@ -99,6 +103,13 @@ def is_in_browser() -> bool:
     return os.environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver")
 
 
+def _end_with(server: int) -> None:
+    """End this process when that of the server has ended, in whatever way: nobody sees it any more."""
+    while os.getppid() == server:
+        time.sleep(SERVER_LOOK_SECONDS)
+    os._exit(EXIT_FAILED)
+
+
 def _arguments(
     config_path: str | None, key_name: str, read_only: bool, projects_dir: str, theme: str
 ) -> list[str]:
@@ -130,6 +141,8 @@ def _run(options: Options, config: ClusterConfig | None, why_not: str, settings:
 
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
+    if is_in_browser():
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     failed_at: list[float] = []
     app: ConsoleApp | None = None
     while True:

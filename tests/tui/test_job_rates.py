@@ -17,10 +17,10 @@ def look(units: tuple[int, int], total: int = 1_000, run_id: str = "r1", done: i
 
 def test_a_rate_is_the_mean_of_the_last_seconds() -> None:
     rates = JobRates()
-    for second in range(30):
+    for second in range(40):
         rates.note(look((second * 10, second * 100), total=100_000), float(second))
-    for second in range(30, 45):
-        units = (300 + (second - 30) * 20, 3_000 + (second - 30) * 200)
+    for second in range(40, 65):
+        units = (400 + (second - 40) * 20, 4_000 + (second - 40) * 200)
         rates.note(look(units, total=100_000), float(second))
 
     rate = rates.of("map")
@@ -29,7 +29,7 @@ def test_a_rate_is_the_mean_of_the_last_seconds() -> None:
     assert rate.first == pytest.approx(20.0)
     assert rate.second == pytest.approx(200.0)
     assert rate.seconds_left is not None
-    assert WINDOW_SECONDS < 15
+    assert WINDOW_SECONDS < 25
 
 
 def test_the_time_left_follows_from_what_is_left_of_the_amount_else_of_the_tasks() -> None:
