@@ -14,8 +14,8 @@ from tui.model.fault_log import log_fault
 from tui.model.job_pages import JobPages
 from tui.model.state import EVENTS_MAX, MACHINE_SAMPLES_MAX, RUNS_MAX, ClusterState
 
-CLUSTER_SECONDS = 0.5
-JOBS_SECONDS = 0.5
+CLUSTER_SECONDS = 1.0
+JOBS_SECONDS = 1.0
 WORKERS_SECONDS = 0.5
 EVENTS_SECONDS = 1.0
 RUNS_SECONDS = 2.0
