@@ -173,7 +173,7 @@ def _tasks(tasks: Sequence[TaskRow], width: int) -> list[Content]:
         Column("mark", "", 1),
         fitting("task", "", rows, 24),
         fitting("worker", "", rows, 24),
-        Column("state", "", 8, priority=1),
+        Column("state", "", 10, priority=1),
         fitting("seconds", "", rows, 10, right=True),
         Column("usual", "", 16),
     )
