@@ -193,6 +193,38 @@ async def test_a_region_is_shown_from_its_beginning() -> None:
         assert numbers(pilot)[0] == 15_000
 
 
+class HiddenApp(ViewApp):
+    """A view that has no size yet, as on a screen that has just been switched to."""
+
+    CSS = "PaneView { display: none; }"
+
+
+async def test_a_region_shown_before_the_view_has_a_size_stands_where_it_should() -> None:
+    app = HiddenApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        start = len(b"".join(LINES[:15_000]))
+        app.view.add(piece(start - 5_000, start + 5_000))
+        app.view.show_region(start, start + 150)
+        assert app.view.size.height == 0
+        app.view.display = True
+        await pilot.pause()
+
+        assert numbers(pilot).index(15_000) == 6
+
+
+async def test_a_taller_view_has_no_empty_rows_below_while_there_are_lines_above() -> None:
+    app = ViewApp()
+    async with app.run_test(size=(80, 10)) as pilot:
+        start = len(b"".join(LINES[:-20]))
+        app.view.add(piece(start, len(PANE)))
+        app.view.follow(False)
+        app.view.action_move(5)
+        await pilot.resize_terminal(80, 20)
+        await pilot.pause()
+
+        assert numbers(pilot) == list(range(29_980, 30_000))
+
+
 async def test_times_stand_beside_lines_whose_time_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     app = ViewApp()

@@ -83,6 +83,7 @@ class PaneView(ScrollView, can_focus=True):
         self._needle: re.Pattern[str] | None = None
         self._found: int | None = None
         self._region: tuple[int, int] | None = None
+        self._is_region_due = False  # it was to be shown before the view had a size
 
     # ---- what is shown
 
@@ -92,6 +93,7 @@ class PaneView(ScrollView, can_focus=True):
         self._layout.buffer = self.buffer
         self._layout.forget()
         self._place, self._goal, self._region, self._found = Place(0), None, None, None
+        self._is_region_due = False
         self.scroll_x = 0
         self._lay_out()
 
@@ -177,7 +179,7 @@ class PaneView(ScrollView, can_focus=True):
     def show_region(self, start: int, stop: int) -> None:
         """Show and mark the lines of a range: its beginning in the upper part, all of it where it fits."""
         self.follow(False)
-        self._region = (start, stop)
+        self._region, self._is_region_due = (start, stop), not self.size.height
         self._go(self._layout.place_above(Place(start), self._row_count // 4))
         end = self._layout.place_above(Place(max(start, stop - 1)), self._row_count - 2)
         if self._place < end:
@@ -234,6 +236,8 @@ class PaneView(ScrollView, can_focus=True):
             self.follow(False)  # text that is being selected must not run away
 
     def on_resize(self) -> None:
+        if self._is_region_due and self._region is not None:
+            self.show_region(*self._region)
         self._lay_out()
 
     def on_scroll_to(self, message: ScrollTo) -> None:
@@ -347,7 +351,7 @@ class PaneView(ScrollView, can_focus=True):
         """Find out anew which rows are shown, and where the scroll bar stands."""
         self._layout.width = self._text_columns
         last = self._layout.last_place(self._row_count)
-        if self.is_following:
+        if self.is_following or self._place > last:  # no empty rows below while there are lines above
             self._place = last
         self._shown, self._strips = None, []
         self._placed_y = self.buffer.index_of(self._place.offset)
