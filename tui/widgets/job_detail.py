@@ -54,7 +54,7 @@ class JobDetail(LinesView):
             if not _is_same(_line(before, y), _line(self._lines, y)):
                 self.refresh_line(y)
 
-    def on_resize(self) -> None:
+    def resized(self) -> None:
         self.show_anew()
         self.refresh()
 

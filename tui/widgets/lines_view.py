@@ -5,8 +5,10 @@ from __future__ import annotations
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 
+from tui.widgets.sized import Sized
 
-class LinesView(ScrollView, can_focus=True):
+
+class LinesView(ScrollView, Sized, can_focus=True):
     """Draws lines of its own. The place of the scrollbar is always kept free: nothing moves sideways."""
 
     DEFAULT_CSS = """

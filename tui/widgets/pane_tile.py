@@ -10,7 +10,6 @@ from rich.text import Text
 from textual import events
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from pymr.rows import WorkerRow
 from tui.model.ansi import StyledLine, styled_line
@@ -18,11 +17,12 @@ from tui.model.pane_buffer import PaneTail
 from tui.model.pane_typist import holder_words
 from tui.model.printable import printable
 from tui.widgets.pane_strips import characters_in, segments_of
+from tui.widgets.sized import Sized
 
 _NO_OUTPUT = "no output yet"
 
 
-class PaneTile(Widget, can_focus=True):
+class PaneTile(Sized, can_focus=True):
     """Shows a worker's pane; lines are cut, not wrapped. Only lines that it has room for are read."""
 
     DEFAULT_CSS = """
@@ -62,7 +62,7 @@ class PaneTile(Widget, can_focus=True):
         super().notify_style_update()
         self._strips = None
 
-    def on_resize(self) -> None:
+    def resized(self) -> None:
         self.show_new()
 
     def on_focus(self) -> None:

@@ -22,6 +22,7 @@ from tui.model.pane_buffer import GapLine, PaneBuffer, PaneLine
 from tui.model.pane_rows import PaneRows, Place, Row
 from tui.widgets.pane_matches import column_for_match, marks_of, place_of_match
 from tui.widgets.pane_strips import Mark, characters_in, columns_of, segments_of
+from tui.widgets.sized import Sized
 
 GUTTER_COLUMNS = 9
 LOAD_BYTES = 256 << 10
@@ -35,7 +36,7 @@ _WHEEL_ROWS = 3
 _COLUMNS_AT_ONCE = 8
 
 
-class PaneView(ScrollView, can_focus=True):
+class PaneView(ScrollView, Sized, can_focus=True):
     """Rows of a buffer. It asks with Wanted for what it has to show and is not there."""
 
     ALLOW_SELECT = True
@@ -196,11 +197,8 @@ class PaneView(ScrollView, can_focus=True):
 
     # ---- moving
 
-    def action_move(self, count: int) -> None:
-        self._move(count)
-
     def action_move_page(self, count: int) -> None:
-        self._move(count * max(1, self._row_count - 2))
+        self.action_move(count * max(1, self._row_count - 2))
 
     def action_first(self) -> None:
         self.follow(False)
@@ -235,7 +233,7 @@ class PaneView(ScrollView, can_focus=True):
         if self.is_following and self.screen.allow_select:
             self.follow(False)  # text that is being selected must not run away
 
-    def on_resize(self) -> None:
+    def resized(self) -> None:
         if self._is_region_due and self._region is not None:
             self.show_region(*self._region)
         self._lay_out()
@@ -268,9 +266,9 @@ class PaneView(ScrollView, can_focus=True):
         if event.shift or event.ctrl:
             self.action_move_across(1 if count > 0 else -1)
         else:
-            self._move(count)
+            self.action_move(count)
 
-    def _move(self, count: int) -> None:
+    def action_move(self, count: int) -> None:
         """Scroll by rows; upwards it pauses, and what comes into sight is asked for."""
         if count > 0 and self.is_following:
             return

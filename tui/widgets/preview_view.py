@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Sequence
 
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
@@ -15,6 +14,7 @@ from textual.widgets import DataTable, Static
 from pymr.requests import PreviewView
 from pymr.wording import count_of, span
 from tui.model.printable import printable, printable_lines
+from tui.widgets.sized import Sized
 from tui.widgets.styled_line import MUTED
 
 _ROWS_MAX = 1_000
@@ -56,7 +56,7 @@ class PreviewResult(Vertical):
                     yield Static("\n".join(printable_lines(text)), markup=False)
 
 
-class _Items(DataTable[Text]):
+class _Items(DataTable[Text], Sized):
     """Keys and values. A long key leaves half of the width to the values; those scroll sideways."""
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
@@ -64,8 +64,8 @@ class _Items(DataTable[Text]):
         self._pairs = [(_cell(key), _cell(value)) for key, value in pairs]
         self._key_width = 0
 
-    def on_resize(self, event: events.Resize) -> None:
-        whole = event.size.width - 4 * self.cell_padding
+    def resized(self) -> None:
+        whole = self.outer_size.width - 4 * self.cell_padding
         keys = max((key.cell_len for key, _ in self._pairs), default=0)
         values = max((value.cell_len for _, value in self._pairs), default=0)
         width = max(min(keys, max(whole // 2, whole - max(values, len("value")))), len("key"))

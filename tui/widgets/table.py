@@ -263,7 +263,7 @@ class Table(LinesView, Generic[Row], can_focus=True):
 
     # ---- drawing
 
-    def on_resize(self) -> None:
+    def resized(self) -> None:
         self._place()
         if self._rows and not 0 <= self.cursor - self._top < self._lines_seen:
             self._scroll_top_to(self.cursor - self._lines_seen // 2)
