@@ -16,7 +16,8 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pymr.requests import ATTACH_SECONDS
+from pymr.client_errors import RefusedError
+from pymr.requests import ATTACH_SECONDS, TYPED_BYTES_MAX
 
 if TYPE_CHECKING:
     from pymr.client import Client
@@ -72,6 +73,8 @@ class Attachment:
         self._previous: Any = None
         self._wants_size = True
         self._renewed_at = 0.0
+        self._waiting = bytearray()  # typed, and not taken by the worker yet
+        self._left_out = 0  # bytes of which there were too many
 
     def __enter__(self) -> Attachment:
         self._renew()
@@ -97,16 +100,36 @@ class Attachment:
                     self._show_new()
                     return "its process has ended"
             self._show_new()
+            self._send()
             readable, _, _ = select.select([sys.stdin], [], [], _POLL_SECONDS)
             if not readable:
                 continue
             typed = os.read(sys.stdin.fileno(), _TYPED_BYTES)
             if not typed:
                 return "the terminal has been closed"
-            passed = self._keys.take(typed)
-            if passed:
-                self._client.type_into(self._worker, self._holder, passed)
-        return "detached"
+            self._type(self._keys.take(typed))
+        lost = len(self._waiting) + self._left_out
+        return f"detached; {lost:,} bytes that were typed were not read" if lost else "detached"
+
+    def _type(self, passed: bytes) -> None:
+        if len(self._waiting) + len(passed) > TYPED_BYTES_MAX:
+            self._left_out += len(passed)
+            sys.stdout.buffer.write(b"\a")  # as a terminal that takes no more
+        else:
+            self._waiting += passed
+            self._send()
+
+    def _send(self) -> None:
+        """Type what waits; what the worker does not take is tried again with the next look at its output."""
+        while self._waiting:
+            piece = bytes(self._waiting[:_TYPED_BYTES])
+            try:
+                self._client.type_into(self._worker, self._holder, piece)
+            except RefusedError as error:
+                if error.code != "unavailable":
+                    raise
+                return
+            del self._waiting[: len(piece)]
 
     def _show_new(self) -> None:
         """Show what has come; of a worker that never pauses a part, so that keys are still looked at."""

@@ -245,11 +245,11 @@ def _run(request: RunRequest) -> None:
     try:
         with display:
             summary = run_job(request, display)
-    except KeyboardInterrupt:
-        fail(f"{request.job.job_name}: stopped\n{_state_of_output(request)}", EXIT_INTERRUPTED)
-    except PymrError as error:
-        if was_interrupted():  # which came in the midst of something that failed for it
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) or was_interrupted():  # which something else failed for
             fail(f"{request.job.job_name}: stopped\n{_state_of_output(request)}", EXIT_INTERRUPTED)
+        if not isinstance(error, PymrError):
+            raise
         fail(f"{request.job.job_name}: failed: {error}\n{_state_of_output(request)}", EXIT_FAILED)
     say("\n".join(summary_lines(summary)), sys.stdout)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,12 +140,13 @@ def status(as_json: bool, config_path: str | None) -> None:
 
 
 @cluster.command()
-@click.option("--yes", is_flag=True, help="Do not ask first.")
+@click.option("--yes", is_flag=True, help="Do not ask first, as it does at a terminal.")
+@json_option
 @config_option
-def recover(yes: bool, config_path: str | None) -> None:
+def recover(yes: bool, as_json: bool, config_path: str | None) -> None:
     """Give a Redis that has forgotten the cluster its jobs back, from what the peers remember."""
     config = open_config(config_path)
-    if not yes:
+    if not yes and sys.stdin is not None and sys.stdin.isatty():
         click.confirm(
             f"Put the jobs that the peers of {config.name} remember into its Redis, under a new incarnation? "
             "Runs that were going on begin anew",
@@ -153,7 +155,10 @@ def recover(yes: bool, config_path: str | None) -> None:
         )
     with open_client(config_path) as client:
         detail = client.recover()
-    say("recovered" + (f": {detail}" if detail else ""))
+    if as_json:
+        say_json({**_state_object(_manager(config_path, quiet=True).status()), "detail": detail})
+    else:
+        say("recovered" + (f": {detail}" if detail else ""))
 
 
 def _manager(config_path: str | None, *, quiet: bool) -> ManageCluster:

@@ -113,7 +113,12 @@ class Client(ClientLink):
         return self._ask(GetJobs(id=new_id(), start=start), JobsView)
 
     def job(self, job_name: str) -> JobView:
-        """A job with its phases and its latest runs; its row is None when it is not in the queue."""
+        """A job with its phases and its latest runs; its row is None when it is not in the queue.
+
+        Raises ClientError for "", which stands for all jobs where runs are asked for.
+        """
+        if not job_name:
+            raise ClientError("there is no job without a name: see `pymr jobs`")
         return self._ask(GetJob(id=new_id(), job_name=job_name), JobView)
 
     def history(self, job_name: str = "", limit: int = 100) -> tuple[RunRow, ...]:
@@ -285,7 +290,11 @@ class Client(ClientLink):
         return self._do(request, peer=split_worker(worker)[0])
 
     def type_into(self, worker: str, holder: str, data: bytes) -> None:
-        """Type bytes into the terminal of a worker whose keyboard `holder` has."""
+        """Type bytes into the terminal of a worker whose keyboard `holder` has.
+
+        Raises RefusedError with the code `unavailable` where the worker has not taken what was typed before:
+        TYPED_BYTES_MAX wait at most.
+        """
         for start in range(0, len(data), TYPED_BYTES_MAX):
             piece = data[start : start + TYPED_BYTES_MAX]
             request = TypeIntoWorker(id=new_id(), worker=worker, holder=holder, data=piece)

@@ -20,6 +20,7 @@ AGREEMENT_SECONDS = 10.0
 """Hosts show a new output one after the other: they are asked again for this long while they differ."""
 
 _POLL_SECONDS = 0.25
+_CHANGING = "changing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,18 @@ class Asking(Protocol):
 def list_output(client: Asking, job_name: str) -> Listing:
     """The output of a job on all hosts, which show that of the same run. A part of it is never given for all.
 
-    Raises ClientError where there is no output, where hosts go on differing for AGREEMENT_SECONDS, and
-    UnreachableError where no peer of a host answers.
+    Raises ClientError where there is no output, where hosts or the peers of one go on differing for
+    AGREEMENT_SECONDS, and UnreachableError where no peer of a host answers.
     """
     deadline = time.monotonic() + AGREEMENT_SECONDS
     while True:
-        views = _views_by_host(client, job_name)
+        try:
+            views = _views_by_host(client, job_name)
+        except RefusedError as error:
+            if error.code != _CHANGING or time.monotonic() >= deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+            continue
         runs = {view.run_id for view in views.values()}
         if len(runs) == 1 or _is_whole(client, job_name, views):
             break

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pymr.client_errors import UnreachableError
+from pymr.config import PeerConfig
 from pymr.requests import PreviewView
+from pymr.rows import PeerRow
 
 if TYPE_CHECKING:
     from pymr.client import Client
@@ -15,17 +19,36 @@ def preview_on(
     client: Client, fields: dict[str, Any], project_hash: str, lines: int, peer: str = ""
 ) -> PreviewView:
     """What comes of a job on the first lines of its input. peer: on whose host; "" for the first that has
-    any. One that does not answer is passed over. Raises UnreachableError when none does."""
-    hosts = {one.host: one.name for one in reversed(client.config.peers)}
-    views, unreachable = [], None
-    for name in [peer] if peer else reversed(hosts.values()):
+    any. A peer that does not answer is passed over; those that are not known to be alive are asked last.
+    Raises UnreachableError when none does."""
+    hosts = {one.name: one.host for one in client.config.peers}
+    views: dict[str, PreviewView] = {}
+    unreachable = None
+    for name in [peer] if peer else in_turn(client.config.peers, client.peers()):
+        host = hosts.get(name, "")
+        if host in views:
+            continue
         try:
-            views.append(client.preview_on(fields, project_hash, lines, name))
+            view = client.preview_on(fields, project_hash, lines, name)
         except UnreachableError as error:
             unreachable = error
             continue
-        if views[-1].path or views[-1].error:
-            return views[-1]
+        if view.path or view.error:
+            return view
+        views[host] = view
     if not views and unreachable:
         raise unreachable
-    return views[0]
+    return next(iter(views.values()))
+
+
+def in_turn(peers: Iterable[PeerConfig], rows: Iterable[PeerRow]) -> list[str]:
+    """Names of peers: those that are alive first; of these one of each host, then the second ones, and so on;
+    else in their order. rows: as the cluster tells of them."""
+    alive = {row.name for row in rows if row.alive}
+    of_host: Counter[tuple[bool, str]] = Counter()
+    turns = []
+    for peer in peers:
+        is_away = peer.name not in alive
+        of_host[is_away, peer.host] += 1
+        turns.append((is_away, of_host[is_away, peer.host], peer.name))
+    return [name for *_, name in sorted(turns, key=lambda turn: turn[:2])]

@@ -32,7 +32,7 @@ from pymr.scratch_folder import ScratchFolder
 from pymr.toml_text import toml_value
 
 PEER = "local"
-START_SECONDS = 20.0
+START_SECONDS = 40.0
 """How long the peer may take until it listens."""
 
 END_SECONDS_MAX = 5.0

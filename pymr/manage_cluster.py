@@ -34,7 +34,7 @@ from pymr.requests import ClusterView
 if TYPE_CHECKING:
     from psutil import Process
 
-START_SECONDS = 15.0
+START_SECONDS = 30.0
 DRAIN_SECONDS = 60.0
 """A peer that is told to end may do what it has begun for this long; the rest is done again later."""
 

@@ -27,7 +27,7 @@ import psutil
 
 from pymr.errors import StartError
 
-START_SECONDS = 5.0
+START_SECONDS = 20.0
 """How long a server may take to answer; the time in which it reads its data back is not counted."""
 
 LOAD_SECONDS = 300.0

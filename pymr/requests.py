@@ -173,7 +173,8 @@ class PauseQueue(_Request, frozen=True, kw_only=True, tag="pause"):
 
 
 class GetOutput(_Request, frozen=True, kw_only=True, tag="output"):
-    """What lies of a job's output on the host that is asked. Answered by OutputView."""
+    """What lies of a job's output on the host that is asked. Answered by OutputView; refused with code
+    "changing" while its peers do not all show the same run."""
 
     job_name: str
 
@@ -192,7 +193,8 @@ class AttachWorker(_Request, frozen=True, kw_only=True, tag="attach"):
 
 
 class TypeIntoWorker(_Request, frozen=True, kw_only=True, tag="type"):
-    """Bytes for the terminal of a worker, from whoever holds its keyboard. Answered by Done."""
+    """Bytes for the terminal of a worker, from whoever holds its keyboard. Answered by Done; refused as
+    `unavailable` where the worker has not taken yet what was typed before."""
 
     worker: str
     holder: str
@@ -387,8 +389,8 @@ class Done(_Reply, frozen=True, kw_only=True, tag="done"):
 
 
 class Refused(_Reply, frozen=True, kw_only=True, tag="refused"):
-    """Not done. code: `denied`, `invalid`, `unknown`, `held`, `conflict`, `unavailable`, `forgotten` or
-    `version`."""
+    """Not done. code: `denied`, `invalid`, `unknown`, `held`, `conflict`, `changing`, `unavailable`,
+    `forgotten` or `version`."""
 
     code: str
     reason: str

@@ -26,7 +26,7 @@ from pymr.peer.transport import make_keypair
 RUN_ID = "job-1"
 ATTEMPT = "1.1"
 HOSTS = {"alpha": "127.0.0.1", "beta": "127.0.0.2"}
-LIMIT_SECONDS = 30.0
+LIMIT_SECONDS = 60.0
 
 
 def free_port(host: str) -> int:

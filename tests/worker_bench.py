@@ -24,7 +24,7 @@ from pymr.peer.worker_events import WorkerEvent
 from pymr.peer.worker_protocol import MapOrder, WorkerSetup
 from pymr.peer.workers import Workers
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 RUN = "run-1"
 
 

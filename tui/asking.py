@@ -8,11 +8,10 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-from textual.app import App
-
 from pymr.client import Client, ClientError, RefusedError
 from pymr.config import ClusterConfig
 from pymr.errors import PymrError
+from tui.key_order import KeysInOrder
 from tui.model.fault_log import log_fault
 from tui.model.feed import Feed
 from tui.model.state import ClusterState
@@ -27,7 +26,7 @@ _QUESTIONS_MAX = 4
 _Result = TypeVar("_Result")
 
 
-class AskingApp(App[None]):
+class AskingApp(KeysInOrder):
     """An app that has a cluster, or not yet, and asks it in threads of its own."""
 
     def __init__(self, options: Options, config: ClusterConfig | None) -> None:

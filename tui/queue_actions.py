@@ -153,11 +153,8 @@ class QueueActions(AskingApp):
             self.notify(f"{name} is deleted. u brings it back.", markup=False)
 
     def action_undelete(self) -> None:
-        names = self._undeletable()
-        if names:
+        if names := self._undeletable():
             self._begin_once(f"bring {names[-1]} back", self._undelete(names[-1]))
-        else:
-            self.notify("Nothing was deleted here in the last ten minutes.", severity="warning")
 
     async def _undelete(self, name: str) -> None:
         asked_at = self.shown_screen

@@ -149,6 +149,7 @@ def take_results(leader: Leader, peer: Peer, results: Iterable[AttemptResult]) -
             run.stop(task)
             task.committing = result.id
             run.to_commit.append(Committed(result.id, peer.name, result.outcome))
+            run.note_trouble(task)
             run.is_touched = True
             peer.failures = 0
 
@@ -173,9 +174,11 @@ def _take_failure(
         text = failure.error + times * (task.failures > 1 and not failure.is_final)
         end(leader, run, "failed", text, place)
         return
+    is_of_machine = failure.missing is None and not failure.is_counted
+    run.note_trouble(task, f"{peer.name}: {_first_line(failure)}" if is_of_machine else "")
     if failure.missing is not None:
         losses.lose_outputs(leader, run, [failure.missing])
-    elif not failure.is_counted:
+    elif is_of_machine:
         leader.let_rest(peer)
     _tell_of_failure(leader, run, task, failure, tried)
     run.wait(task, first=True)
@@ -187,12 +190,15 @@ def _tell_of_failure(leader: Leader, run: Run, task: Task, failure: Failure, tri
     if run.failures_told >= FAILURES_TOLD_MAX:
         return
     run.failures_told += 1
-    first_line = failure.error.partition("\n")[0]
     count = f"attempt {task.failures} of {run.attempts_max}" if failure.is_counted else "an attempt"
-    text = f"{count} of {task.name} failed on {tried.peer}/{tried.slot}, trying again: {first_line}"
+    text = f"{count} of {task.name} failed on {tried.peer}/{tried.slot}, trying again: {_first_line(failure)}"
     if run.failures_told == FAILURES_TOLD_MAX:
         text += " (more of this run are not told of here)"
     leader.announce("task.failed", text, run, tried.peer, tried.place)
+
+
+def _first_line(failure: Failure) -> str:
+    return cut_text(failure.error.partition("\n")[0], _SHOWN_CHARACTERS)
 
 
 # -- commits

@@ -74,7 +74,8 @@ class Run(ABC):
     phases: what it goes through, by name; phase: where it is. releasing: committed attempts whose output is
     lost, as Redis is being told. is_touched: something has come that may bring the run on.
     durations: of the tasks that were done under this leader, by kind.
-    trouble: an error that may go by itself, for operators. failures_told: events of failed attempts so far.
+    trouble: an error that may go by itself, for operators; troubles: of machines, by the task that they keep
+    from being done. failures_told: events of failed attempts so far.
     """
 
     def __init__(self, record: RunRecord, phases: Sequence[str], now: float) -> None:
@@ -91,6 +92,7 @@ class Run(ABC):
         self.is_touched = True
         self.running = 0
         self.trouble = ""
+        self.troubles: dict[str, str] = {}
         self.durations = Durations()
         self.failed_tries: deque[FailedTry] = deque(maxlen=FAILED_TRIES_MAX)
         self.attempts_failed = record.attempts_failed
@@ -193,6 +195,14 @@ class Run(ABC):
         """Note how long a task took that is done now."""
         if task.running is not None and not task.is_adopted:
             self.durations.add(task.running.kind, now - task.began_at)
+
+    def note_trouble(self, task: Task, error: str = "") -> None:
+        """Note what about a machine keeps a task from being done; "" where nothing does."""
+        if error:
+            self.troubles[task.name] = error
+        elif self.troubles.pop(task.name, None) is None:
+            return
+        self.trouble = next(iter(self.troubles.values()), "")
 
     def stop(self, task: Task) -> None:
         """Note that a task does not run any more."""

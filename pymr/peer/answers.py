@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from pymr import __version__
 from pymr.config import ClusterConfig, PeerConfig
+from pymr.control.counting import counted, is_counted, run_number
 from pymr.control.leadership import Leader
 from pymr.control.records import Event, JobRecord, JobState, RunRecord
 from pymr.engine.inputs import BAD_RECORDS_NAME
-from pymr.errors import PymrError
 from pymr.peer import views
 from pymr.peer.bad_records import read_bad_records
 from pymr.peer.consumed import Seen, consumed_page, forget, look
@@ -304,24 +304,45 @@ class Answers:
         return [peer for peer in self._config.peers if peer.host == self._me.host]
 
     def _answer_output(self, request: GetOutput, respond: Respond) -> None:
-        """The parts of all peers of this host, if they show the same run."""
-        job = self._jobs.table.jobs.get(request.job_name)
-        failed_run = job.run_id or "" if job is not None and job.status == "failed" else ""
+        """The parts of all peers of this host, if they show the same run; of runs that count, by what Redis
+        says now. Where it does not answer, all do but one that is known to have failed."""
+        self._jobs.refresh(
+            lambda: self._list_output(request, respond, self._jobs.table.states.get(request.job_name)),
+            lambda _: self._list_output(request, respond, None),
+            timeout_s=2.0,
+        )
 
-        def work() -> OutputView:
+    def _list_output(self, request: GetOutput, respond: Respond, state: JobState | None) -> None:
+        job = self._jobs.table.jobs.get(request.job_name)
+        failed_run = job.run_id if job is not None and job.status == "failed" else None
+        counting = counted(state) if state is not None and state.shown else ()
+
+        def counts(run_id: str) -> bool:
+            return run_id != failed_run and is_counted(run_id, counting)
+
+        def work() -> OutputView | Refused:
             parts: list[OutputPart] = []
             run_ids = set()
             for peer in self._near:
-                run_id, listed = list_output(Places(peer.data_dir), request.job_name, failed_run)
+                run_id, listed = list_output(Places(peer.data_dir), request.job_name, counts)
                 run_ids.add(run_id)
                 parts += [OutputPart(peer.name, part.name, part.items, part.length) for part in listed]
                 parts += _bad_records(peer, request.job_name)
             found = run_ids - {""}
-            if len(found) > 1:
-                raise PymrError("the output is being replaced at this moment; ask again")
+            if len(found) > 1 or ("" in run_ids and any(_may_be_under_way(job, run) for run in found)):
+                reason = "the output is being replaced at this moment; ask again"
+                return Refused(id=request.id, code="changing", reason=reason)
             return OutputView(id=request.id, run_id=found.pop() if found else "", parts=tuple(parts))
 
         self._disk.do(work, respond, lambda error: respond(refused(request, error)))
+
+
+def _may_be_under_way(job: JobRecord | None, run_id: str) -> bool:
+    """Whether a run that some peers show may not be shown by all of them yet."""
+    if job is None:
+        return False
+    known = run_number(job.run_id or "")
+    return run_number(run_id) > known or (job.status == "running" and job.run_id == run_id)
 
 
 def _state_view(request: GetState, lists: HostLists, state: JobState | None) -> StateView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 from pymr.requests import (
@@ -15,12 +16,16 @@ from pymr.requests import (
     TypeIntoWorker,
 )
 
+_ANSWERED_MAX = 256
+"""Of so many typings the answers are kept: a console that has not had one asks again, and means it once."""
+
 
 class Keyboards:
     """The keyboards of one peer's workers.
 
-    peer, slots: whose they are, and how many. type_into, resize: do it. on_change: told who has which of
-    them, by slot, when that changes. clock: seconds that never go back.
+    peer, slots: whose they are, and how many. type_into: does it, or returns False where the worker takes
+    nothing. resize: does it. on_change: told who has which of them, by slot, when that changes. clock:
+    seconds that never go back.
     """
 
     def __init__(
@@ -28,7 +33,7 @@ class Keyboards:
         peer: str,
         slots: int,
         *,
-        type_into: Callable[[int, bytes], object],
+        type_into: Callable[[int, bytes], bool],
         resize: Callable[[int, int, int], object],
         on_change: Callable[[Mapping[int, str]], object],
         clock: Callable[[], float],
@@ -41,6 +46,7 @@ class Keyboards:
         self._clock = clock
         self._holders: dict[int, tuple[str, float]] = {}
         self._told: dict[int, str] = {}
+        self._answered: OrderedDict[str, Reply] = OrderedDict()
 
     def answer(self, request: AttachWorker | TypeIntoWorker | DetachWorker) -> Reply:
         """Let a console have a keyboard, type, or let go of it."""
@@ -51,7 +57,13 @@ class Keyboards:
                 code="unknown",
                 reason=f"{self._peer} has no worker {request.worker!r}; see `pymr workers`",
             )
+        if request.id in self._answered:
+            return self._answered[request.id]
         reply = self._answer(request, slot)
+        if isinstance(request, TypeIntoWorker):
+            self._answered[request.id] = reply
+            if len(self._answered) > _ANSWERED_MAX:
+                self._answered.popitem(last=False)
         self.look()
         return reply
 
@@ -76,8 +88,9 @@ class Keyboards:
         elif len(request.data) > TYPED_BYTES_MAX:
             reason = f"at most {TYPED_BYTES_MAX:,} bytes can be typed at once"
             return Refused(id=request.id, code="invalid", reason=reason)
-        else:
-            self._type_into(slot, request.data)
+        elif not self._type_into(slot, request.data):
+            reason = f"{request.worker} takes nothing of what is typed: it reads nothing, or has no process"
+            return Refused(id=request.id, code="unavailable", reason=reason)
         return Done(id=request.id)
 
     def _slot_of(self, worker: str) -> int | None:

@@ -6,8 +6,10 @@ What has come of it so far is told as it comes: the daemon (`peer.previews`) sho
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
+import signal
 import sys
 import termios
 import threading
@@ -48,11 +50,13 @@ LINE_CHARACTERS_MAX = 2_000
 
 NEWS_SECONDS = 0.1
 _WHERE_CHARACTERS_MAX = 4_000
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def run_preview(setup: PreviewSetup, send: Callable[[FromWorker], None]) -> None:
-    """Try the job, and tell what came of it. Whatever the project's code does, nothing but OSError is raised,
-    and that only where the daemon does not listen any more."""
+    """Try the job, tell what came of it, and wait for the daemon, which then ends this process with all below
+    it. Whatever the project's code does, nothing but OSError is raised, and that only where the daemon does
+    not listen any more."""
     _be_alone()
     news = PreviewTeller(setup.projects_dir, send)
     threading.Thread(target=news.go_on_telling, daemon=True).start()
@@ -62,6 +66,7 @@ def run_preview(setup: PreviewSetup, send: Callable[[FromWorker], None]) -> None
         news.tell_last(error=_in_words(error))
     else:
         news.tell_last(output=output, output_total=output_total)
+    _wait_for_end()
 
 
 def try_job(setup: PreviewSetup, news: PreviewTeller) -> tuple[tuple[str, ...], int]:
@@ -155,6 +160,7 @@ class PreviewTeller:
         self._items_total = 0
         self._items_kept = 0
         self._untold: list[str] = []
+        self._has_told_last = threading.Event()
 
     def begin(self, stage: PreviewStage, path: str = "") -> None:
         self.path = path
@@ -212,13 +218,13 @@ class PreviewTeller:
         with contextlib.suppress(Exception):  # the user's streams
             sys.stdout.flush()
             sys.stderr.flush()
+        self._has_told_last.set()
         self.tell(is_last=True, **last)
 
     def go_on_telling(self) -> None:
         """Send how far it is, again and again. A thread's whole life."""
-        pause = threading.Event()
         with contextlib.suppress(OSError):
-            while not pause.wait(NEWS_SECONDS):
+            while not self._has_told_last.wait(NEWS_SECONDS):
                 self.tell(self._where())
 
     def _where(self) -> str:
@@ -270,7 +276,10 @@ def cut_line(line: str) -> str:
 
 
 def _be_alone() -> None:
-    """Nobody can type into a preview; what it prints comes as it is printed."""
+    """Nobody can type into a preview; what it prints comes as it is printed. It adopts what its descendants
+    leave behind, so that all of that is below it when it is ended, whatever has been done to hide it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -279,6 +288,12 @@ def _be_alone() -> None:
         attributes[1] &= ~termios.OPOST
         termios.tcsetattr(1, termios.TCSANOW, attributes)
     sys.breakpointhook = _refuse_breakpoint
+
+
+def _wait_for_end() -> NoReturn:
+    """An end of its own would leave its children to the nursery, which could not tell whose they are."""
+    while True:
+        signal.pause()
 
 
 def _refuse_breakpoint(*_: Any, **__: Any) -> NoReturn:

@@ -151,7 +151,7 @@ class Previews:
         def on_end(how: str) -> None:
             self._end(preview, f"the worker of the preview {how}")
             if preview.link is not None:
-                preview.link.close()  # it may have been started after it was given up
+                preview.link.close()  # not before: hung up on, it would end by itself, and leave its children
             self._forget(preview)
 
         try:
@@ -166,7 +166,6 @@ class Previews:
         if preview.link is None or preview.is_answered:
             return
         self._workers.end_guest(preview.link)
-        preview.link.close()
         self._respond(preview, preview.view(self._me.name, error))
 
     def _refuse(self, preview: _Preview, error: Exception) -> None:

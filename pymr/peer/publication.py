@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -70,10 +70,12 @@ def publish(places: Places, order: PublishOrder, incarnation: str = "") -> None:
             sync_folder(places.job(order.job_name))  # also for one who was killed before it
 
 
-def list_output(places: Places, job_name: str, failed_run: str = "") -> tuple[str, list[Part]]:
+def list_output(
+    places: Places, job_name: str, counts: Callable[[str], bool] = lambda _run_id: True
+) -> tuple[str, list[Part]]:
     """The newest run in a job's output, and the parts of it; "" and none where nothing was published.
 
-    failed_run: a run that has failed, also if this peer shows it already: what it has added is passed over.
+    counts: whether a run does; what others have added is passed over, also if this peer shows it already.
     Raises OutputError where it is not whole, DiskError.
     """
     output = places.output(job_name)
@@ -81,11 +83,13 @@ def list_output(places: Places, job_name: str, failed_run: str = "") -> tuple[st
         manifest = read_manifest(output)
     if manifest is None:
         return "", []
-    run_id, runs, noted = str(manifest.get("run_id", "")), manifest.get("runs", []), manifest.get("part_runs")
-    if not noted or run_id != failed_run:
+    run_id, runs = str(manifest.get("run_id", "")), manifest.get("runs", [])
+    noted: dict[str, str] = manifest.get("part_runs") or {}
+    is_added_to = noted or ("part_runs" in manifest and len(runs) > 1)
+    if counts(run_id) or not is_added_to:
         return run_id, manifest["parts"]
-    parts = [part for part in manifest["parts"] if noted.get(part.name) != failed_run]
-    return next((run for run in reversed(runs) if run != failed_run), ""), parts
+    parts = [part for part in manifest["parts"] if part.name not in noted or counts(noted[part.name])]
+    return next((run for run in reversed(runs) if counts(run)), ""), parts
 
 
 def forget_run(places: Places, run_id: str) -> None:

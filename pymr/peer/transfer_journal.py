@@ -30,7 +30,7 @@ class Journal:
         self._done: dict[str, set[int]] = {}
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115  (closed by `close`)
         try:
-            lock_file(self._file.fileno(), path, tick)
+            lock_file(self._file.fileno(), path, tick, LOCK_SECONDS)
             self._read(of.replace("\n", " "))
         except BaseException:
             self._file.close()

@@ -42,8 +42,9 @@ from pymr.requests import (
     UndeleteJob,
 )
 
-STORE_SECONDS = 5.0
-"""How long a console waits for Redis before it is told that it does not answer."""
+STORE_SECONDS = 4.0
+"""How long a console waits for Redis before it is told that it does not answer. Less than it asks for
+(client_link.ANSWER_SECONDS), or it would take the peer for the one that is silent."""
 
 _log = logging.getLogger("pymr")
 

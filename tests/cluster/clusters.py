@@ -49,7 +49,7 @@ class Cluster(Daemons):
         view = self.view(name)
         return view.leader if view else ""
 
-    def wait_for_other_leader(self, than: str, timeout_s: float = 15.0) -> str:
+    def wait_for_other_leader(self, than: str, timeout_s: float = DEADLINE_S) -> str:
         found: str = self.wait_for(
             lambda: (leader := self.leader()) != than and leader, timeout_s, f"another leader than {than}"
         )
@@ -84,7 +84,7 @@ class Cluster(Daemons):
     def problem(self) -> str:
         """Why nothing is scheduled, as any peer has it."""
         views = [self.view(name) for name in self.names]
-        return next((view.problem for view in views if view and "forgot" in view.problem), "")
+        return next((view.problem for view in views if view and "has forgotten" in view.problem), "")
 
     def remembered_jobs(self) -> set[int]:
         """How many jobs the peers keep in mind, without Redis."""
@@ -141,14 +141,14 @@ class Cluster(Daemons):
         answer = self.client.submit(self.job_fields(**fields), self.folder / "projects")
         return answer.job_name
 
-    def finish(self, job_name: str = "", timeout_s: float = 60.0) -> Outcome:
+    def finish(self, job_name: str = "", timeout_s: float = DEADLINE_S) -> Outcome:
         """Wait for the end of the job's run, however that is."""
         job_name = job_name or self.job
         outcome = self.client.wait(job_name, timeout_s)
         assert outcome is not None, f"{job_name} has not ended after {timeout_s:.0f} s: {self.told(job_name)}"
         return outcome
 
-    def succeed(self, job_name: str = "", timeout_s: float = 60.0) -> Outcome:
+    def succeed(self, job_name: str = "", timeout_s: float = DEADLINE_S) -> Outcome:
         outcome = self.finish(job_name, timeout_s)
         assert outcome.is_success, f"{outcome.job_name}: {outcome.status}: {outcome.exception}"
         return outcome

@@ -26,12 +26,12 @@ from pymr.requests import ClusterView
 
 PEER = Path(sys.executable).with_name("pymr-peer")
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")
-DEADLINE_S = 40.0
+DEADLINE_S = 90.0
 """For everything that is waited for, unless a test says how quick it has to be: the machine may be busy."""
 
-START_S = 20.0
+START_S = 60.0
 STOP_S = 8.0
-CLEAN_S = 10.0
+CLEAN_S = 30.0
 """Within this time nothing may be left of a cluster that has been stopped."""
 
 
@@ -232,7 +232,7 @@ class Daemons:
             self._client = self.new_client()
         return self._client
 
-    def new_client(self, timeout_s: float = 5.0) -> Client:
+    def new_client(self, timeout_s: float = 10.0) -> Client:
         client = Client(self.config, timeout_s=timeout_s)
         self._clients.append(client)
         return client
@@ -268,11 +268,11 @@ class Daemons:
         """End all daemons as an operator would. What did not end so, and had to be killed."""
         self.resume_all()
         stubborn = []
-        for number in (signal.SIGTERM, signal.SIGTERM):  # the first lets tasks end, the second does not
+        for limit_s in (STOP_S, CLEAN_S):  # the first signal lets tasks end, the second does not
             alive = [process for process in self.processes.values() if process.poll() is None]
             for process in alive:
-                process.send_signal(number)
-            wait_gone(alive, STOP_S)
+                process.send_signal(signal.SIGTERM)
+            wait_gone(alive, limit_s)
         for name, process in self.processes.items():
             if process.poll() is None:
                 stubborn.append(name)
@@ -299,7 +299,7 @@ class Daemons:
         problems += [f"a socket is left: {path}" for path in sockets]
         for peer in self.config.peers:
             for port in (peer.control_port, peer.data_port):
-                if not wait_until(partial(self.is_port_free, port, peer.host), 2.0):
+                if not wait_until(partial(self.is_port_free, port, peer.host), CLEAN_S):
                     problems.append(f"{peer.name}: port {port} is still taken")
         self._block.close()
         return problems

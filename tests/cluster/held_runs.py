@@ -16,6 +16,7 @@ from cluster.running import wait_until
 
 from pymr.client import ClientError
 
+TAKEOVER_S_MAX = 60.0
 PHASES = ("plan", "map", "shuffle", "sort", "reduce", "publish")
 
 
@@ -145,8 +146,8 @@ class HeldRun:
 
     def time_of_takeover(self, since: float, killed: str) -> float:
         """Seconds from then until another peer leads and has begun to give orders for the run."""
-        other = wait_until(lambda: self._taken_over(killed), 15.0)
-        assert other, f"nobody has taken over from {killed} after 15 s"
+        other = wait_until(lambda: self._taken_over(killed), TAKEOVER_S_MAX)
+        assert other, f"nobody has taken over from {killed} after {TAKEOVER_S_MAX:.0f} s"
         return time.monotonic() - since
 
     def _taken_over(self, killed: str) -> str:

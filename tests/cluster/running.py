@@ -27,8 +27,10 @@ REPOSITORY = Path(__file__).parents[2]
 PROJECTS = REPOSITORY / "projects"
 PACKAGE = Path(pymr.__file__).parent
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 """For everything that is waited for, unless a test says how quick it has to be."""
+
+ENDS_WITHIN_S = 20.0
 
 MARKER = "PYMR_TEST_PLACE"
 """In the environment of every process of a test, with a value of its own: finds what a run left behind."""
@@ -188,7 +190,7 @@ class Place:
         finished.says(*says)
         self.assert_output_untouched(earlier_output)
         assert self.left_files() == []
-        assert wait_until(lambda: not self.left_processes(), 2.0), self.left_processes()
+        assert wait_until(lambda: not self.left_processes(), ENDS_WITHIN_S), self.left_processes()
         return finished
 
     def fail_everywhere(self, *arguments: object, says: Sequence[str] = (), **options: Any) -> Finished:

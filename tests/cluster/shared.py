@@ -25,7 +25,7 @@ from pymr.embedded_output import PaneLines
 from pymr.peer.places import Places
 
 PEER = "alpha"
-END_S = 5.0
+END_S = 20.0
 """Within this time nothing may be left of a run that has ended."""
 
 _numbers = count(1)

@@ -103,7 +103,7 @@ class Cluster:
     def end(self) -> list[psutil.Process]:
         """Kill it; what is left then."""
         self.pymr("cluster", "kill")
-        wait_until(lambda: not processes_of(self.marker), 5.0)
+        wait_until(lambda: not processes_of(self.marker), 20.0)
         left = processes_of(self.marker)
         if redis := running_pid(self.folder / "redis"):  # which has no environment that could be looked at
             left.append(psutil.Process(redis))
@@ -220,11 +220,11 @@ def test_following_ends_quietly(cluster: Cluster) -> None:
     cluster.succeed("wait", "followed")
     assert following.stdout is not None
     seen = ""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "look a b" not in seen and time.monotonic() < deadline:
         seen += following.stdout.readline()
     following.send_signal(signal.SIGINT)
-    _, err = following.communicate(timeout=10)
+    _, err = following.communicate(timeout=60)
 
     assert "look a b" in seen
     assert following.returncode == 130
@@ -251,7 +251,7 @@ def test_a_breakpoint_is_answered_from_an_attached_terminal(cluster: Cluster) ->
     with Terminal(cluster, [str(PYMR), "attach", "alpha/0"]) as terminal:  # type: ignore[arg-type]
         terminal.wait_for(r"\(Pdb\)", 20)
         terminal.press("c\r")
-        waited = cluster.pymr("wait", "halted", timeout_s=30)
+        waited = cluster.pymr("wait", "halted", timeout_s=90)
 
     assert status == 0
     assert (other_status, "is typing into alpha/0" in other.shown) == (1, True)

@@ -42,7 +42,7 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ManageC
     add_key(manager.config, "viewer", "viewer")
     yield manager
     manager.kill_cluster()
-    wait_until(lambda: not processes_of(marker), 5.0)
+    wait_until(lambda: not processes_of(marker), 20.0)
     left = processes_of(marker)
     for process in left:
         process.kill()
@@ -82,7 +82,7 @@ def test_a_cluster_is_used_from_python(manager: ManageCluster, capfd: pytest.Cap
         scheduler.submit_job(transfer)
         fetched = scheduler.wait("fetch", timeout=60)
         threading.Thread(target=lambda: seen.append(scheduler.jobs()[0]["job_name"])).start()
-        wait_until(lambda: bool(seen), 10.0)
+        wait_until(lambda: bool(seen), 60.0)
         scheduler.pause()
         scheduler.force_job("count")
         jobs = scheduler.jobs()

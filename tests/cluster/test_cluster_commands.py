@@ -18,7 +18,7 @@ from cluster.running import MARKER, PYMR, processes_of, wait_until
 
 from pymr.config import load_config
 
-LEFT_S = 10.0
+LEFT_S = 30.0
 
 
 class Operator:
@@ -80,7 +80,7 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
     config = load_config(str(operator.folder / "cluster.toml"))
     ports = [port for peer in config.peers for port in (peer.control_port, peer.data_port)]
     operator.ports.close()
-    taken = [port for port in ports if not wait_until(lambda port=port: is_free(port, "127.0.0.1"), 2.0)]
+    taken = [port for port in ports if not wait_until(lambda port=port: is_free(port, "127.0.0.1"), LEFT_S)]
     sockets = [path for path in operator.folder.rglob("*") if path.is_socket()]
 
     assert gone, f"processes are left: {left}"

@@ -135,7 +135,7 @@ def test_a_child_that_outlives_its_task_ends_with_the_run(lend_cluster: Lend, tm
     cluster.submit()
     cluster.succeed()
 
-    cluster.wait_for(lambda: not cluster.processes_named("sleep"), 10.0, "the child to end")
+    cluster.wait_for(lambda: not cluster.processes_named("sleep"), what="the child to end")
 
 
 def test_a_counter_of_another_machine_is_added_up(lend_cluster: Lend, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ can stand in for them and what they had done has to be used again."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cluster.clusters import Cluster, ordered
@@ -72,10 +73,29 @@ def test_the_workers_of_a_peer_that_is_killed_end_with_it(lend_cluster: Lend) ->
     victim = held.followers[0]
     started = cluster.descendants(victim)
     cluster.kill(victim)
-    left = cluster.wait_for(lambda: not [p for p in started if p.is_running()], 3.0, f"{started} to end")
+    left = cluster.wait_for(lambda: not [p for p in started if p.is_running()], what=f"{started} to end")
     held.let_go()
     cluster.succeed()
     cluster.restart(victim)
 
     assert len(started) >= 3  # the nursery, the data service and a worker
     assert left
+
+
+@pytest.mark.parametrize("is_one_host", [True, False])
+def test_a_part_of_an_output_is_not_given_for_all_of_it(
+    lend_cluster: Lend, monkeypatch: pytest.MonkeyPatch, is_one_host: bool
+) -> None:
+    """While the first output is being shown, which one peer does not come to."""
+    cluster = lend_cluster(None if is_one_host else HeldRun.HOSTS)
+    held = HeldRun(cluster)
+    held.reach("publish")
+    shown = [cluster.data(name) / "jobs" / cluster.job / "reduce" for name in cluster.names]
+    cluster.wait_for(lambda: sum(map(Path.is_dir, shown)) == 2, what="the other two to show theirs")
+    with monkeypatch.context() as patch, pytest.raises(ClientError):
+        patch.setattr("pymr.client_output.AGREEMENT_SECONDS", 0.6)
+        cluster.output()
+    held.let_go()
+    cluster.succeed()
+
+    assert ordered(cluster.output()) == ordered(cluster.reference())

@@ -134,6 +134,45 @@ def test_a_child_that_would_outlive_its_preview_does_not(lend_cluster: Lend) -> 
     assert is_gone(cluster, int(pids.read_text()))
 
 
+HIDDEN = """
+    global n
+    n += 1
+    if n == 1 and not os.fork():
+        os.setsid()
+        if not os.fork():
+            os.closerange(0, 1_000)
+            with open('{path}', 'w') as file:
+                file.write(str(os.getpid()))
+            os.execve('/bin/sleep', ['sleep', '60'], {{}})
+        os._exit(0)
+    if n == 1:
+        os.wait()
+    while not os.path.exists('{path}') or not open('{path}').read():
+        time.sleep(0.01)
+"""
+
+
+def test_a_child_that_hides_is_ended_though_a_worker_lives_that_might_have_started_it(
+    lend_cluster: Lend,
+) -> None:
+    cluster = lend_cluster()
+    held = HeldRun(cluster)
+    held.reach("map")
+    peer = cluster.busy_workers()[0].split("/")[0]
+    cluster.feed(peer, "0-first.txt", "a")
+    pids = cluster.folder / "child"
+    source = "import os, time\n\nn = 0\n\ndef words(line, auxiliary_data):" + HIDDEN.format(path=pids)
+    try:
+        view = preview(cluster, source + IDENTITY_LINE, job_name="other", peer=peer)
+        ended = is_gone(cluster, int(pids.read_text()))
+    finally:
+        held.let_go()
+    cluster.succeed()
+
+    assert (view.error, view.output[0]) == ("", '["a",1]')
+    assert ended
+
+
 def test_a_child_that_goes_on_as_if_it_were_the_worker_says_nothing(lend_cluster: Lend) -> None:
     cluster = lend_cluster()
     cluster.feed("alpha", "a.txt", "one", "two")

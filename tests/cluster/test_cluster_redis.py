@@ -58,6 +58,7 @@ def test_a_redis_that_has_forgotten_is_given_its_jobs_back(make_cluster: MakeClu
     cluster.wait_for(lambda: cluster.remembered_jobs() == {3}, what="all peers to remember the jobs")
     epoch = cluster.epoch()
     cluster.kill_redis()
+    silent = cluster.pymr("resume")
     cluster.restart_redis(empty=True)
     problem = cluster.wait_for(cluster.problem, what="a peer to say that Redis has forgotten")
     with pytest.raises(RefusedError) as refused:
@@ -68,6 +69,7 @@ def test_a_redis_that_has_forgotten_is_given_its_jobs_back(make_cluster: MakeClu
     for name in names:
         cluster.succeed(name)
 
+    assert silent.status == 1 and "does not answer" in silent.err and "Redis" in silent.err
     assert "pymr cluster recover" in problem
     assert refused.value.code == "forgotten"
     assert status.status == 1 and "pymr cluster recover" in json.loads(status.out)["problem"]

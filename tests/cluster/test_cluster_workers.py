@@ -119,7 +119,7 @@ def cluster(standing: Cluster, request: pytest.FixtureRequest, tmp_path: Path) -
     yield standing
     assert standing.processes["alpha"].poll() is None, "the daemon has ended"
     _run_next_job(standing)
-    standing.wait_for(lambda: _pids(standing) <= daemons, 5.0, f"the end of {_shown(standing, daemons)}")
+    standing.wait_for(lambda: _pids(standing) <= daemons, what=f"the end of {_shown(standing, daemons)}")
 
     assert _pids(standing) == daemons
 

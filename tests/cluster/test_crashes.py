@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from cluster.misbehaving import CRASHES, FORKS, PRINTS, crashing, forking, last_print
-from cluster.running import wait_until
+from cluster.running import ENDS_WITHIN_S, wait_until
 from cluster.shared import SharedPlace
 
 
@@ -35,7 +35,6 @@ def test_endless_loop_is_a_timeout_that_names_the_task(place: SharedPlace, phase
 
     place.fail(
         *("--workers", "2", "--set", "task_timeout_seconds=1"),
-        timeout_s=20.0,
         earlier_output=True,
         says=["made no progress on", phase, "1 s", "task_timeout_seconds"],
     )
@@ -48,16 +47,16 @@ def test_endless_loop_that_ignores_signals_is_ended_too(place: SharedPlace) -> N
         "map",
     )
 
-    place.fail("--workers", "2", *("--set", "task_timeout_seconds=0.5"), timeout_s=20.0, says=["no progress"])
+    place.fail("--workers", "2", *("--set", "task_timeout_seconds=0.5"), says=["no progress"])
 
 
 @pytest.mark.parametrize("statement", FORKS.values(), ids=FORKS)
 def test_child_that_a_function_leaves_ends_with_the_run(place: SharedPlace, statement: str) -> None:
     forking(place, statement)
-    place.succeed("--workers", "2", timeout_s=20.0)
+    place.succeed("--workers", "2")
 
     assert place.counts() == {"a": 1}
-    assert wait_until(lambda: not place.left_processes(), 2.0), place.left_processes()
+    assert wait_until(lambda: not place.left_processes(), ENDS_WITHIN_S), place.left_processes()
 
 
 @pytest.mark.parametrize("statement", FORKS.values(), ids=FORKS)
@@ -66,7 +65,7 @@ def test_child_of_a_worker_that_crashes_neither_delays_the_error_nor_stays(
 ) -> None:
     forking(place, statement, after="os._exit(9)")
 
-    place.fail("--workers", "2", timeout_s=10.0, says=["status 9"])
+    place.fail("--workers", "2", says=["status 9"])
 
 
 def test_functions_may_use_processes_and_threads_of_their_own(place: SharedPlace) -> None:
@@ -85,7 +84,7 @@ def test_functions_may_use_processes_and_threads_of_their_own(place: SharedPlace
             said = subprocess.run(["echo", line], capture_output=True, text=True).stdout
             return [(said.strip(), squares[0])]
     """)
-    finished = place.succeed("--workers", "2", timeout_s=20.0)
+    finished = place.succeed("--workers", "2")
 
     assert place.counts() == {"3": 3, "4": 4}
     assert finished.out.count("│ thread") == 4

@@ -337,7 +337,6 @@ def test_module_that_never_ends_loading_is_a_timeout(place: SharedPlace, lines: 
         "--workers",
         "2",
         *("--set", "task_timeout_seconds=0.5"),
-        timeout_s=8.0,
         says=["task_timeout_seconds"],
     )
 

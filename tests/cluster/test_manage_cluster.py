@@ -148,7 +148,7 @@ def test_a_peer_that_ends_as_it_starts_is_an_error_with_the_end_of_its_log(place
 def test_a_peer_that_never_answers_is_named(place: Place) -> None:
     place.prepare("if me.name == 'b': print('still thinking', flush=True); stopping.wait()")
     with pytest.raises(FatalError, match=r"no answer of b\n(.|\n)*still thinking"):
-        place.manager.start_cluster(timeout_s=1.5)
+        place.manager.start_cluster(timeout_s=6.0)
     place.manager.kill_cluster()
 
 
@@ -161,8 +161,8 @@ def test_peers_that_answer_without_a_leader_say_what_is_wrong(place: Place) -> N
         "    view = answer(request)\n"
         "    return msgspec.structs.replace(view, leader='', problem='it forgot: `pymr cluster recover`')"
     )
-    with pytest.raises(FatalError, match=r"none leads after 1\.5 s: it forgot: `pymr cluster recover`"):
-        place.manager.start_cluster(timeout_s=1.5)
+    with pytest.raises(FatalError, match=r"none leads after 6 s: it forgot: `pymr cluster recover`"):
+        place.manager.start_cluster(timeout_s=6.0)
     place.manager.kill_cluster()
 
 
@@ -172,7 +172,7 @@ def test_a_peer_that_is_busy_for_too_long_is_ended_by_a_signal(place: Place) -> 
     begun = time.monotonic()
     place.manager.stop_cluster(timeout_s=0.3)
 
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 40  # of the 60 that it has by itself
     assert any("still busy" in line for line in place.said)
     assert place.daemons == {}
 
@@ -212,7 +212,7 @@ def test_a_peer_elsewhere_is_started_over_the_launch_command(tmp_path: Path) -> 
     )
     config = load_config(str(tmp_path / "here" / "cluster.toml"))
     start_remote(config, config.peers[0])
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not (tmp_path / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cluster.running import PYMR, Place, finish, wait_for_file, wait_until
+from cluster.running import ENDS_WITHIN_S, PYMR, Place, finish, wait_for_file, wait_until
 from cluster.terminal import Terminal
 
 ATTACH = re.compile(r"pymr (attach --config \S+ local/0)")
@@ -33,9 +33,9 @@ def test_breakpoint_in_a_worker_shows_the_command_that_leads_there(place: Place)
     """)
     process = place.start("--workers", "1")
     with Terminal(place, attach_command(process)) as terminal:
-        terminal.wait_for(r"\(Pdb\) ", 10.0)
+        terminal.wait_for(r"\(Pdb\) ")
         terminal.press("p line * 3\n")
-        terminal.wait_for("'bbb'", 10.0)
+        terminal.wait_for("'bbb'")
         terminal.press("c\n")
         finished = finish(process)
 
@@ -55,7 +55,7 @@ def test_function_that_reads_its_terminal_gets_what_is_typed_there(place: Place)
         assert line, "the run has ended"
     config = config_of(process)
     with Terminal(place, [str(PYMR), "attach", "--config", str(config), "local/0"]) as terminal:
-        terminal.wait_for(r"Which key\? ", 10.0)
+        terminal.wait_for(r"Which key\? ")
         terminal.press("typed\n")
         finished = finish(process)
 
@@ -106,7 +106,7 @@ def test_death_of_a_part_of_the_cluster_is_a_clear_error(place: Place, part: str
     assert finished.status == 1
     finished.says(said)
     place.assert_output_untouched(True)
-    assert wait_until(lambda: not place.left_processes(), 2.0), place.left_processes()
+    assert wait_until(lambda: not place.left_processes(), ENDS_WITHIN_S), place.left_processes()
     assert place.left_files() == []
 
 
@@ -122,7 +122,7 @@ def test_what_a_killed_run_leaves_among_temporary_files_is_cleared_by_the_next(
     assert control.stat().st_mode & 0o077 == 0
     process.send_signal(signal.SIGKILL)
     finish(process)
-    assert wait_until(lambda: not place.left_processes(), 2.0), place.left_processes()
+    assert wait_until(lambda: not place.left_processes(), ENDS_WITHIN_S), place.left_processes()
 
     place.functions("def words(line, auxiliary_data):\n    return [(line, 1)]\n")
     place.succeed("--workers", "1", env={"TMPDIR": str(temporary)})

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 from cluster.misbehaving import CRASHES, FORKS, crashing, forking
-from cluster.running import Place, finish, interrupt, wait_for_file, wait_until
+from cluster.running import ENDS_WITHIN_S, Place, finish, interrupt, wait_for_file, wait_until
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_slow_records_that_move_on_are_no_timeout(place: Place) -> None:
         import time
 
         def words(line, auxiliary_data):
-            time.sleep(0.4)
+            time.sleep(0.6)
             return [(line, 1)]
     """)
-    place.succeed("--workers", "1", "--set", "task_timeout_seconds=1")
+    place.succeed("--workers", "1", "--set", "task_timeout_seconds=3")
 
     assert len(place.counts()) == 6
 
@@ -75,7 +75,7 @@ def test_children_that_a_function_leaves_end_when_the_run_is_killed(place: Place
     process.kill()
     finish(process)
 
-    assert wait_until(lambda: not place.left_processes(), 2.0), place.left_processes()
+    assert wait_until(lambda: not place.left_processes(), ENDS_WITHIN_S), place.left_processes()
 
     place.functions("def words(line, auxiliary_data):\n    return [(line, 1)]\n")
     place.succeed()
@@ -84,9 +84,7 @@ def test_children_that_a_function_leaves_end_when_the_run_is_killed(place: Place
 
 
 @pytest.mark.parametrize("phase", ["map", "reduce"])
-def test_workers_end_within_two_seconds_of_a_killed_run_and_the_next_run_clears_up(
-    place: Place, phase: str
-) -> None:
+def test_workers_end_with_a_killed_run_and_the_next_run_clears_up(place: Place, phase: str) -> None:
     mark = place.folder / "mark"
     crashing(place, f"import time; open({str(mark)!r}, 'w').close(); time.sleep(1000)", phase)
     place.earlier_output()
@@ -95,7 +93,7 @@ def test_workers_end_within_two_seconds_of_a_killed_run_and_the_next_run_clears_
     process.kill()
     finish(process)
 
-    assert wait_until(lambda: not place.left_processes(), 2.0), place.left_processes()
+    assert wait_until(lambda: not place.left_processes(), ENDS_WITHIN_S), place.left_processes()
     place.assert_output_untouched(True)
     assert len(place.left_files()) == 1
 
@@ -196,10 +194,9 @@ def test_run_of_workers_that_keep_crashing_is_stopped_cleanly_at_any_moment(plac
             process = place.start(
                 "--workers", "2", "--set", "max_attempts=1000000", stdout=stream, stderr=subprocess.PIPE
             )
-            wanted = 3 + 9 * number
-            wait_until(lambda log=log, wanted=wanted: log.read_text().count("trying again") >= wanted, 20.0)
+            assert wait_until(lambda log=log, number=number: log.read_text().count("trying again") > number)
             interrupt(process)
-            finished = finish(process, 10.0)
+            finished = finish(process, ENDS_WITHIN_S)
 
         assert finished.status == signal.SIGINT + 128, finished.err
         assert finished.err.count("pymr: job: stopped") == 1, finished.err

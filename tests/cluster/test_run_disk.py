@@ -59,7 +59,6 @@ def test_kill_of_a_worker_or_the_peer_at_any_point_leaves_the_output_as_it_was(
     place.fail(
         *("--workers", "1"),
         env={"PYMR_FAULTS": f"{point}:kill@1"},
-        timeout_s=30.0,
         attempts=4,
         says=["SIGKILL", said],
         earlier_output=True,
@@ -88,7 +87,7 @@ def content(folder):
 disk, options, command = sys.argv[1], sys.argv[2], sys.argv[3:]
 subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", disk], check=True)
 shutil.copytree("earlier", disk + "/output")
-ended = subprocess.run(command, timeout=60)
+ended = subprocess.run(command, timeout=120)
 left = [name for name in os.listdir(disk) if name != "output"]
 print("left:", left, "untouched:", content("earlier") == content(disk + "/output"))
 sys.exit(ended.returncode)

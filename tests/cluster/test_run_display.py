@@ -41,7 +41,7 @@ def test_terminal_has_its_cursor_back_after_success_failure_and_interruption(pla
         with Terminal(place, place.command("--workers", "1", "--set", "max_attempts=1")) as terminal:
             if wanted == 130:
                 wait_for_file(mark)
-                terminal.wait_for("map", 10.0)
+                terminal.wait_for("map")
                 terminal.interrupt()
             status = terminal.finish()
 
@@ -81,7 +81,7 @@ def test_terminal_shows_progress_while_a_task_runs(place: Place) -> None:
             return [(line, 1)]
     """)
     with Terminal(place, place.command("--workers", "1")) as terminal:
-        terminal.wait_for(r"0/1  [1-9][0-9,]* records/s", 10.0)
+        terminal.wait_for(r"0/1  [1-9][0-9,]* records/s")
         gate.touch()
         status = terminal.finish()
 
@@ -210,7 +210,7 @@ def test_print_appears_at_once_while_the_function_goes_on(place: Place) -> None:
     gate.touch()
 
     assert finish(process).status == 0
-    assert waited_s < 2.0
+    assert waited_s < 20.0  # and not at the end of the task, for which it has to come first
 
 
 def test_megabytes_of_prints_all_appear_in_order(place: Place) -> None:
@@ -255,7 +255,7 @@ def test_megabytes_of_prints_do_not_slow_a_terminal_down_much(place: Place) -> N
 
     assert status == 0
     assert "local/0 │ 19999 x" in terminal.shown
-    assert took_s < 10.0
+    assert took_s < 60.0
 
 
 def test_prints_of_any_bytes_are_shown_without_harm(place: Place) -> None:
@@ -306,7 +306,7 @@ def test_reader_of_the_output_that_goes_away_is_a_clear_end(place: Place) -> Non
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
-    _, err = process.communicate(timeout=10.0)
+    _, err = process.communicate(timeout=60.0)
 
     assert "Traceback" not in err
     assert place.left_files() == []
@@ -372,9 +372,9 @@ def test_breakpoint_works_inline_on_a_terminal(place: Place) -> None:
             return [(line, 1)]
     """)
     with Terminal(place, place.command("--inline")) as terminal:
-        terminal.wait_for(r"\(Pdb\) ", 10.0)
+        terminal.wait_for(r"\(Pdb\) ")
         terminal.press("p line * 3\n")
-        terminal.wait_for("'bbb'", 10.0)
+        terminal.wait_for("'bbb'")
         terminal.press("c\n")
         status = terminal.finish()
 
@@ -387,7 +387,7 @@ def test_leaving_the_debugger_ends_the_run_and_leaves_nothing(place: Place) -> N
     place.feed("a")
     place.functions("def words(line, auxiliary_data):\n    breakpoint()\n    return [(line, 1)]\n")
     with Terminal(place, place.command("--inline")) as terminal:
-        terminal.wait_for(r"\(Pdb\) ", 10.0)
+        terminal.wait_for(r"\(Pdb\) ")
         terminal.press("q\n")
         status = terminal.finish()
 
@@ -416,7 +416,7 @@ def test_prints_without_a_reader_of_the_pipe_do_not_block_the_end(place: Place) 
             print("y" * 300_000)
             return [(line, 1)]
     """)
-    finished = place.run("--workers", "2", *("--set", "engine.split_bytes=1"), timeout_s=20.0)
+    finished = place.run("--workers", "2", *("--set", "engine.split_bytes=1"))
 
     assert finished.status == 1
     assert finished.out.count("y") >= 300_000

@@ -137,8 +137,11 @@ class Leadership:
 
     def _write(self, ticket: int, write: Write) -> None:
         cluster = self.peer.cluster
+        is_sent = False
 
         def do() -> Any:
+            nonlocal is_sent
+            is_sent = True
             cluster.at_fault_point("write.before_effect", self.peer)
             outcome = cluster.checked_write(self.peer, self.epoch, self._incarnation, write)
             cluster.at_fault_point("write.after_effect", self.peer)
@@ -146,7 +149,7 @@ class Leadership:
 
         self._ask(do, lambda outcome: self.step(Written(ticket, outcome)))
         if not isinstance(write, BeginRun | BeginAttempt) and self._world.chance(cluster.plan.late_writes):
-            self._world.later(self._world.between(0.0, 2.0), lambda: _once_more(do))
+            self._world.later(self._world.between(0.0, 2.0), lambda: _once_more(do) if is_sent else None)
 
     def _ask(self, question: Question, on_answer: Callable[[Any], None]) -> None:
         self._asked.append((question, on_answer))
@@ -189,7 +192,7 @@ class Leadership:
 
 
 def _once_more(do: Question) -> None:
-    """A write that was given up for lost, and asked for again, arrives after all."""
+    """A write that was given up for lost, and asked for again, arrives after all; never before its turn."""
     try:
         do()
     except (StoreUnavailable, StaleEpochError, StoreForgot):

@@ -28,10 +28,13 @@ CLUSTER = ClusterView(
 
 
 class ToldQueue:
-    """Notes what it is asked for. errors: by question. is_open: cleared, no question is answered."""
+    """Notes what it is asked for. rows: of the queue. views: by job. errors: by question. is_open: cleared,
+    no question is answered."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.rows: tuple[JobRow, ...] = ()
+        self.views: dict[str, JobView] = {}
         self.errors: dict[str, Exception] = {}
         self.is_open = threading.Event()
         self.is_open.set()
@@ -70,7 +73,15 @@ class ToldQueue:
 
     def job(self, name: str) -> JobView:
         self._ask(f"job {name}")
-        return JobView(id="v", row=None)
+        return self.views.get(name, JobView(id="v", row=None))
+
+    def submit(self, fields: dict[str, Any], projects_dir: Path, over_version: int) -> Submitted:
+        name = fields["job_name"]
+        self._ask(f"submit {name} over {over_version}")
+        return Submitted(id="s", job_name=name, version=9, replaced=bool(over_version))
+
+    def jobs(self) -> JobsView:
+        return JobsView(id="j", rows=self.rows, total=len(self.rows))
 
     def jobs_page(self, start: int) -> JobsView:
         return JobsView(id="j", rows=(), total=0)
@@ -98,6 +109,7 @@ class AskedConsole(ConsoleApp):
         """facts: of the cluster."""
         cluster = ClusterView(**{name: getattr(CLUSTER, name) for name in CLUSTER.__struct_fields__} | facts)
         told = replace(state(rows), cluster=cluster, runs=tuple(runs))
+        self.queue.rows = tuple(rows)
         self.state = replace(told, is_read_only=self.options.is_read_only)
         self.show_on(self.shown_screen)
 

@@ -355,6 +355,18 @@ def test_an_answer_from_before_a_change_does_not_undo_it() -> None:
     assert all(seen)
 
 
+def test_after_a_change_everything_is_asked_anew_without_waiting_for_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("CLUSTER_SECONDS", "EVENTS_SECONDS", "PEERS_SECONDS"):
+        monkeypatch.setattr(f"tui.model.feed.{name}", 600.0)
+    client = ToldClient()
+    with told(client) as console:
+        console.until(lambda _: console.told >= 3, "the answers to all three questions")
+        console.feed.change(lambda state: state)
+        console.until(lambda _: client.asked.count("cluster") > 1, "the next question")
+
+
 def test_a_refresh_is_not_lost_while_a_question_is_under_way() -> None:
     client = ToldClient()
     is_asked, is_refreshed = threading.Event(), threading.Event()

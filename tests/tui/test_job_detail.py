@@ -100,7 +100,7 @@ def test_sections_that_say_nothing_are_left_out() -> None:
     assert [line for line in text.split("\n") if line.strip().isupper()] == []
 
 
-@pytest.mark.parametrize("width", [20, 40, 57, 78, 99, 200])
+@pytest.mark.parametrize("width", [0, 1, 2, 3, 12, 13, 20, 40, 57, 78, 99, 200])
 def test_no_line_is_wider_than_the_pane(width: int) -> None:
     told = view(
         RUNNING, phases=PHASES, tasks=(task("map-" + "1" * 80, 31.0),), partition_bytes=tuple(range(1, 900)),

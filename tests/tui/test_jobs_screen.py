@@ -14,6 +14,7 @@ from job_samples import NOW, TRACEBACK, job, run, state, view
 from textual.pilot import Pilot
 from textual.strip import Strip
 from textual.widget import Widget
+from textual.widgets import Input
 from waiting import screen_text, until, until_shown
 
 import tui.app
@@ -170,6 +171,30 @@ async def test_a_filter_takes_effect_as_it_is_typed_is_kept_by_enter_and_cleared
         assert app.jobs.table.has_focus
         assert app.selected == "import"
         assert not app.jobs.filter_line.display
+
+
+async def test_what_is_typed_into_a_filter_lays_nothing_out_anew() -> None:
+    laid_out: list[object] = []
+    async with console() as (app, pilot):
+        await pilot.press("slash", "i")
+        await until_shown(pilot, "4 of 5")
+        app.jobs.screen_layout_refresh_signal.subscribe(app.jobs, laid_out.append, immediate=True)
+        await pilot.press("m", "p")
+        await until(pilot, lambda: app.jobs.filter_line.text == "imp", "the filter")
+
+        assert laid_out == []
+
+
+async def test_of_a_filter_longer_than_its_line_the_end_is_seen() -> None:
+    async with console() as (app, pilot):
+        await pilot.press("slash", "x")
+        await until_shown(pilot, "/ x")
+        app.jobs.filter_line.query_one(Input).insert_text_at_cursor("x" * 90 + "END")
+        await until_shown(pilot, "xEND")
+        app.jobs.refresh(layout=True)
+        await pilot.pause()
+
+        assert "xEND" in screen_text(pilot)
 
 
 async def test_a_filter_that_is_given_up_leads_back_to_where_it_began() -> None:

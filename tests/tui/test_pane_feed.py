@@ -106,6 +106,18 @@ def test_a_tail_that_runs_ahead_is_jumped_after(taker: Taker) -> None:
     assert taker.pieces()[-1].start == 1_000_010 - 100
 
 
+def test_a_pane_that_is_wished_anew_is_not_held_up_by_news_that_nobody_took(taker: Taker) -> None:
+    taker.panes.put_out("alpha/0", b"text\n")
+    taker.feed.want([WAITED_FOR])
+    assert taker.told.wait(WAIT_S)
+    taker.told.clear()
+    taker.feed.want(())
+    taker.feed.want([WAITED_FOR])
+    taker.until(taker.pieces)
+
+    assert taker.data() == b"text\n"
+
+
 def test_nothing_is_read_that_is_not_wanted(taker: Taker) -> None:
     taker.panes.put_out("alpha/0", b"text\n")
     taker.panes.put_out("beta/0", b"text\n")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from textual import events
 from textual.pilot import Pilot
@@ -24,7 +25,7 @@ from tui.model.pane_grid import BUSY_SECONDS, WorkerOrder, grid_shape, next_of, 
 from tui.model.pane_keys import AttachedKeys, bytes_of_key, bytes_of_paste
 from tui.model.pane_place import start_of_failure
 from tui.model.pane_rows import PaneRows
-from tui.model.pane_typist import WAITING_BYTES_MAX, Typist, holder_words
+from tui.model.pane_typist import NO_ANSWER, NOT_READ, WAITING_BYTES_MAX, Typist, holder_words
 from tui.model.state import ClusterState
 from tui.options import Options
 from tui.screens.attach import AttachScreen
@@ -44,6 +45,7 @@ from tui.screens.attach import AttachScreen
         ("up", None, b"\x1b[A"),
         ("ctrl+c", "\x03", b"\x03"),
         ("ctrl+d", "\x04", b"\x04"),
+        ("ctrl+@", "\x00", b"\x00"),
         ("ctrl+z", "\x1a", b"\x1a"),
         ("alt+b", None, b"\x1bb"),
         ("f5", None, b"\x1b[15~"),
@@ -139,6 +141,28 @@ async def test_the_keyboard_is_held_on_while_nothing_is_typed(monkeypatch: pytes
     assert [call[0] for call in keyboard.calls if isinstance(call, tuple)][:4] == ["attach"] * 4
 
 
+async def test_another_size_is_told_while_the_keyboard_is_held() -> None:
+    keyboard, held, resized = Keyboard(), asyncio.Event(), asyncio.Event()
+
+    def attach(worker: str, holder: str, columns: int = 0, rows: int = 0) -> None:
+        sizes.append((columns, rows))
+        if len(sizes) == 2:
+            resized.set()
+
+    sizes: list[tuple[int, int]] = []
+    keyboard.attach = attach  # type: ignore[method-assign]
+    typist = Typist(keyboard.ask, "alpha/0", "ada@host:1", (80, 20))
+    running = asyncio.create_task(typist.run(held.set))
+    await held.wait()
+    typist.resize(80, 20)
+    typist.resize(120, 40)
+    await resized.wait()
+    typist.close()
+    await running
+
+    assert sizes == [(80, 20), (120, 40)]
+
+
 async def test_whoever_holds_the_keyboard_is_told() -> None:
     keyboard, held = Keyboard(), []
     keyboard.refusal = RefusedError("held", "bob@host is typing into alpha/0")
@@ -156,26 +180,26 @@ async def test_what_was_not_sent_is_told() -> None:
     keyboard.refusal = UnreachableError("alpha is away")
     typist.type(b"lost")
 
-    assert "alpha is away; 4 bytes were not sent" in await running
+    assert "alpha is away; 4 bytes may not have arrived" in await running
     assert not typist.type(b"more")
 
 
 async def test_an_answer_that_takes_long_is_told_of_until_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pane_typist, "SLOW_SECONDS", 0.0)
     keyboard, held, answered = Keyboard(), asyncio.Event(), asyncio.Event()
-    told: list[bool] = []
+    told: list[str] = []
 
     async def ask(call: Callable[[Any], Any]) -> Any:
         if held.is_set():
             await answered.wait()
         return await keyboard.ask(call)
 
-    def on_slow(is_slow: bool) -> None:
-        told.append(is_slow)
-        if is_slow and held.is_set():
+    def on_stuck(why: str) -> None:
+        told.append(why)
+        if why and held.is_set():
             answered.set()
 
-    typist = Typist(ask, "alpha/0", "ada@host:1", on_slow=on_slow)
+    typist = Typist(ask, "alpha/0", "ada@host:1", on_stuck=on_stuck)
     running = asyncio.create_task(typist.run(held.set))
     await held.wait()
     typist.type(b"x")
@@ -183,9 +207,78 @@ async def test_an_answer_that_takes_long_is_told_of_until_it_comes(monkeypatch: 
     typist.close()
     await running
 
-    assert told[:2] == [True, False]
-    assert told[-1] is False
+    assert told[:2] == [NO_ANSWER, ""]
+    assert told[-1] == ""
     assert keyboard.typed == b"x"
+
+
+class DeafKeyboard(Keyboard):
+    """That of a worker which reads `room` bytes each time that it has refused some."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = self.taken = room
+
+    def type_into(self, worker: str, holder: str, data: bytes) -> None:
+        if len(data) > self.taken:
+            self.taken += self.room
+            raise RefusedError("unavailable", "alpha/0 takes nothing of what is typed")
+        self.taken -= len(data)
+        super().type_into(worker, holder, data)
+
+
+async def test_a_long_paste_is_sent_as_the_worker_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pane_typist, "FULL_SECONDS", 0.001)
+    keyboard, told = DeafKeyboard(20_000), list[str]()
+    paste = b"".join(b"%07d\r" % number for number in range(WAITING_BYTES_MAX // 8))
+
+    def on_stuck(why: str) -> None:
+        told.append(why)
+        if not why:
+            typist.close()
+
+    typist = Typist(keyboard.ask, "alpha/0", "ada@host:1", on_stuck=on_stuck)
+    assert typist.type(paste)
+    ended = await typist.run(lambda: None)
+
+    assert ended == ""
+    assert keyboard.typed == paste
+    assert told == [NOT_READ, ""]
+
+
+async def test_what_a_worker_never_reads_is_told_when_the_keyboard_is_given_back() -> None:
+    keyboard, told = DeafKeyboard(0), list[str]()
+
+    def on_stuck(why: str) -> None:
+        told.append(why)
+        typist.close()
+
+    typist = Typist(keyboard.ask, "alpha/0", "ada@host:1", on_stuck=on_stuck)
+    typist.type(b"x" * 1_000)
+    ended = await typist.run(lambda: None)
+
+    assert "1,000 bytes were not sent" in ended
+    assert told == [NOT_READ]
+    assert keyboard.calls[-1] == ("detach", "alpha/0", "ada@host:1")
+
+
+async def test_what_waits_is_not_typed_into_the_worker_of_the_next_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pane_typist, "FULL_SECONDS", 0.001)
+    keyboard = DeafKeyboard(0)
+
+    def on_stuck(why: str) -> None:
+        keyboard.room = 1_000  # another worker, that takes all
+        typist.drop()
+
+    typist = Typist(keyboard.ask, "alpha/0", "ada@host:1", on_stuck=on_stuck)
+    typist.type(b"for the one before")
+    ended = await typist.run(lambda: None)
+
+    assert ended == ""
+    assert keyboard.typed == b""
+    assert keyboard.calls[-1] == ("detach", "alpha/0", "ada@host:1")
 
 
 def test_what_waits_is_bounded() -> None:
@@ -315,7 +408,7 @@ async def test_a_paste_that_is_too_long_is_refused_whole_and_said_so_until_the_n
         screen.post_message(events.Paste("x" * WAITING_BYTES_MAX))
         await until(pilot, lambda: len(app.keyboard.typed) == WAITING_BYTES_MAX, "the paste to be sent")
         screen.post_message(events.Paste("y" * (WAITING_BYTES_MAX + 1)))
-        await until_shown(pilot, "a paste of 65,537 bytes; at most 65,536 can be typed at once")
+        await until_shown(pilot, "a paste of 1,048,577 bytes; at most 1,048,576 can be typed at once")
         await pilot.press("a")
         await until_shown(pilot, "Every key goes to alpha/0")
         await until(pilot, lambda: app.keyboard.typed.endswith(b"a"), "the key to be sent")
@@ -330,11 +423,54 @@ async def test_who_types_is_told_that_nothing_answers(monkeypatch: pytest.Monkey
         await typing(pilot, app)
         app.gate.clear()
         await pilot.press("a")
-        await until_shown(pilot, "alpha/0 does not answer. Keys wait until it does")
+        await until_shown(pilot, "alpha/0 does not answer. Keys wait")
         app.gate.set()
         await until_shown(pilot, "Every key goes to alpha/0")
 
         assert app.keyboard.typed == b"a"
+
+
+async def test_who_types_is_told_that_the_worker_does_not_read() -> None:
+    app = TypingConsole()
+    async with app.run_test(size=(100, 20), notifications=True) as pilot:
+        screen = await typing(pilot, app)
+        app.keyboard = DeafKeyboard(0)
+        screen.post_message(events.Paste("x" * 100))
+        await until_shown(pilot, "alpha/0 has not read all that was typed. Keys wait")
+        await pilot.press("ctrl+a", "d")
+        toasts = app._notifications
+        await until(pilot, lambda: any("100 bytes were not sent" in one.message for one in toasts), "a toast")
+
+
+async def test_typing_begins_also_where_nothing_of_the_pane_has_been_read_yet() -> None:
+    app = TypingConsole()
+    row = msgspec.structs.replace(worker("alpha/0", "map", "count"), run_id="run-1")
+    app.state = ClusterState(workers=(row,), answered_at=1.0)
+    async with app.run_test(size=(100, 20)) as pilot:
+        screen = await typing(pilot, app)
+        screen.show_state(app.state)
+
+        assert screen.is_typing
+
+
+async def test_that_another_types_is_told_only_as_long_as_it_does() -> None:
+    app = TypingConsole()
+    row = worker("alpha/0", "breakpoint", "count")
+    held = ClusterState(workers=(msgspec.structs.replace(row, holder="ada@host:1"),), answered_at=1.0)
+    async with app.run_test(size=(100, 20)) as pilot:
+        app.open_pane("alpha/0")
+        await until(
+            pilot, lambda: app.current_mode == "attach" and app.attach.is_mounted, "the attach screen"
+        )
+        app.state = held
+        app.attach.show_state(held)
+        await pilot.press("i")
+        await until_shown(pilot, "ada@host:1 is typing into alpha/0; one at a time")
+        app.state = ClusterState(workers=(row,), answered_at=1.0)
+        app.attach.show_state(app.state)
+        await until(pilot, lambda: "is typing into" not in screen_text(pilot), "the notice to go")
+
+        assert not app.attach.is_typing
 
 
 async def test_output_that_comes_before_the_screen_is_there_is_no_fault() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 from cluster.clusters import Cluster
 from textual.pilot import Pilot
@@ -19,8 +20,17 @@ from tui.model.state import ClusterState
 from tui.options import Options
 from tui.screens.peers import PeersScreen
 from tui.screens.workers import WorkersScreen
+from tui.widgets import peer_cells
 from tui.widgets.peer_card import PeerCard
-from tui.widgets.peer_cells import PEER_COLUMNS, PeerLine, figure_of, peer_cell, peer_lines, spark_of
+from tui.widgets.peer_cells import (
+    PEER_COLUMNS,
+    PeerLine,
+    figure_of,
+    peer_cell,
+    peer_lines,
+    sorted_lines,
+    spark_of,
+)
 from tui.widgets.table_columns import place_columns
 
 MakeConsole = Callable[..., ConsoleApp]
@@ -38,6 +48,10 @@ def peer(name: str = "alpha", **fields: Any) -> PeerRow:
         "pid": 77, "machine": MACHINE,
     }  # fmt: skip
     return PeerRow(**(values | fields))
+
+
+def replace_machine(**figures: Any) -> MachineFigures:
+    return msgspec.structs.replace(MACHINE, **figures)
 
 
 def told(row: PeerRow) -> dict[str, str]:
@@ -137,6 +151,42 @@ async def test_hundreds_of_peers_scroll_and_keep_the_cursor(offline: ConsoleApp)
         assert screen.table.cursor_row is not None
         assert screen.table.cursor_row.row.name == "peer-299"
         assert " peer-299   ✓ alive   127.0.0.1:7700" in screen_text(pilot)
+
+
+def test_peers_are_sorted_by_a_column_and_those_without_a_figure_stand_last() -> None:
+    def names(column: str, is_reverse: bool = False) -> list[str]:
+        busy = replace_machine(cpu_percent=99.0)
+        rows = (peer("b"), peer("dead", alive=False, machine=busy), peer("a", machine=busy, busy=2))
+        return [
+            line.row.name for line in sorted_lines(peer_lines(ClusterState(peers=rows)), column, is_reverse)
+        ]
+
+    assert names("") == ["b", "dead", "a"]
+    assert names("name") == ["a", "b", "dead"]
+    assert names("cpu") == ["b", "a", "dead"]
+    assert names("cpu", True) == ["a", "b", "dead"]
+    assert {one.key for one in PEER_COLUMNS if one.may_sort} == set(peer_cells._SORT_KEYS)
+
+
+async def test_keys_and_headers_sort_and_the_cursor_stays_on_its_peer(offline: ConsoleApp) -> None:
+    async with offline.run_test(size=(80, 24)) as pilot:
+        screen = await peers_of(pilot)
+        screen.show_state(ClusterState(peers=(peer("beta"), peer("alpha"), peer("gamma"))))
+        await pilot.press("o")
+        await until_shown(pilot, "PEER ▲")
+        ascending = [line.row.name for line in screen.table.rows]
+        await pilot.press("O")
+        await until_shown(pilot, "PEER ▼")
+        descending = [line.row.name for line in screen.table.rows]
+        selected = screen.table.cursor_row
+        await pilot.click(screen.table, offset=(2, 0))
+        await until(pilot, lambda: screen.table.rows[0].row.name == "beta", "the order of the configuration")
+        await pilot.press("o", "o", "o")
+        await until_shown(pilot, "BUS ▲")
+
+        assert ascending == ["alpha", "beta", "gamma"]
+        assert descending == ["gamma", "beta", "alpha"]
+        assert selected is not None and selected.row.name == "beta"
 
 
 @pytest.mark.parametrize("heard", [0.3, 59.0, 3_599.0, 99_999.0, 999_999.0])

@@ -186,3 +186,10 @@ async def test_a_queue_that_is_empty_while_the_cluster_has_a_problem_is_not_call
 
     assert isinstance(screen, JobsScreen)
     assert "No jobs yet" not in text
+
+
+async def test_who_may_not_submit_is_not_told_to() -> None:
+    async with asked_console([], is_read_only=True) as (_, pilot):
+        await until_shown(pilot, "No jobs yet.")
+
+        assert "press s" not in screen_text(pilot)

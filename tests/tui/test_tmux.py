@@ -61,6 +61,11 @@ def reversed_text(drawn: str) -> str:
     return found
 
 
+def marked_jobs(drawn: list[str]) -> list[str]:
+    """The jobs whose names stand in reverse, line by line."""
+    return [name for line in map(reversed_text, drawn) for name in JOBS if name in line]
+
+
 def leave(shell: Window) -> None:
     """Quit, and see that the terminal is the shell's again."""
     shell.press("q")
@@ -83,13 +88,15 @@ def test_jobs_are_seen_filtered_and_opened_and_leaving_restores_the_terminal(
         shell.until_shown("words, !without")
         shell.type("night")
         filtered = shell.until(
-            lambda text: "2 of 4" in text and "access_log" not in text, "the filter to take effect"
+            lambda text: "2 of " in text and "access_log" not in text and "a attach" not in text,
+            "the filter to take effect",
         )
         shell.press("Enter")
+        shell.until_shown("a attach")  # the keys are the table's again
         shell.press("Down", "Enter")
-        detail = shell.until(lambda text: "words → total" in text or "submitted" in text, "the detail")
+        detail = shell.until(lambda text: "submitted" in text and "STATUS" not in text, "the detail alone")
         shell.press("Escape")
-        shell.until_shown("2 of 4")
+        shell.until_shown("2 of ", "STATUS")
         shell.press("Escape")
         shell.until_shown(*JOBS)
         shell.type("?")
@@ -100,7 +107,7 @@ def test_jobs_are_seen_filtered_and_opened_and_leaving_restores_the_terminal(
         after = shell.text
 
     assert "night_words" in filtered and "night_links" in filtered
-    assert "version 1" in detail
+    assert "night_" in detail
     assert "Traceback" not in after
 
 
@@ -190,11 +197,10 @@ def test_what_is_selected_is_seen_without_colours(lend_cluster: Lend, tmp_path: 
         shell.until_shown("live", *JOBS)
         shell.press("Down")
         shell.until(lambda text: text.count(JOBS[1]) == 2, "the second job to be selected")
+        shell.until(lambda _: marked_jobs(shell.drawn) == [JOBS[1]], "its row to be the one that is marked")
         drawn = shell.drawn
         leave(shell)
 
-    rows = [line for line in map(reversed_text, drawn) if any(name in line for name in JOBS)]
-    assert [next(name for name in JOBS if name in row) for row in rows] == [JOBS[1]]
     assert "1 Jobs" in reversed_text(drawn[1])
     assert not re.search(r"\x1b\[[34][1-6]m|\x1b\[[34]8;", "\n".join(drawn))  # black, white and greys only
 

@@ -126,7 +126,9 @@ async def test_filters_by_text_job_and_peer(lend_cluster: Lend, make_console: Ma
         await until(pilot, lambda: tiles(pilot) == ["alpha/0"], "those of the first peer")
         await pilot.press("escape", "slash", *"gamma")
         await until(pilot, lambda: tiles(pilot) == ["gamma/0"], "those that are filtered")
-        await pilot.press("enter", "escape")
+        await pilot.press("enter")
+        await until(pilot, lambda: focused(pilot) == "gamma/0", "the tile to have the keys")
+        await pilot.press("escape")
         await until(pilot, lambda: len(tiles(pilot)) == 3, "all of them")
 
         assert f"job {cluster.job}" in by_job

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
-from pymr.attachment import Keys
+from pymr.attachment import Attachment, Keys
+from pymr.client import Client, RefusedError
+from pymr.requests import TYPED_BYTES_MAX
 
 
 @pytest.mark.parametrize(
@@ -36,3 +40,29 @@ def test_the_two_keys_may_come_one_after_the_other() -> None:
 
     assert (keys.take(b"\x01"), keys.is_detached) == (b"", False)
     assert (keys.take(b"d"), keys.is_detached) == (b"", True)
+
+
+class DeafWorker:
+    """A client of a worker that reads nothing until `is_deaf` is over."""
+
+    def __init__(self) -> None:
+        self.is_deaf = True
+        self.typed = b""
+
+    def type_into(self, worker: str, holder: str, data: bytes) -> None:
+        if self.is_deaf:
+            raise RefusedError("unavailable", "it takes nothing")
+        self.typed += data
+
+
+def test_what_a_worker_does_not_take_waits_for_it() -> None:
+    worker = DeafWorker()
+    attachment = Attachment(cast(Client, worker), "alpha/0", "run-1")
+    typed = b"x" * TYPED_BYTES_MAX
+    attachment._type(typed)
+    attachment._type(b"too much")
+    worker.is_deaf = False
+    attachment._send()
+
+    assert worker.typed == typed
+    assert attachment._left_out == len(b"too much")

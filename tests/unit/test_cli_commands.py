@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -378,14 +379,24 @@ def test_a_wait_that_takes_too_long_has_a_status_of_its_own(pymr: Command, tmp_p
     assert (finished.status, "has not ended" in finished.err) == (2, True)
 
 
+@pytest.mark.parametrize("command", ["show", "wait"])
+def test_no_name_is_the_name_of_no_job(pymr: Command, tmp_path: Path, command: str) -> None:
+    with fake_cluster(tmp_path, LISTINGS):
+        finished = pymr(command, "")
+
+    assert (finished.status, finished.out) == (1, "")
+    assert "without a name" in finished.err
+
+
 # ---- recovery
 
 
-def test_a_recovery_takes_the_memory_of_most_peers(pymr: Command, tmp_path: Path) -> None:
-    def memory(incarnation: str, epoch: int, change: int) -> Answers:
-        view: dict[str, Any] = {"incarnation": incarnation, "epoch": epoch, "change": change, "jobs": 1}
-        return {GetMemory: lambda request: MemoryView(id=request.id, **view), RecoverCluster: done}
+def memory(incarnation: str, epoch: int, change: int) -> Answers:
+    view: dict[str, Any] = {"incarnation": incarnation, "epoch": epoch, "change": change, "jobs": 1}
+    return {GetMemory: lambda request: MemoryView(id=request.id, **view), RecoverCluster: done}
 
+
+def test_a_recovery_takes_the_memory_of_most_peers(pymr: Command, tmp_path: Path) -> None:
     with fake_cluster(tmp_path, memory("old", 3, 5), memory("old", 2, 6), memory("odd", 9, 7)) as cluster:
         finished = pymr("cluster", "recover", "--yes")
         asked = [peer.asked_for(RecoverCluster) for peer in cluster.peers]
@@ -404,6 +415,30 @@ def test_a_recovery_needs_most_peers(pymr: Command, tmp_path: Path) -> None:
 
         assert cluster.peers[0].asked_for(RecoverCluster) == []
     assert (finished.status, "start p1" in finished.err) == (1, True)
+
+
+def test_a_recovery_asks_nothing_where_nobody_can_answer(pymr: Command, tmp_path: Path) -> None:
+    with fake_cluster(tmp_path, memory("old", 3, 5)) as cluster:
+        finished = pymr("cluster", "recover", "--json")
+        asked = cluster.peers[0].asked_for(RecoverCluster)
+
+    assert (finished.status, len(asked)) == (0, 1)
+    assert finished.json["name"] == "test" and finished.json["detail"] == ""
+    assert [peer["name"] for peer in finished.json["peers"]] == ["p0"]
+
+
+def test_a_recovery_asks_first_at_a_terminal(
+    pymr: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.StringIO("n\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    with fake_cluster(tmp_path, memory("old", 3, 5)) as cluster:
+        finished = pymr("cluster", "recover")
+        asked = cluster.peers[0].asked_for(RecoverCluster)
+
+    assert (finished.status, asked) == (130, [])
+    assert "Put the jobs that the peers of test remember" in finished.err
 
 
 def test_every_command_has_help(pymr: Command) -> None:

@@ -361,7 +361,7 @@ def test_a_wait_ends_when_its_time_is_over(tmp_path: Path) -> None:
     begun = time.monotonic()
 
     assert wait_for(tmp_path, views((row(), ())), timeout_s=0.4) is None
-    assert 0.4 <= time.monotonic() - begun < 2
+    assert time.monotonic() - begun >= 0.4
 
 
 def test_a_wait_outlasts_a_cluster_out_of_reach(tmp_path: Path) -> None:
@@ -373,13 +373,13 @@ def test_a_wait_outlasts_a_cluster_out_of_reach(tmp_path: Path) -> None:
 
         def wait() -> None:
             with Client(cluster.config, timeout_s=0.3) as client:
-                outcomes.append(client.wait("j", 20))
+                outcomes.append(client.wait("j", 60))
 
         waiting = threading.Thread(target=wait)
         waiting.start()
         cluster.peers[0].__exit__()
         with FakePeer(peer.name, peer.control_port, {GetJob: ended, GetHistory: no_history}):
-            waiting.join(20)
+            waiting.join(60)
 
     assert [outcome.status for outcome in outcomes] == ["succeeded"]
 
@@ -427,7 +427,7 @@ def test_one_peer_is_asked_for_the_output_of_its_host(tmp_path: Path) -> None:
 
     with fake_cluster(tmp_path, shown, shown) as cluster:
         cluster.peers[0].__exit__()
-        with Client(cluster.config, timeout_s=0.5) as client:
+        with Client(cluster.config, timeout_s=2.0) as client:
             listing = client.output("j")
 
     assert len(listing.parts) == 1
@@ -449,6 +449,20 @@ def test_hosts_that_show_different_runs_are_asked_until_they_agree(tmp_path: Pat
         listing = client.output("j")
 
     assert (listing.run_id, len(listing.parts)) == ("r2", 2)
+
+
+def test_a_host_whose_peers_show_different_runs_is_asked_until_they_agree(tmp_path: Path) -> None:
+    shown = output(("r2", (part("p0", "part-00000-0000.jsonl"),)))
+    refused = 0
+
+    def answer(request: Any) -> Any:
+        nonlocal refused
+        refused += 1
+        changing = Refused(id=request.id, code="changing", reason="it is being replaced")
+        return changing if refused < 3 else shown(request)
+
+    with fake_cluster(tmp_path, {GetOutput: answer}) as cluster, Client(cluster.config) as client:
+        assert client.output("j").run_id == "r2"
 
 
 def test_a_host_without_output_is_passed_over_only_where_the_others_have_all_of_it(
@@ -478,7 +492,7 @@ def test_the_output_of_a_host_that_does_not_answer_cannot_be_had(tmp_path: Path)
     with fake_cluster(tmp_path, shown, {}, hosts=TWO_HOSTS) as cluster:
         cluster.peers[1].__exit__()
         with (
-            Client(cluster.config, timeout_s=0.3) as client,
+            Client(cluster.config, timeout_s=2.0) as client,
             pytest.raises(UnreachableError, match="localhost"),
         ):
             client.output("j")

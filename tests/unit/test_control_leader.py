@@ -220,6 +220,32 @@ def test_a_machine_that_fails_costs_no_attempt_and_gets_a_rest() -> None:
     assert desk.asked(EndRun) == []
 
 
+def test_a_run_says_which_machine_keeps_it_from_going_on() -> None:
+    desk = Desk(*APART)
+    desk.begin("a", "b")
+    for text in ("full\nin detail", "full"):
+        desk.result("b", "map-00001", Failure("DiskError", text, is_counted=False))
+        desk.pass_time(11, "a", "b")
+
+        assert desk.leader.runs[RUN].waiting_for == "b: full"
+
+    desk.do("b", "map-00001")
+    desk.pass_time(0.5, "a", "b")
+
+    assert desk.leader.runs[RUN].waiting_for == ""
+
+
+def test_a_task_that_fails_by_itself_is_not_waited_for() -> None:
+    desk = Desk(ONE)
+    desk.begin("a")
+    desk.result("a", "map-00000", Failure("DiskError", "full", is_counted=False))
+    desk.pass_time(11, "a")
+    desk.result("a", "map-00000", Failure("UserFunctionError", "it raised"))
+    desk.pass_time(0.5, "a")
+
+    assert desk.leader.runs[RUN].waiting_for == ""
+
+
 def test_an_input_that_cannot_be_listed_now_is_listed_again() -> None:
     desk = Desk(ONE)
     desk.load([job()])

@@ -72,7 +72,7 @@ def test_strangers_read_nothing(tmp_path: Path) -> None:
             Security("operator", stranger.public, stranger.secret, peers=known.peers),
             Security("operator"),
         ):
-            client = DataClient(config, security, timeout_s=1.0)
+            client = DataClient(config, security, timeout_s=2.5)
             with contextlib.closing(client), pytest.raises(Unreachable, match="turned this console away"):
                 client.read_piece(Output("alpha", "job", "part-00000-0000.jsonl"), 0, 1)
 

@@ -257,14 +257,14 @@ def test_it_dies_with_its_daemon(tmp_path: Path) -> None:
     daemon.wait()
     daemon.stdout.close()
 
-    _wait_until(lambda: not service.is_running() or service.status() == psutil.STATUS_ZOMBIE, 2.0)
+    _wait_until(lambda: not service.is_running() or service.status() == psutil.STATUS_ZOMBIE, 20.0)
 
 
 def test_its_end_is_noticed(served: Service) -> None:
     assert not served.service.has_died
     os.kill(served.service.pid, signal.SIGKILL)
 
-    served.pump_until(lambda: served.service.has_died, 2.0)
+    served.pump_until(lambda: served.service.has_died, 20.0)
 
 
 # ---- serving to those who misbehave

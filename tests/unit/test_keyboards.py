@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pymr.peer import keyboards
 from pymr.peer.keyboards import Keyboards
 from pymr.requests import ATTACH_SECONDS, AttachWorker, DetachWorker, Done, Refused, Reply, TypeIntoWorker
 
@@ -15,14 +16,23 @@ class Bench:
         self.now = 0.0
         self.told: list[Mapping[int, str]] = []
         self.typed: list[tuple[int, bytes]] = []
+        self.is_full = False
         self.keyboards = Keyboards(
             "a",
             2,
-            type_into=lambda slot, data: self.typed.append((slot, data)),
+            type_into=self.type_into,
             resize=lambda slot, columns, rows: None,
             on_change=self.told.append,
             clock=lambda: self.now,
         )
+
+    def type_into(self, slot: int, data: bytes) -> bool:
+        if not self.is_full:
+            self.typed.append((slot, data))
+        return not self.is_full
+
+    def type(self, id: str, data: bytes) -> Reply:
+        return self.keyboards.answer(TypeIntoWorker(id=id, worker="a/0", holder="me", data=data))
 
     def attach(self, holder: str, worker: str = "a/0") -> Reply:
         return self.keyboards.answer(AttachWorker(id="1", worker=worker, holder=holder))
@@ -70,3 +80,32 @@ def test_who_is_refused_is_not_told_of() -> None:
     assert [getattr(reply, "code", "") for reply in replies] == ["held", "unknown", ""]
     assert isinstance(replies[0], Refused) and isinstance(replies[2], Done)
     assert bench.told == [{0: "me"}]
+
+
+def test_whoever_types_is_told_when_the_worker_takes_nothing() -> None:
+    bench = Bench()
+    bench.is_full = True
+    refused = bench.type("1", b"lost")
+    bench.is_full = False
+    taken = bench.type("2", b"taken")
+
+    assert isinstance(refused, Refused) and refused.code == "unavailable"
+    assert isinstance(taken, Done)
+    assert bench.typed == [(0, b"taken")]
+    assert bench.told == [{0: "me"}]
+
+
+def test_what_a_console_sends_again_for_want_of_an_answer_is_typed_once() -> None:
+    bench = Bench()
+    replies = [bench.type("1", b"n\n"), bench.type("1", b"n\n"), bench.type("2", b"n\n")]
+
+    assert all(isinstance(reply, Done) for reply in replies)
+    assert bench.typed == [(0, b"n\n")] * 2
+
+
+def test_answers_are_kept_of_the_latest_typings_only() -> None:
+    bench = Bench()
+    for number in range(keyboards._ANSWERED_MAX + 1):
+        bench.type(str(number), b"x")
+
+    assert len(bench.keyboards._answered) == keyboards._ANSWERED_MAX

@@ -12,6 +12,8 @@ import pytest
 from valid_jobs import MAPREDUCE
 from written_projects import PLAIN, REDUCE, import_state, write_project
 
+from pymr.client_errors import UnreachableError
+from pymr.client_preview import preview_on
 from pymr.config import ClusterConfig, PeerConfig, SecurityConfig
 from pymr.errors import InputError, PymrError, UserFunctionError
 from pymr.keys import load_security
@@ -24,6 +26,7 @@ from pymr.peer.store import StoreUnavailable
 from pymr.peer.worker_protocol import PreviewNews, PreviewSetup
 from pymr.projects import pack_project
 from pymr.requests import READING, PreviewJob, PreviewView, Refused, Reply
+from pymr.rows import PeerRow
 
 __all__ = ["import_state"]
 
@@ -221,6 +224,7 @@ def test_a_folder_that_is_missing_is_named_as_in_a_run(bench: Bench) -> None:
 
 def test_whatever_goes_wrong_is_the_last_that_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preview_worker, "_be_alone", lambda: None)
+    monkeypatch.setattr(preview_worker, "_wait_for_end", lambda: None)
     bench.project("import nothing_of_this_name\n")
     run_preview(bench.setup(), bench.news.append)  # type: ignore[arg-type]
 
@@ -434,3 +438,73 @@ def test_a_viewer_may_not_preview() -> None:
     assert "PreviewJob" not in [kind.__name__ for kind in READING]
     assert viewer is not None and isinstance(viewer[1], Refused) and viewer[1].code == "denied"
     assert operator is not None and isinstance(operator[1], PreviewJob)
+
+
+class Hosts:
+    """A client of peers on hosts, some of which are away, known or not; on one host there is input."""
+
+    def __init__(self, hosts: dict[str, str], away: set[str], input_on: str, known: str = "") -> None:
+        self.config = ClusterConfig(
+            peers=tuple(
+                PeerConfig(name=name, host=host, workers=1, data_dir=f"/{name}")
+                for name, host in hosts.items()
+            )
+        )
+        self.asked: list[str] = []
+        self._away = away
+        self._input_on = input_on
+        self._known = known
+
+    def peers(self) -> list[PeerRow]:
+        names = [one.name for one in self.config.peers]
+        return [
+            PeerRow(name=name, address="", data_address="", alive=name not in self._known.split())
+            for name in names
+        ]
+
+    def preview_on(self, fields: object, project_hash: str, lines: int, name: str) -> PreviewView:
+        self.asked.append(name)
+        if name in self._away:
+            raise UnreachableError(f"{name} is away")
+        host = next(one.host for one in self.config.peers if one.name == name)
+        return PreviewView(id="1", peer=name, path="/input" if host == self._input_on else "")
+
+
+TWO_HOSTS = {"a0": "a", "a1": "a", "b0": "b", "b1": "b"}
+
+
+@pytest.mark.parametrize(
+    ("away", "known", "input_on", "asked"),
+    [
+        ("", "", "b", ["a0", "b0"]),
+        ("a0", "", "b", ["a0", "b0"]),
+        ("a0", "", "a", ["a0", "b0", "a1"]),
+        ("a0 b0", "", "b", ["a0", "b0", "a1", "b1"]),
+        ("a0", "a0", "a", ["a1"]),
+        ("a0 a1", "a0 a1", "b", ["b0"]),
+        ("", "a0 a1", "a", ["b0", "a0"]),
+    ],
+)
+def test_a_peer_that_is_away_is_passed_over_for_another_of_its_host(
+    away: str, known: str, input_on: str, asked: list[str]
+) -> None:
+    client = Hosts(TWO_HOSTS, set(away.split()), input_on, known)
+    view = preview_on(client, {}, "", 10)  # type: ignore[arg-type]
+
+    assert client.asked == asked
+    assert (view.peer, view.path) == (asked[-1], "/input")
+
+
+def test_a_host_without_input_answers_where_no_other_has_any() -> None:
+    client = Hosts(TWO_HOSTS, set(), "")
+    view = preview_on(client, {}, "", 10)  # type: ignore[arg-type]
+
+    assert (client.asked, view.peer, view.path) == (["a0", "b0"], "a0", "")
+
+
+def test_a_preview_that_nobody_answers_says_so() -> None:
+    client = Hosts(TWO_HOSTS, set(TWO_HOSTS), "a")
+    with pytest.raises(UnreachableError):
+        preview_on(client, {}, "", 10)  # type: ignore[arg-type]
+
+    assert client.asked == ["a0", "b0", "a1", "b1"]

@@ -166,6 +166,20 @@ def test_a_run_of_another_incarnation_is_another_run_whatever_its_id(peer: Peer)
     assert peer.manifest()["runs"] == ["run-000001", "run-000007"]
 
 
+def test_a_run_that_does_not_count_is_passed_over_where_it_has_added_nothing(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-1"), "life")
+    publish(peer.places, replace(peer.order("run-2", add=True), counting=(0,)), "life")
+
+    assert list_output(peer.places, JOB, lambda run_id: run_id != "run-2") == ("run-1", [])
+
+
+def test_a_run_that_replaced_all_is_told_also_where_it_does_not_count(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-1", "old\n"), "life")
+    publish(peer.places, peer.order("run-2", "new\n"), "life")
+
+    assert list_output(peer.places, JOB, lambda run_id: run_id != "run-2")[0] == "run-2"
+
+
 def test_parts_of_a_run_that_did_not_count_go_when_the_next_is_added(peer: Peer) -> None:
     publish(peer.places, peer.order("run-1", "replaced\n"), "life")
     for run, counting in (("run-2", (0,)), ("run-3", (0, 2)), ("run-4", (0, 2))):  # run-3 fails afterwards
@@ -174,11 +188,9 @@ def test_parts_of_a_run_that_did_not_count_go_when_the_next_is_added(peer: Peer)
 
     assert list(peer.shown().values()) == ["replaced\n", "run-2\n", "run-4\n"]
     assert peer.manifest()["runs"] == ["run-1", "run-2", "run-4"]
-    assert list_output(peer.places, JOB, "run-4")[0] == "run-2"
-    assert [part.name for part in list_output(peer.places, JOB, "run-4")[1]] == [
-        "part-00000-0000.jsonl",
-        "part-00000-0001.jsonl",
-    ]
+    shown, parts = list_output(peer.places, JOB, lambda run_id: run_id in ("run-1", "run-2"))
+    assert shown == "run-2"
+    assert [part.name for part in parts] == ["part-00000-0000.jsonl", "part-00000-0001.jsonl"]
 
     # Redis forgot the end of run-4, and goes on under another incarnation from when run-2 had counted.
     missed = replace(peer.order("run-2", add=True), counting=(0, 2), replaces=("before", "life"))

@@ -53,7 +53,7 @@ def place(redis_server: PrivateRedis, cluster_name: str) -> Iterator[Place]:
 
 @pytest.fixture
 def own_place(own_redis: PrivateRedis) -> Iterator[Place]:
-    place = Place(own_redis, "pymr", timeout_s=0.2)
+    place = Place(own_redis, "pymr", timeout_s=1.0)
     yield place
     place.close()
 
@@ -131,7 +131,7 @@ def test_a_stalled_redis_costs_no_more_than_the_timeout(own_redis: PrivateRedis,
     finally:
         os.kill(own_redis.pid, signal.SIGCONT)
 
-    assert took < 1.0
+    assert took < 10.0  # for ever, without one
     first = own_place.store.submit("r", LIFE, job_fields("words"), "")
     assert own_place.store.submit("r", LIFE, job_fields("words"), "") == first
     assert not first[1], "the submission that stalled and its repetition are one"

@@ -191,7 +191,7 @@ def test_a_source_that_stays_away_is_named_when_the_grace_is_over(
     with pytest.raises(FatalError, match=r"waiting for peer alpha .* was given up"):
         run.do("copy", 1, "beta")
 
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert "waiting for the data service of alpha" in capsys.readouterr().out
     assert run.watch.ticks > 0
 

@@ -96,7 +96,7 @@ class Feed:
     def change(self, change: Callable[[ClusterState], ClusterState]) -> ClusterState:
         """Make the state another one, as something was changed; an answer from before does not undo that."""
         with self._changing:
-            self._refreshes += 1
+            self.refresh()
             self.state = change(self.state)
             return self.state
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 FIELDS = frozenset({"status", "type", "group", "peer", "job"})
 """The columns that a word may be held to, as in `status:failed`."""
@@ -14,6 +15,21 @@ FIELD_BREAK = "\n"
 """Between the columns in what is searched: the letters of a fuzzy word all stand in one of them."""
 
 _TEXT_MAX = 200
+
+
+class Haystack(NamedTuple):
+    """What is searched of a row. text: all of its columns, with FIELD_BREAK before each; small: the same in
+    small letters. fields: by the names in FIELDS; one that is missing is empty."""
+
+    text: str
+    small: str
+    fields: Mapping[str, str]
+
+    @classmethod
+    def of(cls, columns: str, fields: Mapping[str, str]) -> Haystack:
+        """columns: with FIELD_BREAK between them."""
+        text = FIELD_BREAK + columns
+        return cls(text, text.lower(), fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +43,22 @@ class _Word:
     is_inverse: bool
     field: str
 
-    def holds(self, text: str) -> bool:
-        is_found = self.letters in text or (self.search is not None and self.search(text) is not None)
-        return is_found is not self.is_inverse
+    def which(self, haystacks: Sequence[Haystack]) -> list[bool]:
+        letters, search = self.letters, self.search
+        texts = self._texts(haystacks)
+        if self.is_inverse:
+            return [letters not in text for text in texts]
+        if search is None:
+            return [letters in text for text in texts]
+        return [letters in text or search(text) is not None for text in texts]
+
+    def _texts(self, haystacks: Sequence[Haystack]) -> list[str]:
+        if self.field:
+            texts = [FIELD_BREAK + haystack.fields.get(self.field, "") for haystack in haystacks]
+            return texts if self.is_exact_case else [text.lower() for text in texts]
+        if self.is_exact_case:
+            return [haystack.text for haystack in haystacks]
+        return [haystack.small for haystack in haystacks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +70,14 @@ class Filter:
     def __bool__(self) -> bool:
         return bool(self.words)
 
-    @property
-    def needs_fields(self) -> bool:
-        """Whether a word is held to a column, so that `matches` has to be told them."""
-        return any(word.field for word in self.words)
+    def matches(self, columns: str, fields: Mapping[str, str]) -> bool:
+        """columns, fields: of a row, as for a Haystack."""
+        return all(self.which([Haystack.of(columns, fields)]))
 
-    def matches(self, haystack: str, fields: Mapping[str, str] | None = None) -> bool:
-        """haystack: all columns of a row, with FIELD_BREAK between them. fields: by the names in FIELDS; one
-        that is missing is empty, and with None a word of a column is looked for in all of the haystack.
-        Cost: about 1 µs for a word."""
-        small = haystack.lower()
-        for word in self.words:
-            text = haystack if word.is_exact_case else small
-            if word.field and fields is not None:
-                text = fields.get(word.field, "")
-                text = text if word.is_exact_case else text.lower()
-            if not word.holds(text):
-                return False
-        return True
+    def which(self, haystacks: Sequence[Haystack]) -> list[bool]:
+        """Of each, whether it passes. Cost: at most 0.3 µs for each and a word."""
+        held = [word.which(haystacks) for word in self.words]
+        return [*map(all, zip(*held, strict=True))] if held else [True] * len(haystacks)
 
 
 @lru_cache(maxsize=64)
@@ -93,6 +112,6 @@ def _without(mark: str, word: str) -> tuple[bool, str]:
 
 
 def _in_this_order(letters: str) -> re.Pattern[str]:
-    """Linear in the text: nothing that was passed over is tried again (`*+`)."""
+    """Linear in the text: begun at its columns only, and what was passed over is not tried again (`*+`)."""
     passed = [rf"[^{re.escape(letter)}{FIELD_BREAK}]*+{re.escape(letter)}" for letter in letters]
-    return re.compile("^" + "".join(passed), re.MULTILINE)
+    return re.compile(FIELD_BREAK + "".join(passed))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, NamedTuple
 
 from pymr.rows import JobRow, JobStatus, RunRow
 from pymr.wording import kind_of
-from tui.model.filters import FIELD_BREAK, Filter, parse_filter
+from tui.model.filters import FIELD_BREAK, Filter, Haystack, parse_filter
 
 _STATUS_ORDER: dict[JobStatus, int] = {
     "failed": 0, "running": 1, "queued": 2, "skipped": 3, "succeeded": 4,
@@ -67,8 +68,7 @@ class _Searched(NamedTuple):
 
     version: int
     status: JobStatus
-    text: str
-    fields: dict[str, str]
+    haystack: Haystack
 
 
 class JobTable:
@@ -77,7 +77,7 @@ class JobTable:
     In the order of the queue (no sort column): what runs, what waits, what failed, then what has ended, the
     latest first. The jobs of a group of two or more stand together, below a line of their own, where the
     first of them would stand.
-    Cost: about 1 µs for a job in the order of the queue, 3 µs with a filter and a sort column.
+    Cost: about 1 µs for a job in the order of the queue, 2 µs with a filter and a sort column.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class JobTable:
         self._big_groups: frozenset[str] = frozenset()
         self._members: dict[str, list[JobRow]] = {}
         self._searched: dict[str, _Searched] = {}
-        self._searched_rows: list[_Searched] | None = None
+        self._haystacks: list[Haystack] | None = None
         self._passed = 0
 
     @property
@@ -120,7 +120,7 @@ class JobTable:
         """rows: in the order of the queue, then those of `rows_of_runs`."""
         if rows is self._rows:
             return
-        self._rows, self._lines, self._searched_rows = rows, None, None
+        self._rows, self._lines, self._haystacks = rows, None, None
         counts: dict[str, int] = {}
         for row in rows:
             if group := row.fields.get("group_name"):
@@ -206,24 +206,19 @@ class JobTable:
     def _passing(self) -> Iterable[JobRow]:
         if not self._filter:
             return self._rows
-        if self._searched_rows is None:
-            self._searched_rows = [self._searched_of(row) for row in self._rows]
-        matches = self._filter.matches
-        return [
-            row
-            for row, searched in zip(self._rows, self._searched_rows, strict=True)
-            if matches(searched.text, searched.fields)
-        ]
+        if self._haystacks is None:
+            self._haystacks = [self._haystack_of(row) for row in self._rows]
+        return compress(self._rows, self._filter.which(self._haystacks))
 
-    def _searched_of(self, row: JobRow) -> _Searched:
+    def _haystack_of(self, row: JobRow) -> Haystack:
         name = row.fields["job_name"]
         known = self._searched.get(name)
         if known is not None and known.version == row.version and known.status == row.status:
-            return known
+            return known.haystack
         fields = {"job": name, "group": group_of(row), "type": kind_of(row.fields), "status": row.status}
-        text = FIELD_BREAK.join([*fields.values(), submitter_of(row)])
-        found = self._searched[name] = _Searched(row.version, row.status, text, fields)
-        return found
+        haystack = Haystack.of(FIELD_BREAK.join([*fields.values(), submitter_of(row)]), fields)
+        self._searched[name] = _Searched(row.version, row.status, haystack)
+        return haystack
 
     @staticmethod
     def _queue_order(rows: Iterable[JobRow]) -> list[JobRow]:

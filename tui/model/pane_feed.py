@@ -127,7 +127,8 @@ class PaneFeed:
     def want(self, wishes: Sequence[PaneWish]) -> None:
         """Read these panes from now on, and no others; the thread starts when there is a first one.
 
-        What is known of a pane that is wished again is kept. To be called from one thread.
+        What is known of a pane that is wished again is kept; what has come of others is dropped. To be called
+        from one thread.
         """
         with self._lock:
             before = self._watches
@@ -140,6 +141,8 @@ class PaneFeed:
                     watch.is_anew |= bool(wish.tail_bytes and not watch.wish.tail_bytes)
                     watch.wish = wish
                 self._watches[key] = watch
+            self._news = deque(one for one in self._news if (one.worker, one.run_id) in self._watches)
+            self._waiting &= self._watches.keys()
         self._wake.set()
         if wishes and self._thread.ident is None and not self._closed.is_set():
             self._thread.start()
@@ -319,6 +322,8 @@ class PaneFeed:
     def _tell(self, watch: _Watch, piece: PaneBytes | None) -> None:
         key = watch.wish.worker, watch.wish.run_id
         with self._lock:
+            if self._watches.get(key) is not watch:  # it is wished no longer, or anew
+                return
             self._news.append(PaneNews(*key, piece, watch.problem))
             self._waiting.add(key)
         self._untold_since = self._untold_since or time.monotonic()

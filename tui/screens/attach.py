@@ -17,7 +17,7 @@ from tui.model.pane_feed import RANGES_MAX, PaneWish
 from tui.model.pane_place import LOOKED_AHEAD_BYTES, LOOKED_BACK_BYTES, start_of_failure
 from tui.model.printable import printable
 from tui.model.state import ClusterState
-from tui.screens.attach_typing import HOW_TO_LEAVE, NO_ANSWER, TypingScreen
+from tui.screens.attach_typing import HOW_TO_LEAVE, STUCK, TypingScreen
 from tui.screens.run_dialog import RunDialog, runs_with_output
 from tui.widgets.pane_header import PaneFacts, PaneHeader, PaneNotice
 from tui.widgets.pane_prompt import PanePrompt
@@ -86,6 +86,7 @@ class AttachScreen(TypingScreen):
         self.prompt.close()
         self.worker, self.run_id, self._is_newest = worker, run_id, not run_id
         self.trouble = self._problem = self._job_name = ""
+        self.is_refused = False
         self._place, self._ranges = offset, []
         self.set_class(False, "-choosing")
         self.view.begin()
@@ -94,8 +95,6 @@ class AttachScreen(TypingScreen):
             start, end = max(0, offset - LOOKED_BACK_BYTES), offset + LOOKED_AHEAD_BYTES
             self._ranges.append((start, end))
         self.view.focus()
-        if self.console.config is not None:
-            self.console.pane_feed.want(())  # what is known of this pane is read anew
         self._wish = None
         self._want()
         self.show_state(self.console.state)
@@ -105,14 +104,14 @@ class AttachScreen(TypingScreen):
         row = self._row
         if not self.worker:
             self._offer(state)
-        elif row is not None and row.run_id and row.run_id != self.run_id:
+        elif row is not None and self.run_id and row.run_id and row.run_id != self.run_id:
             if self.is_typing:
-                self.stop_typing("its run has ended")
-            if self._is_newest and self.view.is_following and self.run_id:
+                self.stop_typing("Typing has ended, as the run has")
+            if self._is_newest and self.view.is_following:
                 self.open(self.worker)
                 return
         elif self.is_typing and row is not None and row.state == "idle" and not row.pid:
-            self.stop_typing("its process has ended")
+            self.stop_typing("Typing has ended, as the process has")
         self._show_facts()
 
     def show_panes(self) -> None:
@@ -253,12 +252,14 @@ class AttachScreen(TypingScreen):
     def show_notice(self) -> None:
         row = self._row
         is_stopped = row is not None and row.state == "breakpoint" and row.run_id == self.run_id
-        if self.is_typing and self.is_unanswered:
-            self.notice.show(NO_ANSWER.format(worker=self.worker), "alarm")
+        refusal = self.why_not_typing if self.is_refused else ""
+        self.is_refused = bool(refusal)
+        if self.is_typing and self.stuck and not self.trouble:
+            self.notice.show(STUCK.format(worker=self.worker, why=self.stuck), "alarm")
         elif self.takes_keys:
             self.notice.show(self.trouble or HOW_TO_LEAVE.format(worker=self.worker), "typing")
-        elif self.trouble:
-            self.notice.show(self.trouble, "alarm")
+        elif self.trouble or refusal:
+            self.notice.show(self.trouble or refusal, "alarm")
         elif self._problem:
             self.notice.show(self._problem, "alarm")
         elif is_stopped and row is not None and not row.holder:
@@ -325,6 +326,8 @@ class AttachScreen(TypingScreen):
             return
         tail = TAIL_BYTES if self.view.is_following else 0
         wish = PaneWish(self.worker, self.run_id, tail, tuple(self._ranges))
+        if self._wish is None:  # what was known of it, be it by another screen, is read anew
+            self.console.pane_feed.want(())
         if wish != self._wish:
             self._wish = wish
             self.console.pane_feed.want([wish])

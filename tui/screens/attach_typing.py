@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from textual import events
-from textual.worker import Worker
 
 from tui.model.pane_keys import AttachedKeys, bytes_of_paste
 from tui.model.pane_typist import WAITING_BYTES_MAX, Typist, holder_name
@@ -11,7 +10,7 @@ from tui.screens.attach_search import SearchingScreen
 from tui.widgets.pane_header import PaneNotice
 
 HOW_TO_LEAVE = "Every key goes to {worker}. Ctrl-a d, or Ctrl-], gives the keyboard back."
-NO_ANSWER = "{worker} does not answer. Keys wait until it does; Ctrl-a d gives the keyboard back."
+STUCK = "{worker} {why}. Keys wait; Ctrl-a d gives the keyboard back."
 
 
 class TypingScreen(SearchingScreen):
@@ -21,10 +20,10 @@ class TypingScreen(SearchingScreen):
         super().__init__()
         self.holder = holder_name()
         self.trouble = ""
-        self.is_unanswered = False  # what was typed, for longer than somebody who types expects it
+        self.is_refused = False  # the keyboard was asked for, and why_not_typing said no
+        self.stuck = ""  # why what was typed waits, for longer than somebody who types expects it
         self._typist: Typist | None = None
         self._keys = AttachedKeys()
-        self._typing: Worker[None] | None = None
 
     @property
     def why_not_typing(self) -> str:
@@ -47,33 +46,45 @@ class TypingScreen(SearchingScreen):
         """Hold the keyboard of the worker, and pass every key on, until Ctrl-a d."""
         if self.is_typing:
             return
-        self.trouble = self.why_not_typing
-        if self.trouble:
+        self.trouble = ""
+        self.is_refused = bool(self.why_not_typing)
+        if self.is_refused:
             self.show_notice()
             return
         width, height = self.view.size
         self._keys = AttachedKeys()
-        self.is_unanswered = False
+        self.stuck = ""
         self._typist = typist = Typist(
             self.console.ask,
             self.worker,
             self.holder,
             (width, height),
-            lambda is_slow: self._note_slow(typist, is_slow),
+            lambda why: self._note_stuck(typist, why),
         )
-        self._typing = self.run_worker(self._type(typist), group="typing")
+        self.run_worker(self._type(typist), group="typing")
         self.view.follow()
         self.view.focus()
 
     def stop_typing(self, why: str = "") -> None:
-        """Give the keyboard back; what was typed before is sent first."""
+        """Give the keyboard back. why: that it has to be; "" where somebody wants to, and then what was typed
+        before is sent first, if the worker takes it."""
         typist, self._typist = self._typist, None
         if typist is not None:
-            typist.close()
+            if why:
+                typist.drop()
+            else:
+                typist.close()
             self.takes_keys = False
             self.trouble = why
             self.refresh_bindings()
             self.show_notice()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._tell_size)
+
+    def _tell_size(self) -> None:
+        if self._typist is not None:
+            self._typist.resize(*self.view.size)
 
     def on_key(self, event: events.Key) -> None:
         if self._typist is None:
@@ -111,9 +122,9 @@ class TypingScreen(SearchingScreen):
             self.trouble = trouble
             self.show_notice()
 
-    def _note_slow(self, typist: Typist, is_slow: bool) -> None:
+    def _note_stuck(self, typist: Typist, why: str) -> None:
         if self._typist is typist:
-            self.is_unanswered = is_slow
+            self.stuck = why
             self.show_notice()
 
     async def _type(self, typist: Typist) -> None:
@@ -123,6 +134,8 @@ class TypingScreen(SearchingScreen):
             self.trouble = why
             self.refresh_bindings()
             self.show_notice()
+        elif why:  # the keyboard was given back before
+            self.notify(why, severity="warning", markup=False)
 
     def _held(self) -> None:
         if self._typist is not None:

@@ -256,7 +256,7 @@ class EditorScreen(ConsoleScreen):
             self._head.update(projects, layout=False)
             return
         title = Content.assemble((printable(self._draft.title), "bold"))
-        if self._draft.version is not None:
+        if self._draft.version:  # that of a job that has left the queue is 0
             title += Content.styled(f"  version {self._draft.version}", MUTED)
         if self._editor.text != self._draft.text:
             title += Content.styled("  ● changed", "$primary")
@@ -368,7 +368,9 @@ class EditorScreen(ConsoleScreen):
             self._load(draft_of_job(answer))
         elif answer is not None:
             name = answer.job_name
-            self._draft = Draft(text, name, name, answer.version, draft.path)
-            self._check(self._editor.text)
             self.notify(f"{name} is submitted as version {answer.version}.", markup=False)
-            self.console.open_job(name)
+            if self._draft is draft:  # another one may have been opened meanwhile
+                self._draft = Draft(text, name, name, answer.version, draft.path)
+                self._check(self._editor.text)
+            if self.is_current:
+                self.console.open_job(name)

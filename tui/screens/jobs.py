@@ -39,7 +39,8 @@ MOVE_SECONDS = 0.1
 SEEK_SECONDS = 10.0
 """How long a job is waited for that was just submitted."""
 
-_NO_JOBS = "No jobs yet: press s to submit one."
+_NO_JOBS = "No jobs yet."
+_NO_JOBS_SUBMIT = "No jobs yet: press s to submit one."
 _NOT_WELL = "No job is known while the cluster has the problem that is told above."
 _NO_MATCH = "No job passes the filter: escape clears it."
 _NO_ANSWER = "Waiting for the first answer of the cluster."
@@ -274,9 +275,10 @@ class JobsScreen(ConsoleScreen):
             words = _NO_ANSWER
         elif self._jobs.rows:
             words = _NO_MATCH
+        elif state.cluster is not None and state.cluster.problem:
+            words = _NOT_WELL
         else:
-            is_well = state.cluster is None or not state.cluster.problem
-            words = _NO_JOBS if is_well else _NOT_WELL
+            words = _NO_JOBS_SUBMIT if state.may_change else _NO_JOBS
         self.table.set_empty(words)
 
     def _seek(self) -> None:

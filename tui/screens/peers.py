@@ -14,7 +14,7 @@ from pymr.rows import PeerRow
 from tui.model.state import ClusterState
 from tui.screens.base import ConsoleScreen
 from tui.widgets.peer_card import PeerCard
-from tui.widgets.peer_cells import PEER_COLUMNS, PeerLine, peer_cell, peer_lines
+from tui.widgets.peer_cells import PEER_COLUMNS, PeerLine, peer_cell, peer_lines, sorted_lines
 from tui.widgets.table import Table
 
 _NO_ANSWER = "Waiting for the first answer of the cluster."
@@ -36,11 +36,15 @@ class PeersScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "workers", "its workers", id="peers.workers"),
         Binding("enter", "workers", "its workers", id="peers.open", show=False),
+        Binding("o", "sort", "sort", id="peers.sort", show=False),
+        Binding("O", "reverse", "reverse the order", id="peers.reverse", show=False),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self._peers: tuple[PeerRow, ...] = ()
+        self._lines: list[PeerLine] = []
+        self._sorted = ("", False)  # by which column, the other way round; "": as in the configuration
         self._sought, self._sought_until = "", 0.0  # a peer to select as soon as the cluster tells of it
 
     def compose_body(self) -> ComposeResult:
@@ -57,15 +61,36 @@ class PeersScreen(ConsoleScreen):
 
     def show_state(self, state: ClusterState) -> None:
         if state.peers is not self._peers:
-            self._peers = state.peers
-            self.table.set_rows(peer_lines(state))
-            self._show_card()
+            self._peers, self._lines = state.peers, peer_lines(state)
+            self._show_lines()
         self._seek()
 
     def select_peer(self, name: str) -> None:
         """Move to a peer, now or as soon as the cluster tells of it."""
         self._sought, self._sought_until = name, time.monotonic() + SEEK_SECONDS
         self._seek()
+
+    def action_sort(self) -> None:
+        """By the next of the columns that are seen; after the last, in the order of the configuration."""
+        shown = self.table.shown_columns
+        columns = ["", *(one.key for one in PEER_COLUMNS if one.may_sort and one.key in shown)]
+        here = columns.index(self._sorted[0]) if self._sorted[0] in columns else 0
+        self._sort(columns[(here + 1) % len(columns)], False)
+
+    def action_reverse(self) -> None:
+        column, is_reverse = self._sorted
+        if column:
+            self._sort(column, not is_reverse)
+
+    @on(Table.SortWanted)
+    def _clicked(self, event: Table.SortWanted) -> None:
+        """A column upwards, the next time downwards, then in the order of the configuration."""
+        event.stop()
+        column, is_reverse = self._sorted
+        if event.column_key != column:
+            self._sort(event.column_key, False)
+        else:
+            self._sort("" if is_reverse else column, not is_reverse)
 
     def action_workers(self) -> None:
         if (line := self.table.cursor_row) is not None:
@@ -77,6 +102,15 @@ class PeersScreen(ConsoleScreen):
 
     @on(Table.Moved)
     def _moved(self) -> None:
+        self._show_card()
+
+    def _sort(self, column: str, is_reverse: bool) -> None:
+        self._sorted = (column, is_reverse)
+        self.table.set_sorted(column, is_reverse)
+        self._show_lines()
+
+    def _show_lines(self) -> None:
+        self.table.set_rows(sorted_lines(self._lines, *self._sorted))
         self._show_card()
 
     def _show_card(self) -> None:

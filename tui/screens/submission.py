@@ -41,8 +41,9 @@ def _dialog(checked: CheckedText, draft: Draft, standing: JobRow | None, queue: 
     fields = checked.fields or {}
     group = fields.get("group_name")
     group_failed = any(row.status == "failed" and row.fields.get("group_name") == group for row in queue.rows)
+    edited_name = draft.job_name if _standing(queue, draft.job_name) else ""
     told = what_happens(
-        fields, standing, is_paused=queue.paused, group_failed=group_failed, edited_name=draft.job_name
+        fields, standing, is_paused=queue.paused, group_failed=group_failed, edited_name=edited_name
     )
     changes = field_changes(standing.fields, fields) if standing else None
     warnings = [problem for problem in checked.problems if problem.is_warning]

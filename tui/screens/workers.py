@@ -151,6 +151,7 @@ class WorkersScreen(ConsoleScreen):
 
     @on(FilterLine.Left)
     def _leave_filter(self) -> None:
+        self.set_focus(None)  # the line may still be there, with its text
         self._show_workers(self.console.state)
         self._focus_selected()
 
@@ -291,6 +292,8 @@ class WorkersScreen(ConsoleScreen):
         wishes = tuple(PaneWish(row.name, "", TAIL_BYTES) for row in shown)
         if self.console.config is None or self.console.shown_screen is not self or wishes == self._wishes:
             return
+        if self._wishes is None:  # what another screen has read of them, or had not taken yet, is read anew
+            self.console.pane_feed.want(())
         self._wishes = wishes
         self.console.pane_feed.want(wishes)
 

@@ -8,8 +8,16 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.geometry import Size
 from textual.message import Message
+from textual.reactive import Reactive
 from textual.widgets import Input, Label
+
+
+class _Line(Input):
+    """Textual would lay out all of the screen anew at every key (5 ms), as a text might need more room."""
+
+    virtual_size = Reactive(Size(0, 0))
 
 
 class FilterLine(Horizontal):
@@ -43,7 +51,7 @@ class FilterLine(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Label("/ ", classes="filter-line--mark")
-        yield Input(placeholder=self._placeholder, select_on_focus=False)
+        yield _Line(placeholder=self._placeholder, select_on_focus=False)
         yield Label("", classes="filter-line--found", markup=False)
 
     @property

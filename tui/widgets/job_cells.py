@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.cells import cell_len
@@ -36,12 +36,11 @@ _OTHERS = (
 )
 
 
-def job_columns(rows: Iterable[JobRow]) -> Sequence[Column]:
+def job_columns(rows: Sequence[JobRow]) -> Sequence[Column]:
     """As wide as the names are, and without a column that says nothing of any job."""
-    longest, has_group = 0, False
-    for row in rows:
-        longest = max(longest, cell_len(row.fields.get("job_name") or ""))
-        has_group = has_group or bool(row.fields.get("group_name"))
+    names = (row.fields.get("job_name") or "" for row in rows)
+    longest = max((len(name) if name.isascii() else cell_len(name) for name in names), default=0)
+    has_group = any(row.fields.get("group_name") for row in rows)
     width_max = min(longest + len(_INDENT), _NAME_WIDTH_MAX)
     name = replace(_NAME, width_max=max(width_max, _NAME.width), wish=min(width_max, _NAME_WISH))
     return (name, *(column for column in _OTHERS if has_group or column.key != "group"))

@@ -28,6 +28,8 @@ _RUNS_SHOWN = 20
 _SPARK_RUNS = 40
 _EXCEPTION_LINES_MAX = 1_000
 _GAP = "  "
+_WIDTH_MIN = 20
+"""In a narrower place the lines are those of this width, cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +46,22 @@ class Shown:
 def detail_lines(shown: Shown, rates: JobRates, width: int, now: float | None = None) -> list[Content]:
     """Lines of at most `width` columns."""
     now = time.time() if now is None else now
+    room = max(width, _WIDTH_MIN)
     if shown.group is not None:
-        return _group_lines(shown.group, shown.jobs, width, now)
-    if shown.row is None:
-        return []
-    lines = _heading(shown.row, width, now)
-    view = shown.view or JobView(id="", row=shown.row)
-    for title, section in _sections(shown.row, view, rates, width, now):
+        lines = _group_lines(shown.group, shown.jobs, room)
+    elif shown.row is not None:
+        lines = _job_lines(shown.row, shown.view or JobView(id="", row=shown.row), rates, room, now)
+    else:
+        lines = []
+    return [line.truncate(max(width, 0), ellipsis=True) for line in lines]
+
+
+def _job_lines(row: JobRow, view: JobView, rates: JobRates, width: int, now: float) -> list[Content]:
+    lines = _heading(row, width, now)
+    for title, section in _sections(row, view, rates, width, now):
         if section:
             lines += [Content(), *[_title(title, width)] * bool(title), *section]
-    return [line.truncate(width, ellipsis=True) for line in lines]
+    return lines
 
 
 def _sections(
@@ -235,7 +243,7 @@ def _seconds(run: RunRow) -> float | None:
 # ---- a group
 
 
-def _group_lines(group: GroupLine, jobs: Sequence[JobRow], width: int, now: float) -> list[Content]:
+def _group_lines(group: GroupLine, jobs: Sequence[JobRow], width: int) -> list[Content]:
     counts = Content("   ").join(
         [Content.styled(f"{STATUS_LOOKS[status][0]} {count:,} {status}", STATUS_LOOKS[status][1])
          for status, count in group.counts]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from textual.content import Content
 
@@ -48,15 +49,15 @@ PEER_COLUMNS = (
     Column("state", "state", 10),
     Column("busy", "busy", 5, align="right"),
     Column("cpu", "CPU", 4, align="right"),
-    Column("cpu_spark", "", _SPARK),
+    Column("cpu_spark", "", _SPARK, may_sort=False),
     Column("memory", "memory", 12, align="right"),
     Column("heard", "heard", 9, align="right"),
     Column("disk", "disk free", 9, align="right", priority=2),
     Column("load", "load", 5, align="right", priority=3),
     Column("received", "received", 10, align="right", priority=4),
-    Column("received_spark", "", _SPARK, priority=9),
+    Column("received_spark", "", _SPARK, priority=9, may_sort=False),
     Column("sent", "sent", 10, align="right", priority=4),
-    Column("sent_spark", "", _SPARK, priority=9),
+    Column("sent_spark", "", _SPARK, priority=9, may_sort=False),
     Column("address", "address", 20, flex=1, width_max=32, priority=5),
     Column("version", "version", 11, priority=6),
     Column("epoch", "epoch", 5, align="right", priority=7),
@@ -72,6 +73,39 @@ def peer_lines(state: ClusterState) -> list[PeerLine]:
         PeerLine(row, state.machines.get(row.name, ()), bool(row.version) and row.version != usual)
         for row in state.peers
     ]
+
+
+def sorted_lines(lines: list[PeerLine], column: str, is_reverse: bool) -> list[PeerLine]:
+    """By a column, "" for the order they are in; those that have nothing in it stand last either way."""
+    key = _SORT_KEYS.get(column)
+    if key is None:
+        return lines
+    having = [line for line in lines if key(line.row) is not None]
+    rest = [line for line in lines if key(line.row) is None]
+    return [*sorted(having, key=lambda line: key(line.row), reverse=is_reverse), *rest]
+
+
+def _figure(name: str) -> Callable[[PeerRow], float | None]:
+    """Of a machine; None where the table shows none."""
+    return lambda row: getattr(row.machine, name) if row.alive else None
+
+
+_SORT_KEYS: dict[str, Callable[[PeerRow], Any]] = {
+    "name": lambda row: row.name,
+    "state": lambda row: row.state,
+    "busy": lambda row: row.busy if row.alive else None,
+    "cpu": _figure("cpu_percent"),
+    "memory": _figure("memory_used_bytes"),
+    "heard": lambda row: row.heard,
+    "disk": _figure("disk_free_bytes"),
+    "load": _figure("load"),
+    "received": _figure("network_received_per_second"),
+    "sent": _figure("network_sent_per_second"),
+    "address": lambda row: row.address,
+    "version": lambda row: row.version or None,
+    "epoch": lambda row: row.epoch or None,
+    "pid": lambda row: row.pid or None,
+}
 
 
 def peer_cell(line: PeerLine, column: str) -> Cell:

@@ -345,8 +345,9 @@ class Table(LinesView, Generic[Row], can_focus=True):
         cells = []
         for placed in self._placed:
             is_sorted = placed.column.key == key
-            title = Content(placed.column.title.upper() + mark * is_sorted)
-            if is_sorted:
+            title = Content(placed.column.title.upper())
+            if is_sorted:  # the mark is seen also where a column is no wider than its title
+                title = Content(f"{title.plain[: placed.width - len(mark)]}{mark}")
                 title = title.stylize(self.get_visual_style("table--sorted"))
             cells.append((placed, title))
         return self._joined(cells, plain, width)
