@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from pymr.errors import JobError, Problem, ProjectError
 from pymr.job_fields import Job, MapReduceJob, ScriptJob
 from pymr.job_projects import script_parts
 from pymr.jobs import job_to_dict, parse_job
-from pymr.project_modules import MODULE_FILES, project_folder
+from pymr.module_names import module_names
+from pymr.project_modules import MODULE_FILES, FunctionKind, project_folder
 from pymr.project_packages import ProjectPackage, is_left_out, pack_project
 from pymr.spelling import did_you_mean
 
@@ -20,7 +21,16 @@ _IDENTITY = "identity"
 
 def checked_job(job: Job | Mapping[str, Any]) -> Job:
     """The typed job. Raises JobError with all its problems."""
-    return parse_job(job) if isinstance(job, Mapping) else job
+    checked = parse_job(job) if isinstance(job, Mapping) else job
+    if isinstance(checked, MapReduceJob):
+        output = f"jobs/{checked.job_name}/reduce"
+        for path in checked.input_dirs:
+            if os.path.normpath(path) in (".", output, *map(str, Path(output).parents)):
+                reason = (
+                    f"the output folder {output} of the job lies in it, so that the next run would read it"
+                )
+                raise JobError(checked.job_name, (Problem("input_dirs", path, reason),))
+    return checked
 
 
 def job_fields(job: Job) -> dict[str, Any]:
@@ -31,22 +41,57 @@ def job_fields(job: Job) -> dict[str, Any]:
 def packed_project(job: Job, projects_dir: Path) -> ProjectPackage | None:
     """The project of a job as a package; None for a job without one.
 
-    Raises ProjectError where the project, or a module that the job's functions are looked for in, is missing;
-    JobError for a script that is not in its project.
+    Raises JobError where the project, or a function or script in it, is surely missing; ProjectError where it
+    cannot be packed.
     """
     if isinstance(job, ScriptJob):
         return _packed_script(job, projects_dir)
     if not isinstance(job, MapReduceJob):
         return None
-    folder = project_folder(projects_dir, job.project_name)
-    for kind, function_name in (("map", job.map_function_name), ("reduce", job.reduce_function_name)):
-        name = MODULE_FILES[kind]  # type: ignore[index]  # both are kinds of functions
-        if not (folder / name).is_file() and not (kind == "map" and function_name == _IDENTITY):
-            raise ProjectError(
-                f"project {job.project_name!r} has no {name}, where its {kind} function {function_name!r} "
-                f"belongs: there is none in {folder}"
-            )
+    try:
+        folder = project_folder(projects_dir, job.project_name)
+    except ProjectError as error:
+        problem = Problem("project_name", job.project_name, str(error))
+        raise JobError(job.job_name, (problem,)) from error
+    problems = tuple(_problems_of_functions(job, folder))
+    if problems:
+        raise JobError(job.job_name, problems)
     return pack_project(projects_dir, job.project_name)
+
+
+def _problems_of_functions(job: MapReduceJob, folder: Path) -> Iterator[Problem]:
+    """What of a job's functions is surely missing: nothing of the project is run, and a class that hands its
+    functions out is believed."""
+    kinds: list[tuple[str, FunctionKind, str]] = [
+        ("map_function_name", "map", job.map_function_name),
+        ("reduce_function_name", "reduce", job.reduce_function_name),
+    ]
+    if job.combine_function_name:
+        kinds.append(("combine_function_name", "reduce", job.combine_function_name))
+    for field, kind, name in kinds:
+        if kind == "map" and name == _IDENTITY:
+            continue
+        reason = _why_no_function(folder / MODULE_FILES[kind], kind, name)
+        if reason:
+            yield Problem(field, name, reason)
+
+
+def _why_no_function(path: Path, kind: FunctionKind, name: str) -> str:
+    """Why a module cannot have a function; "" where it may."""
+    try:
+        module = module_names(path.read_bytes(), kind)
+    except FileNotFoundError:
+        return f"there is no {path}, where it belongs"
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
+    if module.problem:
+        return f"{path} {module.problem}"
+    if module.lacks(name):
+        listed = f"it has {', '.join(module.names)}" if module.names else "no function can be found in it"
+        return f"there is no such function in {path}; {listed}{did_you_mean(name, module.names)}"
+    if name in module.lambdas:
+        return f"is a lambda in {path}, which errors cannot name: write it as `def {name}(...)`"
+    return ""
 
 
 def _packed_script(job: ScriptJob, projects_dir: Path) -> ProjectPackage | None:

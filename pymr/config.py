@@ -243,7 +243,26 @@ def _peer_problems(peers: Sequence[Mapping[str, Any]], folder: Path, *, has_keys
                     Problem(here, peer[setting], f"is the same as {taken[owned]}: it must differ")
                 )
             taken.setdefault(owned, here)
-    return problems
+    return problems + _nested_folders(peers, folder)
+
+
+def _nested_folders(peers: Sequence[Mapping[str, Any]], folder: Path) -> list[Problem]:
+    """Data folders in that of another peer of the machine, which would take them for files of its own."""
+    places = [
+        (position, _machine(peer["host"]), _absolute(peer["data_dir"], folder))
+        for position, peer in enumerate(peers)
+        if peer.get("host") and peer.get("data_dir")
+    ]
+    return [
+        Problem(f"peers[{inner}].data_dir", path, f"lies in peers[{outer}].data_dir, {above}: it must not")
+        for inner, machine, path in places
+        for outer, other_machine, above in places
+        if machine == other_machine and Path(above) in Path(path).parents
+    ]
+
+
+def _machine(host: str) -> str:
+    return "here" if is_loopback(host) else host
 
 
 def _managed_redis_problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[Problem]:
@@ -256,7 +275,7 @@ def _managed_redis_problems(values: Mapping[str, Any], given: Mapping[str, Any])
         if given["redis"].get(name) is not None
     ]
     hosts = [peer["host"] for peer in values["peers"] if peer.get("host")]
-    machines = {"here" if is_loopback(host) else host for host in hosts}
+    machines = set(map(_machine, hosts))
     if len(machines) > 1:
         reason = "serves the peers of one machine only; set redis.url to a Redis that all can reach"
         problems.append(Problem("redis.managed", True, reason))
@@ -272,8 +291,7 @@ def _owned_alone(peer: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, t
         if host and peer.get(setting):
             yield setting, ("address", "127.0.0.1" if host == "localhost" else host, peer[setting])
     if host and peer.get("data_dir"):
-        machine = "here" if is_loopback(host) else host
-        yield "data_dir", ("folder", machine, _absolute(peer["data_dir"], folder))
+        yield "data_dir", ("folder", _machine(host), _absolute(peer["data_dir"], folder))
 
 
 def _build(values: dict[str, Any], folder: Path, source: str | None) -> ClusterConfig:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from pymr.errors import ProjectError
-from pymr.project_modules import FunctionKind, LoadedModule, error_in_words
+from pymr.module_names import CLASS_NAMES, strings_of_class
+from pymr.project_modules import LoadedModule, error_in_words
 from pymr.spelling import did_you_mean
 
-CLASS_NAMES: dict[FunctionKind, str] = {"map": "MapFunctions", "reduce": "ReduceFunctions"}
 _METHOD_NAMES = {"map": "get_map_function", "reduce": "get_reduce_function"}
 _FIRST_ARGUMENTS = {"map": "line", "reduce": "group"}
 
@@ -95,34 +95,3 @@ def _why_unusable(function: object, loaded: LoadedModule) -> str | None:
     except ValueError:
         return None  # a function written in C that does not tell its arguments
     return None
-
-
-def strings_of_class(tree: ast.Module, kind: FunctionKind) -> set[str]:
-    """The texts that the class form of a module compares with, or looks up in a dict: names of functions,
-    most likely. Nothing of the module is run."""
-    class_name = CLASS_NAMES[kind]
-    declaring = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name]
-    inside = [node for one in declaring for node in ast.walk(one)]
-    used_names = {node.id for node in inside if isinstance(node, ast.Name)}
-    # A dict of functions often stands beside the class, at the top of the module.
-    for statement in tree.body:
-        if isinstance(statement, ast.Assign) and any(
-            isinstance(target, ast.Name) and target.id in used_names for target in statement.targets
-        ):
-            inside += ast.walk(statement.value)
-    return {text for node in inside for text in _strings_of(node)}
-
-
-def _strings_of(node: ast.AST) -> Iterator[str]:
-    parts: list[ast.expr | None] = []
-    if isinstance(node, ast.Compare):
-        parts = [node.left, *node.comparators]
-    elif isinstance(node, ast.Dict):
-        parts = list(node.keys)
-    elif isinstance(node, ast.MatchValue):
-        parts = [node.value]
-    for part in parts:
-        elements = part.elts if isinstance(part, ast.Tuple | ast.List | ast.Set) else [part]
-        for element in elements:
-            if isinstance(element, ast.Constant) and isinstance(element.value, str):
-                yield element.value

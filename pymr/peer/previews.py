@@ -165,6 +165,7 @@ class Previews:
         """Answer, if that is still to be done, and end the worker, with all it has started."""
         if preview.link is None or preview.is_answered:
             return
+        preview.link.drain()  # what was printed, of which the pipe may have overtaken the last
         self._workers.end_guest(preview.link)
         self._respond(preview, preview.view(self._me.name, error))
 

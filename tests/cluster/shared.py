@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from pymr.client import ClientError
 from pymr.embedded import RunRequest
 from pymr.embedded_output import PaneLines
+from pymr.errors import JobError
 from pymr.peer.places import Places
 
 PEER = "alpha"
@@ -70,7 +71,10 @@ class SharedPlace(Place):
         job = replace(request.job, job_name=name, input_dirs=request.input_dirs, run_once=True)
         client = self._cluster.client
         with self._auxiliary_data(Path(request.data_dir)):
-            client.submit(job, request.projects_dir)
+            try:
+                client.submit(job, request.projects_dir)
+            except JobError as error:
+                return "", str(error)
             outcome = self._cluster.finish(name, timeout_s)
         assert wait_until(lambda: not self._cluster.left_runs(), END_S), self._cluster.left_runs()
         printed = "".join(self._printed(outcome.run_id))

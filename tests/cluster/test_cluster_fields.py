@@ -24,7 +24,7 @@ def test_fields_of_all_jobs(make_cluster: MakeCluster) -> None:
     cluster.submit(job_name="once")
     cluster.submit(job_name="recurring", run_once=False, job_submitter="somebody@somewhere")
     cluster.submit(job_name="forced", run_once=False, force_run=True, job_priority=-1)
-    cluster.submit(job_name="wrong", map_function_name="absent")
+    cluster.submit(job_name="wrong", auxiliary_data_name_mapper="absent")
     for name in ("once", "recurring", "wrong"):
         cluster.finish(name)
     cluster.wait_for(lambda: len(cluster.client.history("forced")) >= 3, what="the third run of a forced job")

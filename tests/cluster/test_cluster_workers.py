@@ -228,8 +228,10 @@ def test_of_64_mb_of_output_beginning_and_end_are_kept(cluster: Cluster) -> None
 BROKEN_PROJECTS = {
     "an import that fails": ("import no_such_module_anywhere", "No module named 'no_such_module_anywhere'"),
     "an exit at import": ("import sys; sys.exit('not today')", "not today"),
-    "no such function": ("def other(line, auxiliary_data): return []", "words"),
-    "no Python": ("def words(line, auxiliary_data:", "map_functions.py"),
+    "no such function": (
+        "class MapFunctions:\n    def __init__(self, name): raise KeyError(name)\ndel words",
+        "words",
+    ),
     "the end of the process at import": ("import os; os._exit(4)", "exited with status 4"),
     "an endless import": ("while True: pass", "did not get ready for 1 s (task_timeout_seconds)"),
 }
@@ -238,7 +240,7 @@ BROKEN_PROJECTS = {
 @pytest.mark.parametrize(("source", "said"), BROKEN_PROJECTS.values(), ids=BROKEN_PROJECTS)
 def test_a_project_that_cannot_be_loaded_fails_the_job(cluster: Cluster, source: str, said: str) -> None:
     cluster.feed("alpha", "text.txt", "a line")
-    cluster.project(source, REDUCE_TOTAL)
+    cluster.project(f"def words(line, auxiliary_data): ...\n{source}", REDUCE_TOTAL)
     exception = fail(cluster, max_attempts=2, task_timeout_seconds=1)
 
     assert said in exception

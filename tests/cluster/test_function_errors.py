@@ -312,7 +312,6 @@ def test_reduce_function_that_does_not_exist_is_named_also_without_input(place: 
 
 IMPORT_FAILURES = {
     "it raises": ("raise RuntimeError('not today')", "not today"),
-    "it is no Python": ("def words(:", "SyntaxError"),
     "it imports what is not there": ("import absent_module", "absent_module"),
     "it ends the process": ("import sys; sys.exit(0)", "SystemExit"),
 }
@@ -323,15 +322,21 @@ def test_module_that_cannot_be_loaded_is_named_with_its_line(
     place: SharedPlace, source: str, said: str
 ) -> None:
     place.feed("a")
-    place.functions(source)
+    place.functions(f"def words(line, auxiliary_data): ...\n{source}")
 
-    place.fail_everywhere(says=["map_functions.py:1", said])
+    place.fail_everywhere(says=["map_functions.py:2", said])
+
+
+def test_module_that_is_no_python_is_named(place: SharedPlace) -> None:
+    place.functions("def words(:")
+
+    place.fail_everywhere(says=["map_functions.py", "invalid syntax"])
 
 
 @pytest.mark.parametrize("lines", [0, 1])
 def test_module_that_never_ends_loading_is_a_timeout(place: SharedPlace, lines: int) -> None:
     place.feed(*["a"] * lines)
-    place.functions("while True: pass\n")
+    place.functions("def words(line, auxiliary_data): ...\nwhile True: pass\n")
 
     place.fail(
         "--workers",

@@ -133,16 +133,16 @@ def test_project_that_does_not_exist_is_named_with_those_that_do(place: Place) -
 
 def test_module_that_kills_its_process_is_an_error_and_no_endless_loop(place: Place) -> None:
     place.feed("a")
-    place.functions("import os\nos._exit(5)\n")
+    place.functions("import os\ndef words(line, auxiliary_data): ...\nos._exit(5)\n")
 
     place.fail("--workers", "2", says=["status 5"])
 
 
 def test_module_that_cannot_be_loaded_is_named_with_its_line(place: Place) -> None:
     place.feed("a")
-    place.functions("raise RuntimeError('not today')")
+    place.functions("def words(line, auxiliary_data): ...\nraise RuntimeError('not today')")
 
-    place.fail_everywhere(says=["projects/p/map_functions.py:1", "not today"])
+    place.fail_everywhere(says=["projects/p/map_functions.py:2", "not today"])
 
 
 def test_missing_auxiliary_data_is_named(place: Place) -> None:

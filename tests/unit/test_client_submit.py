@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from valid_jobs import SCRIPT, UPLOAD, problems_of
+from valid_jobs import MAPREDUCE, SCRIPT, UPLOAD, problems_of
 
-from pymr.client_submit import packed_project
+from pymr.client_submit import checked_job, packed_project
 from pymr.errors import JobError
 from pymr.jobs import parse_job
 from pymr.project_packages import unpack_project
@@ -91,3 +91,62 @@ def test_location_that_leads_elsewhere_or_is_no_text_is_refused(location: str) -
 
 def test_argument_with_nul_is_refused() -> None:
     assert "NUL" in problems_of({**SCRIPT, "script_arguments": ["a", "b\0"]})["script_arguments"]
+
+
+# ---- functions, of which nothing is run
+
+
+@pytest.fixture
+def counting(projects: Path) -> Path:
+    folder = projects / "wordcount"
+    folder.mkdir()
+    (folder / "map_functions.py").write_text("def words(line, data): ...\nshort = lambda line, data: []\n")
+    (folder / "reduce_functions.py").write_text("def total(group, data): ...\n")
+    return projects
+
+
+def why_not(projects: Path, **fields: Any) -> dict[str, str]:
+    with pytest.raises(JobError) as refused:
+        packed_project(parse_job({**MAPREDUCE, "map_function_name": "words", **fields}), projects)
+    return {problem.field: problem.reason for problem in refused.value.problems}
+
+
+def test_functions_that_are_there_are_packed(counting: Path) -> None:
+    fields = {"map_function_name": "words", "combine_function_name": "total"}
+
+    assert packed_project(parse_job({**MAPREDUCE, **fields}), counting) is not None
+    assert packed_project(parse_job(MAPREDUCE), counting) is not None
+
+
+def test_every_function_that_is_missing_is_named_with_its_field(counting: Path) -> None:
+    reasons = why_not(
+        counting, map_function_name="wrods", reduce_function_name="sum", combine_function_name="totl"
+    )
+
+    assert list(reasons) == ["map_function_name", "reduce_function_name", "combine_function_name"]
+    assert reasons["map_function_name"].endswith("map_functions.py; it has words; did you mean words?")
+    assert "did you mean total?" in reasons["combine_function_name"]
+
+
+def test_a_lambda_and_a_module_that_is_no_python_are_refused(counting: Path) -> None:
+    (counting / "wordcount" / "reduce_functions.py").write_text("\ndef total(group data): ...\n")
+    reasons = why_not(counting, map_function_name="short")
+
+    assert "is a lambda in" in reasons["map_function_name"]
+    assert reasons["reduce_function_name"].endswith("cannot be read as Python, line 2: invalid syntax")
+
+
+def test_a_project_that_is_missing_is_named_with_its_field(counting: Path) -> None:
+    assert "did you mean wordcount?" in why_not(counting, project_name="wordcont")["project_name"]
+
+
+@pytest.mark.parametrize("path", ["jobs/count-words/reduce", "jobs/./count-words/", "jobs", "."])
+def test_a_job_may_not_read_its_own_output(path: str) -> None:
+    with pytest.raises(
+        JobError, match=r"input_dirs = .*: the output folder jobs/count-words/reduce .* lies in it"
+    ):
+        checked_job({**MAPREDUCE, "input_dirs": ["corpus", path]})
+
+
+def test_a_job_may_read_the_output_of_another() -> None:
+    assert checked_job({**MAPREDUCE, "input_dirs": ["jobs/count-word/reduce", "jobs/count-words-2"]})

@@ -224,6 +224,20 @@ def test_peers_must_differ_in_name_ports_and_folder(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("first", "second", "inner"), [("data", "data/a/b", 1), ("data/a", "data", 0)])
+def test_the_folder_of_a_peer_must_not_lie_in_that_of_another(
+    tmp_path: Path, first: str, second: str, inner: int
+) -> None:
+    text = "".join(
+        f'[[peers]]\nname = "{name}"\nworkers = 1\ndata_dir = "{folder}"\n'
+        f"control_port = {port}\ndata_port = {port + 1}\n"
+        for name, folder, port in (("a", first, 7701), ("b", second, 7703))
+    )
+    outer = f"peers[{1 - inner}].data_dir, {tmp_path}/data"
+
+    assert problems_of(tmp_path, text) == {f"peers[{inner}].data_dir": f"lies in {outer}: it must not"}
+
+
 def test_peers_of_two_machines_may_use_the_same_ports_and_folder(tmp_path: Path) -> None:
     text = (
         '[security]\nkeys_dir = "keys"\n'

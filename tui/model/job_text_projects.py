@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pymr.project_functions import CLASS_NAMES, strings_of_class
+from pymr.module_names import ModuleNames, module_names
 from pymr.project_modules import MODULE_FILES, FunctionKind
 
 PROJECTS_MAX = 500
@@ -16,20 +15,6 @@ FILES_PER_PROJECT_MAX = 200
 SOURCE_BYTES_MAX = 1 << 20
 JOB_FILES_MAX = 200
 """More than these are not looked at, and what cannot be known is not warned of."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModuleNames:
-    """names: of functions, for whoever chooses one. bound: all that is bound at the top of the module.
-    is_open: there may be functions that cannot be seen from outside. problem: why it cannot be read."""
-
-    names: tuple[str, ...] = ()
-    bound: frozenset[str] = frozenset()
-    is_open: bool = False
-    problem: str = ""
-
-    def may_have(self, name: str) -> bool:
-        return self.is_open or name in self.names or name in self.bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,51 +78,6 @@ class ProjectReader:
         except OSError:
             return None
         return self._read[path][1]
-
-
-def module_names(source: bytes, kind: FunctionKind) -> ModuleNames:
-    """The functions that a module seems to have: plain ones, and those that its class form hands out."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        return ModuleNames(is_open=True, problem=f"cannot be read as Python{line}")
-    plain = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-    of_class, is_open = _of_class(tree, kind)
-    bound = set(_bound(tree.body))
-    names = {name for name in plain if not name.startswith("_")} | of_class
-    return ModuleNames(tuple(sorted(names)), frozenset(bound), is_open or "*" in bound)
-
-
-def _of_class(tree: ast.Module, kind: FunctionKind) -> tuple[set[str], bool]:
-    """The functions of the class form, and whether there may be others, as in the classes it is made of."""
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == CLASS_NAMES[kind]:
-            methods = {inner.name for inner in node.body if isinstance(inner, ast.FunctionDef)}
-            handed_out = {name for name in methods if not name.startswith(("_", f"get_{kind}_function"))}
-            if not _looks_up_attributes(node):
-                handed_out = {text for text in strings_of_class(tree, kind) if text.isidentifier()}
-            return handed_out, bool(node.bases) or not handed_out
-    return set(), False
-
-
-def _looks_up_attributes(declaring: ast.ClassDef) -> bool:
-    calls = (node.func for node in ast.walk(declaring) if isinstance(node, ast.Call))
-    return any(isinstance(called, ast.Name) and called.id == "getattr" for called in calls)
-
-
-def _bound(statements: Iterable[ast.stmt]) -> Iterator[str]:
-    for node in statements:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            yield from (alias.asname or alias.name.split(".")[0] for alias in node.names)
-        else:
-            for inner in ast.walk(node):
-                if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
-                    yield inner.id
-                elif isinstance(inner, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom):
-                    yield from _bound([inner])
 
 
 def _scripts(folder: Path) -> Iterator[str]:
