@@ -285,6 +285,7 @@ class Desk:
         self.ended = 0
         self.timers: list[Callable[[], object]] = []
         self.has_redis = True
+        self.unread = b""
         me = PeerConfig(name="alpha", workers=1, data_dir=str(self.data))
         config = ClusterConfig(peers=(me,))
         self.previews = Previews(config, me, self, self, self, self._later)  # type: ignore[arg-type]
@@ -301,13 +302,19 @@ class Desk:
 
     def start_guest(self, setup: PreviewSetup, output: Any, on_message: Any, on_end: Any) -> Any:
         self.started.append((setup, on_message, on_end))
+        self.output = output
         return self
 
     def end_guest(self, _: object) -> None:
         self.ended += 1
 
+    def drain(self) -> None:
+        """Of the link, which this stands for as well: what was printed and not read yet."""
+        self.output.append(self.unread)
+        self.unread = b""
+
     def close(self) -> None:
-        """Of the link, which this stands for as well."""
+        """Of the link."""
 
     def _later(self, _: float, function: Callable[[], object]) -> None:
         self.timers.append(function)
@@ -329,6 +336,7 @@ def desk(tmp_path: Path) -> Desk:
 
 def test_a_preview_is_answered_with_what_its_worker_told_and_nothing_is_left(desk: Desk) -> None:
     desk.wish()
+    desk.unread = b"the last line\n"
     setup, tell, end = desk.started[0]
     unpacked = (Path(setup.projects_dir) / "demo" / "map_functions.py").read_text()
     tell(PreviewNews(stage="map", path="/a", lines=1, items=("[1,1]",), items_total=1))
@@ -345,6 +353,7 @@ def test_a_preview_is_answered_with_what_its_worker_told_and_nothing_is_left(des
     assert isinstance(view, PreviewView)
     assert (view.peer, view.path, view.lines, view.error) == ("alpha", "/a", 2, "")
     assert (view.items, view.output) == (("[1,1]", "[2,1]"), ("[1,2]",))
+    assert view.printed == "the last line\n"
     assert unpacked == PLAIN
     assert desk.left() == []
     assert desk.ended == 1
