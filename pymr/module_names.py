@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,9 +13,13 @@ from pymr.project_modules import FunctionKind
 
 CLASS_NAMES: dict[FunctionKind, str] = {"map": "MapFunctions", "reduce": "ReduceFunctions"}
 
+_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _BINDING = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom
 
-_OPENING = {"__dict__", "eval", "exec", "globals", "locals", "modules", "setattr", "vars"}
+_OPENING = {
+    "__dict__", "__globals__", "__import__", "eval", "exec", "f_globals", "globals", "import_module",
+    "locals", "modules", "setattr", "vars",
+}  # fmt: skip
 """With one of these a module may have names that are written nowhere in it."""
 
 
@@ -42,11 +48,12 @@ class ModuleNames:
 def module_names(source: bytes, kind: FunctionKind) -> ModuleNames:
     """The functions that a module seems to have: plain ones, and those that its class form hands out."""
     try:
-        tree = ast.parse(source)
+        with warnings.catch_warnings(action="ignore"):  # of escapes, say, which may be errors to this process
+            tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         where = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         why = f": {error.msg}" if isinstance(error, SyntaxError) else ""
-        return ModuleNames(is_open=True, problem=f"cannot be read as Python{where}{why}")
+        return ModuleNames(is_open=True, problem=f"cannot be read as Python {_VERSION}{where}{why}")
     plain = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     of_class, is_open = _of_class(tree, kind)
     bound = set(_bound(tree.body))
@@ -58,19 +65,25 @@ def module_names(source: bytes, kind: FunctionKind) -> ModuleNames:
 
 
 def _lambdas(tree: ast.Module) -> frozenset[str]:
-    """Names that are bound at the top of a module once, to a lambda."""
+    """Names that are bound at the top of a module once, to a lambda that is given no name later."""
     counts = Counter(_bound(tree.body))
     assigned = [
         node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda)
     ]
     targets = [target for node in assigned for target in node.targets]
-    return frozenset(one.id for one in targets if isinstance(one, ast.Name) and counts[one.id] == 1)
+    named = {
+        node.value.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    once = {one.id for one in targets if isinstance(one, ast.Name) and counts[one.id] == 1}
+    return frozenset(once - named)
 
 
 def _may_bind_more(tree: ast.Module) -> bool:
     """Whether something in a module may bind names that it does not show."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Global | ast.MatchAs | ast.MatchStar | ast.MatchMapping):
+        if isinstance(node, ast.Global | ast.NamedExpr | ast.MatchAs | ast.MatchStar | ast.MatchMapping):
             return True
         if {getattr(node, "id", ""), getattr(node, "attr", "")} & _OPENING:
             return True

@@ -2,36 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Any
-from weakref import WeakKeyDictionary
+import asyncio
+from collections import deque
 
 from textual import events
 from textual.app import App
-from textual.screen import Screen
-from textual.widget import Widget
+from textual.message import Message
+
+HELD_MAX = 100_000
+"""So many keys and pastes wait at most; nobody types more than that ahead."""
+
+_LOST_SECONDS = 1.0
+"""A key whose end is not told of within this is taken for done: what had it is gone from the screen."""
+
+
+class WorkedOff(Message, bubble=True):
+    """Follows a key on its way from the widget that it was given to up to the app, and so comes there when
+    all that the key does has been done. turn: of which key."""
+
+    def __init__(self, turn: int) -> None:
+        super().__init__()
+        self.turn = turn
 
 
 class KeysInOrder(App[None]):
-    """Textual hands a key to the widget that has the focus when it is read, and looks for what it does once
-    the app has it back. Where a key before it has moved the focus meanwhile, as `/` does to a filter, it is
-    handed on to what has the focus then."""
+    """Textual gives a key to the widget that has the focus when it is read, though a key before it, as `/`
+    does with a filter, may be about to move the focus. Here one key is under way at a time."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._handed_to: WeakKeyDictionary[events.Key, Widget | Screen[Any]] = WeakKeyDictionary()
+        self._held: deque[events.Key | events.Paste] = deque()
+        self._turn = 0
+        self._done_turn = 0
+        self._lost: asyncio.TimerHandle | None = None
 
     async def on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.Key) and not event.is_forwarded and self.screen_stack:
-            self._handed_to[event] = self.focused or self.screen
-        await super().on_event(event)
+        if not isinstance(event, events.Key | events.Paste) or event.is_forwarded or not self.screen_stack:
+            await super().on_event(event)
+        elif len(self._held) < HELD_MAX:
+            self._held.append(event)
+            await self._give_next()
 
-    def on_key(self, event: events.Key) -> None:
-        before = self._handed_to.get(event)
-        if before is None or not self.screen_stack:
-            return
-        now = self.focused or self.screen
-        if now is not before:
-            event.prevent_default()
-            again = events.Key(event.key, event.character)
-            self._handed_to[again] = now
-            now._forward_event(again)
+    async def on_worked_off(self, message: WorkedOff) -> None:
+        message.stop()
+        await self._end_turn(message.turn)
+
+    async def _end_turn(self, turn: int) -> None:
+        if turn == self._turn:
+            self._done_turn = turn
+            await self._give_next()
+
+    async def _give_next(self) -> None:
+        """Give the next key to what has the focus, unless one is under way."""
+        while self._held and self._done_turn == self._turn and self.screen_stack:
+            self._turn += 1
+            taker = self.focused or self.screen
+            await super().on_event(self._held.popleft())
+            if not taker.is_running or not taker.post_message(WorkedOff(self._turn)):
+                self._done_turn = self._turn
+                continue
+            if self._lost is not None:
+                self._lost.cancel()
+            self._lost = asyncio.get_running_loop().call_later(
+                _LOST_SECONDS, self.post_message, WorkedOff(self._turn)
+            )

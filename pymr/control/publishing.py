@@ -27,6 +27,8 @@ def begun(leader: Leader, run: MapReduceRun) -> None:
         end(leader, run, "failed", f"Redis has lost {run.reduces_left} of the tasks that were committed")
         return
     run.stage = "publishing"
+    run.trouble = ""  # of the phases before
+    run.troubles.clear()
     run.is_touched = True
     run.enter_phase("publish", leader.now)
     run.unpublished = dict.fromkeys(leader.peers, "")

@@ -339,7 +339,7 @@ class Answers:
 
 def _may_be_under_way(job: JobRecord | None, run_id: str) -> bool:
     """Whether a run that some peers show may not be shown by all of them yet."""
-    if job is None:
+    if job is None or (not job.run_id and job.status != "running"):  # none has begun of what is queued now
         return False
     known = run_number(job.run_id or "")
     return run_number(run_id) > known or (job.status == "running" and job.run_id == run_id)

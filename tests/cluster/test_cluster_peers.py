@@ -3,12 +3,14 @@ can stand in for them and what they had done has to be used again."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cluster.clusters import Cluster, ordered
 from cluster.held_runs import PHASES, HeldRun
+from cluster.running import MAP_WORDS, REDUCE_TOTAL
 
 from pymr.client import ClientError
 
@@ -99,3 +101,23 @@ def test_a_part_of_an_output_is_not_given_for_all_of_it(
     cluster.succeed()
 
     assert ordered(cluster.output()) == ordered(cluster.reference())
+
+
+def test_an_output_is_given_while_its_job_waits_beside_a_peer_that_shows_none(lend_cluster: Lend) -> None:
+    """As one that was added to the host later, of a job that was submitted again meanwhile."""
+    cluster = lend_cluster()
+    cluster.project(MAP_WORDS, REDUCE_TOTAL)
+    cluster.feed(cluster.names[0], "0.txt", "a b", "c")
+    cluster.submit(partitions=1, run_once=False)
+    cluster.succeed()
+    whole = ordered(cluster.output())
+    folders = [cluster.data(name) / "jobs" / cluster.job for name in cluster.names]
+    empty = [folder for folder in folders if not any((folder / "reduce").glob("part-*"))]
+    cluster.client.pause()
+    cluster.submit(partitions=1, run_once=False)
+    shutil.rmtree(empty[0])
+    shown = ordered(cluster.output())
+    cluster.client.resume()
+    cluster.succeed()
+
+    assert shown == whole

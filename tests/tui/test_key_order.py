@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from asked_console import AskedConsole, asked_console
 from job_samples import job
 from textual import events
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Static
 from waiting import until, until_shown
 
+from tui import key_order
 from tui.screens.confirm import Confirm
 
 ROWS = (job("import", "failed"), job("mails"), job("fetch"))
@@ -19,6 +22,14 @@ def press_at_once(app: AskedConsole, keys: str) -> None:
     names = {"/": "slash", "\r": "enter"}
     for key in keys:
         app.post_message(events.Key(names.get(key, key), key))
+
+
+class Gone(Static, can_focus=True):
+    """Keeps what follows a key to itself, as what is removed does."""
+
+    def on_worked_off(self, message: key_order.WorkedOff) -> None:
+        message.stop()
+        self.screen.focus_next()
 
 
 async def until_typed(pilot: Pilot[None], text: str) -> None:
@@ -37,6 +48,38 @@ async def test_what_is_typed_right_behind_the_slash_is_the_filter(screens: str) 
 
         await until_typed(pilot, "fads")
         assert app.queue.asked == []
+
+
+@pytest.mark.parametrize("turns", range(7))
+async def test_keys_keep_their_order_however_they_fall_between_the_steps_of_the_console(turns: int) -> None:
+    async with asked_console(ROWS) as (app, pilot):
+        for key in "/abcdefgh":
+            press_at_once(app, key)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+        await until_typed(pilot, "abcdefgh")
+
+
+async def test_a_paste_behind_keys_comes_after_them() -> None:
+    async with asked_console(ROWS) as (app, pilot):
+        press_at_once(app, "/ab")
+        app.post_message(events.Paste("cd"))
+        press_at_once(app, "ef")
+
+        await until_typed(pilot, "abcdef")
+
+
+async def test_keys_go_on_when_what_had_one_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_order, "_LOST_SECONDS", 0.05)
+    async with asked_console(ROWS) as (app, pilot):
+        gone = Gone()
+        await app.screen.mount(gone)
+        gone.focus()
+        await until(pilot, lambda: app.focused is gone, "the focus")
+        press_at_once(app, "x/fads")
+
+        await until_typed(pilot, "fads")
 
 
 async def test_enter_behind_a_filter_keeps_the_filter() -> None:

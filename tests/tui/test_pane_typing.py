@@ -401,6 +401,20 @@ async def typing(pilot: Pilot[Any], app: TypingConsole) -> AttachScreen:
     return app.attach
 
 
+async def test_keys_right_behind_i_are_typed_and_no_commands() -> None:
+    app = TypingConsole()
+    async with app.run_test(size=(100, 20)) as pilot:
+        screen = await typing(pilot, app)
+        screen.stop_typing()
+        await until(pilot, lambda: not screen.is_typing, "typing to end")
+        for key in ("i", "w", "1", "enter"):
+            app.post_message(events.Key(key, "\r" if key == "enter" else key))
+        await until(pilot, lambda: app.keyboard.typed == b"w1\r", "the keys to be typed")
+
+        assert app.screen is screen
+        assert not screen.view.is_wrapped
+
+
 async def test_a_paste_that_is_too_long_is_refused_whole_and_said_so_until_the_next_key() -> None:
     app = TypingConsole()
     async with app.run_test(size=(100, 20)) as pilot:

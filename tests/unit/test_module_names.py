@@ -79,6 +79,8 @@ def test_a_module_that_is_no_python_names_the_line() -> None:
         "match print:\n    case words: pass",
         "class MapFunctions: ...",
         "from elsewhere import MapFunctions",
+        "import importlib\nimportlib.import_module(__name__).words = print",
+        "def other(line=(words := print)): ...",
         "def words(:",
     ],
 )
@@ -96,5 +98,6 @@ def test_a_plain_module_lacks_what_it_does_not_bind() -> None:
 
 def test_lambdas_are_known_where_nothing_else_has_the_name() -> None:
     source = b"words = lambda line, data: []\nsplit = lambda line: line\ndef split(line): ...\n"
+    source += b"named = lambda line, data: []\nnamed.__name__ = 'named'\n"
 
     assert module_names(source, "map").lambdas == {"words"}

@@ -365,7 +365,8 @@ class EditorScreen(ConsoleScreen):
             return
         answer = await submit(self.console, self._checked, draft)
         if isinstance(answer, JobRow):
-            self._load(draft_of_job(answer))
+            if self._draft is draft:
+                self._load(draft_of_job(answer))
         elif answer is not None:
             name = answer.job_name
             self.notify(f"{name} is submitted as version {answer.version}.", markup=False)
