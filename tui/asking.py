@@ -44,7 +44,7 @@ class AskingApp(KeysInOrder):
 
     async def ask(self, call: Callable[[Client], _Result]) -> _Result:
         """What `call` gives for a client of its own, in a thread. Raises PymrError as the client does, and
-        for whatever else goes wrong. The thread does not hold up the end of the console."""
+        for whatever else goes wrong, also the end of the console, which the thread does not hold up."""
         async with self._questions:
             loop = asyncio.get_running_loop()
             answer: asyncio.Future[_Result] = loop.create_future()
@@ -63,7 +63,10 @@ class AskingApp(KeysInOrder):
                     loop.call_soon_threadsafe(tell, result, error)
 
             threading.Thread(target=run, name="pymr-tui asks", daemon=True).start()
-            return await answer
+            result = await answer
+        if not self.screen_stack:
+            raise ClientError("the console has ended meanwhile")
+        return result
 
     async def try_to(
         self,

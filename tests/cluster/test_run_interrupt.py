@@ -109,6 +109,10 @@ def test_ctrl_c_again_and_again_is_harmless(place: Place) -> None:
     place.assert_output_untouched(True)
 
 
+SWALLOWED = "Failed checking if argv[0] is an import path entry"
+"""With these words Python itself passes over an interruption, very early."""
+
+
 def test_interruption_at_any_moment_of_a_run_leaves_all_or_nothing(place: Place) -> None:
     """A run that was not stopped has its whole output. Before pymr itself is running, Python just ends."""
     place.feed("a b", "b")
@@ -130,6 +134,9 @@ def test_interruption_at_any_moment_of_a_run_leaves_all_or_nothing(place: Place)
 
         if finished.status == -signal.SIGINT and not finished.out:
             assert not output.parent.exists() or not output.exists()
+            continue
+        if finished.err.startswith(SWALLOWED):
+            assert finished.status == 0 and (output / "_manifest.json").exists()
             continue
         assert "Traceback" not in finished.err + finished.out, f"step {step}: {finished.err}"
         assert finished.status in (0, INTERRUPTED), f"step {step}: {finished}"

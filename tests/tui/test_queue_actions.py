@@ -12,7 +12,7 @@ from job_samples import job, run
 from textual.pilot import Pilot
 from waiting import screen_text, until, until_shown
 
-from pymr.client import RefusedError, UnreachableError
+from pymr.client import ClientError, RefusedError, UnreachableError
 from tui.queue_actions import Deleted
 from tui.screens.jobs import JobsScreen
 
@@ -172,6 +172,14 @@ async def test_no_question_that_is_under_way_holds_up_the_end() -> None:
 
     assert len(threads) == 3
     assert all(thread.daemon for thread in threads)
+
+
+async def test_an_answer_that_comes_when_the_console_has_ended_is_for_nobody() -> None:
+    async with asked_console(ROWS) as (app, _):
+        pass
+
+    with pytest.raises(ClientError, match="has ended"):
+        await app.ask(lambda client: client.jobs())
 
 
 async def test_a_queue_that_is_empty_while_the_cluster_has_a_problem_is_not_called_new() -> None:
