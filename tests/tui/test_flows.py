@@ -207,6 +207,11 @@ async def test_a_run_is_watched_while_its_leader_is_killed(lend_cluster: Lend, m
     cluster.restart_dead()
 
 
+def rows_shown(pilot: Pilot[None]) -> list[str]:
+    """What the lines of the table begin with."""
+    return [line[:20] for line in screen_text(pilot).split("\n")[2:20]]
+
+
 async def test_all_peers_are_stopped_and_started_and_the_console_stays_where_it_was(
     make_cluster: Callable[..., Cluster], make_console: Make
 ) -> None:
@@ -219,7 +224,7 @@ async def test_all_peers_are_stopped_and_started_and_the_console_stays_where_it_
     async with make_console(cluster).run_test(size=SIZE) as pilot:
         await until_shown(pilot, "job-00")
         await select(pilot, "job-40")
-        before = screen_text(pilot).split("\n")[2:20]
+        before = rows_shown(pilot)
         for name in cluster.names:
             cluster.kill(name)
         await until_shown(pilot, "Lost the cluster")
@@ -228,13 +233,12 @@ async def test_all_peers_are_stopped_and_started_and_the_console_stays_where_it_
             cluster.restart(name)
         await until(pilot, lambda: "Lost the cluster" not in screen_text(pilot), "the cluster", 30.0)
         await until_shown(pilot, "live")
+        await until(pilot, lambda: rows_shown(pilot) == before, "every row to be where it was", 30.0)
         row = app_of(pilot).shown_screen.selected_job()
-        after = screen_text(pilot).split("\n")[2:20]
 
     assert "job-40" in lost
     assert row is not None
     assert row.fields["job_name"] == "job-40"
-    assert [line[:20] for line in after] == [line[:20] for line in before]
 
 
 async def test_a_read_only_console_changes_nothing_and_says_why(
