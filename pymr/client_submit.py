@@ -11,7 +11,7 @@ from pymr.errors import JobError, Problem, ProjectError
 from pymr.job_fields import Job, MapReduceJob, ScriptJob
 from pymr.job_projects import script_parts
 from pymr.jobs import job_to_dict, parse_job
-from pymr.module_names import module_names
+from pymr.module_names import module_names, names_in_words
 from pymr.project_modules import MODULE_FILES, FunctionKind, project_folder
 from pymr.project_packages import ProjectPackage, is_left_out, pack_project
 from pymr.spelling import did_you_mean
@@ -87,8 +87,7 @@ def _why_no_function(path: Path, kind: FunctionKind, name: str) -> str:
     if module.problem:
         return f"{path} {module.problem}"
     if module.lacks(name):
-        listed = f"it has {', '.join(module.names)}" if module.names else "no function can be found in it"
-        return f"there is no such function in {path}; {listed}{did_you_mean(name, module.names)}"
+        return f"there is no such function in {path}; {names_in_words(name, module.names)}"
     if name in module.lambdas:
         return f"is a lambda in {path}, which errors cannot name: write it as `def {name}(...)`"
     return ""

@@ -6,10 +6,11 @@ import ast
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pymr.project_modules import FunctionKind
+from pymr.spelling import did_you_mean
 
 CLASS_NAMES: dict[FunctionKind, str] = {"map": "MapFunctions", "reduce": "ReduceFunctions"}
 
@@ -43,6 +44,12 @@ class ModuleNames:
     def lacks(self, name: str) -> bool:
         """Whether it has no such function for sure, whatever it does when it is loaded."""
         return self.is_plain and name not in self.bound
+
+
+def names_in_words(wanted: str, names: Sequence[str]) -> str:
+    """The functions that there are, and which of them may have been meant."""
+    listed = f"it has {', '.join(names)}" if names else "no function can be found in it"
+    return f"{listed}{did_you_mean(wanted, names)}"
 
 
 def module_names(source: bytes, kind: FunctionKind) -> ModuleNames:

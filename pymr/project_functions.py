@@ -12,9 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from pymr.errors import ProjectError
-from pymr.module_names import CLASS_NAMES, strings_of_class
+from pymr.module_names import CLASS_NAMES, names_in_words, strings_of_class
 from pymr.project_modules import LoadedModule, error_in_words
-from pymr.spelling import did_you_mean
 
 _METHOD_NAMES = {"map": "get_map_function", "reduce": "get_reduce_function"}
 _FIRST_ARGUMENTS = {"map": "line", "reduce": "group"}
@@ -68,10 +67,9 @@ def _ask_class(loaded: LoadedModule, function_name: str) -> tuple[Any, BaseExcep
 
 def _no_such_function(loaded: LoadedModule, function_name: str, refusal: BaseException | None) -> str:
     names = function_names(loaded)
-    listed = f"it has {', '.join(names)}" if names else "no function can be found in it"
     message = (
         f"project {loaded.project_name!r} has no {loaded.kind} function {function_name!r} in {loaded.path}; "
-        f"{listed}{did_you_mean(function_name, names)}"
+        f"{names_in_words(function_name, names)}"
     )
     if refusal is None:
         return message

@@ -45,11 +45,8 @@ class KeysInOrder(App[None]):
 
     async def on_worked_off(self, message: WorkedOff) -> None:
         message.stop()
-        await self._end_turn(message.turn)
-
-    async def _end_turn(self, turn: int) -> None:
-        if turn == self._turn:
-            self._done_turn = turn
+        if message.turn == self._turn:
+            self._done_turn = message.turn
             await self._give_next()
 
     async def _give_next(self) -> None:

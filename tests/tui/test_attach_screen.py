@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 from waiting import screen_text, until, until_shown
 
-from pymr.rows import WorkerRow
+from pymr.rows import PanePlace, WorkerRow
 from tui.app import ConsoleApp
 from tui.screens.attach import AttachScreen
 
@@ -246,14 +246,20 @@ async def test_what_is_above_is_loaded_while_scrolling(lend_cluster: Lend, make_
         assert not screen.view.is_following
 
 
+def failure_of(cluster: Cluster) -> PanePlace:
+    """Where the job's run has failed, at its end."""
+    cluster.finish()
+    place = cluster.client.history(cluster.job)[0].failed_at
+    assert place is not None
+    return place
+
+
 async def test_a_failure_is_shown_from_its_traceback_on(lend_cluster: Lend, make_console: Make) -> None:
     cluster = lend_cluster()
     cluster.project(FAILING, TOTAL)
     cluster.feed("alpha", "text.txt", "0")
     cluster.submit(max_attempts=1)
-    cluster.finish()
-    place = cluster.client.history(cluster.job)[0].failed_at
-    assert place is not None
+    place = failure_of(cluster)
     async with make_console(cluster).run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot, place.worker, place.run_id, place.offset)
         await until_shown(pilot, "Traceback (most recent call last)")
@@ -301,9 +307,7 @@ async def test_a_crash_is_shown_from_what_python_says_of_it(lend_cluster: Lend, 
     cluster.project(CRASHING, TOTAL)
     cluster.feed("alpha", "text.txt", "one line")
     cluster.submit(max_attempts=1)
-    cluster.finish()
-    place = cluster.client.history(cluster.job)[0].failed_at
-    assert place is not None
+    place = failure_of(cluster)
     async with make_console(cluster).run_test(size=(80, 24)) as pilot:
         await opened(pilot, place.worker, place.run_id, place.offset)
         await until_shown(pilot, "Fatal Python error: Segmentation fault")
@@ -317,9 +321,7 @@ async def test_a_script_that_fails_is_shown_from_its_traceback_on(
     script.write_text(FAILING_SCRIPT)
     job = {"job_type": "script", "job_name": cluster.job, "job_priority": 1, "run_once": True}
     cluster.client.submit({**job, "script_location": str(script)}, tmp_path)
-    cluster.finish()
-    place = cluster.client.history(cluster.job)[0].failed_at
-    assert place is not None
+    place = failure_of(cluster)
     async with make_console(cluster).run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot, place.worker, place.run_id, place.offset)
         await until_shown(pilot, "Traceback (most recent call last)")

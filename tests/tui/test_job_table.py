@@ -18,6 +18,7 @@ from tui.model.job_table import (
     name_of,
     rows_of_runs,
 )
+from tui.model.sort_order import SortOrder
 
 
 def told(lines: list[Line]) -> list[str]:
@@ -78,7 +79,7 @@ def test_what_runs_stands_first_and_what_has_ended_last() -> None:
 def test_any_column_sorts(column: str, first: str, last: str) -> None:
     made = table(*ROWS)
 
-    made.sort_by(column)
+    made.sort(SortOrder(column))
 
     names = told(made.lines)
     assert (names[0], names[-1]) == (first, last)
@@ -90,9 +91,9 @@ def test_jobs_without_a_value_stand_last_in_both_directions(column: str) -> None
     without = {"phase": "waits", "progress": "waits", "when": "nothing_known", "last": "runs"}[column]
     made = table(*ROWS, job("nothing_known"))
 
-    made.sort_by(column)
+    made.sort(SortOrder(column))
     upwards = told(made.lines)
-    made.sort_by(column, is_reverse=True)
+    made.sort(SortOrder(column, is_reverse=True))
     downwards = told(made.lines)
 
     assert upwards != downwards
@@ -103,9 +104,9 @@ def test_equal_jobs_keep_the_order_of_the_queue() -> None:
     made = table(*ROWS)
     in_queue_order = told(made.lines)
 
-    made.sort_by("type")
+    made.sort(SortOrder("type"))
     upwards = told(made.lines)
-    made.sort_by("type", is_reverse=True)
+    made.sort(SortOrder("type", is_reverse=True))
 
     assert upwards == told(made.lines) == in_queue_order
 
@@ -115,8 +116,8 @@ def test_a_header_sorts_upwards_then_downwards_then_not_at_all() -> None:
     states = []
 
     for _ in range(4):
-        made.sort_as_clicked("name")
-        states.append((made.sort_column, made.is_reverse))
+        made.sort(made.order.clicked("name"))
+        states.append(tuple(made.order))
 
     assert states == [("name", False), ("name", True), ("", False), ("name", False)]
 
@@ -127,7 +128,7 @@ def test_the_next_column_is_one_of_those_that_are_shown() -> None:
 
     for _ in range(4):
         made.sort_next(["name", "note", "status"])
-        seen.append(made.sort_column)
+        seen.append(made.order.column)
 
     assert seen == ["name", "status", "", "name"]
 
@@ -252,7 +253,7 @@ def test_every_job_stands_in_one_line_whatever_is_set(seed: int) -> None:
         for number in range(60)
     )
     made = table(*rows)
-    made.sort_by(chance.choice(["", *SORT_COLUMNS]), chance.random() < 0.5)
+    made.sort(SortOrder(chance.choice(["", *SORT_COLUMNS]), chance.random() < 0.5))
 
     jobs = [name_of(line) for line in made.lines if isinstance(line, JobRow)]
     groups = [line for line in made.lines if isinstance(line, GroupLine)]

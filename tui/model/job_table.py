@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pymr.rows import JobRow, JobStatus, RunRow
 from pymr.wording import kind_of
 from tui.model.filters import FIELD_BREAK, Filter, Haystack, parse_filter
+from tui.model.sort_order import SortOrder, sorted_rows
 
 _STATUS_ORDER: dict[JobStatus, int] = {
     "failed": 0, "running": 1, "queued": 2, "skipped": 3, "succeeded": 4,
@@ -81,8 +82,7 @@ class JobTable:
     """
 
     def __init__(self) -> None:
-        self.sort_column = ""
-        self.is_reverse = False
+        self.order = SortOrder()
         self.filter_text = ""
         self.folded: frozenset[str] = frozenset()
         self._rows: Sequence[JobRow] = ()
@@ -132,22 +132,13 @@ class JobTable:
     def set_filter(self, text: str) -> None:
         self.filter_text, self._filter, self._lines = text, parse_filter(text), None
 
-    def sort_by(self, column: str, is_reverse: bool = False) -> None:
-        """column: see SORT_COLUMNS; "" for the order of the queue."""
-        self.sort_column, self.is_reverse, self._lines = column, is_reverse, None
+    def sort(self, order: SortOrder) -> None:
+        """By one of SORT_COLUMNS, or in the order of the queue."""
+        self.order, self._lines = order, None
 
     def sort_next(self, columns: Sequence[str]) -> None:
         """By the column after the present one, of those given; after the last, in the order of the queue."""
-        order = ["", *(column for column in columns if column in _SORT_KEYS)]
-        here = order.index(self.sort_column) if self.sort_column in order else 0
-        self.sort_by(order[(here + 1) % len(order)])
-
-    def sort_as_clicked(self, column: str) -> None:
-        """A column upwards, the next time downwards, then in the order of the queue."""
-        if column != self.sort_column:
-            self.sort_by(column)
-        else:
-            self.sort_by("" if self.is_reverse else column, not self.is_reverse)
+        self.sort(self.order.next(column for column in columns if column in _SORT_KEYS))
 
     def fold(self, group: str) -> None:
         """Hide the jobs of a group, or show them again."""
@@ -201,7 +192,8 @@ class JobTable:
     def _in_order(self) -> list[JobRow]:
         rows = self._queue_order(self._passing())
         self._passed = len(rows)
-        return _sorted(rows, _SORT_KEYS[self.sort_column], self.is_reverse) if self.sort_column else rows
+        column, is_reverse = self.order
+        return sorted_rows(rows, _SORT_KEYS[column], is_reverse) if column else rows
 
     def _passing(self) -> Iterable[JobRow]:
         if not self._filter:
@@ -300,15 +292,6 @@ def _counts(rows: Iterable[JobRow]) -> tuple[tuple[JobStatus, int], ...]:
 
 def _ended_at(row: JobRow) -> float:
     return row.end_time or row.start_time or 0.0
-
-
-def _sorted(rows: list[JobRow], key: Callable[[JobRow], Any], is_reverse: bool) -> list[JobRow]:
-    """Stable in both directions; rows that have nothing in that column stand last in both."""
-    having = [(value, row) for row in rows if (value := key(row)) is not None]
-    having.sort(key=lambda pair: pair[0], reverse=is_reverse)
-    if len(having) == len(rows):
-        return [row for _, row in having]
-    return [*(row for _, row in having), *(row for row in rows if key(row) is None)]
 
 
 def _when(row: JobRow) -> tuple[int, float] | None:

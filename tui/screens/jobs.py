@@ -154,9 +154,8 @@ class JobsScreen(ConsoleScreen):
         self._show_lines()
 
     def action_reverse(self) -> None:
-        if self._jobs.sort_column:
-            self._jobs.sort_by(self._jobs.sort_column, not self._jobs.is_reverse)
-            self._show_lines()
+        self._jobs.sort(self._jobs.order.turned())
+        self._show_lines()
 
     def action_fold(self) -> None:
         line = self.table.cursor_row
@@ -236,7 +235,7 @@ class JobsScreen(ConsoleScreen):
     @on(Table.SortWanted)
     def _sort(self, event: Table.SortWanted) -> None:
         event.stop()
-        self._jobs.sort_as_clicked(event.column_key)
+        self._jobs.sort(self._jobs.order.clicked(event.column_key))
         self._show_lines()
 
     @on(FilterLine.Changed)
@@ -261,7 +260,7 @@ class JobsScreen(ConsoleScreen):
         """at_group: the line the cursor goes to, as that of its job is folded away."""
         jobs, table = self._jobs, self.table
         lines = jobs.lines
-        table.set_sorted(jobs.sort_column, jobs.is_reverse)
+        table.set_sorted(*jobs.order)
         self._tell_why_empty()
         table.set_rows(lines)
         if at_group:

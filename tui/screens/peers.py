@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from pymr.rows import PeerRow
+from tui.model.sort_order import SortOrder
 from tui.model.state import ClusterState
 from tui.screens.base import ConsoleScreen
 from tui.widgets.peer_card import PeerCard
@@ -44,7 +45,7 @@ class PeersScreen(ConsoleScreen):
         super().__init__()
         self._peers: tuple[PeerRow, ...] = ()
         self._lines: list[PeerLine] = []
-        self._sorted = ("", False)  # by which column, the other way round; "": as in the configuration
+        self._order = SortOrder()
         self._sought, self._sought_until = "", 0.0  # a peer to select as soon as the cluster tells of it
 
     def compose_body(self) -> ComposeResult:
@@ -73,24 +74,16 @@ class PeersScreen(ConsoleScreen):
     def action_sort(self) -> None:
         """By the next of the columns that are seen; after the last, in the order of the configuration."""
         shown = self.table.shown_columns
-        columns = ["", *(one.key for one in PEER_COLUMNS if one.may_sort and one.key in shown)]
-        here = columns.index(self._sorted[0]) if self._sorted[0] in columns else 0
-        self._sort(columns[(here + 1) % len(columns)], False)
+        columns = [one.key for one in PEER_COLUMNS if one.may_sort and one.key in shown]
+        self._sort(self._order.next(columns))
 
     def action_reverse(self) -> None:
-        column, is_reverse = self._sorted
-        if column:
-            self._sort(column, not is_reverse)
+        self._sort(self._order.turned())
 
     @on(Table.SortWanted)
     def _clicked(self, event: Table.SortWanted) -> None:
-        """A column upwards, the next time downwards, then in the order of the configuration."""
         event.stop()
-        column, is_reverse = self._sorted
-        if event.column_key != column:
-            self._sort(event.column_key, False)
-        else:
-            self._sort("" if is_reverse else column, not is_reverse)
+        self._sort(self._order.clicked(event.column_key))
 
     def action_workers(self) -> None:
         if (line := self.table.cursor_row) is not None:
@@ -104,13 +97,13 @@ class PeersScreen(ConsoleScreen):
     def _moved(self) -> None:
         self._show_card()
 
-    def _sort(self, column: str, is_reverse: bool) -> None:
-        self._sorted = (column, is_reverse)
-        self.table.set_sorted(column, is_reverse)
+    def _sort(self, order: SortOrder) -> None:
+        self._order = order
+        self.table.set_sorted(*order)
         self._show_lines()
 
     def _show_lines(self) -> None:
-        self.table.set_rows(sorted_lines(self._lines, *self._sorted))
+        self.table.set_rows(sorted_lines(self._lines, *self._order))
         self._show_card()
 
     def _show_card(self) -> None:

@@ -11,19 +11,17 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from pymr.errors import PymrError
 from pymr.job_fields import JOB_CLASSES, JOB_TYPES
 from tui.model.job_text_projects import find_job_files
 from tui.model.printable import printable
-from tui.model.typed_path import typed_path
+from tui.screens.path_dialog import PathScreen
 from tui.widgets.styled_line import MUTED
 
 
-class TemplateDialog(ModalScreen[str | Path | None]):
+class TemplateDialog(PathScreen[str | Path | None]):
     """Its result: a job type, the path of a file, or None. wants_file: whether only a file is asked for."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,16 +54,6 @@ class TemplateDialog(ModalScreen[str | Path | None]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(self._choices[event.option_index])
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        if not event.value.strip():
-            return
-        try:
-            path = typed_path(event.value)
-        except PymrError as error:
-            self.notify(str(error), title="No such path", severity="error", markup=False)
-        else:
-            self.dismiss(path)
 
     @work(exclusive=True)
     async def _find_files(self) -> None:

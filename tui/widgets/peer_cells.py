@@ -12,6 +12,7 @@ from textual.content import Content
 from pymr.protocol import MachineFigures
 from pymr.rows import PeerRow
 from pymr.wording import amount, span
+from tui.model.sort_order import sorted_rows
 from tui.model.state import ClusterState
 from tui.widgets.sparkline import spark_text
 from tui.widgets.styled_line import MUTED, Cell
@@ -78,11 +79,7 @@ def peer_lines(state: ClusterState) -> list[PeerLine]:
 def sorted_lines(lines: list[PeerLine], column: str, is_reverse: bool) -> list[PeerLine]:
     """By a column, "" for the order they are in; those that have nothing in it stand last either way."""
     key = _SORT_KEYS.get(column)
-    if key is None:
-        return lines
-    having = [line for line in lines if key(line.row) is not None]
-    rest = [line for line in lines if key(line.row) is None]
-    return [*sorted(having, key=lambda line: key(line.row), reverse=is_reverse), *rest]
+    return lines if key is None else sorted_rows(lines, lambda line: key(line.row), is_reverse)
 
 
 def _figure(name: str) -> Callable[[PeerRow], float | None]:
