@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import threading
@@ -51,7 +52,9 @@ class Home:
 
     def configs(self) -> list[ClusterConfig]:
         """Of the clusters of this machine that were made here."""
-        configs = [load_config(str(path)) for path in self.folder.rglob("cluster.toml")]
+        walked = os.walk(self.folder)  # which passes over folders that go meanwhile, as those of runs do
+        found = [f"{path}/cluster.toml" for path, _, names in walked if "cluster.toml" in names]
+        configs = [load_config(path) for path in found]
         return [config for config in configs if ManageCluster(config).is_all_here]
 
     def processes(self) -> list[psutil.Process]:
