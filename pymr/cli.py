@@ -23,6 +23,7 @@ from pymr.cli_console import (
 )
 from pymr.errors import DefinitionError, PymrError
 from pymr.interruption import INTERRUPTING_SIGNALS, interrupt, was_interrupted
+from pymr.standard_streams import check_streams, finish_streams, put
 
 if TYPE_CHECKING:
     from pymr.embedded import RunRequest
@@ -78,9 +79,20 @@ def commands() -> None:
 
 
 def main() -> NoReturn:
-    """The entry point: the commands, with the documented exit status also when they are interrupted."""
+    """The entry point: the commands, with the documented exit status also when they are interrupted, or what
+    they print cannot be written."""
     _take_signals()
-    _mend_streams()
+    check_streams()
+    try:
+        status = _status()
+    except SystemExit as ended:
+        if ended.code is not None and not isinstance(ended.code, int):
+            raise
+        status = ended.code or 0
+    sys.exit(finish_streams("pymr", status))
+
+
+def _status() -> int:
     try:
         status = commands.main(prog_name="pymr", standalone_mode=False)
     except click.ClickException as error:
@@ -98,7 +110,7 @@ def main() -> NoReturn:
         fail(_in_words(error), EXIT_FAILED)
     for number in INTERRUPTING_SIGNALS:  # what was to be done is done; only the interpreter ends
         signal.signal(number, signal.SIG_IGN)
-    sys.exit(status if isinstance(status, int) else 0)
+    return status if isinstance(status, int) else 0
 
 
 def _in_words(error: Exception) -> str:
@@ -164,7 +176,7 @@ def template(job_type: str) -> None:
     """Print a commented job template of a type."""
     from pymr.jobs import template_toml
 
-    click.echo(template_toml(job_type), nl=False)
+    put(template_toml(job_type))
 
 
 def _run_request(
@@ -251,7 +263,7 @@ def _run(request: RunRequest) -> None:
         if not isinstance(error, PymrError):
             raise
         fail(f"{request.job.job_name}: failed: {error}\n{_state_of_output(request)}", EXIT_FAILED)
-    say("\n".join(summary_lines(summary)), sys.stdout)
+    say("\n".join(summary_lines(summary)))
 
 
 def _state_of_output(request: RunRequest) -> str:
@@ -265,13 +277,3 @@ def _take_signals() -> None:
     for number in INTERRUPTING_SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, interrupt)
-
-
-def _mend_streams() -> None:
-    """Have somewhere to write to, and no character that cannot be written, whatever stdout and stderr are."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-        elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import click
 
 from pymr.errors import DefinitionError
+from pymr.standard_streams import put
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -135,14 +136,9 @@ def terminal_width() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
-def say(text: str, stream: TextIO | None = None) -> None:
-    """Write, if anybody still reads."""
-    stream = stream or sys.stdout
-    try:
-        stream.write(text + "\n")
-        stream.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or the exit would try once more
+def say(text: str, stream: TextIO | None = None) -> bool:
+    """Write a text and an end of line. Returns whether there is any use in writing more."""
+    return put(text + "\n", stream)
 
 
 def tell(text: str) -> None:

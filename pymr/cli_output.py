@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from pymr.cli_console import complete_jobs, config_option, fail, open_client, say
+from pymr.standard_streams import put
 
 if TYPE_CHECKING:
     from pymr.client import Client
@@ -40,15 +39,9 @@ def _print(client: Client, job_name: str) -> None:
     listing = client.output(job_name)
     for part in listing.parts:
         for piece in decompressed(client.read_part(job_name, part), part.name):
-            try:
-                sys.stdout.buffer.write(piece)
-            except OSError:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more
+            if not put(piece, flush=False):
                 return
-    try:
-        sys.stdout.buffer.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not put(b""):
         return
     if client.output(job_name).run_id != listing.run_id:
         fail(f"{job_name}: a new run replaced the output while it was being printed; print it again")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 import time
 from bisect import bisect_right
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pymr.cli_console import EXIT_INTERRUPTED, complete_workers, config_option, fail, open_client, tell
+from pymr.standard_streams import put
 
 if TYPE_CHECKING:
     from pymr.client import Client, PaneBytes
@@ -54,7 +54,7 @@ def logs(
                 if follow
                 else _read(client, worker, chosen, offset)
             ):
-                if not _write(timed.stamped(piece) if timed else piece.data):
+                if not put(timed.stamped(piece) if timed else piece.data):
                     return
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)  # how following ends: nothing to tell of
@@ -143,14 +143,3 @@ def _follow(client: Client, worker: str, run_id: str, offset: int, *, is_fixed: 
 def _tell_of_gap(worker: str, piece: PaneBytes) -> None:
     if piece.skipped:
         tell(f"==> {worker}: {piece.skipped:,} bytes are not kept any more")
-
-
-def _write(data: bytes) -> bool:
-    """Whether anybody still reads."""
-    try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would try once more
-        return False
-    return True

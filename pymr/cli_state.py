@@ -122,7 +122,9 @@ def _print(found: Iterable[Mapping[str, Any]], with_traceback: bool) -> int:
         pairs = [("line", repr(entry.get("line", ""))), ("error", str(entry.get("error", "")))]
         pairs += [("", str(entry.get("traceback", "")).rstrip())] * with_traceback
         heading = f"{entry['file']}:{entry.get('offset', 0)} on {entry['host']}"
-        say("\n".join([*field_lines([(heading, "")]), *(f"    {line}" for line in field_lines(pairs))]))
+        lines = [*field_lines([(heading, "")]), *(f"    {line}" for line in field_lines(pairs))]
+        if not say("\n".join(lines)):
+            break
     return count
 
 

@@ -19,6 +19,7 @@ from pymr.cli_console import (
     open_client,
     say,
 )
+from pymr.standard_streams import put
 
 if TYPE_CHECKING:
     from pymr.client import Client, Outcome
@@ -315,9 +316,7 @@ class _Progress:
         return text[: get_terminal_size().columns - 1]
 
     def _write(self, text: str) -> None:
-        with suppress(OSError):  # nobody looks any more: no reason to end a transfer
-            self._stream.write(text)
-            self._stream.flush()
+        put(text, self._stream)  # that nobody looks any more is no reason to end a transfer
 
 
 def describe(row: JobRow, phases: tuple[PhaseRow, ...]) -> tuple[str, str]:

@@ -47,7 +47,7 @@ _ANSWER_SECONDS = 2.5
 _POLL_SECONDS = 0.1
 _ASKED_AT_ONCE_MAX = 16
 
-Report = Callable[[str], None]
+Report = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from pymr.run_facts import RunSummary
 from pymr.run_phases import Phase
+from pymr.standard_streams import put
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -35,8 +35,7 @@ class PlainDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):
-            self._stream.flush()
+        put("", self._stream)
 
     def on_phase(self, phase: Phase) -> None:
         now = time.monotonic()
@@ -52,9 +51,7 @@ class PlainDisplay:
         self._line(f"{self._job_name}: {text}")
 
     def _line(self, text: str) -> None:
-        with suppress(OSError):  # nobody reads any more: no reason to fail a run
-            self._stream.write(text + "\n")
-            self._stream.flush()
+        put(text + "\n", self._stream)  # that nobody reads any more is no reason to fail a run
 
 
 class LiveDisplay:

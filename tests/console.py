@@ -34,7 +34,7 @@ def pymr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.delenv("PYMR_CONFIG", raising=False)
     monkeypatch.setattr(cli, "_take_signals", lambda: None)
     monkeypatch.setattr("pymr.cli.signal.signal", lambda *_: None)
-    monkeypatch.setattr(cli, "_mend_streams", lambda: None)
+    monkeypatch.setattr(cli, "check_streams", lambda: None)
 
     def run(*arguments: str) -> Finished:
         monkeypatch.setattr("sys.argv", ["pymr", *arguments])

@@ -13,6 +13,7 @@ import click
 
 from pymr.config_choice import CONFIG_NAME, CONFIG_VARIABLE, choose_config
 from pymr.errors import ConfigError
+from pymr.standard_streams import check_streams, finish_streams, put
 from tui.model.fault_log import log_fault
 from tui.options import Options
 from tui.settings import Settings, load_settings, settings_path
@@ -73,8 +74,9 @@ def main(
     if is_for_keys:
         from tui.keys import keys_toml
 
-        click.echo(keys_toml(), nl=False)
-        return
+        check_streams()
+        put(keys_toml())
+        sys.exit(finish_streams("pymr-tui", 0))
     is_with_terminal = is_in_browser() or (sys.stdin.isatty() and sys.stdout.isatty())
     if port is None and not is_with_terminal:
         _fail(
