@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 from pymr.config import ClusterConfig, PeerConfig
-from pymr.errors import FatalError, PymrError
+from pymr.errors import FatalError, PymrError, StartError
 from pymr.peer.places import Places, plain
 from pymr.peer.planning import workers_memory_bytes
 from pymr.peer.store import StoreUnavailable
@@ -158,6 +158,9 @@ class Previews:
             preview.link = self._workers.start_guest(setup, preview.printed, on_message, on_end)
         except BadMessage as error:
             self._refuse(preview, FatalError(str(error)))
+            return
+        except StartError as error:
+            self._refuse(preview, error)
             return
         self._call_later(PREVIEW_SECONDS, lambda: self._end(preview, given_up(preview.news, PREVIEW_SECONDS)))
 

@@ -13,7 +13,7 @@ from typing import Any
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.leadership import Leader
 from pymr.control.records import JobRecord
-from pymr.errors import JobError, PymrError
+from pymr.errors import JobError, PymrError, StartError
 from pymr.job_projects import project_of
 from pymr.peer.job_table import JobTableCopy
 from pymr.peer.kept_state import KeptState
@@ -273,7 +273,7 @@ def refused(request: Request, error: Exception) -> Refused:
         return Refused(id=request.id, code="forgotten", reason=str(error))
     if isinstance(error, StoreConflict):
         return Refused(id=request.id, code="conflict", reason=str(error))
-    if isinstance(error, StoreUnavailable):
+    if isinstance(error, StoreUnavailable | StartError):
         return Refused(id=request.id, code="unavailable", reason=str(error))
     if isinstance(error, PymrError):
         return Refused(id=request.id, code="invalid", reason=str(error))

@@ -52,6 +52,8 @@ _SIGNAL_HINTS: dict[int, str] = {
     signal.SIGKILL: "killed from outside, or the machine is out of memory",
 }
 _NO_SLOT = -1
+_NO_NURSERY = "the process that starts the workers of this peer has ended; start the peer again"
+_ENDED_WITH_NURSERY = "was ended with the process that starts the workers of this peer"
 _CLOSED_PIPE = "closed its pipe to pymr (a function that closes all files?)"
 
 
@@ -101,7 +103,7 @@ class Workers:
         link.moved_at = time.monotonic()
         self._by_slot[slot] = self._by_id[link.id] = link
         if self._is_lost:
-            self._fail_to_start(link, "the nursery of this peer has ended; start the peer again")
+            self._fail_to_start(link, _NO_NURSERY)
             return
         try:
             link.send(frame(setup))
@@ -136,8 +138,11 @@ class Workers:
     ) -> WorkerLink:
         """Start a worker that is in no slot, and of which no event tells: whoever asks for it holds its link.
 
-        on_end: called once when it has ended, with how it did. Raises BadMessage for too long a setup.
+        on_end: called once when it has ended, with how it did. Raises BadMessage for too long a setup,
+        StartError where the process that starts workers has ended.
         """
+        if self._is_lost:
+            raise StartError(f"{self._peer_name}: {_NO_NURSERY}")
         framed = frame(setup)
         self._last_id += 1
         link = WorkerLink(
@@ -306,7 +311,9 @@ class Workers:
         self._is_lost = True
         self._unwatch(self._nursery.fileno())
         for link in list(self._by_slot.values()):
-            self._die(link, self._death(link, "was ended with the nursery of this peer"))
+            self._die(link, self._death(link, _ENDED_WITH_NURSERY))
+        for link in [self._by_id[id] for id in self._on_guest_end]:  # nobody else tells of their end
+            self._end_of_guest(link, _ENDED_WITH_NURSERY)
         self._on_event(NurseryDied())
 
     def _watch(self, descriptor: int, on_ready: Callable[[], None]) -> None:

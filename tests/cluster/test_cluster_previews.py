@@ -120,6 +120,20 @@ def test_a_worker_that_ends_itself_is_told_of_with_what_was_mapped(lend_cluster:
     assert "line 8 in words" in killed.printed
 
 
+def test_a_preview_is_answered_though_what_starts_workers_is_killed_and_its_peer_ends(
+    lend_cluster: Lend,
+) -> None:
+    cluster = lend_cluster()
+    cluster.feed("alpha", "a.txt", "one", "two")
+    kill = "os.kill(os.getppid(), 9), time.sleep(60)"
+    view = preview(cluster, mapping(f"if n == 2: {kill}"), peer="alpha")
+    cluster.wait_for(lambda: cluster.processes["alpha"].poll() is not None, 20.0, "the end of alpha")
+    cluster.restart_dead()
+
+    assert "was ended with the process that starts the workers of this peer" in view.error
+    assert (view.peer, view.items) == ("alpha", ('["one",1]',))
+
+
 def test_a_child_that_would_outlive_its_preview_does_not(lend_cluster: Lend) -> None:
     cluster = lend_cluster()
     cluster.feed("alpha", "a.txt", "one")

@@ -15,7 +15,7 @@ from written_projects import PLAIN, REDUCE, import_state, write_project
 from pymr.client_errors import UnreachableError
 from pymr.client_preview import preview_on
 from pymr.config import ClusterConfig, PeerConfig, SecurityConfig
-from pymr.errors import InputError, PymrError, UserFunctionError
+from pymr.errors import InputError, PymrError, StartError, UserFunctionError
 from pymr.keys import load_security
 from pymr.peer import preview_worker
 from pymr.peer.frames import encode
@@ -284,7 +284,7 @@ class Desk:
         self.started: list[tuple[PreviewSetup, Callable[..., None], Callable[..., None]]] = []
         self.ended = 0
         self.timers: list[Callable[[], object]] = []
-        self.has_redis = True
+        self.has_redis = self.has_nursery = True
         self.unread = b""
         me = PeerConfig(name="alpha", workers=1, data_dir=str(self.data))
         config = ClusterConfig(peers=(me,))
@@ -301,6 +301,8 @@ class Desk:
         on_done(work())
 
     def start_guest(self, setup: PreviewSetup, output: Any, on_message: Any, on_end: Any) -> Any:
+        if not self.has_nursery:
+            raise StartError("alpha: start the peer again")
         self.started.append((setup, on_message, on_end))
         self.output = output
         return self
@@ -436,6 +438,15 @@ def test_without_redis_a_project_that_no_run_has_brought_cannot_be_previewed(des
     assert [setup.projects_dir for setup, _, _ in desk.started] == [
         str(desk.data / "projects" / desk.package.content_hash)
     ]
+
+
+def test_a_peer_that_can_start_no_worker_any_more_refuses_at_once(desk: Desk) -> None:
+    desk.has_nursery = False
+    (refused,) = desk.wish()
+
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.reason) == ("unavailable", "alpha: start the peer again")
+    assert desk.left() == []
 
 
 def test_a_viewer_may_not_preview() -> None:
