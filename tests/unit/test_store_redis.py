@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -108,7 +109,7 @@ def test_acknowledged_submissions_survive_kill_and_restart(own_redis: PrivateRed
 def test_a_redis_that_comes_back_empty_is_noticed(own_redis: PrivateRedis, own_place: Place) -> None:
     own_place.store.submit("r", LIFE, job_fields("words"), "")
     own_redis.kill()
-    (own_redis.directory / "appendonly.aof").unlink()
+    shutil.rmtree(own_redis.directory / "appendonlydir")
     own_redis.start()
     with pytest.raises(StoreUnavailable):  # the connection it had
         own_place.store.has_package("x")
