@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pymr.errors import InputError
+from pymr.engine.signatures import CODEC_NAMES, HEAD_BYTES, NOT_COMPRESSED, codec_of, what_is_no_text
+from pymr.errors import InputError, disk_error
 
 SPLIT_BYTES = 64 << 20
 """Default size of a split. Larger: fewer, longer tasks; smaller: more even load, more segments to merge."""
 
-COMPRESSED_SUFFIXES = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
+COMPRESSED_SUFFIXES = {f".{codec}": codec for codec in CODEC_NAMES}
 
 IGNORED_PREFIX = "."
 MANIFEST_NAME = "_manifest.json"
@@ -23,14 +24,17 @@ IGNORED_NAMES = frozenset({MANIFEST_NAME, BAD_RECORDS_NAME})
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file as it was listed. `name` is its path below the input folder; size in bytes; codec by suffix."""
+    """A file as it was listed. `name` is its path below the input folder; size in bytes.
+
+    codec: how it is compressed, by its first bytes; "" before `plan_splits` has looked at them.
+    """
 
     path: str
     name: str
     size: int
     mtime_ns: int
     inode: int
-    codec: str
+    codec: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +77,14 @@ def walk_input_files(input_dir: str) -> Iterator[InputFile]:
 def plan_splits(files: Iterable[InputFile], split_bytes: int = SPLIT_BYTES) -> list[Split]:
     """Cut plain files into ranges of at most `split_bytes`; a reader moves the cuts to line ends.
 
-    An empty file has no split; a compressed one is a single split.
+    An empty file has no split; a compressed one is a single split. Cost: one small read per file.
+    Raises InputError for a file that is no text, DiskError.
     """
     splits = []
     for file in files:
-        step = split_bytes if file.codec == "none" else max(file.size, 1)
+        if file.size and not file.codec:
+            file = _recognise(file)
+        step = split_bytes if file.codec == NOT_COMPRESSED else max(file.size, 1)
         splits += [Split(file, at, min(at + step, file.size)) for at in range(0, file.size, step)]
     return splits
 
@@ -96,6 +103,29 @@ def group_splits(splits: Iterable[Split], task_bytes: int = SPLIT_BYTES) -> list
     if group:
         groups.append(tuple(group))
     return groups
+
+
+def refuse_other_than_text(path: str, head: bytes, codec: str = NOT_COMPRESSED) -> None:
+    """Raise InputError where a file is no text, saying what it seems to be. head: of its content."""
+    told = what_is_no_text(head)
+    if told is not None:
+        seems, advice = told
+        within = "" if codec == NOT_COMPRESSED else f" inside its {CODEC_NAMES[codec]} compression"
+        raise InputError(f"the input file {path} seems to be {seems}{within}: {advice}")
+
+
+def _recognise(file: InputFile) -> InputFile:
+    """The file with its codec."""
+    try:
+        with open(file.path, "rb", buffering=0) as raw:
+            head = raw.read(min(HEAD_BYTES, file.size))
+    except OSError as error:
+        raise disk_error("reading", file.path, error) from error
+    by_name = COMPRESSED_SUFFIXES.get(os.path.splitext(file.path)[1].lower(), NOT_COMPRESSED)
+    codec = codec_of(head, by_name)
+    if codec == NOT_COMPRESSED:
+        refuse_other_than_text(file.path, head)
+    return replace(file, codec=codec)
 
 
 def _walk(input_dir: str) -> Iterator[tuple[str, str]]:
@@ -149,12 +179,11 @@ def _examine(path: str, name: str) -> InputFile:
             raise InputError(f"the input file {path} cannot be read: permission denied")
     except OSError as error:
         raise InputError(f"the input file {path} cannot be read: {error.strerror}") from error
-    codec = COMPRESSED_SUFFIXES.get(os.path.splitext(path)[1].lower(), "none")
-    if codec != "none" and status.st_size == 0:
+    if status.st_size == 0 and os.path.splitext(path)[1].lower() in COMPRESSED_SUFFIXES:
         raise InputError(
             f"the input file {path} is truncated: it has no byte, and a compressed file of nothing has some"
         )
-    return InputFile(path, name, status.st_size, status.st_mtime_ns, status.st_ino, codec)
+    return InputFile(path, name, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 _KINDS = (

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 from xxhash import xxh3_64_intdigest
 
 from pymr.engine.decompress import DECOMPRESSION_ERRORS, Readable, open_compressed
-from pymr.engine.inputs import InputFile, Split
+from pymr.engine.inputs import InputFile, Split, refuse_other_than_text
+from pymr.engine.signatures import HEAD_BYTES, NOT_COMPRESSED, what_is_no_text
 from pymr.errors import InputError, InputOutdatedError, disk_error
 
 LINE_BYTES_MAX = 16 << 20
@@ -22,6 +23,8 @@ CHUNK_BYTES = 256 << 10
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_SHOWN_CHARACTERS = 160
+_LOOKED_BACK_BYTES_MAX = 1 << 30
+"""How far back the beginning of a line that is too long is looked for, so as to name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class RecordReader:
         self._offsets: list[int] | None = None
         self._chunk = b""
         self._chunk_offset = 0
+        self._content_bytes = 0  # how much of the content of the present file was read
         self._path = ""
         self._records_before = 0
         self.is_finished = False  # whether all lines were handed out
@@ -127,7 +131,7 @@ class RecordReader:
 
     def _take(self, file: InputFile, offset: int, chunk: bytes) -> None:
         """Make the lines of a chunk of whole lines the current ones."""
-        text = self._decode(chunk, offset)
+        text = self._decode(chunk, offset, file)
         self._chunk, self._chunk_offset = chunk, offset
         lines = (text.replace("\r\n", "\n") if b"\r\n" in chunk else text).split("\n")
         if chunk.endswith(b"\n"):
@@ -147,13 +151,18 @@ class RecordReader:
         digests = (xxh3_64_intdigest(offset.to_bytes(8, "little"), seed) for offset in offsets)
         return map(lt, digests, repeat(int(self._downsample * (1 << 64))))
 
-    def _decode(self, chunk: bytes, offset: int) -> str:
+    def _decode(self, chunk: bytes, offset: int, file: InputFile) -> str:
         try:
             return chunk.decode("utf-8", self._encoding_errors)
         except UnicodeDecodeError as error:
+            around = chunk[max(error.start - HEAD_BYTES // 2, 0) : error.start + HEAD_BYTES // 2]
+            if what_is_no_text(around) is None:
+                advice = 'set encoding_errors = "replace" to read it as U+FFFD'
+            else:
+                advice = "what stands there is binary data and no text: repair the file, or move it away"
             raise InputError(
-                f"{self._path}, byte {offset + error.start:,}: {chunk[error.start : error.end]!r} "
-                f'is no UTF-8 ({error.reason}); set encoding_errors = "replace" to read it as U+FFFD'
+                f"{_place(file, offset + error.start)}: {chunk[error.start : error.end]!r} "
+                f"is no UTF-8 ({error.reason}); {advice}"
             ) from error
 
     def _chunks(self, split: Split) -> Iterator[tuple[int, bytes]]:
@@ -162,13 +171,13 @@ class RecordReader:
         done_bytes = self.bytes_read
         try:
             with open(file.path, "rb", buffering=0) as raw:
-                if file.codec == "none":
+                if file.codec == NOT_COMPRESSED:
                     begin = self._line_start(raw, split.start, file)
                     end = self._line_start(raw, split.end, file)
                     raw.seek(begin)
-                    chunks = self._whole_lines(raw, begin, end - begin)
+                    chunks = self._whole_lines(raw, begin, end - begin, file)
                 else:
-                    chunks = self._whole_lines(open_compressed(raw, file.codec), 0, None)
+                    chunks = self._whole_lines(open_compressed(raw, file.codec), 0, None, file)
                 for offset, chunk in chunks:
                     self.bytes_read = done_bytes + min(max(raw.tell() - split.start, 0), split.length)
                     yield offset, chunk
@@ -182,19 +191,25 @@ class RecordReader:
         self.bytes_read = done_bytes + split.length
 
     def _whole_lines(
-        self, file: Readable, offset: int, remaining_bytes: int | None
+        self, content: Readable, offset: int, remaining_bytes: int | None, file: InputFile
     ) -> Iterator[tuple[int, bytes]]:
-        """Cut what `file` holds from here on, at most `remaining_bytes`, after the last line of each read."""
+        """Cut `content`, from here on, at most `remaining_bytes` of it, after the last line of each read."""
         pending: list[bytes] = []  # the beginning of a line whose end was not read yet
+        head = b""
         size = min(CHUNK_BYTES, self._line_bytes_max)
-        while data := file.read(size if remaining_bytes is None else min(size, remaining_bytes)):
+        self._content_bytes = offset
+        while data := content.read(size if remaining_bytes is None else min(size, remaining_bytes)):
+            self._content_bytes += len(data)
             if remaining_bytes is not None:
                 remaining_bytes -= len(data)
+            if file.codec != NOT_COMPRESSED and len(head) < HEAD_BYTES:  # of others planning has looked at it
+                head += data[: HEAD_BYTES - len(head)]
+                refuse_other_than_text(file.path, head, file.codec)
             if offset == 0 and not pending and data.startswith(_BYTE_ORDER_MARK):
                 offset, data = len(_BYTE_ORDER_MARK), data[len(_BYTE_ORDER_MARK) :]
             first_line_bytes = sum(map(len, pending)) + (data.find(b"\n") if b"\n" in data else len(data))
             if first_line_bytes > self._line_bytes_max:
-                raise self._line_too_long(offset)
+                raise self._line_too_long(offset, file)
             cut = data.rfind(b"\n") + 1
             if not cut:
                 pending.append(data)
@@ -221,20 +236,37 @@ class RecordReader:
                 return at + found + 1
             at += len(data)
             if at - position > self._line_bytes_max:
-                raise self._line_too_long(position)
+                raise self._line_too_long(self._line_before(raw, position), file)
         return at
 
-    def _line_too_long(self, offset: int) -> InputError:
+    def _line_before(self, raw: BinaryIO, position: int) -> int:
+        """Where the line begins that goes on at `position`; as far back as is looked, if it is longer."""
+        at = position
+        while at > max(position - _LOOKED_BACK_BYTES_MAX, 0):
+            size = min(CHUNK_BYTES, at)
+            at -= size
+            raw.seek(at)
+            found = raw.read(size).rfind(b"\n")
+            if found >= 0:
+                return at + found + 1
+        return at
+
+    def _line_too_long(self, offset: int, file: InputFile) -> InputError:
         return InputError(
-            f"{self._path}, byte {offset:,}: a line is longer than engine.line_bytes_max "
+            f"{_place(file, offset)}: the line that begins there is longer than engine.line_bytes_max "
             f"({self._line_bytes_max:,} bytes); raise that setting if such lines are meant to be read"
         )
 
     def _corrupt(self, file: InputFile, error: Exception) -> InputError:
         return InputError(
             f"{file.path} is truncated or corrupt: reading stopped after "
-            f"{self._chunk_offset + len(self._chunk):,} bytes of content ({error})"
+            f"{self._content_bytes:,} bytes of content ({error})"
         )
+
+
+def _place(file: InputFile, offset: int) -> str:
+    of_what = "" if file.codec == NOT_COMPRESSED else " of its content"
+    return f"{file.path}, byte {offset:,}{of_what}"
 
 
 def _check_unchanged(status: os.stat_result, file: InputFile) -> None:

@@ -123,7 +123,10 @@ def _plan(
         files = new_files(HostLists(own, peers), planning, found)
     else:
         files = list(found.values())
-    tasks = plan_map_tasks(files, task_bytes(files, plan.workers, config.engine.split_bytes))
+    try:
+        tasks = plan_map_tasks(files, task_bytes(files, plan.workers, config.engine.split_bytes))
+    except InputError as error:
+        raise InputError(f"input_dirs, on host {own.host}: {error}") from error
     _write_inputs(places.inputs(order.run_id, shared=plan.shared), files)
     write_plan(places.plan(order.run_id, shared=plan.shared), tasks)
     total_bytes = sum(file.size for file in files)

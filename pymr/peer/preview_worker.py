@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import msgspec
 import orjson
 
-from pymr.engine.inputs import InputFile, Split
+from pymr.engine.inputs import InputFile, plan_splits
 from pymr.engine.keys import show
 from pymr.engine.outputs import encode_lines
 from pymr.engine.tasks import (
@@ -99,7 +99,7 @@ def try_job(setup: PreviewSetup, news: PreviewTeller) -> tuple[tuple[str, ...], 
 
 def _map(context: JobContext, files: list[InputFile], scratch: str, news: PreviewTeller) -> MapOutput:
     news.begin("map", files[0].path if files else "")
-    task = MapTask(0, tuple(Split(file, 0, file.size) for file in files))
+    task = MapTask(0, tuple(plan_splits(files, max((file.size for file in files), default=1))))
     mapped = run_map_task(context, task, _folder(scratch, "map-00000"), news.watch)
     if not mapped.records:  # compressed files with nothing in them
         news.path = ""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import random
 import socket
+import tarfile
 
 import pytest
 from cluster.shared import SharedPlace
@@ -106,10 +108,29 @@ def test_flipped_byte_in_a_compressed_file_is_named(place: SharedPlace, suffix: 
 
 
 @pytest.mark.parametrize("suffix", COMPRESSORS)
-def test_plain_text_under_a_compressed_name_is_named(place: SharedPlace, suffix: str) -> None:
-    place.feed("this is plain text", name=f"plain.{suffix}")
+def test_the_content_tells_whether_a_file_is_compressed(place: SharedPlace, suffix: str) -> None:
+    place.feed("plain", name=f"plain.{suffix}")
+    place.feed_bytes(COMPRESSORS[suffix](b"compressed\n"), f"log.{suffix}-20240101")
+    place.succeed()
 
-    place.fail_everywhere(says=[f"plain.{suffix}", "truncated or corrupt"])
+    assert place.counts() == {"plain": 1, "compressed": 1}
+
+
+@pytest.mark.parametrize("suffix", COMPRESSORS)
+def test_archive_inside_a_compressed_file_is_named_with_what_to_do(place: SharedPlace, suffix: str) -> None:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.add(__file__, "a.txt")
+    place.feed_bytes(COMPRESSORS[suffix](file.getvalue()), f"logs.tar.{suffix}")
+
+    place.fail_everywhere(says=[f"logs.tar.{suffix}", "a tar archive inside its", "unpack it"])
+
+
+def test_text_that_is_no_utf_8_at_all_is_named_with_what_to_do(place: SharedPlace) -> None:
+    place.feed_bytes("a line\n".encode("utf-16"), "wide.txt")
+
+    finished = place.fail("--workers", "2", says=["wide.txt", "UTF-16LE", "iconv"])
+    assert "encoding_errors" not in finished.err
 
 
 @pytest.mark.parametrize("suffix", COMPRESSORS)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
+import random
 import shutil
 import stat
 import tempfile
@@ -12,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from pymr.engine.inputs import InputFile, group_splits, list_input_files, plan_splits
-from pymr.errors import InputError
+from pymr.engine.zstd import zstd
+from pymr.errors import DiskError, InputError
 
 NOBODY = 65534
 
@@ -93,20 +98,55 @@ def test_a_listed_file_has_its_facts(tmp_path: Path) -> None:
     status = os.stat(tmp_path / "folder/data.GZ")
 
     assert list_input_files([str(tmp_path)]) == [
-        InputFile(
-            str(tmp_path / "folder/data.GZ"), "folder/data.GZ", 5, status.st_mtime_ns, status.st_ino, "gz"
-        )
+        InputFile(str(tmp_path / "folder/data.GZ"), "folder/data.GZ", 5, status.st_mtime_ns, status.st_ino)
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "codec"),
-    [("a.gz", "gz"), ("a.bz2", "bz2"), ("a.xz", "xz"), ("a.zst", "zst"), ("a.txt", "none"), ("gz", "none")],
-)
-def test_the_suffix_tells_the_codec(tmp_path: Path, name: str, codec: str) -> None:
-    write(tmp_path, name)
+COMPRESSED = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd.compress}
 
-    assert [file.codec for file in list_input_files([str(tmp_path)])] == [codec]
+
+@pytest.mark.parametrize("name", ["a.txt", "access.log.gz-20240101", "a.bz2", "a.zst.GZ"])
+@pytest.mark.parametrize("codec", COMPRESSED)
+def test_a_compressed_file_is_one_split_whatever_its_name(tmp_path: Path, name: str, codec: str) -> None:
+    write(tmp_path, name, content=COMPRESSED[codec](b"line\n" * 1000))
+    (split,) = plan_splits(list_input_files([str(tmp_path)]), 10)
+
+    assert split.file.codec == codec
+    assert (split.start, split.end) == (0, split.file.size)
+
+
+def test_plain_text_is_cut_into_splits_whatever_its_name(tmp_path: Path) -> None:
+    write(tmp_path, "a.gz", content=b"line\n" * 10)
+    splits = plan_splits(list_input_files([str(tmp_path)]), 10)
+
+    assert [(split.start, split.file.codec) for split in splits] == [(at, "none") for at in range(0, 50, 10)]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"PK\x03\x04" + bytes(30), "a ZIP archive: unpack it"),
+        ("line\n".encode("utf-16"), "text in UTF-16LE: convert it to UTF-8"),
+        (random.Random(1).randbytes(5_000), "binary data: convert it to text"),
+    ],
+)
+def test_what_is_no_text_is_refused_before_anything_is_read(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    write(tmp_path, "a.txt", content=content)
+
+    with pytest.raises(InputError, match=rf"a\.txt seems to be {words}") as caught:
+        plan_splits(list_input_files([str(tmp_path)]))
+    assert "encoding_errors" not in str(caught.value)
+
+
+def test_a_file_that_is_gone_before_its_first_bytes_are_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "a.txt")
+    listed_files = list_input_files([str(tmp_path)])
+    os.remove(tmp_path / "a.txt")
+
+    with pytest.raises(DiskError, match=r"a\.txt.*No such file"):
+        plan_splits(listed_files)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

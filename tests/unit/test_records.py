@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
+import random
+import re
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ import pytest
 
 from pymr.engine.inputs import InputFile, list_input_files, plan_splits
 from pymr.engine.records import CHUNK_BYTES, RecordReader
+from pymr.engine.signatures import CODEC_NAMES
 from pymr.engine.zstd import zstd
 from pymr.errors import InputError, InputOutdatedError, RetryableError
 
@@ -98,7 +103,7 @@ def test_a_reader_ends_after_the_lines_it_may_read(tmp_path: Path, lines_max: in
 def test_the_byte_named_in_a_compressed_file_is_that_of_its_content(tmp_path: Path, codec: str) -> None:
     file = listed(tmp_path, COMPRESS[codec](b"line\n" * 100_000 + b"\xff\n"), f"a.{codec}")
 
-    with pytest.raises(InputError, match=r"byte 500,000: b'\\xff'"):
+    with pytest.raises(InputError, match=r"byte 500,000 of its content: b'\\xff'"):
         read(file)
 
 
@@ -107,7 +112,9 @@ def test_a_line_is_refused_by_its_length_whatever_the_splits(tmp_path: Path, spl
     longest = listed(tmp_path, b"a\n" + b"b" * 100 + b"\nc\n")
 
     assert read(longest, split_bytes, line_bytes_max=100) == ["a", "b" * 100, "c"]
-    with pytest.raises(InputError, match=r"input\.txt, byte [\d,]+: a line is longer.*line_bytes_max"):
+    with pytest.raises(
+        InputError, match=r"input\.txt, byte 2: the line that begins there is longer.*line_bytes_max"
+    ):
         read(longest, split_bytes, line_bytes_max=99)
 
 
@@ -117,14 +124,14 @@ def test_a_long_line_is_refused_without_reading_all_of_it(tmp_path: Path) -> Non
         file.truncate(1 << 40)
     (zeros,) = list_input_files([str(path)])
 
-    with pytest.raises(InputError, match="byte 0: a line is longer"):
+    with pytest.raises(InputError, match="byte 0: the line that begins there is longer"):
         read(zeros, 1 << 41, line_bytes_max=1 << 20)
 
 
 def test_a_line_too_long_in_a_compressed_file_is_refused(tmp_path: Path) -> None:
     file = listed(tmp_path, gzip.compress(b"a\n" + b"b" * 3_000_000), "a.gz")
 
-    with pytest.raises(InputError, match=r"a\.gz, byte 2: a line is longer"):
+    with pytest.raises(InputError, match=r"a\.gz, byte 2 of its content: the line that begins there"):
         read(file, line_bytes_max=1_000_000)
 
 
@@ -148,11 +155,72 @@ def test_a_file_whose_second_member_is_damaged_is_named(tmp_path: Path, codec: s
 
 
 @every_codec
-def test_what_is_not_compressed_at_all_is_named(tmp_path: Path, codec: str) -> None:
+def test_text_with_a_name_of_a_compressed_file_is_read_as_text(tmp_path: Path, codec: str) -> None:
     file = listed(tmp_path, b"plain text\n" * 10, f"a.{codec}")
 
-    with pytest.raises(InputError, match=rf"a\.{codec} is truncated or corrupt"):
+    assert read(file, 7) == ["plain text"] * 10
+
+
+@pytest.mark.parametrize("name", ["access.log.gz-20240101", "a.txt", "a"])
+@every_codec
+def test_compressed_content_is_read_whatever_the_name(tmp_path: Path, codec: str, name: str) -> None:
+    file = listed(tmp_path, COMPRESS[codec](b"line\n" * 10) + COMPRESS[codec](b"more"), name)
+
+    assert read(file, 7) == ["line"] * 10 + ["more"]
+
+
+def tar_of(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        member = tarfile.TarInfo("a.log")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (tar_of(b"line\n" * 1000), "a tar archive inside its NAME compression: unpack it"),
+        ("line\n".encode("utf-16") * 9, "text in UTF-16LE inside its NAME compression: convert it to UTF-8"),
+        (gzip.compress(b"line\n"), "compressed by gzip inside its NAME compression: decompress it once"),
+        (os.urandom(9_000), "binary data inside its NAME compression: convert it to text"),
+    ],
+    ids=["tar", "UTF-16", "gzip", "binary"],
+)
+@pytest.mark.parametrize("errors", ["strict", "replace"])
+@every_codec
+def test_what_is_no_text_inside_a_compression_is_refused(
+    tmp_path: Path, codec: str, content: bytes, what: str, errors: str
+) -> None:
+    file = listed(tmp_path, COMPRESS[codec](content), "a.tgz")
+
+    with pytest.raises(InputError, match="a.tgz seems to be " + what.replace("NAME", CODEC_NAMES[codec])):
+        read(file, encoding_errors=errors)
+
+
+def test_binary_bytes_behind_text_are_not_to_be_replaced(tmp_path: Path) -> None:
+    file = listed(tmp_path, b"line\n" * 2_000 + os.urandom(5_000))
+
+    with pytest.raises(InputError, match="binary data") as caught:
         read(file)
+    assert "encoding_errors" not in str(caught.value)
+
+
+@every_codec
+def test_a_truncated_file_says_how_much_of_its_content_could_be_read(tmp_path: Path, codec: str) -> None:
+    numbers = random.Random(1)
+    lines = 200_000 if codec == "bz2" else 20_000  # which has blocks of 900 kB
+    content = b"".join(b"%d\n" % numbers.randrange(10**9) for _ in range(lines))
+    whole = COMPRESS[codec](content)
+    file = listed(tmp_path, whole[:-100], f"a.{codec}")
+
+    with pytest.raises(InputError) as caught:
+        read(file)
+    found = re.search(r"reading stopped after ([\d,]+) bytes of content", str(caught.value))
+    assert found is not None
+    share = int(found[1].replace(",", "")) / len(content)
+    assert share > (0.3 if codec in ("bz2", "zst") else 0.99)  # these give nothing of a block that is cut
 
 
 @pytest.mark.parametrize(
