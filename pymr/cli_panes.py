@@ -14,6 +14,7 @@ import click
 
 from pymr.cli_console import EXIT_INTERRUPTED, complete_workers, config_option, fail, open_client, tell
 from pymr.standard_streams import put
+from pymr.terminal_text import TerminalText
 
 if TYPE_CHECKING:
     from pymr.client import Client, PaneBytes
@@ -42,11 +43,13 @@ _WORKER = click.argument("worker", shell_complete=complete_workers)
 def logs(
     worker: str, follow: bool, offset: int, run_id: str | None, timestamps: bool, config_path: str | None
 ) -> None:
-    """Print what a worker (PEER/SLOT) put out."""
+    """Print what a worker (PEER/SLOT) put out; in a pipe or file lines end as in any text, without a CR."""
     try:
         with open_client(config_path) as client:
             chosen = run_id or client.newest_run(worker)
-            timed = TimedLines(is_dim=sys.stdout.isatty()) if timestamps else None
+            is_terminal = sys.stdout.isatty()
+            timed = TimedLines(is_dim=is_terminal) if timestamps else None
+            text = None if is_terminal else TerminalText()
             if not chosen and not follow:
                 fail(f"{worker} has put out nothing yet")
             for piece in (
@@ -54,8 +57,11 @@ def logs(
                 if follow
                 else _read(client, worker, chosen, offset)
             ):
-                if not put(timed.stamped(piece) if timed else piece.data):
+                data = timed.stamped(piece) if timed else piece.data
+                if not put(text.feed(data) if text else data):
                     return
+            if text:
+                put(text.end())
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)  # how following ends: nothing to tell of
 

@@ -23,13 +23,12 @@ from pymr.peer.places import is_below
 from pymr.peer.script_terminal import Ended, NotStarted, run_on_terminal
 from pymr.peer.steps import StepContext
 from pymr.peer.worker_protocol import StepOrder
+from pymr.terminal_text import without_escapes
 
 OUTPUT_LINES_MAX = 50
 OUTPUT_BYTES_MAX = 8 << 10
 """Of the end of a script's output so much goes into the history, or into the reason of a failure."""
 
-# What moves the cursor or sets colours on a terminal, and has no place in a history.
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -104,7 +103,7 @@ def last_lines(output: bytes) -> str:
 
     Of a line that was written over again and again, such as a bar of progress, its last state.
     """
-    text = _ESCAPES.sub("", output.decode("utf-8", "replace"))
+    text = without_escapes(output).decode("utf-8", "replace")
     lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n")]
     while lines and not lines[-1]:
         lines.pop()

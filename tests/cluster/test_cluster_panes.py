@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -124,6 +125,21 @@ def test_the_output_of_a_worker_is_read_from_its_first_byte(cluster: Cluster, tm
     assert put_out(cluster, worker, "--run", run_id, "--from", "11") == "seen: wait\nseen: two\n"
     assert put_out(cluster, worker, "--run", run_id, "--from", "-11") == "seen: two\n"
     assert put_out(cluster, worker, "--run", run_id, "--from", "1000") == ""
+
+
+def test_output_in_a_file_has_plain_line_ends_and_on_a_terminal_those_of_the_terminal(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster.feed("alpha", "text.txt", "one", "\x1b[31mtwo\x1b[0m")
+    cluster.submit()
+    run_id = cluster.succeed().run_id
+    command = [str(PYMR), "logs", "alpha/0", "--run", run_id, "--config", str(cluster.path)]
+    with (tmp_path / "out").open("wb") as file:
+        subprocess.run(command, stdout=file, env=cluster.environment(), check=True, timeout=60)
+    piece = cluster.client.read_pane("alpha/0", run_id, 0)
+
+    assert (tmp_path / "out").read_bytes() == b"seen: one\nseen: \x1b[31mtwo\x1b[0m\n"
+    assert piece.data == b"seen: one\r\nseen: \x1b[31mtwo\x1b[0m\r\n"
 
 
 def test_following_shows_what_comes_until_control_c(cluster: Cluster, tmp_path: Path) -> None:

@@ -10,17 +10,25 @@ from pane_samples import reader
 
 from pymr.client import PaneBytes, UnreachableError
 from pymr.errors import PymrError
+from pymr.terminal_text import TerminalText
 from tui.model.pane_save import may_replace, save_pane
 
 
-def test_all_that_is_kept_is_saved_as_it_was_put_out(tmp_path: Path) -> None:
+def text_of(pane: bytes) -> bytes:
+    """What a part of a pane says; a line end or colour that is cut at its end or start is no whole one."""
+    text = TerminalText(is_plain=True)
+    return text.feed(pane) + text.end()
+
+
+def test_all_that_is_kept_is_saved_as_text_without_colours(tmp_path: Path) -> None:
     pane = b"\x1b[31mline\x1b[0m\r\n" * 50_000
 
     size = save_pane(reader(pane, (200_000, 300_000)), tmp_path / "a.log", over=False)
 
     saved = (tmp_path / "a.log").read_bytes()
-    note = b"\r\n[pymr: 100,000 bytes of output are not kept here]\r\n"
-    assert saved == pane[:200_000] + note + pane[300_000:]
+    note = b"\n[pymr: 100,000 bytes of output are not kept here]\n"
+    assert saved == text_of(pane[:200_000]) + note + text_of(pane[300_000:])
+    assert saved.count(b"line\n") > 40_000
     assert size == len(saved)
     assert [path.name for path in tmp_path.iterdir()] == ["a.log"]
 

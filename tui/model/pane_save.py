@@ -1,4 +1,4 @@
-"""Saving a whole pane: all that is kept of it, as it was put out, into a file, in a thread."""
+"""Saving a whole pane: all that is kept of it, as text without colours, into a file, in a thread."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISREG
 
 from pymr.errors import PymrError
+from pymr.terminal_text import TerminalText
 from tui.model.pane_search import PIECE_BYTES, ReadPiece
 
 
@@ -36,10 +37,11 @@ def save_pane(
     over: bool,
     on_progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> int:
-    """Write all that is kept of a pane, as it was put out, to a file, whole or not at all; its size.
+    """Write all that is kept of a pane to a file, whole or not at all; the size of the file.
 
-    A line in it tells where something is not kept. over: replace a regular file that is there, the one that a
-    link leads to. Raises PymrError where it cannot be written, and what `read` does.
+    Lines end in LF, escape sequences are left out, and a line tells where something is not kept. over:
+    replace a regular file that is there, the one that a link leads to. Raises PymrError where it cannot be
+    written, and what `read` does.
     """
     path = Path(os.path.realpath(path))
     is_there = may_replace(path)
@@ -63,18 +65,19 @@ def save_pane(
 
 
 def _write(read: ReadPiece, path: Path, on_progress: Callable[[int, int], object]) -> int:
-    end, offset = read(0, 1).end, 0
+    end, offset, text = read(0, 1).end, 0, TerminalText(is_plain=True)
     with path.open("xb") as file:
         while offset < end:
             piece = read(offset, min(PIECE_BYTES, end - offset))
             if not piece.data:
                 break
             if piece.skipped:
-                note = f"\r\n[pymr: {piece.skipped:,} bytes of output are not kept here]\r\n"
-                file.write(note.encode())
-            file.write(piece.data)
+                note = f"\n[pymr: {piece.skipped:,} bytes of output are not kept here]\n"
+                file.write(text.end() + note.encode())
+            file.write(text.feed(piece.data))
             offset = piece.next
             on_progress(offset, end)
+        file.write(text.end())
         return file.tell()
 
 
