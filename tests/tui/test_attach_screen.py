@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,6 +89,11 @@ def at_breakpoint(cluster: Cluster) -> WorkerRow:
 
     found: WorkerRow = cluster.wait_for(look, what="a worker at its breakpoint")
     return found
+
+
+def plain(pane: bytes) -> bytes:
+    """A pane as it is saved."""
+    return re.sub(rb"\x1b\[[0-9;]*m", b"", pane).replace(b"\r\n", b"\n")
 
 
 def has_talked(cluster: Cluster) -> tuple[str, str, bytes]:
@@ -189,7 +195,7 @@ async def test_the_output_of_a_finished_run_is_read_searched_and_saved(
         assert "000778" in lines[place + 1]
         assert size[1] // 3 <= place <= size[1] * 2 // 3
         assert saved.name == f"{worker.replace('/', '-')}-{run_id}.log"
-        assert saved.read_bytes() == pane
+        assert saved.read_bytes() == plain(pane)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 35)])
@@ -229,7 +235,7 @@ async def test_what_cannot_be_saved_is_told_and_nothing_is_replaced(
         assert told == "save" * 6
         assert (tmp_path / "mine").read_text() == "mine"
         assert kept == "other"
-        assert (tmp_path / "other").read_bytes() == pane
+        assert (tmp_path / "other").read_bytes() == plain(pane)
 
 
 async def test_what_is_above_is_loaded_while_scrolling(lend_cluster: Lend, make_console: Make) -> None:
