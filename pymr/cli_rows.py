@@ -331,7 +331,7 @@ def cluster_table(state: ClusterState) -> Table:
         (
             peer.name,
             peer.address,
-            "alive" if peer.alive else "does not answer",
+            ("draining" if peer.is_draining else "alive") if peer.alive else "does not answer",
             str(peer.pid or "-"),
             "leads" if peer.leader else "-",
             str(peer.epoch) if peer.alive else "-",

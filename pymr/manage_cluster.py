@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pymr.client import Client, ClientError, RefusedError, UnreachableError
+from pymr.client import Client, ClientError
+from pymr.cluster_peers import ANSWER_SECONDS, ClusterPeers, Report
+from pymr.cluster_start import Start
+from pymr.cluster_stop import Stop, kill_peers
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.config_choice import choose_config
-from pymr.errors import FatalError, PymrError
-from pymr.peer_processes import (
-    find_daemons,
-    find_processes,
-    is_here,
-    log_path,
-    log_size,
-    log_tail,
-    send,
-    start_process,
-    wait_gone,
-)
+from pymr.errors import FatalError
 from pymr.private_redis import PrivateRedis, running_pid
-from pymr.remote_peers import signal_remote, start_remote
 from pymr.requests import ClusterView
-
-if TYPE_CHECKING:
-    from psutil import Process
 
 START_SECONDS = 30.0
 DRAIN_SECONDS = 60.0
 """A peer that is told to end may do what it has begun for this long; the rest is done again later."""
-
-END_SECONDS = 10.0
-KILL_SECONDS = 5.0
-
-_ANSWER_SECONDS = 2.5
-"""More than a peer waits for a leader that has just died, before it answers from what it knows itself."""
-
-_POLL_SECONDS = 0.1
-_ASKED_AT_ONCE_MAX = 16
-
-Report = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +36,11 @@ class PeerState:
     problem: str
     view: ClusterView | None = None
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether it is about to end."""
+        return self.view is not None and self.view.is_draining
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClusterState:
@@ -79,7 +55,8 @@ class ClusterState:
 
     @property
     def is_well(self) -> bool:
-        return bool(self.leader) and not self.problem and all(peer.alive for peer in self.peers)
+        are_up = all(peer.alive and not peer.is_draining for peer in self.peers)
+        return bool(self.leader) and not self.problem and are_up
 
     @property
     def paused(self) -> bool:
@@ -111,98 +88,76 @@ class ManageCluster:
         self, config: ClusterConfig | str | os.PathLike[str] | None = None, report: Report | None = None
     ) -> None:
         self.config = choose_config(config)
-        if self.config.source is None:
-            raise FatalError("a cluster is started from a cluster.toml, which its daemons read themselves")
-        self._source = self.config.source
         self._report: Report = report or _say_nothing
-        self._here = tuple(peer for peer in self.config.peers if is_here(peer.host))
-        self._elsewhere = tuple(peer for peer in self.config.peers if peer not in self._here)
+        self._peers = ClusterPeers(self.config, self._report)
 
     @property
     def is_all_here(self) -> bool:
         """Whether all peers are of this machine, so that it can be started from here without ssh."""
-        return not self._elsewhere
+        return not self._peers.elsewhere
 
     def is_all_running(self) -> bool:
         """Whether all peers of this machine run, be it that they answer or not. Looks at all processes."""
-        names = [peer.name for peer in self._here]
-        return len(find_daemons(self._source, names)) == len(names)
+        return len(self._peers.daemons()) == len(self._peers.here)
 
     def start_cluster(self, timeout_s: float = START_SECONDS) -> ClusterState:
         """Start what is not running: a managed Redis, then the peers; return when all answer and one leads.
+        A peer that is about to end is waited for, cluster_start.ENDING_SECONDS at most, and started again.
 
-        Raises FatalError when a peer does not start, with the end of its log; what did start goes on running.
+        Raises FatalError when a peer does not start, with the end of its log, also of one on another machine;
+        what did start goes on running.
         """
+        if pid := self._redis_pid():
+            self._report(f"redis: is running already (pid {pid})")
         self._start_redis()
-        running = find_daemons(self._source, [peer.name for peer in self._here])
-        for name, process in running.items():
-            self._report(f"{name}: is running already (pid {process.pid})")
-        logs = {peer.name: log_size(peer) for peer in self._here}
-        started = {
-            peer.name: start_process(self._source, peer) for peer in self._here if peer.name not in running
-        }
-        for peer in self._elsewhere:
-            if self._answers(peer):
-                self._report(f"{peer.name}: is running already on {peer.host}")
-            else:
-                start_remote(self.config, peer)
-        self._wait_for_answers(started, logs, timeout_s)
+        leader = Start(self._peers, self._start_redis, timeout_s).run()
+        self._report(f"{leader} leads")
         return self.status()
 
     def stop_cluster(self, timeout_s: float = DRAIN_SECONDS) -> ClusterState:
         """End all peers, each when what it is doing has ended, then a managed Redis.
 
-        timeout_s: after this a peer is ended by a signal; what it did is done again after the next start.
-        Raises FatalError naming what could not be ended.
+        timeout_s: after this a peer is ended at once; what it did is done again after the next start.
+        Raises RefusedError where the peers do not let this key stop them, FatalError naming what runs on.
         """
-        processes = find_daemons(self._source, [peer.name for peer in self._here])
-        remote = self._tell_to_stop(set(processes))
-        left = wait_gone(list(processes.values()), timeout_s)
-        names = {process.pid: name for name, process in processes.items()}
-        for process in left:
-            self._report(f"{names[process.pid]}: is still busy after {timeout_s:g} s, ending it now")
-        left = self._end_at_once(left, names)
-        self._end_remote(remote, timeout_s)
-        if left:
-            still = ", ".join(f"{names[process.pid]} (pid {process.pid})" for process in left)
-            raise FatalError(f"did not end: {still}; `pymr cluster kill` ends them at once")
-        for name in processes:
-            self._report(f"{name}: stopped")
-        self._stop_redis()
-        return self._status(self._elsewhere)
+        Stop(self._peers).run(timeout_s)
+        if self._peers.daemons():
+            self._report("redis: goes on, as a peer was started meanwhile")
+        elif self._redis_pid():
+            PrivateRedis(self.config.redis.directory, daemonised=True).stop()
+            self._report("redis: stopped")
+        return self._status_after_end()
 
     def kill_cluster(self) -> ClusterState:
-        """End all peers and a managed Redis at once, as a power failure would. Nothing is lost by it."""
-        names = [peer.name for peer in self._here]
-        daemons = find_daemons(self._source, names)
-        send(daemons.values(), signal.SIGKILL)
-        wait_gone(list(daemons.values()), KILL_SECONDS)
-        left = wait_gone(find_processes(self._source, names), KILL_SECONDS)
-        send(left, signal.SIGKILL)
-        for name in daemons:
-            self._report(f"{name}: killed")
-        for peer in self._elsewhere:
-            signal_remote(self.config, peer, signal.SIGKILL)
-            self._report(f"{peer.name}: killed, if it was running on {peer.host}")
-        if self.config.redis.managed and running_pid(self.config.redis.directory):
+        """End all peers and a managed Redis at once, as a power failure would. Nothing is lost by it.
+
+        Raises RefusedError for a key that may only look, FatalError where another machine is out of reach.
+        """
+        failures = kill_peers(self._peers)
+        if self._redis_pid():
             PrivateRedis(self.config.redis.directory, daemonised=True).kill()
             self._report("redis: killed")
-        return self._status(self._elsewhere)
+        if failures:
+            raise FatalError("\n".join(failures))
+        return self._status_after_end()
 
     def status(self) -> ClusterState:
         """How each peer answers, all asked at the same time. Never raises for one that does not."""
         return self._status(self.config.peers)
 
+    def _status_after_end(self) -> ClusterState:
+        listening = self._peers.listening(self._peers.elsewhere)
+        return self._status([peer for peer in self._peers.elsewhere if listening[peer.name]])
+
     def _status(self, asked: Sequence[PeerConfig]) -> ClusterState:
         """asked: the peers that may be running; of the others it is known that they are not."""
-        with ThreadPoolExecutor(min(len(asked) or 1, _ASKED_AT_ONCE_MAX)) as threads:
-            answers = dict(zip(asked, threads.map(self._ask, asked), strict=True))
+        views = self._peers.ask_all(asked)
         stopped = ClientError("it has been ended")
-        views = [answers.get(peer, stopped) for peer in self.config.peers]
-        daemons = find_daemons(self._source, [peer.name for peer in self._here])
-        pids = self._pids() if any(isinstance(view, ClusterView) for view in views) else {}
+        daemons = self._peers.daemons()
+        pids = self._pids() if any(isinstance(view, ClusterView) for view in views.values()) else {}
         peers = []
-        for peer, view in zip(self.config.peers, views, strict=True):
+        for peer in self.config.peers:
+            view = views.get(peer.name, stopped)
             process = daemons.get(peer.name)
             answered = view if isinstance(view, ClusterView) else None
             peers.append(
@@ -232,135 +187,23 @@ class ManageCluster:
             problem = "no peer leads at the moment: one is elected within seconds"
         return ClusterState(self.config.name, tuple(peers), leader, epoch, problem)
 
-    # ---- starting
+    def _redis_pid(self) -> int:
+        """The process of a managed Redis; 0 where none runs, or it is not managed."""
+        return (running_pid(self.config.redis.directory) or 0) if self.config.redis.managed else 0
 
     def _start_redis(self) -> None:
-        if not self.config.redis.managed:
-            return
-        directory = self.config.redis.directory
-        if pid := running_pid(directory):
-            self._report(f"redis: is running already (pid {pid})")
-            return
-        PrivateRedis(directory, daemonised=True).start()
-        self._report(f"redis: started in {directory}")
-
-    def _wait_for_answers(
-        self, started: dict[str, subprocess.Popen[bytes]], logs: dict[str, int], timeout_s: float
-    ) -> None:
-        """Until every peer answers and they know a leader."""
-        deadline = time.monotonic() + timeout_s
-        waiting = {peer.name: peer for peer in self.config.peers}
-        leader = ""
-        with Client(self.config) as client:
-            while waiting or not leader:
-                for peer in list(waiting.values()):
-                    process = started.get(peer.name)
-                    if process is not None and process.poll() is not None:
-                        raise FatalError(
-                            f"{peer.name} ended with status {process.returncode} as it started; the end of "
-                            f"{log_path(peer)}:\n{log_tail(peer, logs[peer.name])}"
-                        )
-                    with suppress(UnreachableError):
-                        view = client.cluster(peer.name, _POLL_SECONDS * 3)
-                        del waiting[peer.name]
-                        leader = view.leader or leader
-                        if peer.name in started or peer in self._elsewhere:
-                            self._report(f"{peer.name}: started" + _with_pid(process))
-                if not waiting and not leader:
-                    with suppress(UnreachableError):
-                        leader = client.cluster(timeout_s=_ANSWER_SECONDS).leader
-                if time.monotonic() >= deadline and (waiting or not leader):
-                    raise FatalError(self._why_not_started(client, waiting, logs, timeout_s))
-                time.sleep(_POLL_SECONDS if waiting or not leader else 0)
-        self._report(f"{leader} leads")
-
-    def _why_not_started(
-        self, client: Client, waiting: dict[str, PeerConfig], logs: dict[str, int], timeout_s: float
-    ) -> str:
-        problem, silent = "", []
-        for peer in waiting.values():  # without a leader, an answer takes longer than has been waited for it
-            answer = self._ask(peer)
-            if isinstance(answer, ClusterView):
-                problem = problem or answer.problem
-            else:
-                silent.append(peer)
-        if not problem and len(silent) < len(self.config.peers):
-            with suppress(ClientError):
-                problem = client.cluster(timeout_s=_ANSWER_SECONDS).problem
-        if not silent:
-            return f"all peers run, but none leads after {timeout_s:g} s: {problem or 'no peer says why'}"
-        texts = [f"after {timeout_s:g} s there is no answer of {', '.join(peer.name for peer in silent)}"]
-        texts += [f"the others say: {problem}"] * bool(problem)
-        for peer in silent:
-            if peer in self._here:
-                texts.append(f"the end of {log_path(peer)}:\n{log_tail(peer, logs[peer.name])}")
-        return "\n".join(texts)
-
-    # ---- ending
-
-    def _tell_to_stop(self, running: set[str]) -> list[PeerConfig]:
-        """Ask the peers to end; those of other machines that are running, as far as can be told."""
-        remote = [peer for peer in self._elsewhere if self._answers(peer)]
-        with Client(self.config) as client:
-            for peer in [*(peer for peer in self._here if peer.name in running), *remote]:
-                try:
-                    client.stop_peer(peer.name, drain=True, timeout_s=_ANSWER_SECONDS)
-                    self._report(f"{peer.name}: stopping")
-                except (UnreachableError, RefusedError):
-                    self._report(f"{peer.name}: does not take the request, and is ended by a signal")
-                    send(find_daemons(self._source, [peer.name]).values(), signal.SIGTERM)
-        return remote
-
-    def _end_at_once(self, left: list[Process], names: dict[int, str]) -> list[Process]:
-        """End daemons that would go on for longer; those that do not even so."""
-        with Client(self.config) as client:
-            for process in left:
-                with suppress(ClientError):
-                    client.stop_peer(names[process.pid], drain=False, timeout_s=_ANSWER_SECONDS)
-        for _ in range(2):  # to a daemon the first signal means to drain, the second to end
-            left = wait_gone(left, END_SECONDS / 3)
-            send(left, signal.SIGTERM)
-        return wait_gone(left, END_SECONDS / 3)
-
-    def _end_remote(self, left: list[PeerConfig], timeout_s: float) -> None:
-        """Wait for peers of other machines to go silent; signal those that do not."""
-        deadline = time.monotonic() + timeout_s
-        while left and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
-            left = [peer for peer in left if self._answers(peer)]
-        for peer in left:
-            signal_remote(self.config, peer, signal.SIGTERM)
-
-    def _stop_redis(self) -> None:
-        directory = self.config.redis.directory
-        if self.config.redis.managed and running_pid(directory):
-            PrivateRedis(directory, daemonised=True).stop()
-            self._report("redis: stopped")
-
-    # ---- asking
+        if self.config.redis.managed and not self._redis_pid():
+            directory = self.config.redis.directory
+            PrivateRedis(directory, daemonised=True).start()
+            self._report(f"redis: started in {directory}")
 
     def _pids(self) -> dict[str, int]:
         """The processes of the peers by name, as any peer knows it."""
         try:
-            with Client(self.config, timeout_s=_ANSWER_SECONDS) as client:
+            with Client(self.config, timeout_s=ANSWER_SECONDS) as client:
                 return {row.name: row.pid for row in client.peers()}
         except ClientError:
             return {}
-
-    def _answers(self, peer: PeerConfig) -> bool:
-        return isinstance(self._ask(peer), ClusterView)
-
-    def _ask(self, peer: PeerConfig) -> ClusterView | PymrError:
-        """A peer's answer, or why there is none. In a thread: with a client of its own."""
-        try:
-            with Client(self.config, timeout_s=_ANSWER_SECONDS) as client:
-                return client.cluster(peer.name)
-        except ClientError as error:
-            return error
-
-
-def _with_pid(process: subprocess.Popen[bytes] | None) -> str:
-    return f" (pid {process.pid})" if process is not None else ""
 
 
 def _say_nothing(_line: str) -> None:

@@ -257,7 +257,8 @@ class _Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):
 
 
 class ClusterView(_Reply, frozen=True, kw_only=True, tag="cluster"):
-    """problem: why nothing is scheduled, and what to do; "" if all is well."""
+    """problem: why nothing is scheduled, and what to do; "" if all is well. is_draining: the peer that
+    answers is about to end."""
 
     name: str
     peer: str
@@ -273,6 +274,7 @@ class ClusterView(_Reply, frozen=True, kw_only=True, tag="cluster"):
     version: str
     role: Role
     problem: str = ""
+    is_draining: bool = False
 
 
 class JobsView(_Reply, frozen=True, kw_only=True, tag="jobs"):

@@ -168,6 +168,7 @@ class Answers:
             version=__version__,
             role=sender.role,
             problem=standing.problem,
+            is_draining=standing.is_draining,
         )
 
     def _peers(self, request: GetPeers) -> PeersView:

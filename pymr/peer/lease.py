@@ -38,6 +38,9 @@ PRESENCE_TTL_SECONDS = 3.0
 STATE_ERROR_SECONDS = 5.0
 """How long a peer that could not write down its epoch waits before it tries to lead again."""
 
+LEADERLESS_SECONDS = 0.5
+"""A lease that nobody has taken for so long is one that no peer wants that stays: see LOOK_SECONDS."""
+
 State = Literal["leader", "follower", "candidate", "unreachable", "forgotten"]
 
 
@@ -83,7 +86,8 @@ class Lease:
     """A peer's part in the election; `start` it once, and `stop` it.
 
     on_change: called from the thread of the lease whenever its view changes.
-    compete: whether to try to lead; False for a peer that drains.
+    compete: whether to try to lead; False for a peer that drains, which does so only where nobody else has
+    for LEADERLESS_SECONDS: without a leader nobody would accept its last results, and it would wait in vain.
     """
 
     def __init__(
@@ -112,6 +116,7 @@ class Lease:
         self._deadline = 0.0  # until when this peer leads; changed under the guard
         self._given_up: list[bytes] = []  # values of leases to be taken out of Redis
         self._no_contest_until = 0.0
+        self._led_at = clock()  # when somebody was last known to lead
         self._answered_at = float("-inf")
         self._present_at = float("-inf")
         self._stopping = threading.Event()
@@ -199,7 +204,7 @@ class Lease:
 
     def _look(self, sent: float) -> LeaseView:
         """See who leads; take the lease where nobody does."""
-        compete = self.compete and sent >= self._no_contest_until and not self._stopping.is_set()
+        compete = self._may_lead(sent)
         change_known = (
             self._memory.change
         )  # first: that of an earlier incarnation is lower than any later one
@@ -227,15 +232,22 @@ class Lease:
                 self._given_up.remove(value)
                 self._held = value
                 self._deadline = sent + STEP_DOWN_SECONDS
-                if not self.compete or self._stopping.is_set() or self._clock() < self._no_contest_until:
+                if not self._may_lead(self._clock()):
                     self._give_up()
             return LeaseView("leader", incarnation, epoch, self._peer)
         leader = value.decode().partition(" ")[2].partition(" ")[2]
+        if leader:
+            self._led_at = sent
         if leader and leader != self._peer:
             return LeaseView("follower", incarnation, epoch, leader)
         return LeaseView("candidate", incarnation or None, epoch)
 
+    def _may_lead(self, now: float) -> bool:
+        is_wanted = self.compete or now - self._led_at >= LEADERLESS_SECONDS
+        return is_wanted and now >= self._no_contest_until and not self._stopping.is_set()
+
     def _renew(self, sent: float) -> LeaseView:
+        self._led_at = sent
         held = self._held
         (is_renewed,) = self._call(RENEW, held, _milliseconds(TTL_SECONDS))
         with self._guard:

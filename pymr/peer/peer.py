@@ -309,7 +309,8 @@ class Peer:
         """The leader's answer: it has been asked by this peer, and not by the console."""
         if not isinstance(reply, ClusterView):
             return reply
-        return msgspec.structs.replace(reply, peer=self._me.name, role=sender.role)
+        own = {"peer": self._me.name, "version": __version__, "is_draining": self._is_stopping}
+        return msgspec.structs.replace(reply, role=sender.role, **own)
 
     def _answer_relay(self, sender: Sender, relay: Relay) -> None:
         request = Relays.request_of(relay)
@@ -346,6 +347,7 @@ class Peer:
             leader,
             self._report,
             problem,
+            self._is_stopping,
         )
 
     # -- following

@@ -53,7 +53,8 @@ Respond = Callable[[Reply], object]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a peer knows of the cluster at a moment. leader: None unless this peer leads."""
+    """What a peer knows of the cluster at a moment. leader: None unless this peer leads. is_draining: this
+    peer is about to end."""
 
     incarnation: str
     epoch: int
@@ -61,6 +62,7 @@ class Standing:
     leader: Leader | None
     report: Report | None
     problem: str
+    is_draining: bool = False
 
 
 class Wishes:

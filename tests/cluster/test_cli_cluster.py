@@ -20,6 +20,8 @@ from cluster.running import MARKER, PYMR, Finished, processes_of, wait_until
 from cluster.terminal import Terminal
 from fake_peer import free_port
 
+from pymr.client import RefusedError
+from pymr.manage_cluster import ManageCluster
 from pymr.private_redis import running_pid
 
 REDUCE = """
@@ -264,14 +266,39 @@ def test_attach_needs_a_terminal(cluster: Cluster) -> None:
     assert (finished.status, "needs a terminal" in finished.err) == (1, True)
 
 
-def test_a_key_of_a_viewer_looks_and_changes_nothing(cluster: Cluster) -> None:
+def test_a_key_of_a_viewer_looks_and_changes_nothing(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cluster.succeed("keys", "guest", "--role", "viewer")
     key = {"PYMR_KEY": str(cluster.folder / "keys" / "guest.secret")}
     looked = cluster.pymr("peers", "--json", env=cluster.environment(key))
-    changed = cluster.pymr("pause", env=cluster.environment(key))
+    refused = [
+        cluster.pymr(*words, env=cluster.environment(key))
+        for words in (("pause",), ("cluster", "stop"), ("cluster", "kill"), ("cluster", "recover", "--yes"))
+    ]
+    monkeypatch.setenv("PYMR_KEY", key["PYMR_KEY"])
+    manager = ManageCluster(str(cluster.folder / "cluster.toml"))
+    for end in (manager.stop_cluster, manager.kill_cluster):
+        with pytest.raises(RefusedError, match="guest may look"):
+            end()
+    after = cluster.listed("peers")
 
-    assert [row["name"] for row in json.loads(looked.out)] == ["alpha", "beta"]
-    assert (changed.status, "guest may look" in changed.err) == (1, True)
+    peers = json.loads(looked.out)
+    assert [row["name"] for row in peers] == ["alpha", "beta"]
+    assert [(one.status, "guest may look" in one.err) for one in refused] == [(1, True)] * 4
+    assert [(row["pid"], row["state"]) for row in after] == [(row["pid"], "alive") for row in peers]
+
+
+def test_a_key_that_is_not_listed_ends_nothing(cluster: Cluster) -> None:
+    cluster.succeed("keys", "former")
+    authorized = cluster.folder / "keys" / "authorized.toml"
+    before = authorized.read_text()
+    authorized.write_text(before[: before.index("[former]")])
+    key = cluster.environment({"PYMR_KEY": str(cluster.folder / "keys" / "former.secret")})
+    refused = [cluster.pymr("cluster", word, env=key) for word in ("stop", "kill")]
+
+    assert [(one.status, "does not list" in one.err) for one in refused] == [(1, True)] * 2
+    assert all(row["alive"] for row in cluster.listed("peers"))
 
 
 def test_a_pause_holds_new_runs_back(cluster: Cluster) -> None:

@@ -185,6 +185,20 @@ def test_a_peer_that_drains_does_not_compete(place: Place) -> None:
     assert place.holder() is None
 
 
+def test_a_peer_that_drains_leads_where_no_other_does(place: Place) -> None:
+    now = [100.0]
+    lease = place.peer("a", clock=lambda: now[0])
+    lease.compete = False
+    first = step(lease).state
+    now[0] += lease_module.LEADERLESS_SECONDS / 2
+    early = step(lease).state
+    now[0] += lease_module.LEADERLESS_SECONDS
+    late = step(lease).state
+
+    assert (first, early, late) == ("candidate", "candidate", "leader")
+    assert lease.is_leader()
+
+
 def test_the_present_are_known(place: Place) -> None:
     store = Store(place.server.url, None, place.cluster)
     leases = [place.peer(name) for name in "ab"]
