@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Twice the cores: the tests of the cluster mostly wait for daemons.
 TEST_PROCESSES ?= $(shell expr 2 \* `getconf _NPROCESSORS_ONLN`)
 
-.PHONY: help demo test chaos check format bench clean
+.PHONY: help demo test pythons python-tests chaos check format bench clean
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -29,6 +29,18 @@ test: $(STAMP)   ## all tests (some minutes)
 chaos: $(STAMP)  ## kills and storms, many times (an hour; CHAOS_ARGS="-k storm" for a part of it)
 	@$(BIN)/python -m pytest -s tests/chaos $(CHAOS_ARGS)
 
+pythons:         ## runs and clusters on each Python from 3.11 on that is on the PATH (some minutes each)
+	@for minor in 11 12 13 14 15; do \
+	  python3.$$minor -c '' 2>/dev/null || continue; \
+	  $(MAKE) --no-print-directory python-tests VENV=.venv-3.$$minor PYTHON=python3.$$minor || exit 1; \
+	done
+
+python-tests: $(STAMP)
+	@$(BIN)/python --version
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal tests/property tests/cluster/test_run_command.py \
+	  tests/cluster/test_run_cluster.py tests/cluster/test_fields.py tests/cluster/test_cluster_words.py \
+	  tests/cluster/test_cli_cluster.py
+
 check: $(STAMP)  ## style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -41,4 +53,4 @@ bench: $(STAMP)  ## ratios against the floor, a hand-written pool and GNU sort (
 	@$(BIN)/python -m tests.bench $(if $(REAL_TEXT),--text $(REAL_TEXT)) $(BENCH_ARGS)
 
 clean:           ## remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-3.* .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

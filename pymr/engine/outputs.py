@@ -176,5 +176,8 @@ class _open_part:  # noqa: N801 - a context manager, used as a function
         except OSError as error:
             raise disk_error("writing", self._path, error) from error
         finally:
-            with suppress(OSError):  # what close() would write is of an attempt that failed
-                self._raw.close()
+            # What is still written of an attempt that failed does not count, but a compressor that is left
+            # open complains when it is collected.
+            for file in (self._file, self._raw):
+                with suppress(OSError, ValueError):
+                    file.close()
