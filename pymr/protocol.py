@@ -256,13 +256,25 @@ class SourcesOrder(msgspec.Struct, frozen=True):
     total: int
 
 
+class Counting(msgspec.Struct, frozen=True):
+    """Which runs' parts belong to an output that runs are added to, by the numbers of the runs.
+
+    Those from `since` (which replaced all before) to `until` (the last that succeeded), but for those in
+    `uncounted`: ranges, each with its first and its last.
+    """
+
+    since: int = 0
+    until: int = 0
+    uncounted: tuple[tuple[int, int], ...] = ()
+
+
 class PublishOrder(msgspec.Struct, frozen=True):
     """Make a run's output visible in the data folder of `peer`.
 
     attempts: folders of the reduce attempts that lie there, in the order of their partitions.
     maps: folders of the map attempts there, whose lists of bad records belong to the output.
-    summary: of the run, for the manifest. counting: where it is added, the numbers of the runs whose parts
-    stay (see `control.counting`); () for all. replaces: incarnations in which their ids mean the same.
+    summary: of the run, for the manifest. counting: where it is added, the runs whose parts stay; None for
+    all. replaces: incarnations in which their ids mean the same.
     """
 
     run_id: str
@@ -272,7 +284,7 @@ class PublishOrder(msgspec.Struct, frozen=True):
     attempts: tuple[str, ...]
     maps: tuple[str, ...]
     summary: dict[str, object]
-    counting: tuple[int, ...] = ()
+    counting: Counting | None = None
     replaces: tuple[str, ...] = ()
 
 

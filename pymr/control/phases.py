@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from pymr.control.counting import count_run, counted
+from pymr.control.counting import count_failure, count_run, counting_of
 from pymr.control.records import ActiveRun, Committed, HostPlan, JobState, RunPlan, RunRecord
 from pymr.control.runs import Run, Task
 from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome
@@ -218,7 +218,7 @@ class MapReduceRun(Run):
                 tuple(one.id.folder for one in mine if isinstance(one.outcome, ReduceOutcome)),
                 tuple(one.id.folder for one in mine if _has_bad_records(one)),
                 summary_of(self.totals()),
-                counted(self.before) if self.adds else (),
+                counting_of(self.before) if self.adds else None,
                 self.replaces,
             )
         return order
@@ -242,15 +242,21 @@ class MapReduceRun(Run):
         return sums | {"files": sum(host.files for host in self.plan.hosts) if self.plan else 0}
 
     def state_after(self, hosts: Mapping[str, str]) -> JobState | None:
-        if self.plan is None or not (self.holds_state or self.adds or self.before is not None):
+        has_state = self.holds_state or self.adds or self.before is not None
+        if self.plan is None or not (has_state or self.unpublished):  # some may show what this one replaces
             return None
         lists = self._lists(hosts, self.plan) if self.holds_state else self.before or JobState("")
-        return count_run(self.before, lists, self.run_id, adds=self.adds)
+        shown_by = hosts.keys() - self.unpublished.keys()
+        return count_run(self.before, lists, self.run_id, adds=self.adds, shown_by=shown_by)
 
     def state_after_failure(self, peers: Iterable[str]) -> JobState | None:
-        """One that takes the place of another, and that some peers may show already, has torn the output."""
-        is_published = "publishing" in (self.stage, self.record.status)
-        if self.adds or not is_published or all(self.unpublished.get(peer) for peer in peers):
+        """One that takes the place of another, and that some peers may show already, has torn the output; of
+        one that is added, some may show parts that do not count."""
+        if "publishing" not in (self.stage, self.record.status):
+            return None
+        if self.adds:
+            return count_failure(self.before, self.run_id, self.reducers())
+        if all(self.unpublished.get(peer) for peer in peers):
             return None
         return replace(self.before or JobState(""), torn=self.run_id)
 

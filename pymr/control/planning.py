@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pymr.control.counting import UNCOUNTED_MAX
 from pymr.control.ending import end
 from pymr.control.liveness import Peer
 from pymr.control.losses import wait_for_machines
@@ -28,15 +29,22 @@ _LIST_GONE = (
 
 _TORN = (
     "failed while its output took the place of what the job had shown, so that machines may differ in what "
-    "they show: nothing can be added to that. Run the job once with delete_job_data = true, to replace all"
+    "they show: nothing can be added to that"
 )
+
+
+_TOO_MANY = (
+    f"{UNCOUNTED_MAX:,} times runs of this job have failed while their output was being added, and machines "
+    "that may show parts of them have not been there since"
+)
+
+_REPLACE = "Run the job once with delete_job_data = true, to replace all"
 
 
 def advance(leader: Leader, run: MapReduceRun) -> None:
     """When every host has planned its part, put the plan together and have it saved."""
-    if run.adds and run.before is not None and run.before.torn:
-        anew = f", after `pymr state {run.job_name} --forget '*'` to count all input again"
-        end(leader, run, "failed", f"{run.before.torn} {_TORN}{anew if run.holds_state else ''}")
+    if (why_not := _why_not_added(run)) is not None:
+        end(leader, run, "failed", why_not)
         return
     wanted = _wanted(leader, run)
     shared_host = _shared_host(run)
@@ -177,6 +185,21 @@ def take(leader: Leader, peer: Peer, report: PlanReport) -> None:
 def _planner(leader: Leader, host: str) -> Peer | None:
     peers = leader.hosts.get(host, []) if host else leader.peers.values()
     return next((one for one in peers if one.is_alive and one.has_inventory), None)
+
+
+def _why_not_added(run: MapReduceRun) -> str | None:
+    """Why nothing can be added to the output of a job; None where something can, or it is replaced."""
+    if not run.adds or run.before is None:
+        return None
+    if run.before.torn:
+        why_not = f"{run.before.torn} {_TORN}"
+    elif len(run.before.uncounted) >= UNCOUNTED_MAX:
+        peers = sorted({peer for runs in run.before.uncounted for peer in runs.peers})
+        why_not = f"{_TOO_MANY}: {', '.join(peers)}. Start these again"
+    else:
+        return None
+    anew = f", after `pymr state {run.job_name} --forget '*'` to count all input again"
+    return f"{why_not}. {_REPLACE}{anew if run.holds_state else ''}"
 
 
 def _wanted(leader: Leader, run: MapReduceRun) -> dict[tuple[str, bool], None]:

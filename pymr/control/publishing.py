@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pymr.control.counting import counted
+from pymr.control.counting import counting_of
 from pymr.control.ending import end
 from pymr.control.liveness import Peer
 from pymr.control.losses import wait_for_machines
@@ -142,7 +142,7 @@ def _shown_outputs(leader: Leader, peer: str) -> Iterator[tuple[str, PublishOrde
     jobs, states = leader.backlog.jobs, leader.backlog.states
     for name, state in states.items():
         adds = state.adds if state.shown else _adds(jobs.get(name))
-        counting = counted(state) if adds else ()
+        counting = counting_of(state) if adds else None
         run_id = state.shown or state.run_id
         if state.shown or (run_id and name in jobs):
             yield name, PublishOrder(run_id, name, peer, adds, (), (), {}, counting, leader.replaces)
@@ -150,7 +150,10 @@ def _shown_outputs(leader: Leader, peer: str) -> Iterator[tuple[str, PublishOrde
         is_known = job.run_id and job.status in ("succeeded", "queued")  # forced to run again
         if is_known and job.name not in states and job.fields.get("job_type") == "mapreduce":
             run_id = job.run_id or ""
-            yield job.name, PublishOrder(run_id, job.name, peer, _adds(job), (), (), {}, (), leader.replaces)
+            yield (
+                job.name,
+                PublishOrder(run_id, job.name, peer, _adds(job), (), (), {}, None, leader.replaces),
+            )
 
 
 def _adds(job: JobRecord | None) -> bool:

@@ -37,6 +37,15 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float | None = None
 
 
+class UncountedRuns(msgspec.Struct, frozen=True):
+    """Numbers of runs, from `first` to `last`, of which none counts. peers: which may show parts of them; ()
+    where nobody knows, as of runs that Redis has forgotten: those of all."""
+
+    first: int
+    last: int
+    peers: tuple[str, ...] = ()
+
+
 class JobState(msgspec.Struct, frozen=True):
     """What counts of a job: of one with `hold_state`, or whose runs add to its output.
 
@@ -45,9 +54,11 @@ class JobState(msgspec.Struct, frozen=True):
     peers: who planned that run, and so in whose data folders the lists lie that count; of a host on which
     several have tried, the others' may say something else. shared_peer: the same for shared_host.
     shown: the last run that succeeded; "" in the state of an earlier release, where it is run_id. adds:
-    whether that run added to the output. counted: the numbers of the runs whose parts belong to it (see
-    `control.counting`). torn: a later run that failed while its output took the place of that one's, so that
-    some peers may show it and others not; "" once another has taken the place of both.
+    whether that run added to the output. since: the number of the last run that replaced it; 0 for none that
+    is known. uncounted: runs after that which have failed while their parts were being added, and which some
+    peers may show, ascending (see `control.counting`). is_recovered: of runs after `shown`, Redis may have
+    forgotten some. torn: a later run that failed while its output took the place of that one's, so that some
+    peers may show it and others not; "" once another has taken the place of both.
     """
 
     run_id: str
@@ -56,8 +67,10 @@ class JobState(msgspec.Struct, frozen=True):
     shared_peer: str = ""
     shown: str = ""
     adds: bool = False
-    counted: tuple[int, ...] = ()
     torn: str = ""
+    since: int = 0
+    uncounted: tuple[UncountedRuns, ...] = ()
+    is_recovered: bool = False
 
 
 class JobChanges(msgspec.Struct, frozen=True):
@@ -247,7 +260,7 @@ class EndRun(msgspec.Struct, frozen=True, tag="end"):
     """The run ends: `record`, whose status is final, goes into the history, and the job's status follows.
 
     With the status failed, all jobs of its group leave the queue. state: of a job that has one; it is kept in
-    the same step where the status is succeeded, or the run is what the state says to have torn the output.
+    the same step.
     Outcome: the RunRecord as it was stored, with end_time; the earlier one where it had ended already.
     """
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from pymr import __version__
 from pymr.config import ClusterConfig, PeerConfig
-from pymr.control.counting import counted, is_counted, run_number
+from pymr.control.counting import counting_of, is_counted, run_number
 from pymr.control.leadership import Leader
 from pymr.control.records import Event, JobRecord, JobState, RunRecord
 from pymr.engine.inputs import BAD_RECORDS_NAME
@@ -316,7 +316,8 @@ class Answers:
     def _list_output(self, request: GetOutput, respond: Respond, state: JobState | None) -> None:
         job = self._jobs.table.jobs.get(request.job_name)
         failed_run = job.run_id if job is not None and job.status == "failed" else None
-        counting = counted(state) if state is not None and state.shown else ()
+        is_told = state is not None and (state.shown or state.uncounted)
+        counting = counting_of(state) if is_told else None
 
         def counts(run_id: str) -> bool:
             return run_id != failed_run and is_counted(run_id, counting)

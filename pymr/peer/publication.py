@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from pymr.control.counting import is_counted, run_number
+from pymr.control.counting import run_number, stays
 from pymr.engine.durable import link_or_copy, make_folders, sync_folder
 from pymr.engine.inputs import BAD_RECORDS_NAME
 from pymr.engine.outputs import Part
@@ -158,8 +158,8 @@ def _stage(
     """Put together what the output is going to be.
 
     Of the parts that a run has added, `part_runs` names that run: it may turn out not to count. Those of
-    which it says nothing stay: they are of a run that has replaced all others, of an earlier release, or of
-    an incarnation that this one does not go on from.
+    which it says nothing are of `base_run`, which has replaced all others; where there is none they stay, as
+    they are of an earlier release, or of an incarnation that this one does not go on from.
     """
     output = places.output(order.job_name)
     shown = _run_ids(present, (incarnation, *order.replaces))
@@ -181,6 +181,7 @@ def _stage(
         "summary": order.summary,
         "parts": parts,
         "part_runs": part_runs,
+        "base_run": _base_run(present, shown) if order.add else order.run_id,
     }
     before = [os.path.join(output, BAD_RECORDS_NAME)] if order.add else []
     complete(staged, manifest, [*before, *_bad_records(places, order)])
@@ -193,8 +194,14 @@ def _counted_parts(
     if present is None or not order.add:
         return [], {}
     noted: dict[str, str] = present.get("part_runs", {}) if shown else {}
-    kept = [part for part in present["parts"] if is_counted(noted.get(part.name, ""), order.counting)]
+    base = _base_run(present, shown)
+    kept = [part for part in present["parts"] if stays(noted.get(part.name, ""), base, order.counting)]
     return kept, {part.name: noted[part.name] for part in kept if part.name in noted}
+
+
+def _base_run(present: dict[str, Any] | None, shown: list[str]) -> str:
+    """The run whose parts are those that no run has added; "" where that is not known."""
+    return str(present.get("base_run", "")) if present is not None and shown else ""
 
 
 def _parts_of_run(places: Places, order: PublishOrder) -> Iterator[tuple[str, tuple[Part, ...]]]:

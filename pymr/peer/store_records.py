@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from pymr.control.counting import counting_of, is_counted
 from pymr.control.records import Committed, EndRun, Event, JobRecord, JobState, RunPlan, RunRecord
 from pymr.outcomes import MapOutcome
 from pymr.rows import JobStatus, RunStatus
@@ -173,11 +175,12 @@ def group_failure(run: RunRecord) -> str:
 
 
 def state_to_keep(write: EndRun) -> JobState | None:
-    """The state that the end of a run leaves: what it made counts if it succeeded, else only what it tore."""
-    state = write.state
-    if state is None or write.record.status == "succeeded" or state.torn == write.record.run_id:
+    """The state that the end of a run leaves: what it made counts if it succeeded, else only what it tore, or
+    that it does not count."""
+    state, record = write.state, write.record
+    if state is None or record.status == "succeeded" or state.torn == record.run_id:
         return state
-    return None
+    return None if is_counted(record.run_id, counting_of(replace(state, shown=record.run_id))) else state
 
 
 def decode_states(stored: Mapping[bytes, bytes]) -> dict[str, JobState]:

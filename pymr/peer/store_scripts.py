@@ -38,7 +38,7 @@ Keys, each below `pymr:CLUSTER:`. Needs Redis 6.2, and no Redis Cluster, as scri
     attempts:ID      hash    of an active run: step -> `NUMBER TOKEN` of its last attempt, and of who asked
     states           hash    name of a job with hold_state, or that adds to its output -> opaque JobState of
                              its last run that succeeded; it stays when the job leaves the table. Also of a
-                             job whose output a run has torn
+                             job whose output a run has torn, or a peer has not yet shown
     states_changes   zset    name of each of those -> number of the change that set it
     history          zset    id of each run that has ended -> its start_time
     history:NAME     zset    the same for one job

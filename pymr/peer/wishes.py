@@ -10,6 +10,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from msgspec.structs import replace
+
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.leadership import Leader
 from pymr.control.records import JobRecord
@@ -219,8 +221,10 @@ class Wishes:
             )
 
         def recover(store: Store) -> bool:
+            # Runs of a job that have ended after its state are forgotten.
+            states = {name: replace(state, is_recovered=True) for name, state in kept.states.items()}
             is_done = store.recover(
-                kept.incarnation, new, epoch, kept.jobs, kept.change, kept.cycle, kept.states, kept.paused
+                kept.incarnation, new, epoch, kept.jobs, kept.change, kept.cycle, states, kept.paused
             )
             if is_done:
                 self._put_packages_back(store, kept.jobs)

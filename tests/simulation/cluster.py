@@ -301,17 +301,18 @@ class Cluster:
         parts = []
         for peer in self.peers.values():
             output = peer.disk.outputs.get(job_name, Output())
-            self._check_added(output, latest, runs)
+            self._check_added(output, latest, wanted)
             parts += [part for run, _, part in output.parts if run in wanted]
         check_output(f"{job_name} after {latest}", parts, [self._records_of(run) for run in wanted])
 
-    def _check_added(self, output: Output, latest: str, succeeded: list[str]) -> None:
-        """A folder that shows a run which has succeeded has no parts of runs which did not; but for a later
-        one that failed while it was being shown: its parts go with the next run."""
+    def _check_added(self, output: Output, latest: str, wanted: list[str]) -> None:
+        """A folder that shows a run which has succeeded has no parts of runs which did not, or were replaced;
+        but for a later one that failed while it was being shown: its parts go with the next run."""
         shown = {run_id for run_id, _, _ in output.parts}
-        shown.difference_update(output.runs[-1:])
-        if latest in output.runs and (wrong := sorted(shown - set(succeeded))):
-            raise ViolationError(f"beside {latest} its folder shows parts of {wrong}, which did not succeed")
+        if output.runs and number_of(output.runs[-1]) > number_of(latest):
+            shown.discard(output.runs[-1])
+        if latest in output.runs and (wrong := sorted(shown - set(wanted))):
+            raise ViolationError(f"beside {latest} its folder shows parts of {wrong}, which do not count")
 
     def _adds(self, run_id: str) -> bool:
         model = self.model_of_run[run_id]

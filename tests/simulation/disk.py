@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from simulation.models import MapContent, ReduceContent, digest_of
 from simulation.step_rules import StepContent
 
-from pymr.control.counting import is_counted
+from pymr.control.counting import stays
 from pymr.control.duties import Held
 from pymr.outcomes import AttemptId, MapOutcome, Outcome, ReduceOutcome, StepOutcome
 from pymr.protocol import AttemptResult, PublishOrder
@@ -32,9 +32,11 @@ class Attempt:
 
 @dataclass
 class Output:
-    """What a job shows on a peer. runs: those in it, the latest last. added: those that have added to it."""
+    """What a job shows on a peer. runs: those in it, the latest last. added: those that have added to it, to
+    what `base` had replaced all by."""
 
     runs: tuple[str, ...] = ()
+    base: str = ""
     added: frozenset[str] = frozenset()
     parts: tuple[tuple[str, str, ReduceContent], ...] = ()  # (run, attempt's folder, content)
 
@@ -91,13 +93,14 @@ class Disk:
             parts.append((order.run_id, name, attempt.content))
         before = shown if order.add else Output()
 
-        def stays(run_id: str) -> bool:
-            return run_id not in before.added or is_counted(run_id, order.counting)
+        def is_kept(run_id: str) -> bool:
+            return stays(run_id if run_id in before.added else "", before.base, order.counting)
 
         self.outputs[order.job_name] = Output(
-            (*filter(stays, before.runs), order.run_id),
-            frozenset(filter(stays, before.added)) | ({order.run_id} if order.add else set()),
-            (*(part for part in before.parts if stays(part[0])), *parts),
+            (*filter(is_kept, before.runs), order.run_id),
+            before.base if order.add else order.run_id,
+            frozenset(filter(is_kept, before.added)) | ({order.run_id} if order.add else set()),
+            (*(part for part in before.parts if is_kept(part[0])), *parts),
         )
         return ""
 

@@ -6,13 +6,23 @@ import pytest
 from leader_desk import FIELDS, RUN, Desk, job, run_record
 from msgspec.structs import replace
 
+from pymr.control.counting import UNCOUNTED_MAX
 from pymr.control.messages import RunsLoaded
-from pymr.control.records import BeginPublication, BeginRun, EndRun, JobState, RunRecord, SavePlan
-from pymr.protocol import PlanOrder, PlanReport, PublishOrder, PublishReport
+from pymr.control.records import (
+    BeginPublication,
+    BeginRun,
+    EndRun,
+    JobState,
+    RunRecord,
+    SavePlan,
+    UncountedRuns,
+)
+from pymr.protocol import Counting, PlanOrder, PlanReport, PublishOrder, PublishReport
 
 HELD = FIELDS | {"hold_state": True, "input_dirs": ["input", "/shared/input"]}
 APART = (("a", "h", 1), ("b", "g", 1))
 STATE = JobState("job-000000", "g", ("a", "b"), "b")
+DOUBTFUL = (UncountedRuns(1, 1, ("a",)),)  # the only one with a part
 
 
 def begin(state: JobState | None = STATE, fields: dict[str, object] = HELD) -> Desk:
@@ -59,7 +69,7 @@ def test_a_job_that_holds_no_state_goes_by_no_list() -> None:
     desk = begin(fields=HELD | {"hold_state": False})
 
     assert {order.consumed for peer in "ab" for order in desk.orders[peer].plans} == {""}
-    assert finish(desk).state == replace(STATE, shown=RUN, counted=(0, 1))  # of its output alone
+    assert finish(desk).state == replace(STATE, shown=RUN, since=1)  # of its output alone
 
 
 def test_the_host_that_has_the_list_of_shared_folders_is_waited_for() -> None:
@@ -136,7 +146,7 @@ def test_the_end_of_a_run_says_whose_lists_count_from_then_on() -> None:
     ended = finish(desk)
 
     assert ended.record.status == "succeeded"
-    assert ended.state == JobState(RUN, "h", ("a", "b"), "a", RUN, False, (0, 1))
+    assert ended.state == JobState(RUN, "h", ("a", "b"), "a", RUN, False, since=1)
 
 
 def test_a_run_that_begins_before_the_table_is_read_again_knows_the_state() -> None:
@@ -191,14 +201,14 @@ def test_a_run_is_added_to_the_parts_of_those_that_count() -> None:
     desk = begin(fields=ADDING)
     reach_publication(desk)
 
-    assert [desk.orders[peer].publish[0].counting for peer in "ab"] == [(0,)] * 2  # job-000000 alone
+    assert [desk.orders[peer].publish[0].counting for peer in "ab"] == [Counting(0, 0)] * 2
 
     for peer in "ab":
         desk.report(peer, published=(PublishReport(RUN, peer),))
     ended = desk.asked(EndRun)[0]
 
     assert (ended.state.run_id, ended.state.shown, ended.state.adds) == (RUN, RUN, True)
-    assert ended.state.counted == (0, 1)
+    assert ended.state.uncounted == ()
 
 
 def test_what_is_in_the_way_of_an_output_is_waited_for_and_named() -> None:
@@ -215,7 +225,7 @@ def test_what_is_in_the_way_of_an_output_is_waited_for_and_named() -> None:
     desk.pass_time(11.0, "a", "b")
     write: EndRun = desk.asked(EndRun)[0]
 
-    assert (write.record.status, write.state) == ("failed", None)
+    assert (write.record.status, write.state) == ("failed", replace(STATE, uncounted=DOUBTFUL))
     assert "machine_grace_seconds" in (write.record.exception or "") and "thesis" in write.record.exception
 
 
@@ -234,12 +244,13 @@ def test_it_is_shown_once_nothing_is_in_its_way() -> None:
 def test_a_peer_that_was_away_is_told_of_the_output_whatever_its_job_does(status: str) -> None:
     """Redis begins its numbers anew with no run: those of an incarnation before mean the same."""
     desk = Desk(*APART)
-    state = JobState("", shown="job-000004", adds=True, counted=(0, 2, 4))
+    state = JobState("", shown="job-000004", adds=True, since=1, uncounted=(UncountedRuns(2, 3, ("b",)),))
     jobs = [job(fields=ADDING, status=status, run_id="job-000009")] if status != "deleted" else []
     desk.change(jobs, states={"job": state})
     desk.step(RunsLoaded((), ("before",)))
     desk.report("a")
-    order = PublishOrder("job-000004", "job", "a", True, (), (), {}, (0, 2, 4), ("before",))
+    counting = Counting(1, 4, ((2, 3),))
+    order = PublishOrder("job-000004", "job", "a", True, (), (), {}, counting, ("before",))
 
     assert desk.orders["a"].publish == (order,)
 
@@ -279,8 +290,33 @@ def test_a_run_that_nobody_could_show_has_torn_nothing() -> None:
     assert desk.asked(EndRun)[0].state is None
 
 
-def test_a_run_that_fails_while_it_is_added_has_torn_nothing() -> None:
-    assert fail_publication(begin(fields=ADDING), "a").state is None
+def test_a_run_that_fails_while_it_is_added_has_torn_nothing_and_does_not_count() -> None:
+    assert fail_publication(begin(fields=ADDING), "a").state == replace(STATE, uncounted=DOUBTFUL)
+
+
+def test_of_what_does_not_count_nothing_is_forgotten_to_be_added_to_again() -> None:
+    many = tuple(UncountedRuns(number, number, ("z",)) for number in range(UNCOUNTED_MAX))
+    write: EndRun = begin(replace(STATE, uncounted=many), ADDING).asked(EndRun)[0]
+
+    assert (write.record.status, write.state) == ("failed", None)
+    assert "Start these again" in (write.record.exception or "") and ": z." in write.record.exception
+    assert finish(begin(replace(STATE, uncounted=many), HELD)).state.uncounted == ()
+
+
+def test_a_run_that_replaces_and_that_some_peer_missed_is_noted() -> None:
+    """Or a peer that comes back when others were added would put what was replaced beside them."""
+    desk = begin(None, REPLACING)
+    reach_publication(desk)
+    with_parts = [peer for peer in "ab" if desk.orders[peer].publish[0].attempts]
+    (missing,) = set("ab") - set(with_parts[:1])
+    desk.leader.runs[RUN].committed_by.pop(missing, None)
+    desk.leader.runs[RUN]._publish_orders.pop(missing, None)
+    desk.report(with_parts[0], published=(PublishReport(RUN, with_parts[0]),))
+    desk.pass_time(40.0, with_parts[0])
+    write: EndRun = desk.asked(EndRun)[0]
+
+    assert write.record.status == "succeeded"
+    assert write.state == JobState("", shown=RUN, since=1)
 
 
 def test_nothing_is_added_to_an_output_that_is_torn() -> None:

@@ -30,7 +30,7 @@ from pymr.peer.publication import (
     publish,
     runs_on_disk,
 )
-from pymr.protocol import PublishOrder
+from pymr.protocol import Counting, PublishOrder
 
 JOB = "count"
 SWAPS = ["publish.before_swap", "publish.after_swap"]
@@ -168,7 +168,7 @@ def test_a_run_of_another_incarnation_is_another_run_whatever_its_id(peer: Peer)
 
 def test_a_run_that_does_not_count_is_passed_over_where_it_has_added_nothing(peer: Peer) -> None:
     publish(peer.places, peer.order("run-1"), "life")
-    publish(peer.places, replace(peer.order("run-2", add=True), counting=(0,)), "life")
+    publish(peer.places, replace(peer.order("run-2", add=True), counting=Counting(1, 1)), "life")
 
     assert list_output(peer.places, JOB, lambda run_id: run_id != "run-2") == ("run-1", [])
 
@@ -182,7 +182,8 @@ def test_a_run_that_replaced_all_is_told_also_where_it_does_not_count(peer: Peer
 
 def test_parts_of_a_run_that_did_not_count_go_when_the_next_is_added(peer: Peer) -> None:
     publish(peer.places, peer.order("run-1", "replaced\n"), "life")
-    for run, counting in (("run-2", (0,)), ("run-3", (0, 2)), ("run-4", (0, 2))):  # run-3 fails afterwards
+    # run-3 fails afterwards
+    for run, counting in (("run-2", Counting(1, 1)), ("run-3", Counting(1, 2)), ("run-4", Counting(1, 2))):
         order = replace(peer.order(run, f"{run}\n", add=True), counting=counting)
         publish(peer.places, order, "life")
 
@@ -193,23 +194,44 @@ def test_parts_of_a_run_that_did_not_count_go_when_the_next_is_added(peer: Peer)
     assert [part.name for part in parts] == ["part-00000-0000.jsonl", "part-00000-0001.jsonl"]
 
     # Redis forgot the end of run-4, and goes on under another incarnation from when run-2 had counted.
-    missed = replace(peer.order("run-2", add=True), counting=(0, 2), replaces=("before", "life"))
+    counting = Counting(1, 2)
+    missed = replace(peer.order("run-2", add=True), counting=counting, replaces=("before", "life"))
     publish(peer.places, missed, "next life")
     assert list_output(peer.places, JOB)[0] == "run-4"  # not done again
-    late = replace(peer.order("run-1009", add=True), counting=(0, 2, 1009), replaces=("life",))
+    counting = Counting(1, 1009, ((3, 1008),))
+    late = replace(peer.order("run-1009", add=True), counting=counting, replaces=("life",))
     publish(peer.places, late, "next life")
     assert list(peer.shown().values()) == ["replaced\n", "run-2\n"]
 
     # Of an incarnation that remembers nothing of these, their ids say nothing.
-    publish(peer.places, replace(peer.order("run-7", "seven\n", add=True), counting=(0,)), "another")
+    order = replace(peer.order("run-7", "seven\n", add=True), counting=Counting())
+    publish(peer.places, order, "another")
     assert list(peer.shown().values()) == ["replaced\n", "run-2\n", "seven\n"]
 
 
-def test_of_runs_before_those_that_a_state_names_all_count(peer: Peer) -> None:
-    for run, counting in (("run-3", ()), ("run-8", (3,)), ("run-9", (5, 7))):
+def test_a_part_of_a_run_that_failed_goes_however_many_have_counted_since(peer: Peer) -> None:
+    publish(peer.places, replace(peer.order("run-1", "one\n", add=True), counting=Counting()))
+    publish(peer.places, replace(peer.order("run-2", "two\n", add=True), counting=Counting(0, 1)))
+    missed = replace(peer.order("run-70000", add=True), counting=Counting(0, 70_000, ((2, 2),)))
+    publish(peer.places, missed)
+
+    assert list(peer.shown().values()) == ["one\n"]
+
+
+def test_a_part_that_was_replaced_elsewhere_goes_also_where_it_is_added_to(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-1", "one\n"))
+    publish(peer.places, replace(peer.order("run-2", "two\n", add=True), counting=Counting(1, 1)))
+    publish(peer.places, replace(peer.order("run-9", "nine\n", add=True), counting=Counting(5, 8)))
+
+    assert list(peer.shown().values()) == ["nine\n"]
+
+
+def test_what_replaced_all_stays_where_no_later_run_is_known_to_have(peer: Peer) -> None:
+    publish(peer.places, peer.order("run-3", "three\n"))
+    for run, counting in (("run-8", Counting()), ("run-9", Counting(3, 8))):
         publish(peer.places, replace(peer.order(run, f"{run}\n", add=True), counting=counting))
 
-    assert list(peer.shown().values()) == ["run-3\n", "run-9\n"]
+    assert list(peer.shown().values()) == ["three\n", "run-8\n", "run-9\n"]
 
 
 def test_an_output_of_an_earlier_release_stays(peer: Peer) -> None:
@@ -217,7 +239,7 @@ def test_an_output_of_an_earlier_release_stays(peer: Peer) -> None:
     manifest = peer.manifest()
     del manifest["part_runs"]
     Path(peer.places.output(JOB), "_manifest.json").write_text(json.dumps(manifest))
-    publish(peer.places, replace(peer.order("run-2", "two\n", add=True), counting=(0,)))
+    publish(peer.places, replace(peer.order("run-2", "two\n", add=True), counting=Counting(0, 1)))
 
     assert list(peer.shown().values()) == ["one\n", "two\n"]
 

@@ -207,7 +207,7 @@ def test_so_many_deleted_jobs_are_kept_and_no_more(store: AnyStore) -> None:
 
 
 def test_what_a_job_has_consumed_is_as_it_was(store: AnyStore) -> None:
-    state = JobState("words-000001", "h", shown="words-000001", adds=True, counted=(1,))
+    state = JobState("words-000001", "h", shown="words-000001", adds=True)
     end(store, begin(store, submit(store, "words", hold_state=True)), "succeeded", state=state)
     delete(store, "words")
     undelete(store, "words")

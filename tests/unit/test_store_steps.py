@@ -17,6 +17,7 @@ from store_places import (
     submit,
 )
 
+from pymr.control.counting import run_number
 from pymr.control.records import (
     BeginAttempt,
     CommitTasks,
@@ -26,6 +27,7 @@ from pymr.control.records import (
     RunPlan,
     SavePlan,
     StepPlan,
+    UncountedRuns,
 )
 from pymr.outcomes import AttemptId, StepOutcome
 from pymr.peer.store import StoreUnavailable
@@ -134,6 +136,16 @@ def test_a_run_that_failed_is_kept_as_the_one_that_has_torn_the_output(store: An
     end(store, run, "failed", "a disk is gone", torn)
 
     assert store.changes(0).states == {"words": torn}
+
+
+def test_a_run_that_failed_is_kept_as_one_that_does_not_count(store: AnyStore) -> None:
+    submit(store, "words")
+    run = begin(store, jobs_of(store)["words"])
+    number = run_number(run.run_id)
+    uncounted = JobState("", uncounted=(UncountedRuns(1, number, ("a",)),))
+    end(store, run, "failed", "a machine stays away", uncounted)
+
+    assert store.changes(0).states == {"words": uncounted}
 
 
 def test_a_state_is_set_by_the_end_of_the_run_alone(store: AnyStore) -> None:
