@@ -79,12 +79,13 @@ class Transfer:
 def upload(client: Client, folder: str, target: str, options: TransferOptions) -> Transfer:
     """Spread the files of `folder` over the peers, into `target` in their data folders.
 
-    Raises ClientError where there is nothing to upload.
+    Raises ClientError where there is nothing to upload, and for names that no transfer takes, naming all.
     """
     bulk = options.bulk
     if not options.local_peer:
         folder = os.path.abspath(folder)
         size = _mean_size(folder)
+        _check_names(folder)
         bulk = size < BULK_BELOW_BYTES if bulk is None else bulk
     peer, sent = _local_side(client, options.local_peer, folder)
     fields = _fields("upload", target, peer, options, bulk)
@@ -211,14 +212,31 @@ def _sizes(folder: str) -> Iterator[int]:
                 yield facts.st_size
 
 
+def _check_names(folder: str) -> None:
+    """Raise ClientError naming everything below a folder whose name no transfer takes."""
+    from pymr.peer.transfer_lists import TEMPORARY_PREFIX, RefusedNames
+
+    refused = RefusedNames(folder)
+    for parent, folders, files in os.walk(folder):
+        below = os.path.relpath(parent, folder)
+        kept = []
+        for name in sorted(folders + files):
+            path = name if below == "." else f"{below}/{name}"
+            if not name.startswith(TEMPORARY_PREFIX) and not refused.add(path):
+                kept.append(name)
+        folders[:] = [name for name in folders if name in kept]
+    if refused:
+        raise ClientError(str(refused))
+
+
 def _check_json(file: str) -> None:
     """Raise ClientError where the file is no JSON: better here than in every task that reads it."""
-    import json
+    from pymr.auxiliary_json import parse_auxiliary
 
     try:
-        with open(file, encoding="utf-8") as opened:
-            json.load(opened)
-    except (ValueError, RecursionError) as error:
+        with open(file, "rb") as opened:
+            parse_auxiliary(opened.read())
+    except ValueError as error:
         raise ClientError(f"{file} is no JSON, which auxiliary data has to be: {error}") from error
     except OSError as error:
         raise ClientError(f"{file} cannot be read: {error.strerror}") from error

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from pymr.auxiliary_json import parse_auxiliary
 from pymr.config import EngineConfig
 from pymr.counters import take_counts
 from pymr.engine.blocks import Run
@@ -274,7 +275,7 @@ def load_auxiliary(data_dir: str, name: str | None) -> Any:
     path = os.path.join(data_dir, "auxiliary", f"{name}.data")
     try:
         with open(path, "rb") as file:
-            return orjson.loads(file.read())
+            return parse_auxiliary(file.read())
     except OSError as error:
         raise InputError(f"the auxiliary data {path} cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -18,7 +18,7 @@ from pymr.engine.durable import sync_folder
 from pymr.errors import PymrError, RetryableError
 from pymr.peer.rooted_files import RootedFiles
 from pymr.peer.transfer_journal import lock_file
-from pymr.peer.transfer_walk import TEMPORARY_PREFIX
+from pymr.peer.transfer_lists import TEMPORARY_PREFIX
 
 NOTE_PREFIX = "writes-"
 """Begins the names of the notes, `writes-copy-00001`. Whoever writes there has the note locked."""

@@ -31,6 +31,12 @@ PATH_BYTES_MAX = 4_096
 LEVELS_MAX = 200
 """Most folders in each other, below the one that is moved."""
 
+TEMPORARY_PREFIX = ".pymr-"
+"""Begins the names of what a transfer is writing; no transfer moves them."""
+
+NAMES_SHOWN_MAX = 50
+"""So many of the names that cannot be moved are listed in an error; of the rest, how many there are."""
+
 SUMMARY_NAME = "summary"
 PACK_NAME = "pack"
 _CHECKSUM_BYTES = 8
@@ -88,6 +94,45 @@ def name_problem(path: str) -> str:
     except UnicodeEncodeError:
         return "is not UTF-8"
     return f"has {size:,} bytes, and may have {PATH_BYTES_MAX:,}" if size > PATH_BYTES_MAX else ""
+
+
+class RefusedNames:
+    """Which names below the folder `root` no transfer takes, and why: false while there are none, and as text
+    the error that names them."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._count = 0
+        self._shown: list[str] = []
+
+    def add(self, path: str) -> bool:
+        """Whether a path is refused for its name; it is noted then."""
+        problem = name_problem(path)
+        if problem:
+            self._count += 1
+            if self._count <= NAMES_SHOWN_MAX:
+                whole = os.path.join(self._root, path)
+                self._shown.append(f"{whole if is_text(path) else os.fsencode(whole)!r} {problem}")
+        return bool(problem)
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def __str__(self) -> str:
+        if self._count == 1:
+            return f"the name of {self._shown[0]}; give it another one"
+        more = [f"... and {self._count - len(self._shown):,} more"] if self._count > len(self._shown) else []
+        listed = "".join(f"\n  {line}" for line in self._shown + more)
+        return f"{self._count:,} names cannot be moved; give each another one:{listed}"
+
+
+def is_text(path: str) -> bool:
+    """Whether a path is UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def destination_list(number: int) -> str:

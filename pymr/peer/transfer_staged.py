@@ -32,6 +32,7 @@ from pymr.peer.transfer_lists import (
     LEVELS_MAX,
     PACK_NAME,
     SUMMARY_NAME,
+    TEMPORARY_PREFIX,
     Entry,
     FileList,
     ListWriter,
@@ -42,7 +43,7 @@ from pymr.peer.transfer_lists import (
     sealed,
     sums_of,
 )
-from pymr.peer.transfer_walk import TEMPORARY_PREFIX, digest_of, digest_of_range, examine_file, walk_files
+from pymr.peer.transfer_walk import digest_of, digest_of_range, examine_file, walk_files
 from pymr.peer.transfer_writer import TreeWriter
 from pymr.peer.uploads import LIST_NAME
 

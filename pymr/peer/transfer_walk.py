@@ -11,10 +11,7 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 from pymr.errors import InputChangedError, InputError
 from pymr.peer.places import is_below
 from pymr.peer.rooted_files import PathRefusedError, RootedFiles, kind_of
-from pymr.peer.transfer_lists import LEVELS_MAX, Entry, name_problem
-
-TEMPORARY_PREFIX = ".pymr-"
-"""Begins the names of what a transfer is writing; no transfer moves them."""
+from pymr.peer.transfer_lists import LEVELS_MAX, TEMPORARY_PREFIX, Entry, RefusedNames, is_text
 
 READ_BYTES = 1 << 20
 _MODE_BITS = 0o777
@@ -27,19 +24,24 @@ def walk_files(
 
     ignored: names that are passed over. on_bytes: called with how much has been read.
     Raises InputError for what cannot be moved: a link that leads out or to a folder, a FIFO, device or
-    socket, a name with a control character or that is not UTF-8, what cannot be read; InputChangedError.
+    socket, what cannot be read, and names with control characters or that are not UTF-8, naming all of these;
+    InputChangedError.
     """
-    for path, entry in _walk(folder, "", ignored):
-        _check_name(folder, path)
+    refused = RefusedNames(folder.root)
+    for path, entry in _walk(folder, "", ignored, refused):
+        if refused:
+            continue  # nothing will be moved: only names are looked at any more
         source = _source_of(folder, path) if entry.is_symlink() else ""
         yield examine_file(folder, path, source, on_bytes)
+    if refused:
+        raise InputError(str(refused))
 
 
 def walk_names(folder: RootedFiles) -> Iterator[Entry]:
     """Everything below the folder that is no folder, sorted by path, whatever it is, without a digest."""
-    for path, entry in _walk(folder, "", ()):
+    for path, entry in _walk(folder, "", (), RefusedNames(folder.root)):
         status = entry.stat(follow_symlinks=False)
-        if _is_text(path):  # else nothing that is to be moved can have this name
+        if is_text(path):  # else nothing that is to be moved can have this name
             yield Entry(path, status.st_size, status.st_mtime_ns, status.st_ino, status.st_mode, 0)
 
 
@@ -103,8 +105,13 @@ def digest_of_range(descriptor: int, offset: int, length: int) -> int | None:
     return digest.intdigest()
 
 
-def _walk(folder: RootedFiles, path: str, ignored: Container[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """(path, what is there) of everything that is no folder, in the order of the paths as texts."""
+def _walk(
+    folder: RootedFiles, path: str, ignored: Container[str], refused: RefusedNames
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """(path, what is there) of everything that is no folder, in the order of the paths as texts.
+
+    What is in a folder of a name that no transfer takes is left out. Such names are added to `refused`.
+    """
     check_level(folder.root, path)
     try:
         with os.scandir(folder.folder(path)) as found:
@@ -117,9 +124,10 @@ def _walk(folder: RootedFiles, path: str, ignored: Container[str]) -> Iterator[t
         if entry.name.startswith(TEMPORARY_PREFIX) or entry.name in ignored:
             continue
         below = f"{path}/{entry.name}" if path else entry.name
+        if refused.add(below):
+            continue
         if name.endswith("/"):
-            _check_name(folder, below)
-            yield from _walk(folder, below, ignored)
+            yield from _walk(folder, below, ignored, refused)
         else:
             yield below, entry
 
@@ -137,22 +145,6 @@ def check_level(root: str, path: str) -> None:
 def _order(entry: os.DirEntry[str]) -> str:
     """The name with which the paths of what is in there compare with the names beside it."""
     return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
-
-
-def _check_name(folder: RootedFiles, path: str) -> None:
-    problem = name_problem(path)
-    if problem:
-        shown = os.path.join(folder.root, path)
-        name = repr(shown) if _is_text(path) else repr(os.fsencode(shown))
-        raise InputError(f"the name of {name} {problem}; give it another one")
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _source_of(folder: RootedFiles, path: str) -> str:

@@ -6,13 +6,13 @@ it counts. delete: what a download has moved away, or a folder. See `transfer_li
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from pymr.auxiliary_json import parse_auxiliary
 from pymr.engine.inputs import IGNORED_NAMES
 from pymr.errors import FatalError, InputChangedError, InputError, disk_error
 from pymr.job_fields import FileTransferJob
@@ -145,8 +145,8 @@ def _check_json(path: str, size: int) -> None:
         )
     try:
         with open(path, "rb") as file:
-            json.loads(file.read())
-    except (ValueError, RecursionError) as error:
+            parse_auxiliary(file.read())
+    except ValueError as error:
         raise InputError(f"input_file_name: {path} is no JSON: {error}") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,21 @@ def test_auxiliary_data_go_to_every_peer(pymr: Command, tmp_path: Path) -> None:
     assert queue.fields["input_file_name"] == str(tmp_path / "stop.json")
     assert queue.fields["auxiliary_data_name"] == "stop_words"
     assert (bad.status, "bad.json is no JSON" in bad.err) == (1, True)
+
+
+def test_auxiliary_data_may_begin_with_a_byte_order_mark_and_are_judged_as_tasks_do(
+    pymr: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "marked.json").write_bytes(b'\xef\xbb\xbf["a"]')
+    (tmp_path / "wide.json").write_bytes('["a"]'.encode("utf-16"))
+    (tmp_path / "nan.json").write_text("[NaN]")
+    queue = Queue()
+    with fake_cluster(tmp_path, queue.answers):
+        marked = pymr("auxiliary", "stop_words", "marked.json")
+        others = [pymr("auxiliary", "stop_words", name) for name in ("wide.json", "nan.json")]
+
+    assert marked.status == 0, marked.err
+    assert [(other.status, "is no JSON" in other.err) for other in others] == [(1, True)] * 2
 
 
 def test_a_transfer_that_fails_says_why_and_what_to_do(pymr: Command, tmp_path: Path) -> None:
@@ -312,6 +328,24 @@ def test_what_cannot_be_uploaded_is_told_before_anything_is_submitted(
         finished = pymr("upload", "texts", "corpus")
 
     assert (finished.status, said in finished.err, queue.fields) == (1, True, {})
+
+
+def test_all_bad_names_are_told_at_once_before_anything_is_submitted(pymr: Command, tmp_path: Path) -> None:
+    queue = Queue()
+    texts = tmp_path / "texts"
+    for name in ("good", "tab\there", "deep/line\nend", "bad\rfolder/a", "bad\rfolder/b"):
+        (texts / name).parent.mkdir(parents=True, exist_ok=True)
+        (texts / name).write_text("1")
+    with open(os.fsencode(texts) + b"/deep/latin\xe9", "wb"):
+        pass
+    with fake_cluster(tmp_path, queue.answers):
+        finished = pymr("upload", "texts", "corpus")
+
+    assert (finished.status, queue.fields) == (1, {})
+    assert "4 names cannot be moved" in finished.err
+    for named in ("texts/tab\\there'", "deep/line\\nend'", "bad\\rfolder'", "deep/latin\\xe9'"):
+        assert named in finished.err, finished.err
+    assert "good" not in finished.err
 
 
 def test_folders_that_are_too_deep_are_told_before_anything_is_submitted(

@@ -285,10 +285,12 @@ def test_tasks_are_numbered_in_the_order_of_their_input(corpus: Path) -> None:
 def test_auxiliary_data_is_read_and_what_is_missing_or_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "auxiliary").mkdir()
     (tmp_path / "auxiliary/good.data").write_text('{"a": [1, null]}')
+    (tmp_path / "auxiliary/marked.data").write_bytes(b'\xef\xbb\xbf["a"]')
     (tmp_path / "auxiliary/bad.data").write_text("{")
 
     assert load_auxiliary(str(tmp_path), None) is None
     assert load_auxiliary(str(tmp_path), "good") == {"a": [1, None]}
+    assert load_auxiliary(str(tmp_path), "marked") == ["a"]
     with pytest.raises(InputError, match=r"bad\.data is no JSON"):
         load_auxiliary(str(tmp_path), "bad")
     with pytest.raises(InputError, match=r"absent\.data cannot be read"):

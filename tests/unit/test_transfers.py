@@ -394,6 +394,18 @@ def test_what_cannot_be_moved_is_refused_by_name(
     assert not (data_of(cluster, "alpha") / f"to-{name}").exists()
 
 
+def test_all_names_that_cannot_be_moved_are_told_at_once(cluster: ClusterConfig, tmp_path: Path) -> None:
+    source = data_of(cluster, "alpha") / "many-bad"
+    for make in (make_line_end, make_folder_with_line_end, make_no_text):
+        make(write_tree(source / make.__name__, {"good": b"1"}), tmp_path)
+    run = TransferRun(cluster, transfer_type="upload", input_dir="many-bad", output_dir="to-many-bad")
+
+    with pytest.raises(InputError, match="3 names cannot be moved") as error:
+        run.run()
+    for named in ("bad\\nname' has a line end", "bad\\rname' has a line end", "bad\\xff' is not UTF-8"):
+        assert named in str(error.value)
+
+
 def test_a_link_to_a_file_below_the_same_folder_is_moved_as_that_file(
     cluster: ClusterConfig, tmp_path: Path
 ) -> None:
