@@ -44,7 +44,7 @@ def job_view_object(
     job_name: str, view: JobView, runs: Sequence[RunRow], panes: Sequence[str] = ()
 ) -> dict[str, Any]:
     """A job with its phases and runs; of one that has left the queue only the runs. Its counters and bad
-    records are those of the run that is under way, else of the last one."""
+    records and warnings are those of the run that is under way, else of the last one."""
     ended = _ended_run(view, runs)
     row = {"job_name": job_name, "status": None} if view.row is None else job_object(view.row)
     return {
@@ -54,6 +54,7 @@ def job_view_object(
         "partition_bytes": view.partition_bytes,
         "counters": view.counters if ended is None else ended.counters,
         "bad_records": ended.bad_records if ended is not None else None,
+        "warnings": view.warnings if ended is None else ended.warnings,
         "failed_attempts": view.failed_attempts,
         "runs": runs,
         "panes": panes,
@@ -145,6 +146,8 @@ def job_view_lines(
     if ended is not None and ended.bad_records:
         count = count_of(ended.bad_records, "bad record")
         lines += ["", f"{count}: see `pymr bad-records {ended.run_id}`"]
+    if warnings := view.warnings if ended is None else ended.warnings:
+        lines += ["", *field_lines([("warning", warning) for warning in warnings])]
     for attempt in view.failed_attempts[:_ATTEMPTS_SHOWN]:
         heading = f"attempt {attempt.attempt} of {attempt.task} failed on {attempt.worker}:"
         lines += ["", heading, *field_lines([("", attempt.error.rstrip())])]

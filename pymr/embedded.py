@@ -77,6 +77,7 @@ def _summarise(request: RunRequest, result: RunResult) -> RunSummary:
         counters=result.counters,
         phase_seconds=result.phase_seconds,
         notes=_notes(request.job),
+        warnings=result.warnings,
     )
 
 

@@ -52,6 +52,7 @@ def run_in_cluster(request: RunRequest, cluster: EmbeddedCluster, observer: Obse
         outputs=[(output, listed_parts(output))],
         bad_records_paths=[bad_records],
         phase_seconds={"start": started_s} | run.phase_seconds,
+        warnings=tuple(map(paths, run.warnings)),
     )
 
 

@@ -21,11 +21,12 @@ from pymr.engine.tasks import (
     plan_map_tasks,
     plan_reduce_tasks,
 )
-from pymr.errors import UserFunctionError
+from pymr.errors import InputError, UserFunctionError
 from pymr.jobs import MapReduceJob
 from pymr.projects import load_functions
 from pymr.run_facts import RunRequest, RunResult
 from pymr.run_phases import Observer, Phase
+from pymr.run_warnings import WarningCollector, empty_input, empty_input_refused
 
 _TASK_BYTES_MIN = 1 << 20
 """Input is not cut into smaller tasks than this for the sake of giving every worker one."""
@@ -35,13 +36,15 @@ def run_inline(request: RunRequest, scratch: str, observer: Observer) -> RunResu
     """Do all tasks one after another, once each; the first error ends it."""
     clock = _Stopwatch()
     context = load_context(request)
-    files = list_input_files(request.input_dirs)
+    warnings = WarningCollector()
+    files = list_input_files(request.input_dirs, warnings.add)
     map_tasks = plan_map_tasks(files, _task_bytes(files, request))
     clock.lap("plan")
     phase = _map_phase(map_tasks)
     observer.on_phase(phase)
     mapped = map_all(context, map_tasks, scratch)
     _check_bad_records(request.job, mapped)
+    _check_empty(request, mapped, warnings)
     _end(phase, [(output.records, output.bytes) for output in mapped], observer)
     clock.lap("map")
     reduce_tasks = plan_reduce_tasks(mapped)
@@ -50,7 +53,7 @@ def run_inline(request: RunRequest, scratch: str, observer: Observer) -> RunResu
     reduced = reduce_all(context, reduce_tasks, scratch)
     _end(phase, [(output.groups, output.values) for output in reduced], observer)
     clock.lap("reduce")
-    return _result(files, mapped, reduced, clock.seconds)
+    return _result(files, mapped, reduced, clock.seconds, warnings.result().lines())
 
 
 def load_context(request: RunRequest) -> JobContext:
@@ -108,11 +111,20 @@ def _check_bad_records(job: MapReduceJob, mapped: Iterable[MapOutput]) -> None:
         )
 
 
+def _check_empty(request: RunRequest, mapped: Iterable[MapOutput], warnings: WarningCollector) -> None:
+    if any(output.records for output in mapped):
+        return
+    if not request.job.allow_empty:
+        raise InputError(empty_input_refused(request.input_dirs))
+    warnings.add(empty_input(adds=not request.job.delete_job_data))
+
+
 def _result(
     files: Sequence[InputFile],
     mapped: Sequence[MapOutput],
     reduced: Sequence[ReduceOutput],
     phase_seconds: dict[str, float],
+    warnings: tuple[str, ...],
 ) -> RunResult:
     counters: dict[str, float] = {}
     for counts in [output.counters for output in mapped] + [output.counters for output in reduced]:
@@ -129,6 +141,7 @@ def _result(
         outputs=[(output.directory, output.parts) for output in reduced],
         bad_records_paths=[output.bad_records_path for output in mapped if output.bad_records_path],
         phase_seconds=phase_seconds,
+        warnings=warnings,
     )
 
 

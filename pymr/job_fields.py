@@ -153,6 +153,14 @@ class MapReduceJob(_CommonFields, frozen=True, kw_only=True):
             "the bytes that are wrong.",
         ),
     ] = "strict"
+    allow_empty: Annotated[
+        bool,
+        Declared(
+            boolean(),
+            "false: an input without any record fails the run, and the output stays as it is. true: the "
+            "output is then empty, and the run warns of it.",
+        ),
+    ] = True
     max_bad_records: Annotated[
         int,
         Declared(

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from pymr.outcomes import AttemptId, Outcome
+from pymr.run_warnings import RunWarnings
 
 PROTOCOL_VERSION = 1
 
@@ -96,10 +97,19 @@ class AttemptResult(msgspec.Struct, frozen=True):
     pane_offset: int | None = None
 
 
+class AbsentInput(msgspec.Struct, frozen=True, array_like=True):
+    """An entry of input_dirs that a peer does not have. place: where it would lie, for a person."""
+
+    name: str
+    peer: str
+    place: str
+
+
 class PlanReport(msgspec.Struct, frozen=True):
     """What a peer found as the input of a run on its host. error: why it could not be read; "" if it could.
 
     shared: which of the two kinds of plan it is, turn: what it answers; see PlanOrder.
+    absent: relative entries of input_dirs that a peer of the host does not have. warnings: about the input.
     """
 
     run_id: str
@@ -110,6 +120,8 @@ class PlanReport(msgspec.Struct, frozen=True):
     is_final: bool = True
     shared: bool = False
     turn: tuple[int, int] = (0, 0)
+    absent: tuple[AbsentInput, ...] = ()
+    warnings: RunWarnings = RunWarnings()
 
 
 class ShuffleReport(msgspec.Struct, frozen=True):

@@ -295,8 +295,8 @@ PARTITIONS_SHOWN_MAX = 1_000
 class JobView(_Reply, frozen=True, kw_only=True, tag="job"):
     """row: None when there is no such job. runs: the latest first. left_fields: the definition of the latest
     run of a job that has left the queue. tasks: the attempts that are running, those first that have been for
-    longest, TASKS_SHOWN_MAX at most. partition_bytes: how much has been gathered of each partition; () before
-    any has been, and of a run with more than PARTITIONS_SHOWN_MAX."""
+    longest, TASKS_SHOWN_MAX at most. warnings: of the running run. partition_bytes: how much has been
+    gathered of each partition; () before any has been, and of a run with more than PARTITIONS_SHOWN_MAX."""
 
     row: JobRow | None
     phases: tuple[PhaseRow, ...] = ()
@@ -304,6 +304,7 @@ class JobView(_Reply, frozen=True, kw_only=True, tag="job"):
     partition_bytes: tuple[int, ...] = ()
     counters: dict[str, int | float] = {}
     failed_attempts: tuple[FailedAttempt, ...] = ()
+    warnings: tuple[str, ...] = ()
     runs: tuple[RunRow, ...] = ()
     left_fields: dict[str, Any] = {}
 

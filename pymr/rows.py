@@ -90,7 +90,7 @@ class PanePlace(msgspec.Struct, frozen=True):
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of a job. Times: Unix seconds. attempts_failed: over all tasks. map_tasks, reduce_tasks:
     how many it has; 0 before they are known. skipped, exit_status, output: see control.records.RunRecord.
-    failed_at: where the failure that ended it was printed."""
+    failed_at: where the failure that ended it was printed. warnings: see `run_warnings`."""
 
     run_id: str
     job_name: str
@@ -116,6 +116,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     exit_status: int | None = None
     output: str = ""
     failed_at: PanePlace | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -181,6 +181,7 @@ def summary_lines(summary: RunSummary) -> list[str]:
         summary.bad_records
     )
     rows += [("counter", f"{name} = {number:,}") for name, number in summary.counters.items()]
+    rows += [("warning", warning) for warning in summary.warnings]
     rows += [("note", note) for note in summary.notes]
     rows.append(("output", summary.output_dir))
     return [

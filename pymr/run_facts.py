@@ -38,7 +38,8 @@ class RunRequest:
 class RunResult:
     """What the tasks of a run have made, not yet in its place. values: items shuffled.
 
-    outputs: folders, and the part files in each. phase_seconds: by phase, in their order.
+    outputs: folders, and the part files in each. phase_seconds: by phase, in their order. warnings: see
+    `run_warnings`.
     """
 
     files: int
@@ -51,6 +52,7 @@ class RunResult:
     outputs: Sequence[tuple[str, Sequence[Part]]]
     bad_records_paths: Sequence[str]
     phase_seconds: dict[str, float]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +73,4 @@ class RunSummary:
     parts: tuple[Part, ...] = ()
     phase_seconds: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()

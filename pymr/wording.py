@@ -90,12 +90,13 @@ def result_of(run: RunRow) -> str:
     if run.job_type == "script":
         return "-" if run.exit_status is None else f"exit status {run.exit_status}"
     if run.status == "skipped":
-        return "no new input"
+        return f"no new input, {count_of(len(run.warnings), 'warning')}" if run.warnings else "no new input"
     if run.job_type == "file_transfer":
         skipped = f", {run.skipped:,} skipped" if run.skipped else ""
         return f"{count_of(run.files, 'file')} ({amount(run.bytes)}){skipped}"
     bad = f", {run.bad_records:,} bad" if run.bad_records else ""
-    return f"{count_of(run.records, 'record')}{bad}, {count_of(run.items, 'item')} out"
+    warned = f", {count_of(len(run.warnings), 'warning')}" if run.warnings else ""
+    return f"{count_of(run.records, 'record')}{bad}, {count_of(run.items, 'item')} out{warned}"
 
 
 def phase_share(phase: PhaseRow) -> float:

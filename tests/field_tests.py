@@ -36,6 +36,8 @@ FIELD_TESTS: dict[str, dict[str, str]] = {
         "auxiliary_data_name_mapper": "test_fields.py::test_auxiliary_data_reach_mapper_combiner_and_reducer",
         "downsample": "test_run_equality.py::test_downsample_keeps_the_same_records_in_every_way",
         "encoding_errors": "test_fields.py::test_bytes_that_are_no_utf8_are_replaced_if_asked",
+        "allow_empty": "test_cluster_inputs.py"
+        "::test_an_empty_input_fails_where_it_is_not_allowed_and_the_output_stays",
         "max_bad_records": "test_cluster_functions.py::test_bad_records_are_passed_over_and_listed",
         "combine_function_name": "test_run_fields.py::test_combine_function_is_called_on_the_map_side",
         "partitions": "test_fields.py::test_partitions_are_as_many_as_asked",

@@ -49,6 +49,7 @@ from pymr.control.runs import Run, Task
 from pymr.control.steps import SteppedRun
 from pymr.protocol import DEAD_SECONDS, REPORT_SECONDS, Report
 from pymr.rows import PanePlace
+from pymr.run_warnings import first_of
 
 WATCH_SECONDS = 0.25
 """The silence of peers is looked at this often."""
@@ -331,7 +332,7 @@ class Leader:
             losses.check_digests(self, run)
         losses.check_peers(self, run)
         if run.stage == "tasks" and not run.maps_left:
-            running.has_too_many_bad_records(self, run)
+            running.is_refused(self, run)
 
     def _take_outcome(self, write: Write, outcome: Any) -> None:
         match write:
@@ -391,6 +392,8 @@ class Leader:
         why = f": {record.exception.splitlines()[0]}" if record.exception else ""
         text = f"{record.run_id} {record.status}{why}"
         self.announce(f"run.{record.status}", text, run, place=record.failed_at)
+        if record.warnings:
+            self.announce("run.warned", f"{record.run_id}: {first_of(record.warnings)}", run)
 
     def _send_orders(self) -> None:
         owed, self._owed = self._owed, {}

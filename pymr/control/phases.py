@@ -24,6 +24,7 @@ from pymr.protocol import (
     map_task,
     reduce_task,
 )
+from pymr.run_warnings import RunWarnings, empty_input, joined
 
 PHASES = ("plan", "map", "shuffle", "sort", "reduce", "publish")
 
@@ -39,6 +40,7 @@ class MapReduceRun(Run):
     before: the state of the job when the run began. consumed: the same of a job with `hold_state`, whose
     lists tell the input that is not to be read again.
     partition_bytes: how much of each partition was gathered, as its home has said last.
+    input_warnings: what planning found.
     """
 
     def __init__(self, record: RunRecord, now: float, before: JobState | None = None) -> None:
@@ -62,6 +64,7 @@ class MapReduceRun(Run):
         self.maps_total = 0
         self.trouble_since = 0.0
         self.partition_bytes: dict[int, int] = {}
+        self.input_warnings = RunWarnings()
         self._publish_orders: dict[str, PublishOrder] = {}
         self._totals: RunRecord | None = None
         self._host_of_map: list[HostPlan] = []
@@ -71,6 +74,7 @@ class MapReduceRun(Run):
 
     def begin_tasks(self, plan: RunPlan, restored: ActiveRun | None = None) -> None:
         self.plan = plan
+        self.input_warnings = plan.warnings
         self.stage = "tasks"
         self.home_of = list(plan.homes)
         for partition, home in enumerate(plan.homes):
@@ -240,6 +244,19 @@ class MapReduceRun(Run):
             for name in _MAP_SUMS if isinstance(one.outcome, MapOutcome) else _REDUCE_SUMS:
                 sums[name] += getattr(one.outcome, name)
         return sums | {"files": sum(host.files for host in self.plan.hosts) if self.plan else 0}
+
+    def warnings(self) -> RunWarnings:
+        found = [self.input_warnings]
+        if self.plan is not None and self.record.fields.get("allow_empty", True) and self.has_no_records:
+            found.append(RunWarnings((empty_input(adds=self.adds),)))
+        return joined(found)
+
+    @property
+    def has_no_records(self) -> bool:
+        """Whether all map tasks are done, and have read nothing."""
+        return not self.maps_left and not any(
+            one.outcome.records for one in self.committed_tasks() if isinstance(one.outcome, MapOutcome)
+        )
 
     def state_after(self, hosts: Mapping[str, str]) -> JobState | None:
         has_state = self.holds_state or self.adds or self.before is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pymr.control.counting import UNCOUNTED_MAX
@@ -11,7 +12,10 @@ from pymr.control.losses import wait_for_machines
 from pymr.control.phases import MapReduceRun
 from pymr.control.placement import place_partitions
 from pymr.control.records import HostPlan, RunPlan, SavePlan
+from pymr.control.running import is_refused
 from pymr.protocol import PlanOrder, PlanReport
+from pymr.run_warnings import RunWarnings, joined
+from pymr.wording import count_of
 
 if TYPE_CHECKING:
     from pymr.control.leadership import Leader
@@ -21,6 +25,9 @@ ANY_HOST = ""
 
 TROUBLE_SECONDS_MAX = 60.0
 """An input that cannot be listed, by an error that may go by itself, is tried again for this long."""
+
+_NAMES_SHOWN = 5
+_WHAT_TO_DO = "make it there (an empty folder will do), or take it out of input_dirs"
 
 _LIST_GONE = (
     "has the list of what this job has consumed of the shared folders, and is in cluster.toml no more: put "
@@ -58,6 +65,8 @@ def advance(leader: Leader, run: MapReduceRun) -> None:
         wait_for_machines(leader, run, gone, "its input cannot be listed")
         return
     wait_for_machines(leader, run, [], "")
+    if not _check_absent(leader, run):
+        return
     # The first run of a job has to leave an output, be it an empty one, for those who read it.
     if run.consumed is not None and not any(report.files for _, report in run.plans.values()):
         end(leader, run, "skipped", None)
@@ -73,15 +82,48 @@ def advance(leader: Leader, run: MapReduceRun) -> None:
     partitions = run.record.fields.get("partitions")
     if not isinstance(partitions, int):
         partitions = sum(peer.facts.workers for peer in leader.peers.values())
-    run.begin_tasks(RunPlan(tuple(hosts), partitions, place_partitions(partitions, homes)))
+    homes_placed = place_partitions(partitions, homes)
+    run.begin_tasks(RunPlan(tuple(hosts), partitions, homes_placed, warnings=run.input_warnings))
     run.stage = "saving"
     assert run.plan is not None
     leader.write(SavePlan(run.run_id, run.plan))
 
 
+def _check_absent(leader: Leader, run: MapReduceRun) -> bool:
+    """Collect what planning warns of; False, and the end of the run, if no peer has an entry of input_dirs.
+
+    An entry that some peers have is empty on the others, as on a machine that has just joined.
+    """
+    reports = [report for _, report in run.plans.values()]
+    found = [report.warnings for report in reports]
+    absent: dict[str, dict[str, str]] = {}
+    for one in (one for report in reports for one in report.absent):
+        absent.setdefault(one.name, {})[one.peer] = one.place
+    for name, found_absent in absent.items():
+        places = {peer: found_absent[peer] for peer in leader.peers if peer in found_absent}
+        if not leader.peers.keys() - places.keys():
+            text = f"input_dirs: {_some(places.values(), 'peer')} cannot be read: No such file or directory"
+            end(leader, run, "failed", f"{text}; {_WHAT_TO_DO}")
+            return False
+        found.append(
+            RunWarnings((f"{name} is not there, and so taken as empty, on {_some(places, 'peer')}",))
+        )
+    run.input_warnings = joined(found)
+    return True
+
+
+def _some(names: Iterable[str], noun: str) -> str:
+    """The first few names, and how many others there are."""
+    listed = list(names)
+    more = len(listed) - _NAMES_SHOWN
+    return ", ".join(listed[:_NAMES_SHOWN]) + (f" and {count_of(more, f'more {noun}')}" if more > 0 else "")
+
+
 def saved(leader: Leader, run: MapReduceRun) -> None:
     """The plan is in Redis: its tasks may be given out."""
     run.stage = "tasks"
+    if not run.maps_left and is_refused(leader, run):
+        return
     run.enter_phase("map" if run.maps_left else "shuffle", leader.now)
     leader.owe_everybody()
 

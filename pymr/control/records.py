@@ -8,6 +8,7 @@ import msgspec
 
 from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome, StepOutcome
 from pymr.rows import JobStatus, PanePlace, RunStatus
+from pymr.run_warnings import RunWarnings
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +117,8 @@ class StepPlan(msgspec.Struct, frozen=True):
 
 
 class RunPlan(msgspec.Struct, frozen=True):
-    """What a run consists of. homes: the peer that reduces each partition, by partition.
+    """What a run consists of. homes: the peer that reduces each partition, by partition. warnings: about its
+    input.
 
     steps: of a run that is no mapreduce run, which has nothing else; a step begins when all peers have done
     the one before.
@@ -126,6 +128,7 @@ class RunPlan(msgspec.Struct, frozen=True):
     partitions: int
     homes: tuple[str, ...]
     steps: tuple[StepPlan, ...] = ()
+    warnings: RunWarnings = RunWarnings()
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -142,6 +145,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     files, bytes: of input, or transferred; skipped: files that a transfer found to be there already.
     exit_status, output: of a script (of several, the first that failed, or of all); its last lines.
     failed_at: where the failure that ended it was printed; None where no worker had a part in that.
+    warnings: see `run_warnings`.
     """
 
     run_id: str
@@ -169,6 +173,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     exit_status: int | None = None
     output: str = ""
     failed_at: PanePlace | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class ActiveRun(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from pymr.control.steps import SteppedRun
 from pymr.outcomes import AttemptId, Failure, MapOutcome
 from pymr.protocol import AttemptResult, Report, cut_text
 from pymr.rows import PanePlace
+from pymr.run_warnings import empty_input_refused
 
 if TYPE_CHECKING:
     from pymr.control.leadership import Leader
@@ -227,7 +228,7 @@ def mapped(leader: Leader, run: MapReduceRun, write: CommitTasks) -> None:
     """After a commit that may have been that of the last map task."""
     if run.maps_left or run.stage != "tasks" or not any(run.tasks[one.id.task].is_map for one in write.tasks):
         return
-    if has_too_many_bad_records(leader, run):
+    if is_refused(leader, run):
         return
     run.enter_phase("shuffle", leader.now)
     leader.feed_everybody()
@@ -235,7 +236,21 @@ def mapped(leader: Leader, run: MapReduceRun, write: CommitTasks) -> None:
         leader.owe(peer)
 
 
-def has_too_many_bad_records(leader: Leader, run: MapReduceRun) -> bool:
+def is_refused(leader: Leader, run: MapReduceRun) -> bool:
+    """End a run whose map tasks, all done, show that its job does not allow it."""
+    return _has_too_many_bad_records(leader, run) or _is_refused_as_empty(leader, run)
+
+
+def _is_refused_as_empty(leader: Leader, run: MapReduceRun) -> bool:
+    if run.record.fields.get("allow_empty", True) or not run.has_no_records:
+        return False
+    folders = run.record.fields.get("input_dirs")
+    names = [str(name) for name in folders] if isinstance(folders, list | tuple) else []
+    end(leader, run, "failed", empty_input_refused(names))
+    return True
+
+
+def _has_too_many_bad_records(leader: Leader, run: MapReduceRun) -> bool:
     """End a run whose map tasks have passed over more records than the job allows, all taken together."""
     limit = run.record.fields.get("max_bad_records")
     limit = limit if isinstance(limit, int) else 0

@@ -16,6 +16,7 @@ from pymr.control.records import ActiveRun, Committed, JobState, RunPlan, RunRec
 from pymr.outcomes import AttemptId
 from pymr.protocol import Assignment, RunOrder
 from pymr.rows import PanePlace
+from pymr.run_warnings import RunWarnings
 
 # `saving` and `committed` wait for Redis: the plan is being saved, the beginning of the publication noted.
 Stage = Literal["planning", "saving", "tasks", "committed", "publishing", "ending"]
@@ -258,8 +259,13 @@ class Run(ABC):
             counters=dict(sorted(counters.items())),
             plan=self.plan,
             attempts_failed=self.attempts_failed,
+            warnings=self.warnings().lines(),
             phase_seconds=dict(self.phase_seconds),
         )
+
+    def warnings(self) -> RunWarnings:
+        """What its user should know although the run goes on."""
+        return RunWarnings()
 
     def state_after(self, hosts: Mapping[str, str]) -> JobState | None:
         """Which lists say what the job has consumed, once this run has succeeded; None where none do.

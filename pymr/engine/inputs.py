@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pymr.engine.signatures import CODEC_NAMES, HEAD_BYTES, NOT_COMPRESSED, codec_of, what_is_no_text
@@ -15,11 +16,17 @@ SPLIT_BYTES = 64 << 20
 
 COMPRESSED_SUFFIXES = {f".{codec}": codec for codec in CODEC_NAMES}
 
-IGNORED_PREFIX = "."
+IGNORED_PREFIXES = (".", "_")
+"""Names in an input folder that begin so are not read, as elsewhere in the field: hidden files, and what
+tools leave beside the data (`_SUCCESS`, `_temporary`)."""
+
 MANIFEST_NAME = "_manifest.json"
 BAD_RECORDS_NAME = "_bad_records.jsonl"
 IGNORED_NAMES = frozenset({MANIFEST_NAME, BAD_RECORDS_NAME})
-"""What is no input: hidden files, and what pymr itself writes beside the parts of an output."""
+"""What pymr itself writes beside the parts of an output."""
+
+OnWarning = Callable[[str], object]
+"""Takes the text of a warning about the input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +58,35 @@ class Split:
         return self.end - self.start
 
 
-def list_input_files(input_dirs: Iterable[str]) -> list[InputFile]:
+def no_warning(text: str) -> None:
+    """Pass over a warning."""
+
+
+def list_input_files(input_dirs: Iterable[str], on_warning: OnWarning = no_warning) -> list[InputFile]:
     """All files below the folders, deep, in the order of `input_dirs`, then of their paths.
 
-    A file reachable in two ways counts once. An entry may also be a single file. Hidden files (`.name`)
-    and pymr's own side files are passed over. Raises InputError for what is missing, cannot be read or is
-    no regular file (FIFO, device, socket), and for a folder that contains itself through a link.
+    A file reachable in two ways counts once. An entry may also be a single file. Names in a folder that begin
+    with one of IGNORED_PREFIXES are passed over, and so are links that lead nowhere, with a warning. Raises
+    InputError for what is missing, cannot be read or is not a regular file (FIFO, device, socket), and for a
+    folder that contains itself through a link.
     """
     found: dict[str, InputFile] = {}
     for input_dir in input_dirs:
-        for path, name in _walk(input_dir):
-            found.setdefault(os.path.realpath(path), _examine(path, name))
+        for file in walk_input_files(input_dir, on_warning):
+            found.setdefault(os.path.realpath(file.path), file)
     return list(found.values())
 
 
-def walk_input_files(input_dir: str) -> Iterator[InputFile]:
+def walk_input_files(input_dir: str, on_warning: OnWarning = no_warning) -> Iterator[InputFile]:
     """The files below one folder, in the same order, one after the other as they are found; likewise.
 
     A file that is reachable in two ways comes twice.
     """
     for path, name in _walk(input_dir):
-        yield _examine(path, name)
+        if path == input_dir or _is_there(path):
+            yield _examine(path, name)
+        elif os.path.islink(path):
+            on_warning(f"{path} is a link that leads nowhere, and was left out")
 
 
 def plan_splits(files: Iterable[InputFile], split_bytes: int = SPLIT_BYTES) -> list[Split]:
@@ -147,9 +162,11 @@ def _walk_folder(folder: str, below: str, ancestors: tuple[str, ...]) -> Iterato
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
+        if below and error.errno == errno.ENOENT:
+            return  # it has gone since the folder above was listed
         raise InputError(f"the input folder {folder} cannot be read: {error.strerror}") from error
     for entry in entries:
-        if entry.name.startswith(IGNORED_PREFIX) or entry.name in IGNORED_NAMES:
+        if entry.name.startswith(IGNORED_PREFIXES):
             continue
         name = f"{below}{entry.name}"
         if not _is_folder(entry):
@@ -168,6 +185,17 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         raise InputError(f"the input {entry.path} cannot be read: {error.strerror}") from error
 
 
+def _is_there(path: str) -> bool:
+    """False where there is nothing (any more), also where a link leads to."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # whatever it is, opening it tells
+    return True
+
+
 def _examine(path: str, name: str) -> InputFile:
     """The facts of a file, after a look at whether it can be read at all."""
     try:
@@ -179,10 +207,6 @@ def _examine(path: str, name: str) -> InputFile:
             raise InputError(f"the input file {path} cannot be read: permission denied")
     except OSError as error:
         raise InputError(f"the input file {path} cannot be read: {error.strerror}") from error
-    if status.st_size == 0 and os.path.splitext(path)[1].lower() in COMPRESSED_SUFFIXES:
-        raise InputError(
-            f"the input file {path} is truncated: it has no byte, and a compressed file of nothing has some"
-        )
     return InputFile(path, name, status.st_size, status.st_mtime_ns, status.st_ino)
 
 

@@ -206,6 +206,7 @@ class Answers:
         self, request: GetJob, job: JobRecord | None, leader: Leader | None, respond: Respond
     ) -> None:
         run = leader.runs.get(job.run_id or "") if leader and job else None
+        totals = run.totals() if run else None
 
         def answer(runs: tuple[RunRecord, ...]) -> None:
             respond(
@@ -215,7 +216,8 @@ class Answers:
                     phases=views.phase_rows(leader, run) if leader and run else (),
                     tasks=views.task_rows(leader, run) if leader and run else (),
                     partition_bytes=views.partition_bytes(run) if run else (),
-                    counters=run.totals().counters if run else {},
+                    counters=totals.counters if totals else {},
+                    warnings=totals.warnings if totals else (),
                     failed_attempts=views.failed_attempts(run) if run else (),
                     runs=tuple(views.run_row(one) for one in runs),
                     left_fields=runs[0].fields if runs and job is None else {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import msgpack
 
 from pymr.config import ClusterConfig, PeerConfig, memory_bytes_per_worker
 from pymr.engine.durable import make_folders, replace_file
-from pymr.engine.inputs import InputFile, walk_input_files
+from pymr.engine.inputs import InputFile, OnWarning, no_warning, walk_input_files
 from pymr.engine.plans import write_plan
 from pymr.engine.tasks import plan_map_tasks
 from pymr.errors import DiskError, FatalError, InputError, OutputError, PymrError, disk_error
@@ -18,13 +19,17 @@ from pymr.jobs import MapReduceJob, parse_job
 from pymr.peer.consumed import Planning, new_files
 from pymr.peer.consumed_lists import HostLists
 from pymr.peer.places import Places, is_below, resolve_input, roots_of
-from pymr.protocol import PlanOrder, PlanReport, RunOrder, cut_text
+from pymr.protocol import AbsentInput, PlanOrder, PlanReport, RunOrder, cut_text
 from pymr.publishing import read_manifest, refuse_foreign_files
+from pymr.run_warnings import WarningCollector
 
 TASK_BYTES_MIN = 1 << 20
 """Input is not cut into smaller tasks than this for the sake of giving every worker one."""
 
 _WHAT_TO_DO = "make it there (an empty folder will do), or take it out of input_dirs"
+
+_Absent = list[tuple[str, PeerConfig, str]]
+"""Entries of input_dirs that a peer does not have, and where they would lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,13 @@ def first_input_files(
     """
     own = _peer_named(config, peer_name)
     found: dict[str, InputFile] = {}
-    for real, file in _found_files(_sources(job, None, config, own, peers_of(config, own.host))):
+    peers = peers_of(config, own.host)
+    absent: _Absent = []
+    sources = list(_sources(job, None, config, own, peers, absent))
+    for name, peer, place in absent:
+        if len([one for one in absent if one[0] == name]) == len(peers):
+            raise _not_readable(place, peer, os.strerror(errno.ENOENT))
+    for real, file in _found_files(sources, no_warning):
         on_file()
         if file.size:
             found.setdefault(real, file)
@@ -111,9 +122,11 @@ def _plan(
         raise InputError(f"the job {order.job_name} is no mapreduce job: there is nothing to plan")
     own = _peer_named(config, peer_name)
     peers = peers_of(config, own.host)
-    sources = list(_sources(job, plan.shared, config, own, peers))
+    absent: _Absent = []
+    warnings = WarningCollector()
+    sources = list(_sources(job, plan.shared, config, own, peers, absent))
     _refuse_unfit_output(job, sources, peers)
-    found = _list_files(sources)
+    found = _list_files(sources, warnings.add)
     places = Places(own.data_dir)
     if job.hold_state:
         has_list = bool(plan.consumed_peer)
@@ -130,7 +143,16 @@ def _plan(
     _write_inputs(places.inputs(order.run_id, shared=plan.shared), files)
     write_plan(places.plan(order.run_id, shared=plan.shared), tasks)
     total_bytes = sum(file.size for file in files)
-    return PlanReport(order.run_id, len(tasks), total_bytes, len(files), shared=plan.shared, turn=plan.turn)
+    return PlanReport(
+        order.run_id,
+        len(tasks),
+        total_bytes,
+        len(files),
+        shared=plan.shared,
+        turn=plan.turn,
+        absent=tuple(AbsentInput(name, peer.name, _place(path, peer)) for name, peer, path in absent),
+        warnings=warnings.result(),
+    )
 
 
 def _peer_named(config: ClusterConfig, name: str) -> PeerConfig:
@@ -146,10 +168,11 @@ def _sources(
     config: ClusterConfig,
     own: PeerConfig,
     peers: Sequence[PeerConfig],
+    absent: _Absent,
 ) -> Iterator[_Source]:
     """What is to be listed, in order, each after a look at whether it is there.
 
-    shared: see plan_host; None for both.
+    shared: see plan_host; None for both. absent: takes the relative entries that a peer does not have.
     """
     for name in job.input_dirs:
         # By the words alone, as the leader tells which plans there are.
@@ -158,6 +181,9 @@ def _sources(
             continue
         for peer in [own] if os.path.isabs(name) else peers:
             path = resolve_input(peer.data_dir, name, config)
+            if not os.path.isabs(name) and _is_absent(path):
+                absent.append((name, peer, path))
+                continue
             _check_readable(path, peer)
             foreign = _shared_by_all(config) if os.path.isabs(name) and not is_shared else ()
             yield _Source(path, peer, roots_of(peer.data_dir, name, config), foreign)
@@ -167,6 +193,17 @@ def _shared_by_all(config: ClusterConfig) -> tuple[str, ...]:
     return tuple(map(os.path.realpath, config.storage.shared))
 
 
+def _is_absent(path: str) -> bool:
+    """Whether nothing has that name; a link that leads nowhere may be to a disk that is not mounted."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def _check_readable(path: str, peer: PeerConfig) -> None:
     try:
         if os.path.isdir(path):
@@ -174,10 +211,15 @@ def _check_readable(path: str, peer: PeerConfig) -> None:
         else:
             os.stat(path)
     except OSError as error:
-        raise InputError(
-            f"input_dirs: {path} on peer {peer.name} (host {peer.host}) cannot be read: {error.strerror}; "
-            f"{_WHAT_TO_DO}"
-        ) from error
+        raise _not_readable(path, peer, error.strerror) from error
+
+
+def _not_readable(path: str, peer: PeerConfig, reason: str | None) -> InputError:
+    return InputError(f"input_dirs: {_place(path, peer)} cannot be read: {reason}; {_WHAT_TO_DO}")
+
+
+def _place(path: str, peer: PeerConfig) -> str:
+    return f"{path} on peer {peer.name} (host {peer.host})"
 
 
 def _refuse_unfit_output(job: MapReduceJob, sources: Sequence[_Source], peers: Sequence[PeerConfig]) -> None:
@@ -196,20 +238,20 @@ def _refuse_unfit_output(job: MapReduceJob, sources: Sequence[_Source], peers: S
         read_manifest(output)
 
 
-def _list_files(sources: Sequence[_Source]) -> dict[str, InputFile]:
+def _list_files(sources: Sequence[_Source], on_warning: OnWarning) -> dict[str, InputFile]:
     """The files of all sources in order, by their real paths; the same real file counts once."""
     found: dict[str, InputFile] = {}
-    for real, file in _found_files(sources):
+    for real, file in _found_files(sources, on_warning):
         found.setdefault(real, file)
     return found
 
 
-def _found_files(sources: Iterable[_Source]) -> Iterator[tuple[str, InputFile]]:
+def _found_files(sources: Iterable[_Source], on_warning: OnWarning) -> Iterator[tuple[str, InputFile]]:
     """The files of all sources in order, each with its real path, after a look at whether it may be read."""
     real_folders: dict[str, str] = {}
     for source in sources:
         where = f"peer {source.peer.name} (host {source.peer.host})"
-        for file in _files_of(source, where):
+        for file in _files_of(source, where, on_warning):
             real = _real_path(file.path, real_folders)
             if source.roots and not is_below(real, source.roots):
                 raise InputError(
@@ -224,9 +266,9 @@ def _found_files(sources: Iterable[_Source]) -> Iterator[tuple[str, InputFile]]:
             yield real, file
 
 
-def _files_of(source: _Source, where: str) -> Iterator[InputFile]:
+def _files_of(source: _Source, where: str, on_warning: OnWarning) -> Iterator[InputFile]:
     try:
-        yield from walk_input_files(source.path)
+        yield from walk_input_files(source.path, lambda text: on_warning(f"input_dirs, on {where}: {text}"))
     except InputError as error:
         raise InputError(f"input_dirs, on {where}: {error}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,18 +68,31 @@ def test_a_folder_that_two_machines_have_each_for_itself_counts_twice(
     assert dict(cluster.output())["be"] == 600
 
 
-def test_a_folder_that_is_missing_on_one_peer_is_named_with_it(lend_cluster: Lend) -> None:
+def test_a_folder_that_only_some_peers_have_is_empty_on_the_others(lend_cluster: Lend) -> None:
     cluster = counting(lend_cluster(HeldRun.HOSTS))
-    missing = cluster.input_of("gamma")
-    missing.rmdir()
+    cluster.input_of("gamma").rmdir()
+    cluster.feed("alpha", "a.txt", "one two")
+    cluster.submit()
+    cluster.succeed()
+    run = cluster.client.history(cluster.job)[0]
+
+    assert ordered(cluster.output()) == [["one", 1], ["two", 1]]
+    assert run.warnings == ("input is not there, and so taken as empty, on gamma",)
+
+
+def test_a_folder_that_no_peer_has_is_named_with_them(lend_cluster: Lend) -> None:
+    cluster = counting(lend_cluster(HeldRun.HOSTS))
+    missing = [cluster.input_of(name) for name in cluster.names]
+    for folder in missing:
+        folder.rmdir()
     cluster.submit()
     outcome = cluster.finish()
 
     assert outcome.status == "failed"
-    assert "gamma" in outcome.exception and str(missing) in outcome.exception
+    assert [str(folder) for folder in missing if str(folder) not in outcome.exception] == []
 
 
-def test_an_empty_job_succeeds_with_an_empty_output(lend_cluster: Lend) -> None:
+def test_an_empty_job_succeeds_with_an_empty_output_and_warns_of_it(lend_cluster: Lend) -> None:
     cluster = counting(lend_cluster(HeldRun.HOSTS))
     cluster.submit()
     cluster.succeed()
@@ -86,6 +100,50 @@ def test_an_empty_job_succeeds_with_an_empty_output(lend_cluster: Lend) -> None:
 
     assert cluster.output() == []
     assert (run.status, run.records, run.items) == ("succeeded", 0, 0)
+    assert run.warnings == ("the input has no records: the output is empty",)
+
+
+def test_an_empty_input_fails_where_it_is_not_allowed_and_the_output_stays(lend_cluster: Lend) -> None:
+    cluster = counting(lend_cluster(HeldRun.HOSTS))
+    cluster.feed("alpha", "a.txt", "one two")
+    cluster.submit(allow_empty=False)
+    cluster.succeed()
+    for file in cluster.input_of("alpha").iterdir():
+        file.write_bytes(b"")
+    cluster.submit(allow_empty=False)
+    outcome = cluster.finish()
+
+    assert outcome.status == "failed" and "allow_empty = false" in outcome.exception
+    assert ordered(cluster.output()) == [["one", 1], ["two", 1]]
+
+
+def test_what_is_left_out_of_the_input_is_told_in_every_console(lend_cluster: Lend) -> None:
+    cluster = counting(lend_cluster(HeldRun.HOSTS))
+    cluster.feed("alpha", "a.txt", "one")
+    cluster.feed("alpha", "_SUCCESS", "not read")
+    cluster.feed("beta", "empty.gz")
+    (cluster.input_of("beta") / "empty.gz").write_bytes(b"")
+    (cluster.input_of("gamma") / "broken").symlink_to("absent")
+    cluster.submit()
+    cluster.succeed()
+    told = f"{cluster.input_of('gamma')}/broken is a link that leads nowhere"
+    (run,) = (
+        row for row in json.loads(cluster.pymr("history", "--json").out) if row["job_name"] == cluster.job
+    )
+    shown = json.loads(cluster.pymr("show", cluster.job, "--json").out)
+    lines = " ".join(cluster.pymr("show", cluster.job).out.split())
+    events = [
+        event.text
+        for event in cluster.client.events()
+        if (event.kind, event.job_name) == ("run.warned", cluster.job)
+    ]
+
+    assert cluster.output() == [["one", 1]]
+    for warnings in (run["warnings"], shown["warnings"], shown["runs"][0]["warnings"], events):
+        (warning,) = warnings
+        assert told in warning
+    assert "leads nowhere, and was left out" in lines
+    assert "1 warning" in cluster.pymr("history").out
 
 
 def test_a_new_output_replaces_or_joins_the_one_before(lend_cluster: Lend) -> None:

@@ -47,10 +47,15 @@ def test_empty_files_of_every_kind_give_no_records(place: Place) -> None:
     place.feed_bytes(gzip.compress(b""), "empty.gz")
     place.feed_bytes(zstd.compress(b""), "empty.zst")
     place.feed_bytes(b"\xef\xbb\xbf", "mark.txt")
-    finished = place.succeed("--workers", "2")
+    place.feed_bytes(b"", "nothing.gz")
+    (place.input / "broken").symlink_to("absent")
+    for how in (["--workers", "2"], ["--inline"]):
+        finished = place.succeed(*how)
 
-    assert "records in      0" in finished.out
-    assert parts_of(place.output) == {}
+        assert "records in      0" in finished.out
+        assert f"{place.input}/broken is a link that leads nowhere, and was left out" in finished.out
+        assert "warning         the input has no records: the output is empty" in finished.out
+        assert parts_of(place.output) == {}
 
 
 def test_file_without_permission_to_read_is_named(place: Place) -> None:

@@ -66,6 +66,18 @@ def test_a_running_job_shows_its_phases_slow_tasks_partitions_and_counters() -> 
     assert "EXCEPTION" not in text
 
 
+def test_warnings_are_those_of_the_running_run_else_of_the_last_one() -> None:
+    succeeded = job("count", "succeeded", run_id="r8")
+    running = text_of(
+        RUNNING, view(RUNNING, phases=PHASES, warnings=("now",), runs=(run(8, warnings=("then",)),))
+    )
+    ended = text_of(succeeded, view(succeeded, runs=(run(8, warnings=("then", "twice")),)))
+
+    assert " WARNINGS\n now" in running and "then" not in running
+    assert " WARNINGS\n then\n twice" in ended
+    assert "WARNINGS" not in text_of(succeeded, view(succeeded, runs=(run(8),)))
+
+
 def test_a_failed_job_shows_why_before_anything_else() -> None:
     place = PanePlace("beta/1", "r8", 100)
     told = view(FAILED, runs=(run(8, "failed", exception=TRACEBACK, failed_at=place, counters={"n": 1}),))

@@ -74,9 +74,11 @@ def test_files_are_listed_deep_in_the_order_of_folders_then_of_names(tmp_path: P
 
 
 def test_hidden_files_and_side_files_are_passed_over(tmp_path: Path) -> None:
-    write(tmp_path, "a", ".hidden", ".git/config", "_manifest.json", "_bad_records.jsonl", "_other")
+    write(tmp_path, "a", ".hidden", ".git/config", "_manifest.json", "_bad_records.jsonl", "_SUCCESS")
+    write(tmp_path, "_temporary/part", "b/_logs/c", "b/c_d")
 
-    assert names_in(tmp_path) == ["_other", "a"]
+    assert names_in(tmp_path) == ["a", "b/c_d"]
+    assert names_in(tmp_path / "_temporary", tmp_path / "_SUCCESS") == ["part", "_SUCCESS"]
 
 
 def test_a_file_reachable_in_two_ways_counts_once(tmp_path: Path) -> None:
@@ -154,11 +156,25 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         list_input_files([str(tmp_path / "absent")])
 
 
-def test_a_broken_link_is_named(tmp_path: Path) -> None:
+def test_a_link_that_leads_nowhere_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    write(tmp_path, "a")
     (tmp_path / "broken").symlink_to(tmp_path / "absent")
+    warnings: list[str] = []
+    files = list_input_files([str(tmp_path)], warnings.append)
 
+    assert [file.name for file in files] == ["a"]
+    assert warnings == [f"{tmp_path}/broken is a link that leads nowhere, and was left out"]
     with pytest.raises(InputError, match=r"broken.*No such file"):
-        list_input_files([str(tmp_path)])
+        list_input_files([str(tmp_path / "broken")])
+
+
+@pytest.mark.parametrize("name", ["a.gz", "a.bz2", "a.xz", "a.zst"])
+def test_a_compressed_file_without_a_byte_has_no_records(tmp_path: Path, name: str) -> None:
+    write(tmp_path, name, content=b"")
+    files = list_input_files([str(tmp_path)])
+
+    assert [file.size for file in files] == [0]
+    assert plan_splits(files) == []
 
 
 def test_a_folder_that_contains_itself_through_a_link_is_named(tmp_path: Path) -> None:

@@ -113,15 +113,41 @@ def test_shared_folder_reached_by_another_name_is_refused_and_not_read_by_every_
         assert "all machines share" in report.error and report.is_final
 
 
-def test_missing_folder_names_peer_host_and_path_and_says_what_to_do(cluster: Cluster) -> None:
+def test_relative_folder_that_a_peer_does_not_have_is_empty_there_and_told(cluster: Cluster) -> None:
     os.unlink(cluster.folder / "b" / "more" / "6")
     os.rmdir(cluster.folder / "b" / "more")
-    report = cluster.plan("more")
+    report = cluster.plan("more", "nowhere", "in")
+
+    assert (report.error, report.files) == ("", 4)
+    assert cluster.planned() == ["a/more/5", "a/in/1", "a/in/2", "b/in/3"]
+    assert [(one.name, one.peer) for one in report.absent] == [
+        ("more", "b"), ("nowhere", "a"), ("nowhere", "b"),
+    ]  # fmt: skip
+    assert report.absent[0].place == f"{cluster.folder}/b/more on peer b (host one)"
+
+
+def test_missing_absolute_folder_names_peer_host_and_path_and_says_what_to_do(cluster: Cluster) -> None:
+    report = cluster.plan("in", str(cluster.folder / "none"))
 
     assert report.is_final and report.tasks == 0
-    for text in ("peer b", "host one", str(cluster.folder / "b" / "more"), "an empty folder will do"):
+    for text in ("peer a", "host one", str(cluster.folder / "none"), "an empty folder will do"):
         assert text in report.error
     assert not os.path.exists(cluster.folder / "a" / "runs")
+
+
+def test_relative_folder_behind_a_link_that_leads_nowhere_is_an_error(cluster: Cluster) -> None:
+    (cluster.folder / "a" / "disk").symlink_to("not mounted")
+
+    assert "cannot be read: No such file" in cluster.plan("disk").error
+
+
+def test_link_that_leads_nowhere_is_left_out_with_a_warning_that_names_the_peer(cluster: Cluster) -> None:
+    (cluster.folder / "b" / "in" / "broken").symlink_to("absent")
+    report = cluster.plan("in")
+
+    assert (report.error, report.files) == ("", 3)
+    (warning,) = report.warnings.lines()
+    assert "peer b (host one)" in warning and "in/broken" in warning
 
 
 def test_empty_folders_make_a_plan_without_tasks(cluster: Cluster) -> None:

@@ -80,6 +80,7 @@ def _sections(
     failed = len(view.failed_attempts) if ended is None else ended.attempts_failed
     if row.status != "failed":
         yield f"failed attempts{_GAP}{failed:,}", _failed_attempts(view.failed_attempts, failed, width)
+    yield "warnings", _warnings(view.warnings if ended is None else ended.warnings, width)
     counters = ended.counters if ended is not None else view.counters
     yield "counters", _counters(counters, width)
     if ended is not None and ended.output.strip():
@@ -156,6 +157,11 @@ def _exception(text: str, width: int) -> list[Content]:
     if text.strip() == reason:
         return lines
     return [*lines, Content(), *_wrapped(text, width)]
+
+
+def _warnings(warnings: Sequence[str], width: int) -> list[Content]:
+    words = (Content.styled(printable(warning), "$warning") for warning in warnings)
+    return [_inset(line) for one in words for line in one.wrap(width - 2 * MARGIN)]
 
 
 def _tasks_title(tasks: Sequence[TaskRow]) -> Content:
