@@ -66,7 +66,15 @@ def jobs_lines(view: JobsView, width: int, now: float | None = None) -> list[str
     headings = [heading] if (heading := queue_heading(view, now)) else []
     if not view.rows:
         return [*headings, "no jobs; submit one with `pymr submit JOB.toml`"]
-    return headings + jobs_table(view.rows, now).lines(width)
+    notes = [(str(row.fields.get("job_name")), _note(row)) for row in view.rows if row.waiting_for]
+    return headings + _with_whole_texts(jobs_table(view.rows, now).lines(width), notes)
+
+
+def _with_whole_texts(table: list[str], texts: Sequence[tuple[str, str]]) -> list[str]:
+    """A table, and below it those of the (name, text) that it had to cut: what is wrong, and where, has to be
+    readable in a narrow terminal as well."""
+    lines = [(name, text.partition("\n")[0]) for name, text in texts]
+    return table + [f"{name}: {text}" for name, text in lines if not any(text in line for line in table)]
 
 
 def queue_heading(view: JobsView, now: float) -> str:
@@ -282,13 +290,18 @@ def peers_lines(peers: Sequence[PeerRow], width: int) -> list[str]:
                 f"{amount(machine.memory_used_bytes)} of {amount(machine.memory_bytes)}",
                 amount(machine.disk_free_bytes),
                 "-" if peer.heard is None else span(peer.heard),
+                machine.disk_problem if peer.alive else "",
             )
         )
     headers = (
         "PEER", "ADDRESS", "STATE", ">PID", ">EPOCH", ">BUSY", ">CPU", ">MEMORY", ">DISK FREE", ">HEARD",
+        "PROBLEM",
     )  # fmt: skip
+    shown = len(headers) if any(row[-1] for row in rows) else len(headers) - 1
     leads = [] if any(peer.leader for peer in peers) else ["(no peer leads at the moment)"]
-    return table_lines(headers, rows, width=width) + leads
+    table = table_lines(headers[:shown], [row[:shown] for row in rows], width=width)
+    problems = [(peer.name, peer.machine.disk_problem) for peer in peers if peer.alive]
+    return _with_whole_texts(table, problems) + leads
 
 
 def workers_lines(workers: Sequence[WorkerRow], width: int) -> list[str]:

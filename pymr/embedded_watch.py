@@ -19,7 +19,7 @@ from pymr.requests import JobView
 from pymr.rows import RunRow
 from pymr.run_phases import Observer
 
-WAIT_SECONDS_MAX = 5.0
+WAIT_SECONDS_MAX = 3.0
 """A run that cannot go on without something fails after this long: nobody else is there to provide it."""
 
 SILENCE_SECONDS_MAX = 30.0

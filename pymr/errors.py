@@ -96,15 +96,15 @@ class DamagedFileError(RetryableError):
 class DiskError(RetryableError):
     """The disk refused a read or a write (full, failing, read-only).
 
-    path: of what, where that is one. is_full: what was refused may work when there is space again.
+    path: of what, where that is one. is_unwritable: the disk is full, over its quota or read-only. That is
+    the machine's fault and may pass, so it does not count against the task.
     """
 
-    is_counted = True
-
-    def __init__(self, message: str, path: str = "", *, is_full: bool = False) -> None:
+    def __init__(self, message: str, path: str = "", *, is_unwritable: bool = False) -> None:
         super().__init__(message)
         self.path = path
-        self.is_full = is_full
+        self.is_unwritable = is_unwritable
+        self.is_counted = not is_unwritable
 
 
 class MissingSegmentError(RetryableError):
@@ -168,19 +168,29 @@ class Interrupted(KeyboardInterrupt):
     the project raises by itself is an error of that function."""
 
 
+UNWRITABLE_DISKS = {
+    errno.ENOSPC: ("disk full", "free some space there"),
+    errno.EDQUOT: ("disk quota used up", "free some space there, or raise the quota"),
+    errno.EROFS: ("read-only disk", "see that it can be written to"),
+}
+"""What is wrong with a disk that takes nothing, and what to do, by the number of the error."""
+
 _DISK_HINTS = {
-    errno.ENOSPC: "free some space (or point the output at another disk) and run it again",
-    errno.EDQUOT: "the disk quota is used up: free some space and run it again",
-    errno.EROFS: "the file system is read-only",
     errno.EIO: "the disk reports an input/output error: check its health before running it again",
 }
 
 
+def is_unwritable(error: OSError) -> bool:
+    """Whether an error says that a disk is full, over its quota or read-only."""
+    return error.errno in UNWRITABLE_DISKS
+
+
 def disk_error(action: str, path: str, error: OSError) -> DiskError:
     """The DiskError for an OSError met while doing `action` (a verb in -ing form) on `path`."""
-    reason = error.strerror or str(error)
-    hint = _DISK_HINTS.get(error.errno or 0)
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return DiskError(
-        f"{action} {path} failed: {reason}" + (f"; {hint}" if hint else ""), path, is_full=is_full
-    )
+    number = error.errno or 0
+    text = f"{action} {path} failed: {error.strerror or error}"
+    if number in UNWRITABLE_DISKS:
+        condition, hint = UNWRITABLE_DISKS[number]
+        return DiskError(f"{condition}: {text}; {hint}", path, is_unwritable=True)
+    hint = _DISK_HINTS.get(number, "")
+    return DiskError(text + (f"; {hint}" if hint else ""), path)

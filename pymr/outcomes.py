@@ -91,6 +91,7 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     is_final: trying again is of no use. is_counted: it counts against max_attempts; false where the machine
     failed and not the task. missing: the attempt whose output could not be had, where that is why: of a map
     task, or of an earlier step. exit_status, output: of a script that failed; see StepOutcome.
+    is_of_disk: a disk of the machine is full, over its quota or read-only.
     """
 
     kind: str
@@ -100,6 +101,7 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     missing: AttemptId | None = None
     exit_status: int | None = None
     output: str = ""
+    is_of_disk: bool = False
 
 
 Outcome = MapOutcome | ReduceOutcome | StepOutcome | Failure

@@ -27,6 +27,9 @@ DEAD_SECONDS = 5.0
 ERROR_CHARACTERS_MAX = 16_384
 """Longest text of an error that travels; what is longer is cut in its middle."""
 
+FIRST_LINE_CHARACTERS_MAX = 2_000
+"""Longest piece of an error that a listing shows."""
+
 RESULTS_MAX = 64
 RESULT_CHARACTERS_MAX = 200_000
 """Most results in one report, and of their texts (but for the first one), so that it fits into a frame. The
@@ -52,7 +55,10 @@ WorkerState = Literal[
 
 
 class MachineFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """How a machine stands. Percent of all its cores; bytes; bytes per second; load over one minute."""
+    """How a machine stands. Percent of all its cores; bytes; bytes per second; load over one minute.
+
+    disk_problem: what keeps the peer from writing, with the path, such as "disk full: /data"; "" if nothing.
+    """
 
     cpu_percent: float = 0.0
     memory_bytes: int = 0
@@ -62,6 +68,7 @@ class MachineFigures(msgspec.Struct, frozen=True, kw_only=True):
     network_received_per_second: float = 0.0
     network_sent_per_second: float = 0.0
     load: float = 0.0
+    disk_problem: str = ""
 
 
 class RunningAttempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -107,6 +114,7 @@ class AbsentInput(msgspec.Struct, frozen=True, array_like=True):
 
 class PlanReport(msgspec.Struct, frozen=True):
     """What a peer found as the input of a run on its host. error: why it could not be read; "" if it could.
+    is_of_disk: as the disk of the plan is full or read-only, which is waited for without limit.
 
     shared: which of the two kinds of plan it is, turn: what it answers; see PlanOrder.
     absent: relative entries of input_dirs that a peer of the host does not have. warnings: about the input.
@@ -122,6 +130,7 @@ class PlanReport(msgspec.Struct, frozen=True):
     turn: tuple[int, int] = (0, 0)
     absent: tuple[AbsentInput, ...] = ()
     warnings: RunWarnings = RunWarnings()
+    is_of_disk: bool = False
 
 
 class ShuffleReport(msgspec.Struct, frozen=True):
@@ -130,6 +139,7 @@ class ShuffleReport(msgspec.Struct, frozen=True):
     total: segments known to be fetched from other hosts. lost: outputs their owner no longer has.
     partitions: those that are reduced here, with how many bytes of each are here, also in segments of this
     host; () of a run with more than `requests.PARTITIONS_SHOWN_MAX`.
+    trouble: why segments do not come, which are tried again and again; "" if nothing is in the way.
     """
 
     run_id: str
@@ -139,15 +149,18 @@ class ShuffleReport(msgspec.Struct, frozen=True):
     fetched_bytes: int
     lost: tuple[AttemptId, ...] = ()
     partitions: tuple[tuple[int, int], ...] = ()
+    trouble: str = ""
 
 
 class PublishReport(msgspec.Struct, frozen=True):
-    """The data folder of `peer` (the reporting one, or one of its host that is dead) shows a run's output."""
+    """The data folder of `peer` (the reporting one, or one of its host that is dead) shows a run's output.
+    error: why it does not; is_of_disk: its disk is full or read-only, which is waited for without limit."""
 
     run_id: str
     peer: str
     error: str = ""
     is_final: bool = False
+    is_of_disk: bool = False
 
 
 class HeldRun(msgspec.Struct, frozen=True):
@@ -384,3 +397,8 @@ def cut_text(text: str, characters_max: int = ERROR_CHARACTERS_MAX) -> str:
         return text
     half = characters_max // 2
     return f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
+
+
+def first_line(error: str) -> str:
+    """What an error says first, short enough to be listed."""
+    return cut_text(error.partition("\n")[0], FIRST_LINE_CHARACTERS_MAX)

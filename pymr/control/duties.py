@@ -132,6 +132,17 @@ class SegmentLost:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentRefused:
+    """A segment does not come, and is tried again. error: why. is_of_disk: this peer's disk takes nothing."""
+
+    run_id: str
+    source: Source
+    partition: int
+    error: str
+    is_of_disk: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentsMeasured:
     """How much of partitions lies in a map output on this host. sizes: (partition, bytes)."""
 
@@ -179,6 +190,7 @@ PeerEvent = (
     | WorkerEnded
     | SegmentFetched
     | SegmentLost
+    | SegmentRefused
     | SegmentsMeasured
     | KeyboardsHeld
     | Published
@@ -305,6 +317,14 @@ class MeasureSegments:
 
 
 @dataclass(frozen=True, slots=True)
+class DropPartitions:
+    """Stop fetching for partitions that another peer reduces now."""
+
+    run_id: str
+    partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     """Make an output visible; then `Published`."""
 
@@ -340,6 +360,7 @@ PeerCommand = (
     | FailWorker
     | FetchSegments
     | MeasureSegments
+    | DropPartitions
     | Publish
     | RemoveRun
     | RemoveAttempt

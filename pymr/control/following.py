@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pymr.control import reporting
+from pymr.control.disk_health import DiskHealth
 from pymr.control.duties import (
     Drain,
+    DropPartitions,
     Fence,
     FetchSegments,
     Held,
@@ -28,6 +30,7 @@ from pymr.control.duties import (
     RemoveRun,
     SegmentFetched,
     SegmentLost,
+    SegmentRefused,
     SegmentsMeasured,
     SendReport,
 )
@@ -85,6 +88,7 @@ class Follower:
         self._orders = 0
         self._wants_inventory = False
         self._machine = MachineFigures()
+        self._disk_health = DiskHealth()
         self._runs: dict[str, KnownRun] = {}
         self._found_runs = dict.fromkeys(found_runs)
         self._commands: list[PeerCommand] = []
@@ -118,12 +122,21 @@ class Follower:
             case KeyboardsHeld(holders):
                 self._slots.holders = holders
                 self._is_news = True
-            case Planned() | ProjectPrepared() | SegmentFetched() | SegmentLost() | SegmentsMeasured():
+            case (
+                Planned()
+                | ProjectPrepared()
+                | SegmentFetched()
+                | SegmentLost()
+                | SegmentRefused()
+                | SegmentsMeasured()
+            ):
                 run = self._runs.get(_run_of(event))
                 if run is not None:
                     self._take_run_event(run, event)
             case _:
                 self._slots.take_event(event, self._now)
+        if self._disk_health.take(event, self._now):
+            self._is_news = True
         self._slots.start(self._now)
         is_news = self._is_news or self._slots.is_news
         if self.leader and (is_news or self._now >= self._next_report_at):
@@ -144,6 +157,8 @@ class Follower:
             case SegmentLost(_, source):
                 run.gathering.lose(source)
                 self._is_news = True
+            case SegmentRefused(_, source, partition, error):
+                self._is_news = run.gathering.refuse(source, partition, error) or self._is_news
             case SegmentsMeasured(_, source, sizes):
                 run.gathering.sizes.measured(source, sizes)
 
@@ -218,6 +233,9 @@ class Follower:
             if run is None:
                 run = self._runs[order.run_id] = KnownRun(order, self._gathering(order.run_id))
                 self._emit(PrepareProject(order))
+            gone = tuple(sorted(set(run.order.homes).difference(order.homes)))
+            if gone:
+                self._emit(DropPartitions(order.run_id, gone))
             run.order = order
             self._fetch(run, run.gathering.settle(order.homes, order.partitions))
 
@@ -294,7 +312,7 @@ class Follower:
             slots=self.facts.workers,
             orders=self._orders,
             is_draining=self.is_draining,
-            machine=self._machine,
+            machine=self._disk_health.in_figures(self._machine, self._now),
             running_version=slots.running_version,
             running=reporting.running_attempts(slots),
             workers=reporting.worker_reports(slots),
@@ -308,7 +326,9 @@ class Follower:
         self._emit(SendReport(self.leader, report))
 
 
-def _run_of(event: Planned | ProjectPrepared | SegmentFetched | SegmentLost | SegmentsMeasured) -> str:
+def _run_of(
+    event: Planned | ProjectPrepared | SegmentFetched | SegmentLost | SegmentRefused | SegmentsMeasured,
+) -> str:
     return event.report.run_id if isinstance(event, Planned) else event.run_id
 
 

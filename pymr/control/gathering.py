@@ -37,6 +37,7 @@ class Gathering:
         self._total: int | None = None
         self._missing: dict[int, set[Source]] = {}
         self._lost: dict[Source, AttemptId] = {}
+        self._refused: dict[tuple[Source, int], str] = {}
         self._known = 0
         self._fetched = self._fetched_bytes = 0
 
@@ -69,6 +70,8 @@ class Gathering:
         before, self._homes = self._homes, frozenset(homes)
         for partition in before - self._homes:
             self._missing.pop(partition, None)
+        for key in [key for key in self._refused if key[1] not in self._homes]:
+            del self._refused[key]
         self.sizes.forget(before - self._homes)
         return self._want(self._homes - before, self._sources.values())
 
@@ -89,6 +92,8 @@ class Gathering:
 
     def _drop(self, source: Source) -> None:
         self._lost.pop(source, None)
+        for key in [key for key in self._refused if key[0] == source]:
+            del self._refused[key]
         for missing in self._missing.values():
             missing.discard(source)
 
@@ -99,6 +104,7 @@ class Gathering:
 
     def fetched(self, source: Source, partition: int, size_bytes: int) -> None:
         """A segment has come."""
+        self._refused.pop((source, partition), None)
         missing = self._missing.get(partition)
         if missing is not None and source in missing:
             missing.discard(source)
@@ -111,6 +117,14 @@ class Gathering:
         """The owner of an output does not have it: the leader is told until another takes its place."""
         if self._sources.get(source.task) == source:
             self._lost[source] = source.id_in(self._run_id)
+
+    def refuse(self, source: Source, partition: int, error: str) -> bool:
+        """A segment does not come for now. Whether that is the first such trouble."""
+        if source not in self._missing.get(partition, ()):
+            return False
+        is_first = not self._refused
+        self._refused[source, partition] = error
+        return is_first
 
     def is_complete(self, partition: int) -> bool:
         """Whether all map outputs are known, and those of other hosts are here, for a partition."""
@@ -142,4 +156,5 @@ class Gathering:
             self._fetched_bytes,
             tuple(self._lost.values()),
             self.sizes.all() if self._shows_sizes else (),
+            next(iter(self._refused.values()), ""),
         )

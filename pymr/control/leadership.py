@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from pymr.control import losses, planning, publishing, running, stepping
+from pymr.control import homes, losses, planning, publishing, running, stepping
 from pymr.control.backlog import Backlog
 from pymr.control.ending import end
 from pymr.control.liveness import Peer, PeerState
@@ -364,7 +364,7 @@ class Leader:
             case ReleaseTasks(_, attempts):
                 losses.released(self, run, attempts)
                 if isinstance(run, MapReduceRun):
-                    losses.make_way(self, run)
+                    homes.make_way(self, run)
                 elif isinstance(run, SteppedRun):
                     stepping.released(self, run)
             case SavePlan() if outcome and isinstance(run, MapReduceRun):

@@ -77,6 +77,16 @@ class Peer:
         return self.state in ("alive", "suspect")
 
     @property
+    def shown(self) -> str:
+        """The peer and its machine, for operators."""
+        return f"{self.name} ({self.host})"
+
+    @property
+    def has_disk_problem(self) -> bool:
+        """Whether its disk was full or read-only lately, by its own word."""
+        return self.report is not None and bool(self.report.machine.disk_problem)
+
+    @property
     def is_draining(self) -> bool:
         return self.report is not None and self.report.is_draining
 

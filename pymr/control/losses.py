@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pymr.control.ending import cancel, end
+from pymr.control import homes
+from pymr.control.ending import end
 from pymr.control.liveness import Peer
 from pymr.control.phases import MapReduceRun
-from pymr.control.placement import replace_homes
 from pymr.control.records import Committed, ReleaseTasks
-from pymr.control.runs import Run, Task
+from pymr.control.runs import Run, Task, Trouble
 from pymr.outcomes import INCOMPARABLE, AttemptId, MapOutcome
-from pymr.protocol import SOURCES_MAX, HeldRun, ShuffleReport, SourcesOrder, reduce_task
+from pymr.protocol import SOURCES_MAX, HeldRun, ShuffleReport, SourcesOrder, first_line, reduce_task
 
 if TYPE_CHECKING:
     from pymr.control.leadership import Leader
@@ -56,11 +56,19 @@ def take_shuffles(leader: Leader, peer: Peer, shuffles: Sequence[ShuffleReport])
         for partition, size_bytes in shuffle.partitions:
             if partition < len(run.home_of) and run.home_of[partition] == peer.name:
                 run.partition_bytes[partition] = size_bytes
+        _note_shuffle_trouble(leader, run, peer, shuffle.trouble)
         if shuffle.lost:
             lose_outputs(leader, run, shuffle.lost)
         unknown = len(run.sources) - shuffle.sources
         if unknown >= SOURCES_MAX or (unknown > 0 and not run.maps_left):
             leader.owe(peer)  # nobody should wait for the next regular orders
+
+
+def _note_shuffle_trouble(leader: Leader, run: MapReduceRun, peer: Peer, trouble: str) -> None:
+    before = run.shuffle_troubles.pop(peer.name, None)
+    if trouble:
+        since = before.since if before is not None else leader.now
+        run.shuffle_troubles[peer.name] = Trouble(peer.name, f"{peer.shown}: {first_line(trouble)}", since)
 
 
 def sources_orders(leader: Leader, peer: Peer) -> tuple[SourcesOrder, ...]:
@@ -102,25 +110,6 @@ def released(leader: Leader, run: Run, attempts: Sequence[AttemptId]) -> None:
     for attempt in attempts:
         run.release(attempt)
         leader.feed(run, run.tasks[attempt.task])
-
-
-def make_way(leader: Leader, run: MapReduceRun) -> None:
-    """Reduce tasks that wait for a map output which is made again give their workers back: these may be the
-    only ones that can do the maps."""
-    if not run.maps_left:
-        leader.feed_everybody()
-        return
-    for task in run.tasks.values():
-        if not task.is_map and task.running is not None and not _is_sorting(leader, task):
-            cancel(leader, task.runner, task.running)
-            run.stop(task)
-            run.wait(task, first=True)
-
-
-def _is_sorting(leader: Leader, task: Task) -> bool:
-    peer = leader.peers.get(task.runner)
-    running = peer.report.running if peer and peer.report else ()
-    return any(one.id == task.running and one.state in ("sort", "reduce") for one in running)
 
 
 def check_digests(leader: Leader, run: Run) -> None:
@@ -174,8 +163,10 @@ def check_peers(leader: Leader, run: MapReduceRun) -> None:
 def check_machines(leader: Leader, run: MapReduceRun) -> None:
     """Whether somebody has what the run still needs: its input, what was made from it, and a home for each
     partition."""
+    if run.stage == "tasks" and (run.troubles or run.shuffle_troubles):
+        homes.leave_troubled(leader, run)
     if run.plan is None or not (leader.dead or leader.draining or run.waiting_since is not None):
-        run.waiting_for = run.trouble
+        run.waiting_for = run.present_trouble
         return
     is_done = not run.maps_left and not run.reduces_left
     gone = [one.host for one in run.plan.hosts if one.tasks and not one.shared and leader.is_gone(one.host)]
@@ -189,7 +180,7 @@ def check_machines(leader: Leader, run: MapReduceRun) -> None:
         ]
     wait_for_machines(leader, run, gone, "it alone has some of the input, or of what was made from it")
     if run.stage == "tasks" and run.reduces_left:
-        _move_homes(leader, run)
+        homes.leave_dead(leader, run)
 
 
 def has_all_output(leader: Leader, run: MapReduceRun) -> bool:
@@ -202,22 +193,6 @@ def has_all_output(leader: Leader, run: MapReduceRun) -> bool:
         if not is_stood_in_for and not (peer.is_alive and peer.has_inventory):
             return False
     return True
-
-
-def _move_homes(leader: Leader, run: MapReduceRun) -> None:
-    """Partitions of peers that are gone, or on their way, are reduced elsewhere."""
-    staying = [peer.facts for peer in leader.alive() if not peer.is_draining]
-    is_moved = False
-    for name in [*leader.dead, *leader.draining] if staying else ():
-        tasks = [run.tasks[reduce_task(partition)] for partition in run.homes.get(name, ())]
-        partitions = [task.index for task in tasks if task.is_waiting]
-        load = {name: len(homes) for name, homes in run.homes.items()} if partitions else {}
-        homes = replace_homes(len(partitions), staying, leader.peers[name].host, load)
-        for partition, home in zip(partitions, homes, strict=True):
-            run.move_home(partition, home)
-            is_moved = True
-    if is_moved:
-        leader.owe_everybody()
 
 
 def _redo_elsewhere(leader: Leader, run: MapReduceRun) -> None:
@@ -238,7 +213,7 @@ def wait_for_machines(leader: Leader, run: Run, gone: Sequence[str], why: str) -
 def wait_for(leader: Leader, run: Run, gone: Sequence[str], why: str) -> None:
     """As `wait_for_machines`, for whatever is named; nothing is missing where there are no names."""
     if not gone:
-        run.waiting_for, run.waiting_since = run.trouble, None
+        run.waiting_for, run.waiting_since = run.present_trouble, None
         return
     run.waiting_for = f"{', '.join(gone)}: {why}"
     grace_s = leader.settings.machine_grace_s

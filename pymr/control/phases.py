@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from pymr.control.counting import count_failure, count_run, counting_of
 from pymr.control.records import ActiveRun, Committed, HostPlan, JobState, RunPlan, RunRecord
-from pymr.control.runs import Run, Task
+from pymr.control.runs import Run, Task, Trouble
 from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome
 from pymr.protocol import (
     SOURCES_MAX,
@@ -41,6 +41,9 @@ class MapReduceRun(Run):
     lists tell the input that is not to be read again.
     partition_bytes: how much of each partition was gathered, as its home has said last.
     input_warnings: what planning found.
+    shuffle_troubles: why segments do not come to a peer, by its name. moves: how often a partition got
+    another home, as the machine of the one before failed. full_disks: of `unpublished`, those for want of
+    space.
     """
 
     def __init__(self, record: RunRecord, now: float, before: JobState | None = None) -> None:
@@ -65,6 +68,9 @@ class MapReduceRun(Run):
         self.trouble_since = 0.0
         self.partition_bytes: dict[int, int] = {}
         self.input_warnings = RunWarnings()
+        self.shuffle_troubles: dict[str, Trouble] = {}
+        self.moves: dict[int, int] = {}
+        self.full_disks: set[str] = set()
         self._publish_orders: dict[str, PublishOrder] = {}
         self._totals: RunRecord | None = None
         self._host_of_map: list[HostPlan] = []
@@ -161,6 +167,10 @@ class MapReduceRun(Run):
             self.maps_left += change
         else:
             self.reduces_left += change
+
+    @property
+    def present_trouble(self) -> str:
+        return self.trouble or next((one.text for one in self.shuffle_troubles.values()), "")
 
     def move_home(self, partition: int, home: str) -> None:
         """Let another peer reduce a partition; one that waits, waits there."""

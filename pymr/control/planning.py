@@ -71,7 +71,8 @@ def advance(leader: Leader, run: MapReduceRun) -> None:
     if run.consumed is not None and not any(report.files for _, report in run.plans.values()):
         end(leader, run, "skipped", None)
         return
-    homes = [peer.facts for peer in leader.peers.values() if peer.takes_work]
+    working = [peer for peer in leader.peers.values() if peer.takes_work]
+    homes = [peer.facts for peer in working if not peer.has_disk_problem] or [peer.facts for peer in working]
     if not homes or any(peer.state == "unknown" for peer in leader.peers.values()):
         return
     hosts, first = [], 0
@@ -217,16 +218,20 @@ def take(leader: Leader, peer: Peer, report: PlanReport) -> None:
         run.trouble = ""
         leader.owe(peer)
         return
-    if not run.trouble:
+    if not run.trouble or report.is_of_disk:
         run.trouble_since = leader.now
-    run.trouble = report.error
+    run.trouble = f"{peer.shown}: {report.error}" if report.is_of_disk else report.error
+    if report.is_of_disk:  # which is waited for; another peer of the host may have a disk of its own
+        run.plan_orders = None
+        return
     if report.is_final or leader.now - run.trouble_since > TROUBLE_SECONDS_MAX:
         end(leader, run, "failed", report.error)
 
 
 def _planner(leader: Leader, host: str) -> Peer | None:
     peers = leader.hosts.get(host, []) if host else leader.peers.values()
-    return next((one for one in peers if one.is_alive and one.has_inventory), None)
+    able = [one for one in peers if one.is_alive and one.has_inventory]
+    return next((one for one in able if not one.has_disk_problem), able[0] if able else None)
 
 
 def _why_not_added(run: MapReduceRun) -> str | None:

@@ -58,9 +58,14 @@ def advance(leader: Leader, run: MapReduceRun) -> None:
 
 
 def _bound_trouble(leader: Leader, run: MapReduceRun) -> None:
-    """What is in the way of a publication is waited for as long as for a machine."""
+    """What is in the way of a publication is waited for as long as for a machine; space, without limit."""
     grace_s = leader.settings.machine_grace_s
-    if run.trouble and run.stage == "publishing" and leader.now - run.trouble_since >= grace_s:
+    if (
+        run.trouble
+        and not run.full_disks
+        and run.stage == "publishing"
+        and leader.now - run.trouble_since >= grace_s
+    ):
         waited = f"waited {grace_s:,.0f} s (scheduler.machine_grace_seconds) to publish"
         end(leader, run, "failed", f"{waited}: {run.trouble}")
 
@@ -98,9 +103,15 @@ def take(leader: Leader, peer: Peer, report: PublishReport) -> None:
         return
     if not report.error:
         del run.unpublished[report.peer]
+        run.full_disks.discard(report.peer)
         run.is_touched = not run.unpublished
+    elif report.is_of_disk:
+        run.unpublished[report.peer] = f"{leader.peers[report.peer].shown}: {report.error}"
+        run.full_disks.add(report.peer)
+        run.trouble_since = leader.now
     else:
         run.unpublished[report.peer] = report.error
+        run.full_disks.discard(report.peer)
     if report.error and report.is_final:
         end(leader, run, "failed", report.error)
         return

@@ -10,10 +10,10 @@ from pymr.control.ending import cancel, end
 from pymr.control.liveness import Peer
 from pymr.control.phases import MapReduceRun
 from pymr.control.records import BeginPublication, CommitTasks, Committed, ReleaseTasks
-from pymr.control.runs import FailedTry, Run, Task
+from pymr.control.runs import FailedTry, Run, Task, Trouble
 from pymr.control.steps import SteppedRun
 from pymr.outcomes import AttemptId, Failure, MapOutcome
-from pymr.protocol import AttemptResult, Report, cut_text
+from pymr.protocol import FIRST_LINE_CHARACTERS_MAX, AttemptResult, Report, cut_text, first_line
 from pymr.rows import PanePlace
 from pymr.run_warnings import empty_input_refused
 
@@ -25,8 +25,6 @@ COMMITS_MAX = 1_000
 
 FAILURES_TOLD_MAX = 5
 """Events that tell of failed attempts, for each run: a thousand failing tasks push no others out."""
-
-_SHOWN_CHARACTERS = 2_000
 
 
 def advance(leader: Leader, run: MapReduceRun) -> None:
@@ -164,7 +162,7 @@ def _take_failure(
     place = None
     if result.pane_offset is not None:
         place = PanePlace(f"{peer.name}/{result.slot}", run.run_id, result.pane_offset)
-    shown = cut_text(failure.error, _SHOWN_CHARACTERS)
+    shown = cut_text(failure.error, FIRST_LINE_CHARACTERS_MAX)
     tried = FailedTry(task.name, result.id.attempt, peer.name, result.slot, shown, place)
     run.failed_tries.append(tried)
     if isinstance(run, SteppedRun) and failure.is_final and run.failed is None:
@@ -176,7 +174,8 @@ def _take_failure(
         end(leader, run, "failed", text, place)
         return
     is_of_machine = failure.missing is None and not failure.is_counted
-    run.note_trouble(task, f"{peer.name}: {_first_line(failure)}" if is_of_machine else "")
+    trouble = Trouble(peer.name, f"{peer.shown}: {first_line(failure.error)}", leader.now)
+    run.note_trouble(task, trouble if is_of_machine else None)
     if failure.missing is not None:
         losses.lose_outputs(leader, run, [failure.missing])
     elif is_of_machine:
@@ -192,14 +191,11 @@ def _tell_of_failure(leader: Leader, run: Run, task: Task, failure: Failure, tri
         return
     run.failures_told += 1
     count = f"attempt {task.failures} of {run.attempts_max}" if failure.is_counted else "an attempt"
-    text = f"{count} of {task.name} failed on {tried.peer}/{tried.slot}, trying again: {_first_line(failure)}"
+    where = f"{tried.peer}/{tried.slot}"
+    text = f"{count} of {task.name} failed on {where}, trying again: {first_line(failure.error)}"
     if run.failures_told == FAILURES_TOLD_MAX:
         text += " (more of this run are not told of here)"
     leader.announce("task.failed", text, run, tried.peer, tried.place)
-
-
-def _first_line(failure: Failure) -> str:
-    return cut_text(failure.error.partition("\n")[0], _SHOWN_CHARACTERS)
 
 
 # -- commits

@@ -65,6 +65,16 @@ class FailedTry:
     place: PanePlace | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What about the machine of a peer keeps a task from being done, for operators. since: seconds of the
+    leader's clock at which it began there."""
+
+    peer: str
+    text: str
+    since: float
+
+
 FAILED_TRIES_MAX = 50
 """Failed attempts that a run remembers, the latest ones."""
 
@@ -93,7 +103,7 @@ class Run(ABC):
         self.is_touched = True
         self.running = 0
         self.trouble = ""
-        self.troubles: dict[str, str] = {}
+        self.troubles: dict[str, Trouble] = {}
         self.durations = Durations()
         self.failed_tries: deque[FailedTry] = deque(maxlen=FAILED_TRIES_MAX)
         self.attempts_failed = record.attempts_failed
@@ -197,13 +207,21 @@ class Run(ABC):
         if task.running is not None and not task.is_adopted:
             self.durations.add(task.running.kind, now - task.began_at)
 
-    def note_trouble(self, task: Task, error: str = "") -> None:
-        """Note what about a machine keeps a task from being done; "" where nothing does."""
-        if error:
-            self.troubles[task.name] = error
+    def note_trouble(self, task: Task, trouble: Trouble | None = None) -> None:
+        """Note what about a machine keeps a task from being done; None where nothing does."""
+        if trouble is not None:
+            before = self.troubles.get(task.name)
+            if before is not None and before.peer == trouble.peer:
+                trouble = Trouble(trouble.peer, trouble.text, before.since)
+            self.troubles[task.name] = trouble
         elif self.troubles.pop(task.name, None) is None:
             return
-        self.trouble = next(iter(self.troubles.values()), "")
+        self.trouble = next((one.text for one in self.troubles.values()), "")
+
+    @property
+    def present_trouble(self) -> str:
+        """What an operator could do something about for the run to go on; "" where nothing is in its way."""
+        return self.trouble
 
     def stop(self, task: Task) -> None:
         """Note that a task does not run any more."""

@@ -124,7 +124,7 @@ def _check_machines(leader: Leader, run: SteppedRun) -> None:
     if run.is_leader_script:
         _follow_leader(leader, run)
     if not (leader.dead or leader.draining or run.waiting_since is not None) or run.current == len(run.steps):
-        run.waiting_for = run.trouble
+        run.waiting_for = run.present_trouble
         return
     doing = {task.home for task in run.steps[run.current] if task.is_waiting}
     owners = {one.peer for one in run.committed_tasks() if run.needs(one.id)}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from pymr.engine.keys import show
-from pymr.errors import RecordError, UserFunctionError
+from pymr.errors import DiskError, PymrError, RecordError, UserFunctionError, is_unwritable
 
 TRACEBACK_CHARACTERS_MAX = 8_000
 """A traceback in a message is cut in its middle to this: an exception may hold a record of megabytes."""
@@ -48,6 +48,19 @@ def name_of(function: Callable[..., Any]) -> str:
 def raised_by_user(error: BaseException) -> bool:
     """Whether the exception comes out of a function that is not pymr's."""
     return bool(_user_frames(error))
+
+
+def is_ours(error: PymrError) -> bool:
+    """Whether it tells of pymr's own work: raised outside of the user's function, or by a disk that is full
+    when the function adds to a DiskList."""
+    return not raised_by_user(error) or (isinstance(error, DiskError) and error.is_unwritable)
+
+
+def is_disk_trouble(error: BaseException) -> bool:
+    """Whether it says that a disk is full, over its quota or read-only."""
+    if isinstance(error, DiskError):
+        return error.is_unwritable
+    return isinstance(error, OSError) and is_unwritable(error)
 
 
 def describe(error: BaseException) -> str:

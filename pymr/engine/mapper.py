@@ -8,7 +8,16 @@ from itertools import chain, islice, repeat
 from typing import Any
 
 from pymr.engine.blocks import check_item
-from pymr.engine.failures import CombineError, check_pairs, describe, name_of, raised_by_user, user_failure
+from pymr.engine.failures import (
+    CombineError,
+    check_pairs,
+    describe,
+    is_disk_trouble,
+    is_ours,
+    name_of,
+    raised_by_user,
+    user_failure,
+)
 from pymr.engine.keys import Key, show
 from pymr.engine.records import Location, RecordReader
 from pymr.errors import Interrupted, PymrError, RecordError, UserFunctionError
@@ -44,6 +53,7 @@ def map_lines_tolerantly(
     on_bad_record: Callable[[Exception], None],
 ) -> Iterator[Item]:
     """As `map_lines`, but a line whose call raises gives no item at all, and goes to `on_bad_record`.
+    A full disk is no fault of a line, and is raised.
 
     Slower by some 200 ns per line; used only where `max_bad_records` allows any.
     """
@@ -52,6 +62,8 @@ def map_lines_tolerantly(
             items = list(function(line, auxiliary_data))
             check_pairs(items)
         except Exception as error:
+            if is_disk_trouble(error):
+                raise  # it says nothing of the record
             on_bad_record(error)
         else:
             yield from items
@@ -67,7 +79,7 @@ def map_failures(function: MapFunction, reader: RecordReader, auxiliary_data: An
     except (Interrupted, CombineError):
         raise
     except BaseException as error:
-        if isinstance(error, PymrError) and not raised_by_user(error):
+        if isinstance(error, PymrError) and is_ours(error):
             if isinstance(error, RecordError):
                 raise _bad_item(function, reader, auxiliary_data, error) from error
             raise

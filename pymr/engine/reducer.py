@@ -10,7 +10,7 @@ from typing import Any
 from pymr.engine.blocks import Singles, count_values
 from pymr.engine.disk_list import DiskGroup, DiskList
 from pymr.engine.disk_sort import DiskSort
-from pymr.engine.failures import raised_by_user, user_failure
+from pymr.engine.failures import is_ours, user_failure
 from pymr.engine.groups import Group, SingleGroup
 from pymr.engine.keys import Key, check_keys, order_key, show
 from pymr.engine.memory import MemoryBudget
@@ -150,6 +150,6 @@ def reduce_failures(function: ReduceFunction, reader: GroupReader) -> Iterator[N
         raise
     except BaseException as error:
         where = f"the key {show(reader.current_key())}"
-        if isinstance(error, PymrError) and not raised_by_user(error):
+        if isinstance(error, PymrError) and is_ours(error):
             raise
         raise user_failure("reduce", function, where, error, _EXPECTED) from error

@@ -218,6 +218,7 @@ def commit_attempt(
         if not _is_finished(finished, outcome_of):
             _remove(finished)
             _remove(unfinished)
+            fault_point("attempt.begin")
             os.mkdir(unfinished)
             with _removed_on_failure(unfinished, finished):
                 pid = os.getpid()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.duties import (
+    DropPartitions,
     EndWorker,
     FailWorker,
     FetchSegments,
@@ -33,6 +35,7 @@ from pymr.control.duties import (
     RemoveRun,
     SegmentFetched,
     SegmentLost,
+    SegmentRefused,
     SegmentsMeasured,
     StartWorker,
     TaskEnded,
@@ -59,6 +62,7 @@ from pymr.protocol import PlanOrder, PlanReport, PublishOrder, PublishReport, Ru
 
 _PLAN_KEY = "plan"
 _FETCH_RETRY_S = 2.0
+FETCH_LOG_SECONDS = 10.0
 _MEASURED_AT_ONCE = 32
 _PACKAGE_RETRY_S = 0.3
 
@@ -94,6 +98,7 @@ class Execution:
         self._given: dict[int, AttemptId] = {}  # by slot
         self._fetching: dict[tuple[str, str], FetchSegments] = {}  # by run and key; of one source each
         self._waiting_for_plan: dict[str, list[GiveMap]] = {}
+        self._fetch_logged_at = float("-inf")
         self._memory_bytes = workers_memory_bytes(config, me.host)
         self.data = self._start_data_service()
 
@@ -154,6 +159,8 @@ class Execution:
                 )
             case Publish():
                 self._publish(command.order)
+            case DropPartitions(run_id, partitions):
+                self._drop_partitions(run_id, partitions)
             case RemoveRun(run_id):
                 self._orders.pop(run_id, None)
                 self.data.cancel(run_id)
@@ -288,11 +295,12 @@ class Execution:
             self._on_event(SegmentFetched(fetch.run_id, fetch.sources[0], fetch.partition, notice.bytes))
 
     def _on_fetch_failed(self, notice: FetchFailed) -> None:
-        _log.warning("a fetch for %s failed (%s): %s", notice.run_id, notice.code, notice.reason)
+        self._log_fetch(notice)
         if notice.key == _PLAN_KEY:
             for command in self._waiting_for_plan.pop(notice.run_id, []):
                 text = f"the plan of {notice.run_id} cannot be had: {notice.reason}"
-                failure = Failure("InputError", text, is_counted=False)
+                is_of_disk = notice.code == "disk"
+                failure = Failure("InputError", text, is_counted=False, is_of_disk=is_of_disk)
                 self._on_event(TaskEnded(command.slot, command.assignment.id, failure))
             return
         key = notice.run_id, notice.key
@@ -303,12 +311,29 @@ class Execution:
             del self._fetching[key]
             self._on_event(SegmentLost(fetch.run_id, fetch.sources[0]))
         else:  # no space here, or a key that is not admitted there
+            text = cut_text(notice.reason)
+            is_of_disk = notice.code == "disk"
+            self._on_event(SegmentRefused(fetch.run_id, fetch.sources[0], fetch.partition, text, is_of_disk))
             self._call_later(_FETCH_RETRY_S, lambda: self._fetch_if_wanted(key))
+
+    def _log_fetch(self, notice: FetchFailed) -> None:
+        """A full disk fails a thousand fetches, again and again: a record in FETCH_LOG_SECONDS is enough."""
+        now = time.monotonic()
+        if now - self._fetch_logged_at >= FETCH_LOG_SECONDS:
+            self._fetch_logged_at = now
+            _log.warning("a fetch for %s failed (%s): %s", notice.run_id, notice.code, notice.reason)
 
     def _fetch_if_wanted(self, key: tuple[str, str]) -> None:
         fetch = self._fetching.get(key)
         if fetch is not None:
             self._fetch(fetch)
+
+    def _drop_partitions(self, run_id: str, partitions: Sequence[int]) -> None:
+        """Another peer reduces them. What has come of them stays until the run ends: they may come back."""
+        for key, fetch in list(self._fetching.items()):
+            if fetch.run_id == run_id and fetch.partition in partitions:
+                del self._fetching[key]
+                self.data.cancel(*key)
 
     def _forget_fetches(self, run_id: str) -> None:
         self._waiting_for_plan.pop(run_id, None)
@@ -366,9 +391,12 @@ class Execution:
                 publish(places, order, incarnation)
 
         def report(error: Exception | None) -> None:
+            if isinstance(error, OSError):
+                error = disk_error("publishing", self._peers[order.peer].data_dir, error)
             text = cut_text(str(error)) if error else ""
             is_final = isinstance(error, FatalError) and not isinstance(error, OutputInTheWayError)
-            self._on_event(Published(PublishReport(order.run_id, order.peer, text, is_final)))
+            is_of_disk = isinstance(error, DiskError) and error.is_unwritable
+            self._on_event(Published(PublishReport(order.run_id, order.peer, text, is_final, is_of_disk)))
 
         self._disk.do(work, lambda _: report(None), report)
 
@@ -378,10 +406,17 @@ class Execution:
 
 def failure_of(error: Exception) -> Failure:
     """An error of ours, on its way to the leader. What is wrong with a machine counts against no task."""
+    if isinstance(error, OSError):
+        error = disk_error("writing", str(error.filename or "to the data folder"), error)
     if isinstance(error, PymrError):
         is_final = isinstance(error, FatalError | ProjectError)
+        disk = error if isinstance(error, DiskError) else None
         return Failure(
-            type(error).__name__, cut_text(str(error)), is_final, is_counted=not isinstance(error, DiskError)
+            type(error).__name__,
+            cut_text(str(error)),
+            is_final,
+            is_counted=disk is None,
+            is_of_disk=disk is not None and disk.is_unwritable,
         )
     _log.error("unexpected: %s", error, exc_info=error)
     return Failure(type(error).__name__, cut_text(f"unexpected: {error!r}"))

@@ -11,12 +11,16 @@ from contextlib import suppress
 import msgspec
 
 from pymr.control.records import JobRecord, JobState
-from pymr.engine.durable import replace_file
-from pymr.errors import StartError, disk_error
+from pymr.engine.durable import replace_file, write_file
+from pymr.errors import StartError, disk_error, is_unwritable
 from pymr.peer.places import Places
 
 STAND_IN_SECONDS_MAX = 60.0
 """How long a peer that starts waits for another of its host to be done with publishing in its place."""
+
+RESERVE_BYTES = 64 << 10
+"""Kept for the state of a peer on a disk that is full: it goes on leading or following. Random, so that no
+file system compresses it away. Without it the peer waits for space (see EpochGuard)."""
 
 _STAND_IN_LOOK_SECONDS = 0.05
 
@@ -60,7 +64,7 @@ class KeptState:
             os.truncate(self._lock, 0)
             os.write(self._lock, b"%d\n" % os.getpid())
             self.boot = (_read_number(places.boot) or time.time_ns() // 1_000_000) + 1
-            replace_file(places.boot, b"%d\n" % self.boot)
+            self._replace(places.boot, b"%d\n" % self.boot)
             kept = _read_epoch(places.epoch)
         except BlockingIOError as error:
             raise StartError(
@@ -84,10 +88,31 @@ class KeptState:
         with self._writing:
             if incarnation == self.incarnation and epoch <= self.epoch:
                 return
-            replace_file(self._places.epoch, msgspec.json.encode(_Epoch(incarnation, epoch)))
+            self._replace(self._places.epoch, msgspec.json.encode(_Epoch(incarnation, epoch)))
             if incarnation != self.incarnation:
                 self.change = 0
             self.incarnation, self.epoch = incarnation, epoch
+
+    def _replace(self, path: str, data: bytes) -> None:
+        """Replace a small file; on a disk that is full, in the place of what is kept in reserve for that."""
+        try:
+            replace_file(path, data)
+        except OSError as error:
+            if not is_unwritable(error) or not os.path.exists(self._places.state_reserve):
+                raise
+            os.unlink(self._places.state_reserve)
+            replace_file(path, data)
+            return
+        with suppress(OSError):  # there is no room for it yet
+            self._keep_reserve()
+
+    def _keep_reserve(self) -> None:
+        path = self._places.state_reserve
+        if not os.path.exists(path):
+            try:
+                write_file(path, os.urandom(RESERVE_BYTES))
+            except OSError:
+                os.unlink(path)
 
     def keep_jobs(self, table: JobTable) -> None:
         """Keep the job table. Raises DiskError."""

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from pymr.errors import disk_error
 from pymr.peer.lease_scripts import LOOK, PRESENCE, RELEASE, RENEW
 from pymr.peer.store import RedisConnection, StoreUnavailable
 from pymr.peer.store_problems import forgotten_problem
@@ -186,12 +187,13 @@ class Lease:
             view = self._view_without_answer(str(error))
         except OSError as error:  # of the memory
             self.cool_down(STATE_ERROR_SECONDS)
+            reason = disk_error("writing", str(error.filename or "to its data_dir"), error)
             view = LeaseView(
                 "unreachable",
                 self._memory.incarnation,
                 self._memory.epoch,
-                problem=f"the peer {self._peer} cannot write down its state, so it cannot lead: {error}; see "
-                "that its data_dir can be written to",
+                problem=f"the peer {self._peer} cannot write down its state, so it cannot lead: {reason}; "
+                "see that its data_dir can be written to",
             )
         self._show(view)
 

@@ -9,6 +9,9 @@ import psutil
 
 from pymr.protocol import MachineFigures
 
+DISK_FREE_BYTES_MIN = 256 << 10
+"""A disk with less space left than this counts as full: hardly a task could write its output."""
+
 
 class Machine:
     """Measures now and then. The rates are those since the measurement before."""
@@ -28,17 +31,31 @@ class Machine:
         )  # fmt: skip
         self._network, self._measured_at = network, now
         memory = psutil.virtual_memory()
-        disk = psutil.disk_usage(self._data_dir)
+        disk = os.statvfs(self._data_dir)
         return MachineFigures(
             cpu_percent=psutil.cpu_percent(),
             memory_bytes=memory.total,
             memory_used_bytes=memory.total - memory.available,
-            disk_bytes=disk.total,
-            disk_free_bytes=disk.free,
+            disk_bytes=disk.f_blocks * disk.f_frsize,
+            disk_free_bytes=disk.f_bavail * disk.f_frsize,
             network_received_per_second=received,
             network_sent_per_second=sent,
             load=os.getloadavg()[0],
+            disk_problem=disk_problem(self._data_dir, disk),
         )
+
+
+def disk_problem(path: str, disk: os.statvfs_result) -> str:
+    """Why nothing can be written to a folder, as far as its file system tells; "" where it can. A quota that
+    is used up is not seen here."""
+    if disk.f_flag & os.ST_RDONLY:
+        return f"read-only disk: {path}"
+    free_bytes = disk.f_bavail * disk.f_frsize
+    if disk.f_blocks and free_bytes < DISK_FREE_BYTES_MIN:
+        return f"disk full: {path} has {free_bytes:,} bytes free"
+    if disk.f_files and not disk.f_favail:
+        return f"disk full: {path} has no room for one more file (no free inodes)"
+    return ""
 
 
 def _network() -> tuple[int, int]:

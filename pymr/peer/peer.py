@@ -21,7 +21,6 @@ from pymr.control.duties import (
     PeerEvent,
     PeerTick,
     ReadJobs,
-    Remember,
     SendReport,
 )
 from pymr.control.following import Follower
@@ -29,6 +28,7 @@ from pymr.control.messages import PeerFacts, Reported
 from pymr.keys import Security
 from pymr.peer import worker_events
 from pymr.peer.answers import Answers
+from pymr.peer.epoch_guard import EpochGuard
 from pymr.peer.execution import Execution
 from pymr.peer.findings import clear_strange_runs, found_runs, held_attempts
 from pymr.peer.job_table import JobTableCopy
@@ -146,6 +146,14 @@ class Peer:
             held=held,
             found_runs=runs,
             now=time.monotonic(),
+        )
+        self._epoch_guard = EpochGuard(
+            me.name,
+            places.state,
+            remember=self._state.remember,
+            carry_out=self._carry_out,
+            call_later=loop.call_later,
+            end=loop.stop,
         )
         self._jobs = JobTableCopy(
             self._state, self._store, self._disk, lambda: self._lease_view.incarnation or "", loop.call_later
@@ -337,7 +345,7 @@ class Peer:
     def _standing(self) -> Standing:
         view = self._lease_view
         leader = self._leading.core if self._leading else None
-        problem = view.problem
+        problem = view.problem or self._epoch_guard.problem
         if not problem and not view.leader and view.state != "leader":
             problem = "no peer leads at this moment; one will in about two seconds"
         return Standing(
@@ -354,17 +362,18 @@ class Peer:
 
     def _step(self, event: PeerEvent) -> None:
         for command in self._follower.step(event, time.monotonic()):
-            try:
-                self._carry_out(command)
-            except Exception:  # whatever is wrong with one command, those behind it were decided as well
-                _log.exception("a %s was not carried out", type(command).__name__)
+            self._epoch_guard.take(command)
         if self._is_stopping and self._follower.is_draining and self._follower.is_idle:
             self._loop.stop()
 
     def _carry_out(self, command: PeerCommand) -> None:
+        try:
+            self._do(command)
+        except Exception:  # whatever is wrong with one command, those behind it were decided as well
+            _log.exception("a %s was not carried out", type(command).__name__)
+
+    def _do(self, command: PeerCommand) -> None:
         match command:
-            case Remember(incarnation, epoch):
-                self._remember(incarnation, epoch)
             case SendReport(leader, report):
                 self._report = report
                 if leader == self._me.name:
@@ -377,14 +386,6 @@ class Peer:
                 self._jobs.follow()
             case _:
                 self._execution.carry_out(command)
-
-    def _remember(self, incarnation: str, epoch: int) -> None:
-        """Nothing is done under an epoch that could be forgotten: a peer that cannot write it down ends."""
-        try:
-            self._state.remember(incarnation, epoch)
-        except OSError as error:
-            _log.error("the epoch cannot be written down, so this peer ends: %s", error)
-            self._loop.stop()
 
     def _on_worker(self, event: worker_events.WorkerEvent) -> None:
         self._loop.call_soon(lambda: self._take_worker_event(event))

@@ -45,6 +45,11 @@ class Places:
         return self._at("state", "jobs")
 
     @property
+    def state_reserve(self) -> str:
+        """Space that is kept for the state on a disk that is full."""
+        return self._at("state", "reserve")
+
+    @property
     def lock(self) -> str:
         return self._at("state", "lock")
 

@@ -58,9 +58,9 @@ def plan_host(
     try:
         return _plan(order, plan, config, peer_name, incarnation)
     except PymrError as error:
-        return _failed(plan, str(error), is_final=not isinstance(error, DiskError))
+        return _failed(plan, error)
     except OSError as error:
-        return _failed(plan, str(disk_error("planning", order.run_id, error)), is_final=False)
+        return _failed(plan, disk_error("planning", order.run_id, error))
 
 
 def first_input_files(
@@ -293,6 +293,17 @@ def _write_inputs(path: str, files: Sequence[InputFile]) -> None:
         raise disk_error("writing", path, error) from error
 
 
-def _failed(plan: PlanOrder, error: str, *, is_final: bool) -> PlanReport:
-    shown = error.encode("utf-8", "backslashreplace").decode()
-    return PlanReport(plan.run_id, 0, 0, 0, cut_text(shown), is_final, plan.shared, plan.turn)
+def _failed(plan: PlanOrder, error: PymrError) -> PlanReport:
+    shown = cut_text(str(error).encode("utf-8", "backslashreplace").decode())
+    disk = error if isinstance(error, DiskError) else None
+    return PlanReport(
+        plan.run_id,
+        0,
+        0,
+        0,
+        shown,
+        is_final=disk is None,
+        shared=plan.shared,
+        turn=plan.turn,
+        is_of_disk=disk is not None and disk.is_unwritable,
+    )

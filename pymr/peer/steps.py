@@ -50,14 +50,17 @@ def do_step(context: StepContext, order: StepOrder, run_dir: str, watch: TaskWat
 
     What does it is given the folder, which is empty; it flushes to the disk itself what it writes there. On
     the watch, `moved` says (files, bytes).
-    Raises what the step raises, and DiskError; then nothing is left of the attempt. A disk that is full does
-    not count against a transfer.
+    Raises what the step raises, and DiskError; then nothing is left of the attempt. A disk that is full when
+    a script has run already counts against it: whoever runs it again has to be allowed to.
     """
+    has_run_script = False
 
     def work(folder: str) -> None:
         if order.id.kind == "script":
             from pymr.peer.scripts import run_script  # what most workers never need
 
+            nonlocal has_run_script
+            has_run_script = True
             outcome = run_script(context, order, folder, watch)
         else:
             from pymr.peer.transfers import do_transfer_step
@@ -72,8 +75,7 @@ def do_step(context: StepContext, order: StepOrder, run_dir: str, watch: TaskWat
     try:
         return commit_attempt(order.id, run_dir, work, step_outcome)
     except DiskError as error:
-        if error.is_full and order.id.kind != "script":
-            error.is_counted = False  # a transfer goes on when there is space again, however long that takes
+        error.is_counted = error.is_counted or has_run_script
         raise
 
 

@@ -137,11 +137,11 @@ class Copy:
         free = self._folder.free_bytes()
         if wanted > free:
             raise DiskError(
-                f"{self._folder.root} on peer {self._rules.peer} has {format_bytes(free)} free "
+                f"disk full: {self._folder.root} on peer {self._rules.peer} has {format_bytes(free)} free "
                 f"({free:,} bytes), and the transfer needs {format_bytes(wanted)} ({wanted:,} bytes): free "
                 "some space, and it goes on",
                 self._folder.root,
-                is_full=True,
+                is_unwritable=True,
             )
 
     def _copy(self, portion: Portion, writer: TreeWriter) -> None:

@@ -85,6 +85,8 @@ def _run_of(job: JobRecord, leader: Leader | None) -> Run | None:
 def _left(job: JobRecord, leader: Leader | None, now: float) -> float | None:
     """How long the run of a job still takes; None where that is not known."""
     run = _run_of(job, leader)
+    if run is not None and run.waiting_for:
+        return None
     elapsed = max(0.0, now - job.start_time) if job.start_time is not None else 0.0
     return seconds_left(job.seconds, elapsed, progress(phase_rows(leader, run)) if leader and run else 0.0)
 
@@ -95,8 +97,8 @@ def _job_row(
     is_due = table.place(job.name) == "due"
     begins, ends = times.get(job.name, UNKNOWN) if is_due else UNKNOWN
     is_running = job.status == "running"
-    left = _left(job, leader, now) if is_running else None
     run = _run_of(job, leader)
+    left = _left(job, leader, now) if is_running else None
     done = progress(phase_rows(leader, run)) if leader and run else float(job.status == "succeeded")
     return JobRow(
         fields=job.fields,

@@ -24,7 +24,7 @@ import msgspec
 from pymr.config_sections import EngineConfig
 from pymr.engine.memory import keep_freed_memory
 from pymr.engine.tasks import JobContext, TaskWatch, load_auxiliary
-from pymr.errors import FatalError, PymrError, RetryableError, ScriptError
+from pymr.errors import DiskError, FatalError, PymrError, RetryableError, ScriptError
 from pymr.job_fields import FileTransferJob, ScriptJob
 from pymr.jobs import MapReduceJob, parse_job, template
 from pymr.outcomes import AttemptId, Failure, MapOutcome, Outcome, ReduceOutcome, StepOutcome
@@ -351,6 +351,7 @@ def _failure_of(error: BaseException, heading: str) -> Failure:
         missing=missing if isinstance(missing, AttemptId) else None,
         exit_status=script.exit_status if script is not None else None,
         output=script.output if script is not None else "",
+        is_of_disk=isinstance(error, DiskError) and error.is_unwritable,
     )
 
 

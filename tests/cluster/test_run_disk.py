@@ -12,23 +12,16 @@ POINTS = {"block.write": "map", "output.write": "reduce", "output.fsync": "reduc
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_full_disk_is_an_error_that_names_file_and_task(place: Place, point: str) -> None:
+def test_disk_that_was_full_for_a_moment_costs_no_attempt(place: Place, point: str) -> None:
+    """Inline, where nothing is tried again, it is an error that names the file."""
     place.feed("a b c")
-    place.fail(
-        "--workers", "2", env={"PYMR_FAULTS": f"{point}:enospc@1"}, says=["No space left", POINTS[point]]
-    )
-    place.fail(
-        "--inline", env={"PYMR_FAULTS": f"{point}:enospc@1"}, says=["No space left"], earlier_output=True
-    )
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_disk_that_was_full_for_a_moment_costs_an_attempt(place: Place, point: str) -> None:
-    place.feed("a b c")
-    finished = place.succeed("--workers", "1", env={"PYMR_FAULTS": f"{point}:enospc@1"})
+    fault = {"PYMR_FAULTS": f"{point}:enospc@1"}
+    place.fail("--inline", env=fault, says=["disk full: ", "No space left"], earlier_output=True)
+    finished = place.succeed("--workers", "1", *set_options(max_attempts=1), env=fault)
 
     assert place.counts() == {"a": 1, "b": 1, "c": 1}
-    assert finished.out.count("trying again") == 1
+    assert finished.out.count("trying again: disk full: ") == 1
+    assert POINTS[point] in finished.out
 
 
 @pytest.mark.parametrize("earlier_output", [False, True])

@@ -198,7 +198,8 @@ class Faults:
         def free() -> None:
             peer.is_disk_full = False
 
-        self._world.later(self._short_or_long(), free)
+        # Sometimes for so long that partitions move away from it, or until all is healed.
+        self._world.later(self._short_or_long() * (3 if self._world.chance(0.3) else 1), free)
 
     def _damage(self) -> None:
         held = [(peer, id) for peer in self._cluster.peers.values() for id in peer.disk.attempts]

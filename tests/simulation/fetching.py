@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from simulation.step_rules import StepContent
 
-from pymr.control.duties import FetchSegments, MeasureSegments, SegmentFetched, SegmentLost, SegmentsMeasured
+from pymr.control.duties import (
+    DropPartitions,
+    FetchSegments,
+    MeasureSegments,
+    SegmentFetched,
+    SegmentLost,
+    SegmentRefused,
+    SegmentsMeasured,
+)
 from pymr.outcomes import AttemptId
 from pymr.protocol import Source
 
@@ -14,6 +22,7 @@ if TYPE_CHECKING:
     from simulation.peers import SimulatedPeer
 
 RETRY_SECONDS = 0.5
+FULL = "disk full: no space left"
 
 
 class Fetching:
@@ -23,11 +32,16 @@ class Fetching:
         self._peer = peer
         self._world = peer.cluster.world
         self._forgotten: set[str] = set()
+        self._dropped: set[tuple[str, int]] = set()
 
     def fetch(self, command: FetchSegments) -> None:
         self._forgotten.discard(command.run_id)
+        self._dropped.discard((command.run_id, command.partition))
         for source in command.sources:
             self._try_later(command.run_id, source, command.partition)
+
+    def drop(self, command: DropPartitions) -> None:
+        self._dropped.update((command.run_id, partition) for partition in command.partitions)
 
     def measure(self, command: MeasureSegments) -> None:
         """Look at the outputs on this host, of which some may have gone meanwhile."""
@@ -51,12 +65,17 @@ class Fetching:
         self._peer.beside(delay, lambda: self._try(run_id, source, partition))
 
     def _try(self, run_id: str, source: Source, partition: int) -> None:
-        if run_id in self._forgotten:
+        if run_id in self._forgotten or (run_id, partition) in self._dropped:
             return
         id = AttemptId(run_id, f"map-{source.task:05d}", source.attempt)
         fetched = self._peer.disk.fetched
         if (id, partition) not in fetched:
             if not self.reaches_host_of(source.peer):
+                self._try_later(run_id, source, partition, RETRY_SECONDS)
+                return
+            if self._peer.is_disk_full:
+                refused = SegmentRefused(run_id, source, partition, FULL, is_of_disk=True)
+                self._peer.tell(lambda: self._peer.step(refused))
                 self._try_later(run_id, source, partition, RETRY_SECONDS)
                 return
             attempt = self._peer.cluster.peers[source.peer].disk.attempts.get(id)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from simulation.disk import FIRST_BOOT, Disk
-from simulation.fetching import Fetching
+from simulation.fetching import FULL, Fetching
 from simulation.leaderships import Leadership
 from simulation.memory_store import MemoryStore
 from simulation.models import JobModel
@@ -15,6 +15,7 @@ from simulation.world import ViolationError
 
 from pymr.control.duties import (
     Drain,
+    DropPartitions,
     EndWorker,
     FailWorker,
     Fence,
@@ -295,6 +296,8 @@ class SimulatedPeer:
                 self.workers.do_step(command)
             case FetchSegments():
                 self.fetching.fetch(command)
+            case DropPartitions():
+                self.fetching.drop(command)
             case MeasureSegments():
                 self._on_disk(lambda: self.fetching.measure(command))
             case PrepareProject(order):
@@ -312,6 +315,8 @@ class SimulatedPeer:
     def _prepare(self, run_id: str) -> None:
         failure = Failure("StoreUnavailable", "not now", is_counted=False)
         failed = self._world.chance(self.cluster.plan.disk_errors)
+        if self.is_disk_full:
+            failed, failure = True, Failure("DiskError", FULL, is_counted=False, is_of_disk=True)
         event = ProjectPrepared(run_id, failure if failed else None)
         self.later(self._world.between(0.001, 0.1), lambda: self.step(event))
 
@@ -337,6 +342,9 @@ class SimulatedPeer:
         if self._world.chance(self.cluster.plan.disk_errors):
             text = "the disk fails now"
             report = PlanReport(run_id, 0, 0, 0, text, is_final=False, shared=shared, turn=command.plan.turn)
+        elif self.is_disk_full:
+            turn = command.plan.turn
+            report = PlanReport(run_id, 0, 0, 0, FULL, False, shared=shared, turn=turn, is_of_disk=True)
         else:
             report = self._list(command)
         if self.life is not None:
@@ -363,6 +371,8 @@ class SimulatedPeer:
         report = PublishReport(order.run_id, order.peer)
         if self._world.chance(self.cluster.plan.disk_errors):
             report = PublishReport(order.run_id, order.peer, "the disk fails now")
+        elif self.cluster.peers[order.peer].is_disk_full:
+            report = PublishReport(order.run_id, order.peer, FULL, is_of_disk=True)
         else:
             self.cluster.at_fault_point("publish.before_swap", self)
             if self.life is None:

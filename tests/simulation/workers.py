@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from simulation.disk import Attempt
+from simulation.fetching import FULL
 from simulation.models import JobModel, StepModel, reduce
 from simulation.step_rules import StepContent, inputs_read
 
@@ -178,7 +179,7 @@ class Workers:
     def _failure(self, worker: Worker, id: AttemptId) -> Failure | None:
         plan, model = self._peer.cluster.plan, self._peer.cluster.model_of(worker.order)
         if self._peer.is_disk_full:
-            return Failure("DiskError", "no space left", is_counted=False)
+            return Failure("DiskError", FULL, is_counted=False, is_of_disk=True)
         if isinstance(model, StepModel) and model.kind == "broken":
             return Failure("ScriptError", "it raised", is_final=True, exit_status=1)
         if model.kind == "wrong" and id.task == "map-00000":

@@ -9,6 +9,7 @@ import pytest
 
 from pymr.control.duties import (
     Drain,
+    DropPartitions,
     EndWorker,
     FailWorker,
     Fence,
@@ -35,6 +36,7 @@ from pymr.control.duties import (
     RemoveRun,
     SegmentFetched,
     SegmentLost,
+    SegmentRefused,
     SegmentsMeasured,
     SendReport,
     StartWorker,
@@ -411,6 +413,21 @@ def test_a_partition_is_reduced_when_all_of_it_has_come() -> None:
     desk.step(SegmentFetched(RUN, far, 0, 10))
 
     assert desk.all(GiveReduce) == [GiveReduce(0, REDUCE, 0, (far, near))]
+
+
+def test_a_partition_that_another_peer_reduces_now_is_not_fetched_any_more() -> None:
+    desk = Desk()
+    far = Source(0, "5.1", "c")
+    desk.start(REDUCE, homes=[0, 1])
+    desk.order(homes=[0, 1], sources=(SourcesOrder(RUN, 0, (far,), 1),))
+    desk.step(SegmentRefused(RUN, far, 1, "disk full", is_of_disk=True))
+
+    assert desk.reported().shuffles[0].trouble == desk.reported().machine.disk_problem == "disk full"
+
+    desk.order(homes=[0])
+
+    assert desk.all(DropPartitions) == [DropPartitions(RUN, (1,))]
+    assert desk.tick().shuffles[0].trouble == ""
 
 
 def test_a_lost_segment_is_told_of_until_another_takes_its_place() -> None:

@@ -227,7 +227,7 @@ def test_a_run_says_which_machine_keeps_it_from_going_on() -> None:
         desk.result("b", "map-00001", Failure("DiskError", text, is_counted=False))
         desk.pass_time(11, "a", "b")
 
-        assert desk.leader.runs[RUN].waiting_for == "b: full"
+        assert desk.leader.runs[RUN].waiting_for == "b (g): full"
 
     desk.do("b", "map-00001")
     desk.pass_time(0.5, "a", "b")

@@ -110,6 +110,20 @@ def test_step_killed_anywhere_is_whole_or_not_there(
     assert host.left() == [ID.folder]
 
 
+def test_a_full_disk_counts_against_a_script_only_when_that_has_run(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+    for point in ("step.before_outcome", "attempt.begin"):
+        fail_at(monkeypatch, point, "enospc")
+        with pytest.raises(DiskError) as raised:
+            host.do()
+        counted.append(raised.value.is_counted)
+
+    assert counted == [True, False]
+    assert host.done == 1
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_failed_step_leaves_nothing_and_can_be_done_again(
     host: Host, monkeypatch: pytest.MonkeyPatch, point: str

@@ -1,0 +1,97 @@
+"""Nothing is done under an epoch that could be forgotten; a disk that is full ends no peer."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from cluster.small_disks import small_disk
+
+from pymr.control.duties import EndWorker, PeerCommand, Remember, SendReport
+from pymr.peer.epoch_guard import COMMANDS_HELD_MAX, EpochGuard
+from pymr.peer.kept_state import KeptState
+from pymr.peer.places import Places
+from pymr.protocol import Report
+
+
+class Desk:
+    """A guard with a disk that may be full, and a loop. done: what was carried out, and remembered."""
+
+    def __init__(self) -> None:
+        self.is_full = False
+        self.done: list[PeerCommand | int] = []
+        self.ended = 0
+        self.later: list[Callable[[], object]] = []
+        self.guard = EpochGuard(
+            "a",
+            "/data/a/state",
+            remember=self.remember,
+            carry_out=self.done.append,
+            call_later=lambda seconds, function: self.later.append(function),
+            end=self.end,
+        )
+
+    def remember(self, incarnation: str, epoch: int) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.done.append(epoch)
+
+    def end(self) -> None:
+        self.ended += 1
+
+    def pass_time(self) -> None:
+        later, self.later = self.later, []
+        for function in later:
+            function()
+
+
+def report() -> SendReport:
+    told = Report(incarnation="i", epoch=2, peer="a", boot=1, sequence=1, version="1", pid=1, slots=1)
+    return SendReport("b", told)
+
+
+def test_commands_wait_in_their_order_until_the_epoch_is_written_down() -> None:
+    desk = Desk()
+    desk.guard.take(Remember("i", 1))
+    desk.is_full = True
+    for command in (EndWorker(0), Remember("i", 2), EndWorker(1), report(), Remember("i", 3), EndWorker(2)):
+        desk.guard.take(command)
+    desk.pass_time()
+
+    assert desk.done == [1, EndWorker(0)]
+    assert (
+        "a takes no part" in desk.guard.problem
+        and "disk full: writing to /data/a/state" in desk.guard.problem
+    )
+
+    desk.is_full = False
+    desk.pass_time()
+
+    assert desk.done == [1, EndWorker(0), 2, EndWorker(1), 3, EndWorker(2)]
+    assert (desk.guard.problem, desk.later, desk.ended) == ("", [], 0)
+
+
+def test_a_peer_for_which_too_much_would_wait_ends() -> None:
+    desk = Desk()
+    desk.is_full = True
+    desk.guard.take(Remember("i", 2))
+    for _ in range(COMMANDS_HELD_MAX):
+        desk.guard.take(EndWorker(1))
+
+    assert desk.ended == 1 and desk.done == []
+
+
+def test_the_state_is_written_down_on_a_full_disk_as_space_is_kept_for_it(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "a") as disk:
+        state = KeptState(Places(str(disk.folder)))
+        disk.fill()
+        state.remember("life", 7)
+        state.remember("life", 8)
+        state.close()
+        again = KeptState(Places(str(disk.folder)))
+
+        assert (again.incarnation, again.epoch, again.boot) == ("life", 8, state.boot + 1)
+
+        again.close()
