@@ -237,6 +237,14 @@ class MapReduceJob(_CommonFields, frozen=True, kw_only=True):
     max_number_dumped_items_reducer: Annotated[
         int, Declared(integer(minimum=1), "Items per output file.")
     ] = 500_000
+    nan: Annotated[
+        Literal["error", "null"],
+        Declared(
+            choice("error", "null"),
+            "NaN and infinities in results, for which JSON has no number: error is one that names the key; "
+            "null is written in their place.",
+        ),
+    ] = "error"
     compress: Annotated[
         bool | Literal["gzip", "zstd"],
         Declared(switch("gzip", "zstd"), 'Compress the output: false, "gzip" (also: true) or "zstd".'),

@@ -51,6 +51,7 @@ FIELD_TESTS: dict[str, dict[str, str]] = {
         "disk_based_output": "test_fields.py::test_disk_based_output_is_appended_to_a_disk_list",
         "max_number_dumped_items_reducer": "test_fields.py"
         "::test_each_output_file_has_at_most_the_items_asked_for",
+        "nan": "test_fields.py::test_what_is_no_number_fails_the_job_or_becomes_null",
         "compress": "test_fields.py::test_output_is_compressed_as_asked_and_the_same_each_time",
         "max_attempts": "test_cluster_functions.py"
         "::test_a_function_that_always_raises_fails_the_job_after_max_attempts",

@@ -5,14 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, time
+from enum import Enum
 from itertools import islice, repeat
-from typing import IO, Any, cast
+from math import isfinite
+from typing import IO, Any, Literal, cast
 from uuid import UUID
 
+import msgpack
 import orjson
 
 from pymr.engine.failures import check_pairs
@@ -36,6 +40,11 @@ _JSON_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
 
 _WRITE_BUFFER_BYTES = 1 << 20
 
+NanForm = Literal["error", "null"]
+"""What becomes of a NaN or an infinity: an error, or null."""
+
+_NAN_BYTES = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")  # of msgpack: a float whose exponent is all ones
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -51,17 +60,25 @@ class OutputWriter:
 
     directory: where the files go; whoever made it publishes or drops it as a whole.
     max_items: a new file begins after this many. compression: "none", "gzip" or "zstd".
+    nan: see `encode_lines`.
     Each file is flushed to the disk when it is full. Without items there is no file.
     Raises OutputError for an item that is no pair or has no JSON form, DiskError.
     """
 
     def __init__(
-        self, directory: str, partition: int, *, max_items: int = MAX_ITEMS, compression: str = "none"
+        self,
+        directory: str,
+        partition: int,
+        *,
+        max_items: int = MAX_ITEMS,
+        compression: str = "none",
+        nan: NanForm = "error",
     ) -> None:
         self._directory = directory
         self._partition = partition
         self._max_items = max_items
         self._compression = compression
+        self._nan = nan
         self._batch_items = _BATCH_ITEMS_FIRST
         self.parts: list[Part] = []
         self.items_written = 0
@@ -76,7 +93,7 @@ class OutputWriter:
             file_items = 0
             with _open_part(path, self._compression) as file:
                 while batch:
-                    data = encode_lines(batch)
+                    data = encode_lines(batch, self._nan)
                     self._write(file, data, path)
                     self._adapt(len(batch), len(data))
                     file_items += len(batch)
@@ -100,9 +117,11 @@ class OutputWriter:
         self._batch_items = max(1, min(aimed, 2 * self._batch_items, _BATCH_ITEMS_MAX))
 
 
-def encode_lines(items: list[Any]) -> bytes:
-    """JSON lines `[key, value]`, UTF-8. Numbers without a JSON form (NaN, Infinity) are written as Python's
-    json module writes and reads them. Raises OutputError, showing the item that cannot be written."""
+def encode_lines(items: list[Any], nan: NanForm = "error") -> bytes:
+    """JSON lines `[key, value]`, UTF-8. nan: what NaN and infinities become, for which JSON has no number.
+
+    Raises OutputError, showing the item that cannot be written.
+    """
     if not set(map(type, items)) <= {tuple, list} or set(map(len, items)) != {2}:
         try:
             check_pairs(items)  # which a named tuple is
@@ -110,33 +129,84 @@ def encode_lines(items: list[Any]) -> bytes:
             raise OutputError(f"it returned something else than pairs: {error}") from error
     try:
         data = orjson.dumps(items, option=orjson.OPT_PASSTHROUGH_DATACLASS)
-        if b"null" not in data:
-            # As one array, in half the time of one by one, if what parts its items stands nowhere in them.
-            if data.count(b"],[") == len(items) - 1:
-                return data[1:-1].replace(b"],[", b"]\n[") + b"\n"
-            return b"".join(map(orjson.dumps, items, repeat(None), repeat(_JSON_OPTIONS)))
     except TypeError:
-        pass
-    return b"".join(map(_encode_line, items))
+        return b"".join(map(_encode_line, items, repeat(nan)))
+    if nan == "error" and b"null" in data and _may_hold_nan(items):
+        for item in items:
+            _refuse_nan(item)
+    # As one array, in half the time of one by one, if what parts its items stands nowhere in them.
+    if data.count(b"],[") == len(items) - 1:
+        return data[1:-1].replace(b"],[", b"]\n[") + b"\n"
+    return b"".join(map(orjson.dumps, items, repeat(None), repeat(_JSON_OPTIONS)))
 
 
-def _encode_line(item: Any) -> bytes:
-    """One line, where need be by way of the standard library, which knows big integers, and writes NaN and
-    infinities, for which orjson would put null, and so lose them."""
+def _encode_line(item: Any, nan: NanForm) -> bytes:
+    """One line, where need be by way of the standard library, which knows big integers and more keys."""
     try:
-        line = orjson.dumps(item, option=_JSON_OPTIONS)
-        if b"null" not in line:
-            return line
-    except TypeError:
-        pass
-    try:
-        text = json.dumps(item, ensure_ascii=False, separators=(",", ":"), default=_as_orjson)
+        if nan == "error":
+            _refuse_nan(item)
+        with suppress(TypeError):
+            return orjson.dumps(item, option=_JSON_OPTIONS)
+        text = json.dumps(
+            item if nan == "error" else _without_nan(item),
+            ensure_ascii=False,
+            allow_nan=False,
+            separators=(",", ":"),
+            default=_as_orjson,
+        )
         return text.encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise OutputError(
             f"the output item {show(item)} has no JSON form: {error}; make it of None, bool, int, float, "
             "str, lists, tuples and dicts"
         ) from error
+
+
+def _may_hold_nan(items: list[Any]) -> bool:
+    """Whether there may be a NaN or an infinity in items whose JSON has a null: orjson writes one for these
+    as for None. In msgpack they have forms of their own, whose bytes stand in no text.
+
+    Cost: about what orjson takes for the same items, and that only where there are nulls.
+    """
+    try:
+        return _NAN_BYTES.search(msgpack.packb(items)) is not None
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return True  # of values that only JSON has a form for, such as dates
+
+
+def _refuse_nan(item: Any) -> None:
+    found = next(_not_finite(item), None)
+    if found is not None:
+        raise OutputError(
+            f"the output item {show(item)} holds {found!r}, for which JSON has no number; return None in its "
+            'place, or set nan = "null" in the job to have null written for it'
+        )
+
+
+def _not_finite(value: Any) -> Iterator[float]:
+    """The NaNs and infinities in a value, however deep they lie."""
+    if isinstance(value, float):
+        if not isfinite(value):
+            yield value
+    elif isinstance(value, list | tuple):
+        for element in value:
+            yield from _not_finite(element)
+    elif isinstance(value, dict):
+        for pair in value.items():
+            yield from _not_finite(pair)
+    elif isinstance(value, Enum):
+        yield from _not_finite(value.value)
+
+
+def _without_nan(value: Any) -> Any:
+    """The value with None for each NaN or infinity in it."""
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, list | tuple):
+        return list(map(_without_nan, value))
+    if isinstance(value, dict):
+        return {_without_nan(key): _without_nan(held) for key, held in value.items()}
+    return value
 
 
 def _as_orjson(value: Any) -> Any:

@@ -179,6 +179,7 @@ def run_reduce_task(context: JobContext, task: ReduceTask, directory: str, watch
         task.partition,
         max_items=job.max_number_dumped_items_reducer,
         compression=COMPRESSIONS[job.compress],
+        nan=job.nan,
     )
     function = context.functions.reduce
     if job.disk_based_output:
@@ -190,7 +191,7 @@ def run_reduce_task(context: JobContext, task: ReduceTask, directory: str, watch
             writer.write(reduce_groups(function, reader.groups(), context.auxiliary_reducer))
     except OutputError as error:
         again = _read_groups(context, task, directory, TaskWatch())
-        raise _bad_output(function, again, context.auxiliary_reducer, error) from error
+        raise _bad_output(function, again, context, error) from error
     return ReduceOutput(directory, tuple(writer.parts), reader.groups_read, reader.values_read, take_counts())
 
 
@@ -215,13 +216,13 @@ def _read_groups(context: JobContext, task: ReduceTask, directory: str, watch: T
 
 
 def _bad_output(
-    function: ReduceFunction, reader: GroupReader, auxiliary_data: Any, error: OutputError
+    function: ReduceFunction, reader: GroupReader, context: JobContext, error: OutputError
 ) -> OutputError:
     """The key whose result cannot be written, which was found in a batch of many: by reducing once more."""
     name = f"reduce function {name_of(function)}"
     for group in reader.groups():
         try:
-            encode_lines(list(function(group, auxiliary_data)))
+            encode_lines(list(function(group, context.auxiliary_reducer)), context.job.nan)
         except OutputError as found:
             return OutputError(f"{name}, the key {show(group.key)}: {found}")
         except Exception:

@@ -249,6 +249,22 @@ def test_bytes_that_are_no_utf8_are_replaced_if_asked(place: SharedPlace, mode: 
     assert place.counts() == {"caf\ufffd": 1, "plain": 1, "\ufffd\ufffd": 1}
 
 
+@in_both_modes
+def test_what_is_no_number_fails_the_job_or_becomes_null(place: SharedPlace, mode: list[str]) -> None:
+    place.feed("a b")
+    place.functions(
+        reduce_source="""
+            def total(group, auxiliary_data):
+                return [(group.key, {"mean": float("inf") if group.key == "b" else None})]
+        """
+    )
+    place.fail(*mode, says=["the key 'b'", "inf", 'nan = "null"'])
+    place.job(nan="null")
+    place.succeed(*mode)
+
+    assert place.counts() == {"a": {"mean": None}, "b": {"mean": None}}
+
+
 @pytest.mark.parametrize("partitions", [1, 2, 40])
 def test_partitions_are_as_many_as_asked(place: SharedPlace, partitions: int) -> None:
     place.feed(" ".join(f"word{number}" for number in range(400)))

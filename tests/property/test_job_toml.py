@@ -43,6 +43,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "input_dirs": st.lists(paths, min_size=1, max_size=3),
     "downsample": st.floats(0, 1, exclude_min=True),
     "encoding_errors": st.sampled_from(["strict", "replace"]),
+    "nan": st.sampled_from(["error", "null"]),
     "max_bad_records": st.integers(0, INTEGER_MAX),
     "script_location": paths,
     "script_arguments": st.lists(st.just("") | texts, max_size=3),

@@ -27,7 +27,7 @@ from pymr.engine.tasks import (
     run_map_task,
 )
 from pymr.engine.zstd import zstd
-from pymr.errors import InputError, PymrError, RecordError, UserFunctionError
+from pymr.errors import InputError, OutputError, PymrError, RecordError, UserFunctionError
 
 TEXT = "".join(f"{number} apple pear {'plum ' * (number % 3)}\n" for number in range(100))
 
@@ -252,6 +252,31 @@ def test_a_sample_is_the_same_however_the_input_is_cut(corpus: Path) -> None:
 def test_a_value_that_cannot_be_written_is_named(corpus: Path) -> None:
     with pytest.raises(PymrError, match="b'bytes'"):
         reduced(job_context(words, lambda group, auxiliary_data: [(group.key, b"bytes")]), corpus)
+
+
+@pytest.mark.parametrize("to_disk", [False, True])
+def test_a_result_that_is_no_number_is_named_by_its_key_or_written_as_null(
+    corpus: Path, to_disk: bool
+) -> None:
+    def mean(group: Any, auxiliary_data: Any) -> Any:
+        items = [(group.key, None), (group.key, float("nan") if group.key == "plum" else 1.0)]
+        if to_disk:
+            disk_list, _ = auxiliary_data
+            disk_list.extend(items)
+            return disk_list
+        return items
+
+    outputs = mapped(job_context(words), corpus)
+    tasks, folders = plan_reduce_tasks(outputs), [corpus.parent / "strict", corpus.parent / "null"]
+    for folder in folders:
+        folder.mkdir()
+    strict, null = (job_context(words, mean, disk_based_output=to_disk, nan=nan) for nan in ("error", "null"))
+    with pytest.raises(OutputError, match=r"reduce function '\w+', the key 'plum': .*nan = \"null\""):
+        reduce_all(strict, tasks, str(folders[0]))
+    written = lines(reduce_all(null, tasks, str(folders[1])))
+
+    assert written.count(b'["plum",null]') == 2
+    assert b'["plum",1.0]' not in written
 
 
 def test_a_watch_tells_how_far_a_task_is(corpus: Path) -> None:
