@@ -44,7 +44,7 @@ class Security:
     """Who this process is to others, and whom it admits. Keys are Z85 text (40 bytes), as ZeroMQ writes them.
 
     public, secret: None in a cluster without keys. authorized: (role, name) by public key.
-    peers: public keys of the peers by name. authorized_path: where `authorized` was read from.
+    peers: public keys of the peers by name. authorized_path: where these two were read from.
     """
 
     name: str
@@ -53,21 +53,26 @@ class Security:
     authorized: Mapping[bytes, tuple[Role, str]] = field(default_factory=dict)
     peers: Mapping[str, bytes] = field(default_factory=dict)
     authorized_path: Path | None = None
+    _listed: AllowList = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_listed", AllowList(self))
 
     @property
     def has_keys(self) -> bool:
         return self.secret is not None
 
     def key_of_peer(self, name: str) -> bytes:
-        """The public key of a peer. Raises KeysError where it has none here."""
-        if name not in self.peers:
+        """The public key of a peer, as authorized.toml has it now. Raises KeysError where there is none."""
+        key = self._listed.key_of_peer(name)
+        if key is None:
             raise _error(
                 self.authorized_path or Path(AUTHORIZED_FILE),
                 name,
                 "",
                 'has no key with role = "peer" here: take over the authorized.toml of a peer that has it',
             )
-        return self.peers[name]
+        return key
 
 
 def load_security(config: ClusterConfig, name: str = "operator") -> Security:
@@ -91,24 +96,27 @@ def load_security(config: ClusterConfig, name: str = "operator") -> Security:
             "",
             f'does not list the key of {path} with role = "peer": add it, on all peers',
         )
-    peers = {listed: key for key, (role, listed) in authorized.items() if role == "peer"}
-    return Security(path.stem, public, secret, authorized, peers, authorized_path)
+    return Security(path.stem, public, secret, authorized, _peers_of(authorized), authorized_path)
+
+
+def _peers_of(authorized: Mapping[bytes, tuple[Role, str]]) -> dict[str, bytes]:
+    return {listed: key for key, (role, listed) in authorized.items() if role == "peer"}
 
 
 class AllowList:
     """The keys that are admitted, as authorized.toml has them now: read again whenever that file changes.
 
     So a key is added or taken away without a restart. A file that cannot be read leaves the list as it is.
-    Cost of a question: one stat. To be used in one thread.
+    It is read for the first time with the first question. Cost of a question: one stat. Where several threads
+    ask, one may be answered from the list before, at the moment of a change.
     """
 
     def __init__(self, security: Security) -> None:
         self._path = security.authorized_path
         self._by_key = security.authorized
         self._users = frozenset(security.authorized.values())
-        self._seen = self._stamp()
-        if self._seen is not None:
-            self._read()  # it may have changed between the reading of `security` and the stamp
+        self._peers = security.peers
+        self._seen: tuple[int, int, int] | None = None
 
     def find(self, public: bytes) -> tuple[Role, str] | None:
         """(role, name) of a public key (Z85); None if it is not admitted."""
@@ -119,6 +127,11 @@ class AllowList:
         """Whether a key is listed under that name and role."""
         self._refresh()
         return (role, name) in self._users
+
+    def key_of_peer(self, name: str) -> bytes | None:
+        """The public key that is listed for a peer; None if there is none."""
+        self._refresh()
+        return self._peers.get(name)
 
     def _refresh(self) -> None:
         stamp = self._stamp()
@@ -137,6 +150,7 @@ class AllowList:
             )
         else:
             self._users = frozenset(self._by_key.values())
+            self._peers = _peers_of(self._by_key)
 
     def _stamp(self) -> tuple[int, int, int] | None:
         if self._path is None:

@@ -266,6 +266,8 @@ class _Dealer:
             self.socket = None
 
     def _connect(self, endpoint: str) -> Socket:
+        if self._security.has_keys:
+            self._security.key_of_peer(self.name)  # before there is a socket: it may be missing for long
         socket = self._context.socket(zmq.DEALER)
         try:
             _set_options(socket, _DEALER_OPTIONS, ipv6="[" in endpoint)
@@ -285,14 +287,13 @@ class _Dealer:
 class Link:
     """The way to one peer. What is sent may be lost: it is to be repeated until it is seen to have arrived.
 
-    unsent: messages that no connection took. Raises KeysError if the peer has no key here.
+    unsent: messages that no connection took. A peer whose key is not listed is out of reach until it is.
     """
 
     def __init__(self, context: Context, name: str, host: str, port: int, security: Security) -> None:
-        if security.has_keys:
-            security.key_of_peer(name)
         self._dealer = _Dealer(context, name, Address(host, port), security)
         self._took_at = time.monotonic()
+        self._has_no_key = False
         self.unsent = 0
 
     def send(self, message: PeerMessage | Request) -> bool:
@@ -304,13 +305,25 @@ class Link:
             self.unsent += 1
             return False
         now = time.monotonic()
-        if self._dealer.send(frame):
+        if self._sends(frame):
             self._took_at = now
             return True
         self.unsent += 1
         if now - self._took_at > RENEW_SECONDS:
             self.renew()
         return False
+
+    def _sends(self, frame: bytes) -> bool:
+        try:
+            is_sent = self._dealer.send(frame)
+        except KeysError as error:
+            if not self._has_no_key:
+                _log.warning("%s is out of reach: it %s", self._dealer.name, error.problems[0].reason)
+            self._has_no_key = True
+            return False
+        if is_sent:
+            self._has_no_key = False
+        return is_sent
 
     def renew(self) -> None:
         """Connect anew, and drop what is queued: a connection can look alive that is none."""

@@ -23,6 +23,7 @@ from cluster.strangers import Port, Stranger, resident_bytes
 from pymr.client import Client
 from pymr.client_errors import RefusedError
 from pymr.cluster_init import add_key
+from pymr.keys import read_authorized, write_authorized
 from pymr.peer.data_protocol import Chunk, Output, Pane, Plan, Read, Refusal, Segment, decode_answer
 from pymr.peer.data_protocol import encode_header as encode_data
 from pymr.peer.frames import decode_reply, encode
@@ -47,6 +48,9 @@ MIB = 1 << 20
 GROWTH_BYTES_MAX = 32 * MIB
 TOLD_S = 30.0
 """Until what happens at once must have happened, however slow the machine is."""
+
+LISTED = "keys/authorized.toml"
+OUT_OF_REACH = "beta is out of reach: it has no key"
 
 GOOD = encode(GetCluster(id="9"))
 GOOD_READ = encode_data(Read(1, Pane("alpha", 0, ""), 0, 1))
@@ -538,6 +542,23 @@ def test_a_console_whose_key_others_can_read_is_refused(cluster: Cluster) -> Non
         path.chmod(0o600)
 
     assert finished.says(f"chmod 600 {path}").status == 2
+
+
+def test_a_machine_whose_key_is_not_listed_yet_keeps_nobody_from_starting(
+    make_cluster: Callable[..., Cluster],
+) -> None:
+    cluster = make_cluster(peers=2, keys=True)
+    listed = {name: (role, key) for key, (role, name) in read_authorized(cluster.folder / LISTED).items()}
+    write_authorized(cluster.folder / "keys", {name: listed[name] for name in listed if name != "beta"})
+    cluster.start("alpha")
+    cluster.wait_for(lambda: OUT_OF_REACH in cluster.log_of("alpha"), what="alpha to tell of beta")
+    leader = cluster.leader()
+    write_authorized(cluster.folder / "keys", listed)
+    cluster.start("beta")
+    cluster.wait_for(lambda: cluster.is_up(cluster.names), what="beta to be heard")
+
+    assert cluster.leader() == leader == "alpha"
+    assert cluster.log_of("alpha").count(OUT_OF_REACH) == 1
 
 
 @pytest.mark.parametrize("is_right", [True, False])

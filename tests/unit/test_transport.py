@@ -16,10 +16,11 @@ import zmq
 
 from pymr.config import ClusterConfig, PeerConfig, SecurityConfig
 from pymr.errors import ConfigError
-from pymr.keys import KeysError, Security, load_security, write_authorized, write_key
+from pymr.keys import Security, load_security, write_authorized, write_key
 from pymr.peer import transport
 from pymr.peer.addresses import Address
 from pymr.peer.frames import FRAME_BYTES_MAX, BadFrame, decode_reply, encode
+from pymr.peer.links import Links
 from pymr.peer.loop import Loop
 from pymr.peer.transport import Console, Endpoint, Gatekeeper, Link, Sender, Unreachable, make_keypair
 from pymr.protocol import PROTOCOL_VERSION, Fenced, Wake
@@ -252,9 +253,43 @@ def test_messages_of_peers_need_the_key_of_that_peer(
     assert isinstance(ask(peer, keys("operator")), Done)
 
 
-def test_a_link_to_a_peer_without_a_key_is_told(keys: Callable[[str], Security]) -> None:
-    with pytest.raises(KeysError, match="gamma"):
-        Link(peer_context(), "gamma", "127.0.0.1", 1, keys("alpha"))
+def test_a_peer_without_a_key_is_out_of_reach_until_it_has_one(
+    start: Callable[..., Peer], keys: Callable[[str], Security], caplog: pytest.LogCaptureFixture
+) -> None:
+    beta = keys("beta")
+    path = beta.authorized_path
+    assert path is not None
+    listed: dict[str, Any] = {name: (role, key) for key, (role, name) in beta.authorized.items()}
+    gamma = listed.pop("alpha")
+    peer = start(keys("alpha"))
+    write_authorized(path.parent, listed)
+    link = Link(peer_context(), "gamma", "127.0.0.1", peer.port, keys("beta"))
+
+    assert not any(link.send(Wake(change=1)) for _ in range(3))
+    assert [record.message for record in caplog.records if "out of reach" in record.message] == [
+        'gamma is out of reach: it has no key with role = "peer" here: take over the authorized.toml of a '
+        "peer that has it"
+    ]
+
+    write_authorized(path.parent, {**listed, "gamma": gamma})
+    wait_until(lambda: link.send(Wake(change=2)) and peer.messages)
+    link.close()
+
+
+def test_links_to_all_peers_are_made_although_one_has_no_key(
+    keys: Callable[[str], Security], caplog: pytest.LogCaptureFixture
+) -> None:
+    peers = [
+        PeerConfig(name=name, host="127.0.0.1", control_port=1, data_port=2, workers=1, data_dir=name)
+        for name in ("alpha", "gamma", "beta")
+    ]
+    links = Links(peer_context(), peers[0], peers, keys("alpha"))
+    links.warm()
+    links.warm()
+    links.send("beta", Wake(change=1))
+    links.close()
+
+    assert len([record for record in caplog.records if "gamma is out of reach" in record.message]) == 1
 
 
 # ---- what is sent by those who are let in
