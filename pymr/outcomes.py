@@ -42,7 +42,7 @@ class AttemptId(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return int(self.attempt.rpartition(".")[2])
 
 
-class MapOutcome(msgspec.Struct, frozen=True, tag="map"):
+class MapOutcome(msgspec.Struct, frozen=True, tag="map", gc=False):
     """A map task done. digest: of the content of all its runs, equal for equal items unless it begins with
     INCOMPARABLE. bytes: of input.
 
@@ -59,7 +59,7 @@ class MapOutcome(msgspec.Struct, frozen=True, tag="map"):
     bad_record: str = ""
 
 
-class ReduceOutcome(msgspec.Struct, frozen=True, tag="reduce"):
+class ReduceOutcome(msgspec.Struct, frozen=True, tag="reduce", gc=False):
     """A reduce task done. values: items that went in. parts: number of files."""
 
     groups: int

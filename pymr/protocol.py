@@ -38,6 +38,12 @@ others follow as soon as these are acknowledged."""
 HOLDER_CHARACTERS_MAX = 200
 """Longest name of who has a keyboard that is told; of a longer one the beginning."""
 
+INVENTORY_MAX = 4_000
+"""Most finished attempts that one report tells of; of the others, the next ones do."""
+
+LOST_MAX = 1_000
+"""Most lost outputs of a run that one report tells of; of the others, later ones do."""
+
 SOURCES_MAX = 2_000
 """Most map outputs announced in one message. The others follow as soon as these were seen."""
 
@@ -136,7 +142,8 @@ class PlanReport(msgspec.Struct, frozen=True):
 class ShuffleReport(msgspec.Struct, frozen=True):
     """How far the fetching of a run's segments is. sources: how many announced map outputs the peer knows.
 
-    total: segments known to be fetched from other hosts. lost: outputs their owner no longer has.
+    total: segments known to be fetched from other hosts. lost: outputs their owner no longer has, LOST_MAX
+    of them at most.
     partitions: those that are reduced here, with how many bytes of each are here, also in segments of this
     host; () of a run with more than `requests.PARTITIONS_SHOWN_MAX`.
     trouble: why segments do not come, which are tried again and again; "" if nothing is in the way.
@@ -175,8 +182,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
 
     boot: rises with every start of this peer. sequence: rises with every report of a boot.
     epoch: the highest the peer has seen. running: every attempt it was given and has not yet ended;
-    running_version changes whenever the set of them does. inventory: None unless orders asked for it.
-    orders: the sequence of the last orders it has followed. has_more_results: than are told of here.
+    running_version changes whenever the set of them does. inventory: None unless orders asked for it; of what
+    lay there when its beginning was asked for, from the `inventory_from`-th on. orders: the sequence of the
+    last orders it has followed. has_more_results: than are told of here.
     """
 
     incarnation: str
@@ -199,6 +207,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     shuffles: tuple[ShuffleReport, ...] = ()
     published: tuple[PublishReport, ...] = ()
     inventory: tuple[HeldRun, ...] | None = None
+    inventory_from: int = 0
+    has_more_inventory: bool = False
 
 
 class RunOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -326,6 +336,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, tag="orders"):
     sequence: rises with all orders of an epoch. boot: whom they are for; another boot of the peer ignores
     them. runs: every run that is alive; what a peer has of any other run ends, and goes from its disk.
     jobs_change: the last change of the job table; a peer that is behind reads on from Redis.
+    inventory_from: how much of the inventory was told already; None of a leader that takes all at once.
     """
 
     incarnation: str
@@ -336,6 +347,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, tag="orders"):
     sequence: int
     jobs_change: int = 0
     wants_inventory: bool = False
+    inventory_from: int | None = None
     runs: tuple[RunOrder, ...] = ()
     plans: tuple[PlanOrder, ...] = ()
     assignments: tuple[Assignment, ...] = ()

@@ -11,6 +11,8 @@ from pymr.control.leadership import Leader
 from pymr.control.messages import (
     Abdicate,
     Announce,
+    Continued,
+    ContinueSoon,
     DoWrite,
     Ended,
     JobsChanged,
@@ -94,11 +96,15 @@ class Desk:
         self.abdicated: list[Abdicate] = []
         self.told: list[str] = []
         self.events: list[Event] = []
+        self.steps = 0
         self._boots: dict[str, int] = {}
         self._sequences: dict[str, int] = {}
         self._versions: dict[tuple[str, tuple[AttemptId, ...]], int] = {}
 
     def step(self, event: LeaderEvent) -> None:
+        """Give an event to the leader, and let it go on for as long as it wants to."""
+        self.steps += 1
+        is_to_go_on = False
         for command in self.leader.step(event, self.now):
             match command:
                 case SendOrders(orders):
@@ -112,6 +118,10 @@ class Desk:
                 case Announce(event_told):
                     self.told.append(event_told.kind)
                     self.events.append(event_told)
+                case ContinueSoon():
+                    is_to_go_on = True
+        if is_to_go_on:
+            self.step(Continued())
 
     def load(self, jobs: Sequence[JobRecord] = (), runs: Sequence[ActiveRun] = ()) -> None:
         self.change(jobs)

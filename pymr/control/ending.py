@@ -48,8 +48,8 @@ def end(
     elif status == "failed":
         state = run.state_after_failure(hosts)
     run.stage = "ending"
-    for task in run.tasks.values():
-        if task.running is not None:
-            cancel(leader, task.runner, task.running)
-            run.stop(task)
+    for task in list(run.at_work.values()):
+        assert task.running is not None
+        cancel(leader, task.runner, task.running)
+        run.stop(task)
     leader.write(EndRun(record, state))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
 from pymr.control import reporting
@@ -39,6 +40,7 @@ from pymr.control.messages import PeerFacts
 from pymr.control.publications import Publications
 from pymr.control.slots import KnownRun, Slots
 from pymr.protocol import (
+    INVENTORY_MAX,
     REPORT_SECONDS,
     SOURCES_MAX,
     Assignment,
@@ -59,6 +61,7 @@ class Follower:
 
     hosts: the host of every peer of the configuration. held, found_runs: finished attempts, and runs of which
     there is anything, that a restart found on the disk. boot: higher than that of every earlier start.
+    inventory_max: finished attempts that one report tells of.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Follower:
         held: Sequence[Held],
         found_runs: Sequence[str] = (),
         now: float,
+        inventory_max: int = INVENTORY_MAX,
     ) -> None:
         self.facts = facts
         self.incarnation = incarnation
@@ -86,7 +90,9 @@ class Follower:
         self._now = now
         self._sequence = 0
         self._orders = 0
-        self._wants_inventory = False
+        self._inventory: reporting.Inventory | None = None  # while it is asked for
+        self._inventory_from = 0
+        self._inventory_max = inventory_max
         self._machine = MachineFigures()
         self._disk_health = DiskHealth()
         self._runs: dict[str, KnownRun] = {}
@@ -176,7 +182,7 @@ class Follower:
 
     def _begin_epoch(self) -> None:
         self._orders = 0
-        self._wants_inventory = False
+        self._inventory = None
         for run in self._runs.values():
             run.gathering.begin_epoch()
         self._emit(Remember(self.incarnation, self.epoch))
@@ -205,7 +211,6 @@ class Follower:
     def _follow(self, orders: Orders) -> None:
         self._orders = orders.sequence
         self._is_news = self._is_news or orders.wants_inventory
-        self._wants_inventory = orders.wants_inventory
         if orders.jobs_change > self._jobs_change:
             self._jobs_change = orders.jobs_change
             self._emit(ReadJobs(orders.jobs_change))
@@ -214,6 +219,7 @@ class Follower:
             self._slots.cancel(attempt)
         for acknowledged in orders.acknowledged:
             self._slots.acknowledge(acknowledged)
+        self._take_stock(orders)
         self._take_plans(orders)
         for announced in orders.sources:
             self._take_sources(announced)
@@ -221,6 +227,16 @@ class Follower:
             self._emit(Publish(publication))
         for assignment in orders.assignments:
             self._take_assignment(assignment)
+
+    def _take_stock(self, orders: Orders) -> None:
+        """Get ready to tell what lies on the disk, from where the leader wants to know it."""
+        start = orders.inventory_from
+        if not orders.wants_inventory:
+            self._inventory = None
+        elif not start or self._inventory is None:
+            page = sys.maxsize if start is None else self._inventory_max
+            self._inventory = reporting.Inventory(self._slots.held, page)
+        self._inventory_from = start or 0
 
     def _take_runs(self, orders: Sequence[RunOrder]) -> None:
         alive = {order.run_id for order in orders}
@@ -301,6 +317,7 @@ class Follower:
         self._next_report_at = self._now + REPORT_SECONDS
         slots = self._slots
         results = reporting.results_to_tell(slots.results.values())
+        stock, start = self._inventory, self._inventory_from
         report = Report(
             incarnation=self.incarnation,
             epoch=self.epoch,
@@ -321,7 +338,9 @@ class Follower:
             plans=tuple(plan for run in self._runs.values() for plan in run.plans.values() if plan),
             shuffles=tuple(run.gathering.report() for run in self._runs.values()),
             published=self._publications.reports(),
-            inventory=reporting.inventory(slots.held) if self._wants_inventory else None,
+            inventory=stock.page(start) if stock else None,
+            inventory_from=start if stock else 0,
+            has_more_inventory=stock.has_more(start) if stock else False,
         )
         self._emit(SendReport(self.leader, report))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from pymr.control.partition_sizes import PartitionSizes
 from pymr.outcomes import AttemptId
-from pymr.protocol import ShuffleReport, Source
+from pymr.protocol import LOST_MAX, ShuffleReport, Source
 from pymr.requests import PARTITIONS_SHOWN_MAX
 
 Wanted = list[tuple[int, list[Source]]]
@@ -37,9 +38,10 @@ class Gathering:
         self._total: int | None = None
         self._missing: dict[int, set[Source]] = {}
         self._lost: dict[Source, AttemptId] = {}
-        self._refused: dict[tuple[Source, int], str] = {}
+        self._refused: dict[int, dict[Source, str]] = {}  # by partition; none is empty
         self._known = 0
         self._fetched = self._fetched_bytes = 0
+        self._in_order: tuple[Source, ...] | None = None  # None: to be put together again
 
     def begin_epoch(self) -> None:
         """Another leader announces the sources anew, in an order of its own."""
@@ -62,6 +64,7 @@ class Gathering:
                     self._note_replaced(before)
                 self._drop(before)
             self._sources[source.task] = news[source.task] = source
+            self._in_order = None
         return self._want(self._homes, news.values())
 
     def settle(self, homes: Iterable[int], partitions: int) -> Wanted:
@@ -70,8 +73,7 @@ class Gathering:
         before, self._homes = self._homes, frozenset(homes)
         for partition in before - self._homes:
             self._missing.pop(partition, None)
-        for key in [key for key in self._refused if key[1] not in self._homes]:
-            del self._refused[key]
+            self._refused.pop(partition, None)
         self.sizes.forget(before - self._homes)
         return self._want(self._homes - before, self._sources.values())
 
@@ -92,8 +94,8 @@ class Gathering:
 
     def _drop(self, source: Source) -> None:
         self._lost.pop(source, None)
-        for key in [key for key in self._refused if key[0] == source]:
-            del self._refused[key]
+        for partition in list(self._refused):
+            self._accept(source, partition)
         for missing in self._missing.values():
             missing.discard(source)
 
@@ -104,7 +106,7 @@ class Gathering:
 
     def fetched(self, source: Source, partition: int, size_bytes: int) -> None:
         """A segment has come."""
-        self._refused.pop((source, partition), None)
+        self._accept(source, partition)
         missing = self._missing.get(partition)
         if missing is not None and source in missing:
             missing.discard(source)
@@ -123,8 +125,13 @@ class Gathering:
         if source not in self._missing.get(partition, ()):
             return False
         is_first = not self._refused
-        self._refused[source, partition] = error
+        self._refused.setdefault(partition, {})[source] = error
         return is_first
+
+    def _accept(self, source: Source, partition: int) -> None:
+        refused = self._refused.get(partition)
+        if refused is not None and refused.pop(source, None) is not None and not refused:
+            del self._refused[partition]
 
     def is_complete(self, partition: int) -> bool:
         """Whether all map outputs are known, and those of other hosts are here, for a partition."""
@@ -142,8 +149,13 @@ class Gathering:
         return self._total is not None and self._known >= self._total
 
     def in_order(self) -> tuple[Source, ...]:
-        """All sources, in the order of their map tasks."""
-        return tuple(self._sources[task] for task in sorted(self._sources))
+        """All sources, in the order of their map tasks; put together once, unless others are announced."""
+        if self._in_order is None:
+            total = self._total or 0
+            is_whole = len(self._sources) == total
+            tasks = range(total) if is_whole else sorted(self._sources)  # sorting many takes long
+            self._in_order = tuple(map(self._sources.__getitem__, tasks))
+        return self._in_order
 
     def report(self) -> ShuffleReport:
         """How far it is."""
@@ -154,7 +166,7 @@ class Gathering:
             self._fetched,
             self._fetched + left,
             self._fetched_bytes,
-            tuple(self._lost.values()),
+            tuple(islice(self._lost.values(), LOST_MAX)),
             self.sizes.all() if self._shows_sizes else (),
-            next(iter(self._refused.values()), ""),
+            next((error for refused in self._refused.values() for error in refused.values()), ""),
         )

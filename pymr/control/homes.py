@@ -10,7 +10,6 @@ from pymr.control.liveness import Peer
 from pymr.control.phases import MapReduceRun
 from pymr.control.placement import replace_homes
 from pymr.control.runs import Task
-from pymr.protocol import reduce_task
 
 if TYPE_CHECKING:
     from pymr.control.leadership import Leader
@@ -26,8 +25,7 @@ def leave_dead(leader: Leader, run: MapReduceRun) -> None:
     """Partitions of peers that are gone, or on their way, are reduced elsewhere."""
     staying = [peer for peer in leader.alive() if not peer.is_draining]
     for name in [*leader.dead, *leader.draining] if staying else ():
-        tasks = [run.tasks[reduce_task(partition)] for partition in run.homes.get(name, ())]
-        _move(leader, run, [task for task in tasks if task.is_waiting], staying, leader.peers[name].host)
+        _move(leader, run, run.waiting_partitions(name), staying, leader.peers[name].host)
 
 
 def leave_troubled(leader: Leader, run: MapReduceRun) -> None:
@@ -48,18 +46,18 @@ def leave_troubled(leader: Leader, run: MapReduceRun) -> None:
             run.wait(task, first=True)
         run.note_trouble(task)
         run.moves[task.index] = run.moves.get(task.index, 0) + 1
-    _move(leader, run, stuck, well, "")
+    _move(leader, run, [task.index for task in stuck], well, "")
 
 
 def _stuck_tasks(leader: Leader, run: MapReduceRun) -> list[Task]:
     found = {}
     for name in run.troubles:
-        task = run.tasks[name]
-        if not task.is_map and task.is_waiting:
+        task = run.find(name)
+        if task is not None and not task.is_map and task.is_waiting:
             found[name] = task
     for peer in run.shuffle_troubles:
         for partition in run.homes.get(peer, ()):
-            task = run.tasks[reduce_task(partition)]
+            task = run.reduce_of(partition)
             if task.is_waiting or (task.running is not None and not _is_sorting(leader, task)):
                 found[task.name] = task
     return list(found.values())
@@ -86,7 +84,7 @@ def make_way(leader: Leader, run: MapReduceRun) -> None:
     if not run.maps_left:
         leader.feed_everybody()
         return
-    for task in run.tasks.values():
+    for task in list(run.at_work.values()):
         if not task.is_map and task.running is not None and not _is_sorting(leader, task):
             cancel(leader, task.runner, task.running)
             run.stop(task)
@@ -100,12 +98,12 @@ def _is_sorting(leader: Leader, task: Task) -> bool:
 
 
 def _move(
-    leader: Leader, run: MapReduceRun, tasks: list[Task], peers: Iterable[Peer], near_host: str
+    leader: Leader, run: MapReduceRun, partitions: list[int], peers: Iterable[Peer], near_host: str
 ) -> None:
-    """Give waiting tasks other homes. near_host: where preferably; "" for anywhere."""
-    load = {name: len(partitions) for name, partitions in run.homes.items()} if tasks else {}
-    homes = replace_homes(len(tasks), [peer.facts for peer in peers], near_host, load)
-    for task, home in zip(tasks, homes, strict=True):
-        run.move_home(task.index, home)
-    if tasks:
-        leader.owe_everybody()
+    """Give partitions that wait other homes. near_host: where preferably; "" for anywhere."""
+    if not partitions:
+        return
+    load = {name: len(those) for name, those in run.homes.items()}
+    homes = replace_homes(len(partitions), [peer.facts for peer in peers], near_host, load)
+    run.move_homes(dict(zip(partitions, homes, strict=True)))
+    leader.owe_everybody()

@@ -7,13 +7,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from pymr.control import homes, losses, planning, publishing, running, stepping
+from pymr.control import homes, inventories, losses, planning, publishing, running, stepping
 from pymr.control.backlog import Backlog
 from pymr.control.ending import end
 from pymr.control.liveness import Peer, PeerState
+from pymr.control.long_work import LongWork
 from pymr.control.messages import (
     Abdicate,
     Announce,
+    Continued,
+    ContinueSoon,
     DoWrite,
     Ended,
     JobsChanged,
@@ -62,9 +65,9 @@ class Leader:
     """One leadership, from an election to its end. Pure: `step` takes an event and gives commands.
 
     peers: all of the configuration, in its order. now: seconds of any clock that never goes back.
-    Nothing is decided before `RunsLoaded`, nor after an `Abdicate`. Cost: O(attempts of the peer) at most for
-    a report, less where nothing has changed; O(peers) for a tick, four times a second; O(tasks) when a run
-    begins and ends.
+    Nothing is decided before the runs of `RunsLoaded` are taken over, nor after an `Abdicate`. Cost:
+    O(attempts of the peer) at most for a report, less where nothing has changed; O(peers) for a tick, four
+    times a second. What costs O(tasks), such as taking over a run, goes from step to step (see ContinueSoon).
     """
 
     def __init__(
@@ -104,6 +107,8 @@ class Leader:
         self._writes: dict[int, Write] = {}
         self._tickets = 0
         self._commands: list[LeaderCommand] = []
+        self._long_work = LongWork()
+        self._is_continuing = False
         self._is_over = False
 
     # -- the step
@@ -123,7 +128,10 @@ class Leader:
                 self.queueing.take_jobs(self, changes)
             case RunsLoaded(runs, replaces):
                 self.replaces = replaces
-                self._load(runs)
+                self.work_on(self._load(runs))
+            case Continued():
+                self._is_continuing = False
+                self.work_on()
             case PresenceSeen(names):
                 self._present = names
             case _:
@@ -159,6 +167,14 @@ class Leader:
             publishing.advance(self, run)
 
     # -- what the parts of the leader use
+
+    def work_on(self, work: Iterator[None] | None = None) -> None:
+        """Go on with what takes long, as far as one step may; with the rest in a later one."""
+        if work is not None:
+            self._long_work.add(work)
+        if self._long_work.go_on(self.settings.tasks_per_step) and not self._is_continuing:
+            self._is_continuing = True
+            self._commands.append(ContinueSoon())
 
     def write(self, write: Write) -> None:
         """Ask for a write; its outcome comes back as an event."""
@@ -241,10 +257,7 @@ class Leader:
         if peer.state == "dead":
             return  # it does not hear: what it says comes to nothing until it does
         if report.inventory is not None and not peer.has_inventory:
-            peer.has_inventory = True
-            self.hungry[peer.name] = peer
-            planning.look_again(self)
-            losses.check_inventory(self, peer, report.inventory)
+            inventories.take(self, peer, report, report.inventory)
         if peer.compared != report.running_version or peer.unseen:
             peer.compared = report.running_version
             running.compare(self, peer, report)
@@ -308,11 +321,14 @@ class Leader:
 
     # -- runs
 
-    def _load(self, active: Iterable[ActiveRun]) -> None:
+    def _load(self, active: Iterable[ActiveRun]) -> Iterator[None]:
+        runs: dict[str, Run] = {}
         for one in active:
-            run = self.runs[one.record.run_id] = make_run(self, one.record)
+            run = runs[one.record.run_id] = make_run(self, one.record)
             if one.record.plan is not None:
-                run.begin_tasks(one.record.plan, one)
+                run.begin_tasks(one.record.plan)
+                yield from run.restore(one)
+        self.runs = runs
         self.is_loaded = True
         for run in self.runs.values():
             if isinstance(run, MapReduceRun):
@@ -394,6 +410,8 @@ class Leader:
         self.announce(f"run.{record.status}", text, run, place=record.failed_at)
         if record.warnings:
             self.announce("run.warned", f"{record.run_id}: {first_of(record.warnings)}", run)
+        if run is not None:
+            self.work_on(run.clear())
 
     def _send_orders(self) -> None:
         owed, self._owed = self._owed, {}

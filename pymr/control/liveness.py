@@ -40,6 +40,8 @@ class Peer:
     heard_at: when it last showed that it hears the leader as well; its first word of a boot counts, too.
     attempts: what it was given and has not ended; slots: the same by worker slot; unseen: those of them that
     it has not yet reported.
+    has_inventory: it has told what lies on its disk, and what of that was lost is known. inventory_known: how
+    much it has told. unaccounted: while it tells, the committed attempts that it has not told of, by run.
     compared: running_version of the report with which they were last compared; None: that is to be done.
     """
 
@@ -50,6 +52,8 @@ class Peer:
     report: Report | None = None
     confirmed: int = 0
     has_inventory: bool = False
+    inventory_known: int = 0
+    unaccounted: dict[str, dict[AttemptId, None]] | None = None
     attempts: dict[AttemptId, Given] = field(default_factory=dict)
     slots: dict[int, AttemptId] = field(default_factory=dict)
     unseen: dict[AttemptId, Given] = field(default_factory=dict)
@@ -139,6 +143,7 @@ class Peer:
         self.cancelled = ()
         self.compared = self.runs = self.reconcile = None
         self.has_inventory = False
+        self.inventory_known, self.unaccounted = 0, None
         self.rests_until = self.failures = 0
         return lost
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pymr.control import homes
@@ -12,7 +13,7 @@ from pymr.control.phases import MapReduceRun
 from pymr.control.records import Committed, ReleaseTasks
 from pymr.control.runs import Run, Task, Trouble
 from pymr.outcomes import INCOMPARABLE, AttemptId, MapOutcome
-from pymr.protocol import SOURCES_MAX, HeldRun, ShuffleReport, SourcesOrder, first_line, reduce_task
+from pymr.protocol import SOURCES_MAX, ShuffleReport, SourcesOrder, first_line
 
 if TYPE_CHECKING:
     from pymr.control.leadership import Leader
@@ -22,7 +23,7 @@ def lose(leader: Leader, peer: Peer, attempts: Sequence[AttemptId]) -> None:
     """Attempts that a peer had have ended by no fault of theirs: their tasks wait again, at no cost."""
     for attempt in attempts:
         run = leader.runs.get(attempt.run_id)
-        task = run.tasks.get(attempt.task) if run else None
+        task = run.find(attempt.task) if run else None
         if run is not None and task is not None and task.running == attempt:
             run.stop(task)
             run.wait(task, first=True)
@@ -32,18 +33,6 @@ def lose(leader: Leader, peer: Peer, attempts: Sequence[AttemptId]) -> None:
 
 
 # -- outputs
-
-
-def check_inventory(leader: Leader, peer: Peer, inventory: Iterable[HeldRun]) -> None:
-    """Committed outputs that a peer should have, and has not, are to be made again.
-
-    Not of a run whose output is being shown: whether a folder can show it, its peer finds out.
-    """
-    held = {AttemptId(one.run_id, task, attempt) for one in inventory for task, attempt, _ in one.attempts}
-    for run in leader.runs.values():
-        run.is_touched = True
-        if run.stage == "tasks":
-            lose_outputs(leader, run, [one for one in run.committed_by.get(peer.name, ()) if one not in held])
 
 
 def take_shuffles(leader: Leader, peer: Peer, shuffles: Sequence[ShuffleReport]) -> None:
@@ -83,25 +72,31 @@ def sources_orders(leader: Leader, peer: Peer) -> tuple[SourcesOrder, ...]:
     return orders
 
 
-def lose_outputs(leader: Leader, run: Run, attempts: Sequence[AttemptId]) -> None:
-    """Committed outputs are lost: once Redis knows, those that are still needed are made again."""
-    lost = tuple(
+def lose_outputs(leader: Leader, run: Run, attempts: Iterable[AttemptId]) -> None:
+    """Committed outputs are lost: once Redis knows, those that are still needed are made again. Of the first
+    `tasks_per_step` of them; for the others it is to be called once more."""
+    if run.stage != "tasks":
+        return
+    needed = (
         one for one in attempts if one not in run.releasing and _is_committed(run, one) and run.needs(one)
     )
-    if not lost or run.stage != "tasks":
+    lost = tuple(islice(needed, leader.settings.tasks_per_step))
+    if not lost:
         return
     used = next((one for one in lost if run.has_used(one)), None)
     if used is not None:
         text = f"what {used.task} has found is lost, and only some of what hangs on it is done"
         end(leader, run, "failed", f"{text}: submit the job again")
         return
+    if not run.releasing:
+        others = " and others" if len(lost) > 1 else ""
+        leader.announce("task.lost", f"the output of {lost[0].task}{others} is lost: doing it again", run)
     run.releasing.update(dict.fromkeys(lost))
-    leader.announce("task.lost", f"the output of {lost[0].task} is lost: doing it again", run)
     leader.write(ReleaseTasks(run.run_id, lost, run.make_void(lost)))
 
 
 def _is_committed(run: Run, attempt: AttemptId) -> bool:
-    task = run.tasks.get(attempt.task)
+    task = run.find(attempt.task)
     return task is not None and task.committed is not None and task.committed.id == attempt
 
 
@@ -109,12 +104,12 @@ def released(leader: Leader, run: Run, attempts: Sequence[AttemptId]) -> None:
     """Redis knows that outputs are lost: their tasks wait again."""
     for attempt in attempts:
         run.release(attempt)
-        leader.feed(run, run.tasks[attempt.task])
+        leader.feed(run, run.task(attempt))
 
 
-def check_digests(leader: Leader, run: Run) -> None:
+def check_digests(leader: Leader, run: MapReduceRun) -> None:
     """Compare again what an earlier leader may not have come to."""
-    for task in run.tasks.values():
+    for task in run.redone:
         if task.committed is not None:
             check_digest(leader, run, task, task.committed)
 
@@ -144,11 +139,7 @@ def check_peers(leader: Leader, run: MapReduceRun) -> None:
         return
     needed = {host.peer for host in run.plan.hosts if host.tasks}
     needed |= {name for name, commits in run.committed_by.items() if commits}
-    needed |= {
-        home
-        for partition, home in enumerate(run.home_of)
-        if run.tasks[reduce_task(partition)].committed is None
-    }
+    needed |= run.homes_left()
     unknown = sorted(needed - leader.peers.keys())
     if unknown:
         end(
@@ -200,8 +191,7 @@ def _redo_elsewhere(leader: Leader, run: MapReduceRun) -> None:
     for name in leader.dead:
         commits = run.committed_by.get(name)
         if commits and leader.is_gone(leader.peers[name].host):
-            lost = [one for one in commits if run.reduces_left or not run.tasks[one.task].is_map]
-            lose_outputs(leader, run, lost)
+            lose_outputs(leader, run, (one for one in commits if run.reduces_left or not one.is_map))
 
 
 def wait_for_machines(leader: Leader, run: Run, gone: Sequence[str], why: str) -> None:

@@ -19,12 +19,17 @@ class PeerFacts:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the leader needs of the configuration. shared: folders that every host sees alike."""
+    """What the leader needs of the configuration. shared: folders that every host sees alike.
+
+    tasks_per_step: most tasks that one step goes through, about; see ContinueSoon. Higher: the loop of the
+    daemon is held for longer. Lower: a new leader of a large run begins later.
+    """
 
     concurrent_runs: int = 1
     machine_grace_s: float = 1800.0
     shared: tuple[str, ...] = ()
     cycle_seconds: float = 60.0
+    tasks_per_step: int = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,12 @@ class Tick:
     """Time has passed; some ten times a second."""
 
 
-LeaderEvent = RunsLoaded | JobsChanged | Reported | Written | PresenceSeen | Tick
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """The answer to ContinueSoon."""
+
+
+LeaderEvent = RunsLoaded | JobsChanged | Reported | Written | PresenceSeen | Tick | Continued
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +120,9 @@ class Abdicate:
     reason: str
 
 
-LeaderCommand = SendOrders | DoWrite | Announce | Ended | Abdicate
+@dataclass(frozen=True, slots=True)
+class ContinueSoon:
+    """There is more to do than one step may take: give `Continued` when others have had their turn."""
+
+
+LeaderCommand = SendOrders | DoWrite | Announce | Ended | Abdicate | ContinueSoon

@@ -36,6 +36,7 @@ def orders_to(leader: Leader, peer: Peer, stages: Collection[Stage]) -> Orders:
         sequence=peer.sequence,
         jobs_change=leader.backlog.change,
         wants_inventory=not peer.has_inventory,
+        inventory_from=peer.inventory_known,
         runs=peer.runs,
         plans=planning.orders(leader, peer) if "planning" in stages else (),
         assignments=tuple([given.assignment for given in peer.unseen.values()]) if peer.unseen else (),
@@ -57,7 +58,7 @@ def _fate(leader: Leader, attempt: AttemptId) -> bool | None:
     run = leader.runs.get(attempt.run_id)
     if run is None:
         return False
-    task = run.tasks.get(attempt.task)
+    task = run.find(attempt.task)
     if task is None or task.committing == attempt or run.stage == "ending":
         return None
     return task.committed is not None and task.committed.id == attempt

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from pymr.control.counting import count_failure, count_run, counting_of
 from pymr.control.records import ActiveRun, Committed, HostPlan, JobState, RunPlan, RunRecord
 from pymr.control.runs import Run, Task, Trouble
+from pymr.control.task_queue import TaskQueue
 from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome
 from pymr.protocol import (
     SOURCES_MAX,
@@ -33,8 +33,9 @@ class MapReduceRun(Run):
     """A run that maps, shuffles, sorts, reduces and publishes.
 
     A map task waits in the queue of its host, or in that of "" where every host can read its input; a reduce
-    task in that of its home. `sources` are the committed map outputs in the order of their commits; what was
-    released stays in it until another output of its task comes behind.
+    task in that of its home; a task becomes an object when anything is heard of it. `sources` are the
+    committed map outputs in the order of their commits; what was released stays in it until another output of
+    its task comes behind.
     unpublished: peers that do not show the output yet, once it is to be shown, and what is in their way.
     replaces: see PublishOrder.
     before: the state of the job when the run began. consumed: the same of a job with `hold_state`, whose
@@ -44,6 +45,9 @@ class MapReduceRun(Run):
     shuffle_troubles: why segments do not come to a peer, by its name. moves: how often a partition got
     another home, as the machine of the one before failed. full_disks: of `unpublished`, those for want of
     space.
+    to_publish: what each peer has that belongs to the output. bad_maps: what the map tasks with bad
+    records have made, by their numbers. redone: the tasks that are, or were, done again since an output of
+    theirs was lost under an earlier leader.
     """
 
     def __init__(self, record: RunRecord, now: float, before: JobState | None = None) -> None:
@@ -56,8 +60,11 @@ class MapReduceRun(Run):
         self.homes: dict[str, list[int]] = {}  # partitions by peer
         self.home_of: list[str] = []
         self.maps_left = self.reduces_left = 0
-        self.waiting_maps: dict[str, deque[Task]] = {}
-        self.waiting_reduces: dict[str, deque[Task]] = {}
+        self.waiting_maps: dict[str, TaskQueue] = {}
+        self.waiting_reduces: dict[str, TaskQueue] = {}
+        self.to_publish: dict[str, dict[AttemptId, Committed]] = {}
+        self.bad_maps: dict[int, MapOutcome] = {}
+        self.redone: list[Task] = []
         self.sources: list[Source] = []
         self.unpublished: dict[str, str] = {}
         self.replaces: tuple[str, ...] = ()
@@ -72,13 +79,13 @@ class MapReduceRun(Run):
         self.moves: dict[int, int] = {}
         self.full_disks: set[str] = set()
         self._publish_orders: dict[str, PublishOrder] = {}
-        self._totals: RunRecord | None = None
+        self._reduced: set[int] = set()
         self._host_of_map: list[HostPlan] = []
         self._firsts: list[int] = []
 
     # -- planning
 
-    def begin_tasks(self, plan: RunPlan, restored: ActiveRun | None = None) -> None:
+    def begin_tasks(self, plan: RunPlan) -> None:
         self.plan = plan
         self.input_warnings = plan.warnings
         self.stage = "tasks"
@@ -87,19 +94,82 @@ class MapReduceRun(Run):
             self.homes.setdefault(home, []).append(partition)
         self._host_of_map = [host for host in plan.hosts if host.tasks]
         self._firsts = [host.first for host in self._host_of_map]
-        self.maps_total = sum(host.tasks for host in plan.hosts)
-        committed = {one.id.task: one for one in restored.committed} if restored else {}
-        released = restored.released if restored else {}
-        for host in self._host_of_map:
-            for index in range(host.first, host.first + host.tasks):
-                self._add(Task(map_task(index), index, True), committed, released)
-        for partition in range(plan.partitions):
-            self._add(Task(reduce_task(partition), partition, False), committed, released)
+        self.maps_total = self.maps_left = sum(host.tasks for host in plan.hosts)
+        self.reduces_left = plan.partitions
+        self._let_wait(frozenset(), frozenset())
+
+    def _let_wait(self, mapped: Collection[int], reduced: Collection[int]) -> None:
+        """Let all tasks wait but those that are done."""
+        self.waiting_maps, self.waiting_reduces = {}, {}
+        for plan in self._host_of_map:
+            numbers: Iterable[int] = range(plan.first, plan.first + plan.tasks)
+            if mapped:
+                numbers = [number for number in numbers if number not in mapped]
+            self._map_queue(plan).add_untouched(numbers)
+        for home, partitions in self.homes.items():
+            left = [one for one in partitions if one not in reduced] if reduced else list(partitions)
+            self._reduce_queue(home).add_untouched(left)
+
+    def restore(self, restored: ActiveRun) -> Iterator[None]:
+        for one in restored.committed:
+            self._restore(one)
+            yield
+        for name, digest in restored.released.items():
+            task = self.find(name)
+            if task is not None:
+                task.lost_digest = digest
+                self.redone.append(task)
+            yield
+        if restored.committed:
+            mapped = {task.index for task in self.tasks.values() if task.is_map and task.committed}
+            self._let_wait(mapped, self._reduced)
+
+    def find(self, name: str) -> Task | None:
+        task = self.tasks.get(name)
+        if task is not None:
+            return task
+        kind, _, digits = name.partition("-")
+        number = int(digits) if digits.isdecimal() and len(digits) <= _DIGITS_MAX else -1
+        if kind == "map" and 0 <= number < self.maps_total and name == map_task(number):
+            return self._map(number)
+        partitions = len(self.home_of)
+        if kind == "reduce" and 0 <= number < partitions and name == reduce_task(number):
+            return self.reduce_of(number)
+        return None
+
+    def _map(self, index: int) -> Task:
+        name = map_task(index)
+        task = self.tasks.get(name)
+        if task is None:
+            task = self.tasks[name] = Task(name, index, True)
+        return task
+
+    def reduce_of(self, partition: int) -> Task:
+        """The task that reduces a partition."""
+        name = reduce_task(partition)
+        task = self.tasks.get(name)
+        if task is None:
+            task = self.tasks[name] = Task(name, partition, False)
+        return task
 
     def _keep(self, task: Task, committed: Committed) -> None:
         super()._keep(task, committed)
-        if task.is_map:
+        if isinstance(committed.outcome, MapOutcome):
             self.sources.append(Source(task.index, committed.id.attempt, committed.peer))
+            if committed.outcome.bad_records:
+                self.bad_maps[task.index] = committed.outcome
+        else:
+            self._reduced.add(task.index)
+        if not isinstance(committed.outcome, MapOutcome) or committed.outcome.bad_records:
+            self.to_publish.setdefault(committed.peer, {})[committed.id] = committed
+
+    def _unkeep(self, task: Task, committed: Committed) -> None:
+        super()._unkeep(task, committed)
+        if task.is_map:
+            self.bad_maps.pop(task.index, None)
+        else:
+            self._reduced.discard(task.index)
+        self.to_publish.get(committed.peer, {}).pop(committed.id, None)
 
     def host_plan(self, task: Task) -> HostPlan:
         """The plan a map task is in."""
@@ -109,11 +179,16 @@ class MapReduceRun(Run):
 
     def wait(self, task: Task, *, first: bool = False) -> None:
         if task.is_map:
-            plan = self.host_plan(task)
-            queue = self.waiting_maps.setdefault("" if plan.shared else plan.host, deque())
+            queue = self._map_queue(self.host_plan(task))
         else:
-            queue = self.waiting_reduces.setdefault(self.home_of[task.index], deque())
-        (queue.appendleft if first else queue.append)(task)
+            queue = self._reduce_queue(self.home_of[task.index])
+        queue.add(task, first=first)
+
+    def _map_queue(self, plan: HostPlan) -> TaskQueue:
+        return self.waiting_maps.setdefault("" if plan.shared else plan.host, TaskQueue(self._map))
+
+    def _reduce_queue(self, home: str) -> TaskQueue:
+        return self.waiting_reduces.setdefault(home, TaskQueue(self.reduce_of))
 
     def place_of(self, task: Task) -> tuple[str, str]:
         if not task.is_map:
@@ -129,11 +204,10 @@ class MapReduceRun(Run):
             return None
         else:
             queues = (self.waiting_reduces.get(peer), None)
-        for queue in queues:
-            while queue:
-                task = queue.popleft()
-                # Else it was adopted while it was in the queue. Lost after that it stands there once more,
-                # and once too often if it has got another home since.
+        for queue in filter(None, queues):
+            while (task := queue.pop()) is not None:
+                # Else it was adopted while it was in the queue, or has got another home. Lost after that it
+                # stands there once more.
                 if task.is_waiting and (task.is_map or self.home_of[task.index] == peer):
                     return task
         return None
@@ -172,18 +246,25 @@ class MapReduceRun(Run):
     def present_trouble(self) -> str:
         return self.trouble or next((one.text for one in self.shuffle_troubles.values()), "")
 
-    def move_home(self, partition: int, home: str) -> None:
-        """Let another peer reduce a partition; one that waits, waits there."""
-        task = self.tasks[reduce_task(partition)]
-        before = self.home_of[partition]
-        self.homes[before].remove(partition)
-        self.homes.setdefault(home, []).append(partition)
-        self.home_of[partition] = home
-        if task.is_waiting:
-            old = self.waiting_reduces.get(before)
-            if old is not None and task in old:
-                old.remove(task)
-            self.wait(task)
+    def waiting_partitions(self, peer: str) -> list[int]:
+        """The partitions of a home that nobody is at, nor has done."""
+        tasks = self.tasks
+        found = []
+        for partition in self.homes.get(peer, ()):
+            task = tasks.get(reduce_task(partition))
+            if task is None or task.is_waiting:
+                found.append(partition)
+        return found
+
+    def move_homes(self, moves: Mapping[int, str]) -> None:
+        """Let other peers reduce partitions that wait, each the one that `moves` says; in the old
+        queue they are passed over."""
+        for before in {self.home_of[partition] for partition in moves}:
+            self.homes[before] = [one for one in self.homes[before] if one not in moves]
+        for partition, home in moves.items():
+            self.homes.setdefault(home, []).append(partition)
+            self.home_of[partition] = home
+            self.wait(self.reduce_of(partition))
 
     @property
     def is_done(self) -> bool:
@@ -191,13 +272,11 @@ class MapReduceRun(Run):
 
     def reducers(self) -> list[str]:
         """The peers that have any of what is to be published."""
-        return [
-            name
-            for name, commits in self.committed_by.items()
-            if any(
-                not isinstance(one.outcome, MapOutcome) or one.outcome.bad_records for one in commits.values()
-            )
-        ]
+        return [name for name, commits in self.to_publish.items() if commits]
+
+    def homes_left(self) -> set[str]:
+        """The homes of all partitions that are not reduced yet."""
+        return {home for partition, home in enumerate(self.home_of) if partition not in self._reduced}
 
     # -- what peers are told
 
@@ -223,14 +302,14 @@ class MapReduceRun(Run):
         """What of the run's output lies with a peer; made once, as nothing is committed any more."""
         order = self._publish_orders.get(peer)
         if order is None:
-            mine = sorted(self.committed_by.get(peer, {}).values(), key=lambda one: one.id.task)
+            mine = sorted(self.to_publish.get(peer, {}).values(), key=lambda one: one.id.task)
             order = self._publish_orders[peer] = PublishOrder(
                 self.run_id,
                 self.job_name,
                 peer,
                 self.adds,
                 tuple(one.id.folder for one in mine if isinstance(one.outcome, ReduceOutcome)),
-                tuple(one.id.folder for one in mine if _has_bad_records(one)),
+                tuple(one.id.folder for one in mine if isinstance(one.outcome, MapOutcome)),
                 summary_of(self.totals()),
                 counting_of(self.before) if self.adds else None,
                 self.replaces,
@@ -239,21 +318,15 @@ class MapReduceRun(Run):
 
     # -- sums
 
-    def totals(self) -> RunRecord:
-        """The record with the sums; put together once, when nothing is committed any more."""
-        if self._totals is not None:
-            return self._totals
-        totals = super().totals()
-        if self.stage == "publishing":
-            self._totals = totals
-        return totals
+    def sum_fields(self) -> Mapping[str, object]:
+        fields = {name: self.sums.of("map", name) for name in ("records", "bytes", "bad_records")}
+        fields |= {name: self.sums.of("reduce", name) for name in ("values", "groups", "items")}
+        return fields | {"files": sum(host.files for host in self.plan.hosts) if self.plan else 0}
 
-    def sums(self) -> Mapping[str, object]:
-        sums = dict.fromkeys(("records", "bytes", "bad_records", "values", "groups", "items"), 0)
-        for one in self.committed_tasks():
-            for name in _MAP_SUMS if isinstance(one.outcome, MapOutcome) else _REDUCE_SUMS:
-                sums[name] += getattr(one.outcome, name)
-        return sums | {"files": sum(host.files for host in self.plan.hosts) if self.plan else 0}
+    def clear(self) -> Iterator[None]:
+        self.waiting_maps, self.waiting_reduces, self.sources, self.redone = {}, {}, [], []
+        self.to_publish = {}
+        yield from super().clear()
 
     def warnings(self) -> RunWarnings:
         found = [self.input_warnings]
@@ -264,9 +337,7 @@ class MapReduceRun(Run):
     @property
     def has_no_records(self) -> bool:
         """Whether all map tasks are done, and have read nothing."""
-        return not self.maps_left and not any(
-            one.outcome.records for one in self.committed_tasks() if isinstance(one.outcome, MapOutcome)
-        )
+        return not self.maps_left and not self.sums.of("map", "records")
 
     def state_after(self, hosts: Mapping[str, str]) -> JobState | None:
         has_state = self.holds_state or self.adds or self.before is not None
@@ -297,8 +368,8 @@ class MapReduceRun(Run):
         return JobState(self.run_id, hosts.get(shared, ""), own, shared)
 
 
-_MAP_SUMS = ("records", "bytes", "bad_records")
-_REDUCE_SUMS = ("values", "groups", "items")
+_DIGITS_MAX = 18
+"""A number of more digits than this is that of no task."""
 
 
 def summary_of(record: RunRecord) -> dict[str, object]:
@@ -306,7 +377,3 @@ def summary_of(record: RunRecord) -> dict[str, object]:
     names = ("records", "groups", "items", "bad_records", "counters")
     partitions = record.plan.partitions if record.plan else 0
     return {name: getattr(record, name) for name in names} | {"partitions": partitions}
-
-
-def _has_bad_records(committed: Committed) -> bool:
-    return isinstance(committed.outcome, MapOutcome) and bool(committed.outcome.bad_records)

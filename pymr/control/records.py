@@ -131,7 +131,7 @@ class RunPlan(msgspec.Struct, frozen=True):
     warnings: RunWarnings = RunWarnings()
 
 
-class Committed(msgspec.Struct, frozen=True):
+class Committed(msgspec.Struct, frozen=True, gc=False):
     """A task that is done: which attempt of it counts, and on whose disk that is."""
 
     id: AttemptId

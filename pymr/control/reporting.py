@@ -57,12 +57,26 @@ def _characters(result: AttemptResult) -> int:
     return text + sum(len(name) + _NUMBER_CHARACTERS for name in outcome.counters)
 
 
-def inventory(held: Mapping[AttemptId, str]) -> tuple[HeldRun, ...]:
-    """The finished attempts on the disk, by run."""
-    by_run: dict[str, list[tuple[str, str, str]]] = {}
-    for attempt, digest in held.items():
-        by_run.setdefault(attempt.run_id, []).append((attempt.task, attempt.attempt, digest))
-    return tuple(HeldRun(run_id, tuple(attempts)) for run_id, attempts in by_run.items())
+class Inventory:
+    """The finished attempts that lay on the disk when it was made, told page by page.
+
+    page_attempts: most of them on a page.
+    """
+
+    def __init__(self, held: Mapping[str, Mapping[AttemptId, str]], page_attempts: int) -> None:
+        self._attempts = [pair for attempts in held.values() for pair in attempts.items()]
+        self._page_attempts = page_attempts
+
+    def page(self, start: int) -> tuple[HeldRun, ...]:
+        """The page that begins with the start-th attempt, by run."""
+        by_run: dict[str, list[tuple[str, str, str]]] = {}
+        for attempt, digest in self._attempts[start : start + self._page_attempts]:
+            by_run.setdefault(attempt.run_id, []).append((attempt.task, attempt.attempt, digest))
+        return tuple(HeldRun(run_id, tuple(attempts)) for run_id, attempts in by_run.items())
+
+    def has_more(self, start: int) -> bool:
+        """Whether anything comes behind that page."""
+        return start + self._page_attempts < len(self._attempts)
 
 
 def _worker_report(slots: Slots, number: int) -> WorkerReport:

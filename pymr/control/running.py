@@ -12,7 +12,7 @@ from pymr.control.phases import MapReduceRun
 from pymr.control.records import BeginPublication, CommitTasks, Committed, ReleaseTasks
 from pymr.control.runs import FailedTry, Run, Task, Trouble
 from pymr.control.steps import SteppedRun
-from pymr.outcomes import AttemptId, Failure, MapOutcome
+from pymr.outcomes import AttemptId, Failure
 from pymr.protocol import FIRST_LINE_CHARACTERS_MAX, AttemptResult, Report, cut_text, first_line
 from pymr.rows import PanePlace
 from pymr.run_warnings import empty_input_refused
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pymr.control.leadership import Leader
 
 COMMITS_MAX = 1_000
-"""Most tasks committed with one write."""
+COUNTERS_MAX = 20_000
+"""Most tasks committed with one write; and their counters, but for those of the first one."""
 
 FAILURES_TOLD_MAX = 5
 """Events that tell of failed attempts, for each run: a thousand failing tasks push no others out."""
@@ -43,8 +44,19 @@ def write_commits(leader: Leader, run: Run) -> None:
     """Write what is to be committed, one write at a time: what comes meanwhile goes with the next one."""
     if run.to_commit and not run.is_committing:
         run.is_committing = True
-        leader.write(CommitTasks(run.run_id, tuple(run.to_commit[:COMMITS_MAX])))
-        del run.to_commit[:COMMITS_MAX]
+        count = _commits_at_once(run.to_commit)
+        leader.write(CommitTasks(run.run_id, tuple(run.to_commit[:count])))
+        del run.to_commit[:count]
+
+
+def _commits_at_once(commits: Sequence[Committed]) -> int:
+    """How many of these go into one write, at least one."""
+    counters = 0
+    for count, one in enumerate(commits[:COMMITS_MAX]):
+        counters += len(one.outcome.counters)
+        if counters > COUNTERS_MAX and count:
+            return count
+    return min(len(commits), COMMITS_MAX)
 
 
 def assign(leader: Leader) -> None:
@@ -53,7 +65,7 @@ def assign(leader: Leader) -> None:
     while leader.hungry:
         for peer in list(leader.hungry.values()):
             if len(runs) > 1:
-                runs.sort(key=lambda run: run.running)
+                runs.sort(key=lambda run: len(run.at_work))
             if not any(_assign_one(leader, run, peer) for run in runs):
                 del leader.hungry[peer.name]
 
@@ -89,7 +101,7 @@ def compare(leader: Leader, peer: Peer, report: Report) -> None:
         if _may_adopt(leader, running.id, peer, running.slot):
             peer.adopt(running)
             run = leader.runs[running.id.run_id]
-            run.adopt(run.tasks[running.id.task], running.id, peer.name, leader.now)
+            run.adopt(run.task(running.id), running.id, peer.name, leader.now)
         else:
             cancelled.append(running.id)
     if cancelled:
@@ -117,7 +129,7 @@ def _take_back_lost(leader: Leader, peer: Peer, report: Report, reported: set[At
 
 def _may_adopt(leader: Leader, attempt: AttemptId, peer: Peer, slot: int) -> bool:
     run = leader.runs.get(attempt.run_id)
-    task = run.tasks.get(attempt.task) if run and run.stage == "tasks" else None
+    task = run.find(attempt.task) if run and run.stage == "tasks" else None
     if run is None or task is None or not task.is_waiting or slot in peer.slots:
         return False
     return run.may_adopt(task, peer.name) and not run.is_void(attempt)
@@ -130,7 +142,7 @@ def take_results(leader: Leader, peer: Peer, results: Iterable[AttemptResult]) -
         if peer.take_back(result.id):
             leader.hungry[peer.name] = peer
         run = leader.runs.get(result.id.run_id)
-        task = run.tasks.get(result.id.task) if run and run.stage == "tasks" else None
+        task = run.find(result.id.task) if run and run.stage == "tasks" else None
         if run is None or task is None:
             continue
         if isinstance(result.outcome, Failure):
@@ -205,7 +217,7 @@ def committed(leader: Leader, run: Run, write: CommitTasks, attempts: Sequence[s
     """Redis says which attempt counts for each task of a commit."""
     run.is_committing = False
     for one, attempt in zip(write.tasks, attempts, strict=True):
-        task = run.tasks[one.id.task]
+        task = run.task(one.id)
         if one.peer in leader.peers:
             leader.owe(leader.peers[one.peer])
         if attempt == one.id.attempt:
@@ -222,7 +234,7 @@ def committed(leader: Leader, run: Run, write: CommitTasks, attempts: Sequence[s
 
 def mapped(leader: Leader, run: MapReduceRun, write: CommitTasks) -> None:
     """After a commit that may have been that of the last map task."""
-    if run.maps_left or run.stage != "tasks" or not any(run.tasks[one.id.task].is_map for one in write.tasks):
+    if run.maps_left or run.stage != "tasks" or not any(one.id.is_map for one in write.tasks):
         return
     if is_refused(leader, run):
         return
@@ -250,11 +262,10 @@ def _has_too_many_bad_records(leader: Leader, run: MapReduceRun) -> bool:
     """End a run whose map tasks have passed over more records than the job allows, all taken together."""
     limit = run.record.fields.get("max_bad_records")
     limit = limit if isinstance(limit, int) else 0
-    outcomes = [one.outcome for one in run.committed_tasks() if isinstance(one.outcome, MapOutcome)]
-    bad_records = sum(one.bad_records for one in outcomes)
+    bad_records = run.sums.of("map", "bad_records")
     if bad_records <= limit:
         return False
-    first = next(one.bad_record for one in outcomes if one.bad_records)
+    first = run.bad_maps[min(run.bad_maps)].bad_record
     function = run.record.fields.get("map_function_name")
     text = f"the map function {function!r} raised on {bad_records:,} records, max_bad_records = {limit:,}"
     end(leader, run, "failed", f"{text}; the first one: {first}")

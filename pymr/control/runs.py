@@ -7,12 +7,13 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
 from pymr.control.durations import Durations
 from pymr.control.records import ActiveRun, Committed, JobState, RunPlan, RunRecord
+from pymr.control.task_sums import TaskSums
 from pymr.outcomes import AttemptId
 from pymr.protocol import Assignment, RunOrder
 from pymr.rows import PanePlace
@@ -25,14 +26,13 @@ ATTEMPTS_MAX = 4
 """How often a task may fail whose job does not say."""
 
 
-@dataclass(slots=True)
-class Task:
+class Task(msgspec.Struct, gc=False, eq=False):
     """A task of a run. index: its number among the map tasks, its partition, or its place in a step.
 
     tries: attempts begun under this leader. failures: those that count against max_attempts.
     running: the attempt that is under way, with the peer `runner`; since `began_at` of the leader's clock, or
     longer where it `is_adopted`. committing: the one that Redis is asked to take. lost_digest: of a committed
-    output that was lost.
+    output that was lost. Kept from the garbage collector: there are many, and they form no cycles.
     """
 
     name: str
@@ -82,6 +82,8 @@ FAILED_TRIES_MAX = 50
 class Run(ABC):
     """One execution of a job.
 
+    tasks: those of which anything was heard; see `find`. at_work: those that run. sums: over the committed
+    ones.
     phases: what it goes through, by name; phase: where it is. releasing: committed attempts whose output is
     lost, as Redis is being told. is_touched: something has come that may bring the run on.
     durations: of the tasks that were done under this leader, by kind.
@@ -96,12 +98,13 @@ class Run(ABC):
         self.stage: Stage = "planning"
         self.plan: RunPlan | None = None
         self.tasks: dict[str, Task] = {}
+        self.at_work: dict[str, Task] = {}
+        self.sums = TaskSums()
         self.to_commit: list[Committed] = []
         self.is_committing = False
         self.releasing: dict[AttemptId, None] = {}
         self.committed_by: dict[str, dict[AttemptId, Committed]] = {}
         self.is_touched = True
-        self.running = 0
         self.trouble = ""
         self.troubles: dict[str, Trouble] = {}
         self.durations = Durations()
@@ -118,8 +121,16 @@ class Run(ABC):
     # -- what each kind of run has its own way of
 
     @abstractmethod
-    def begin_tasks(self, plan: RunPlan, restored: ActiveRun | None = None) -> None:
-        """Take over a plan that has been saved; `restored` tells what was committed under earlier leaders."""
+    def begin_tasks(self, plan: RunPlan) -> None:
+        """Take over a plan: all its tasks wait."""
+
+    @abstractmethod
+    def restore(self, restored: ActiveRun) -> Iterator[None]:
+        """Take over what was committed under earlier leaders, right after `begin_tasks`; a task at a time."""
+
+    @abstractmethod
+    def find(self, name: str) -> Task | None:
+        """A task by its name; None where the run has none of that name."""
 
     @property
     @abstractmethod
@@ -169,7 +180,7 @@ class Run(ABC):
         """The run, as a peer is to know it."""
 
     @abstractmethod
-    def sums(self) -> Mapping[str, object]:
+    def sum_fields(self) -> Mapping[str, object]:
         """The fields of the record that are summed up over the committed tasks."""
 
     @abstractmethod
@@ -178,24 +189,27 @@ class Run(ABC):
 
     # -- tasks
 
-    def _add(self, task: Task, committed: Mapping[str, Committed], released: Mapping[str, str]) -> None:
-        self.tasks[task.name] = task
-        task.lost_digest = released.get(task.name, "")
-        task.committed = committed.get(task.name)
-        if task.committed is None:
-            self._count_left(task, 1)
-            self.wait(task)
-        else:
-            self._keep(task, task.committed)
+    def _restore(self, one: Committed) -> None:
+        """Note a task as done by an attempt of an earlier leadership."""
+        task = self.find(one.id.task)
+        if task is not None and task.committed is None:
+            task.committed = one
+            self._count_left(task, -1)
+            self._keep(task, one)
 
     def _keep(self, task: Task, committed: Committed) -> None:
         self.committed_by.setdefault(committed.peer, {})[committed.id] = committed
+        self.sums.add(committed.id.kind, committed.outcome)
+
+    def _unkeep(self, task: Task, committed: Committed) -> None:
+        del self.committed_by[committed.peer][committed.id]
+        self.sums.remove(committed.id.kind, committed.outcome)
 
     def begin(self, task: Task, attempt: AttemptId, peer: str, now: float) -> None:
         """Note that a task runs."""
         task.running, task.runner = attempt, peer
         task.began_at, task.is_adopted = now, False
-        self.running += 1
+        self.at_work[task.name] = task
 
     def adopt(self, task: Task, attempt: AttemptId, peer: str, now: float) -> None:
         """Note that a task runs that was begun earlier, nobody knows when."""
@@ -227,11 +241,11 @@ class Run(ABC):
         """Note that a task does not run any more."""
         if task.running is not None:
             task.running, task.runner = None, ""
-            self.running -= 1
+            del self.at_work[task.name]
 
     def commit(self, committed: Committed) -> None:
         """Note a task as done, as Redis has it."""
-        task = self.tasks[committed.id.task]
+        task = self.task(committed.id)
         task.committing = None
         if task.committed is not None:
             return
@@ -244,18 +258,29 @@ class Run(ABC):
     def release(self, attempt: AttemptId) -> None:
         """Note that the committed output of a task is lost, so that it is done again."""
         self.releasing.pop(attempt, None)
-        task = self.tasks[attempt.task]
+        task = self.task(attempt)
         if task.committed is None or task.committed.id != attempt:
             return
         task.lost_digest = getattr(task.committed.outcome, "digest", "")
-        del self.committed_by[task.committed.peer][attempt]
+        self._unkeep(task, task.committed)
         task.committed = None
         self._count_left(task, 1)
         self.wait(task, first=True)
 
-    def committed_tasks(self) -> Iterator[Committed]:
-        """What is committed so far, in the order of the tasks."""
-        return (task.committed for task in self.tasks.values() if task.committed is not None)
+    def task(self, attempt: AttemptId) -> Task:
+        """The task of an attempt at this run. Raises KeyError where the run has none of that name."""
+        task = self.find(attempt.task)
+        if task is None:
+            raise KeyError(attempt.task)
+        return task
+
+    def clear(self) -> Iterator[None]:
+        """Let go of what was known of the tasks of a run that is over, one by one: to free them all at once
+        would hold up everything else."""
+        for known in cast(list[dict[Any, Any]], [*self.committed_by.values(), self.tasks]):
+            while known:
+                known.popitem()
+                yield
 
     @property
     def attempts_max(self) -> int:
@@ -266,15 +291,11 @@ class Run(ABC):
     # -- what is told of it
 
     def totals(self) -> RunRecord:
-        """The record with the sums over all committed tasks."""
-        counters: dict[str, float] = {}
-        for one in self.committed_tasks():
-            for name, number in one.outcome.counters.items():
-                counters[name] = counters.get(name, 0) + number
+        """The record with the sums over all committed tasks. Cost: O(names of counters)."""
         return msgspec.structs.replace(
             self.record,
-            **self.sums(),
-            counters=dict(sorted(counters.items())),
+            **self.sum_fields(),
+            counters=self.sums.counters(),
             plan=self.plan,
             attempts_failed=self.attempts_failed,
             warnings=self.warnings().lines(),

@@ -73,6 +73,7 @@ class Slots:
     """The worker slots of a peer.
 
     runs: those the peer knows now; kept up to date by the caller. held: finished attempts found on the disk.
+    self.held: those that lie there now, by run, with the digest of each.
     holders: who has the keyboards, by slot; set by the caller.
     emit: takes commands, in the order in which to carry them out.
     is_news: something has happened that the leader is to hear of at once; the caller puts it back.
@@ -88,7 +89,9 @@ class Slots:
         self.attempts: dict[AttemptId, Attempt] = {}
         self.workers: dict[int, Slot] = {}
         self.results = {one.result.id: one.result for one in held}
-        self.held = {one.result.id: one.digest for one in held}
+        self.held: dict[str, dict[AttemptId, str]] = {}
+        for one in held:
+            self.hold(one.result.id, one.digest)
         self.running_version = 0
         self.is_news = False
         self.holders: Mapping[int, str] = {}
@@ -101,7 +104,7 @@ class Slots:
     def take(self, assignment: Assignment, now: float) -> None:
         """Begin an attempt, unless it is known, or another has its slot."""
         attempt, slot = assignment.id, assignment.slot
-        if attempt in self.attempts or attempt in self.results or attempt in self.held:
+        if attempt in self.attempts or attempt in self.results or self.holds(attempt):
             return
         if any(one.assignment.slot == slot for one in self.attempts.values()):
             return  # a slot does one thing at a time; the leader sees that this is not among what runs
@@ -118,7 +121,11 @@ class Slots:
     def acknowledge(self, acknowledged: Acknowledged) -> None:
         """The leader has dealt with a result: it need not be told again."""
         if self.results.pop(acknowledged.id, None) is not None and not acknowledged.keep:
-            self.held.pop(acknowledged.id, None)
+            run_id = acknowledged.id.run_id
+            held = self.held.get(run_id, {})
+            held.pop(acknowledged.id, None)
+            if not held:
+                self.held.pop(run_id, None)
             self._emit(RemoveAttempt(acknowledged.id))
 
     def end_run(self, run_id: str) -> None:
@@ -129,12 +136,19 @@ class Slots:
             self._end_worker(number)
         for attempt in [one for one in self.results if one.run_id == run_id]:
             del self.results[attempt]
-        for attempt in [one for one in self.held if one.run_id == run_id]:
-            del self.held[attempt]
+        self.held.pop(run_id, None)
 
     def run_ids(self) -> set[str]:
         """Runs of which there is anything here."""
-        return {attempt.run_id for attempt in self.held} | {attempt.run_id for attempt in self.attempts}
+        return self.held.keys() | {attempt.run_id for attempt in self.attempts}
+
+    def hold(self, attempt: AttemptId, digest: str) -> None:
+        """Note that a finished attempt lies on the disk."""
+        self.held.setdefault(attempt.run_id, {})[attempt] = digest
+
+    def holds(self, attempt: AttemptId) -> bool:
+        """Whether a finished attempt lies on the disk."""
+        return attempt in self.held.get(attempt.run_id, ())
 
     def _drop(self, attempt: AttemptId) -> None:
         """Forget an attempt, and end the worker that is at it."""
@@ -225,7 +239,7 @@ class Slots:
         self.running_version += 1
         self.results[attempt] = AttemptResult(attempt, outcome, one.assignment.slot, pane_offset)
         if not isinstance(outcome, Failure):
-            self.held[attempt] = outcome.digest if isinstance(outcome, MapOutcome) else ""
+            self.hold(attempt, outcome.digest if isinstance(outcome, MapOutcome) else "")
         self.is_news = True
 
     def attempt_in(self, number: int) -> Attempt | None:

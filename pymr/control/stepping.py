@@ -79,7 +79,7 @@ def _is_known(peer: Peer) -> bool:
 
 def numbered(leader: Leader, run: SteppedRun, task_name: str, number: int) -> None:
     """Redis has counted an attempt."""
-    task = run.tasks[task_name]
+    task = run.find(task_name)
     assert isinstance(task, StepTask)
     run.numbered(task, number)
 

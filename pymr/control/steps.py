@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pymr.control.records import ActiveRun, RunPlan, RunRecord, StepPlan
+from pymr.control.records import ActiveRun, Committed, RunPlan, RunRecord, StepPlan
 from pymr.control.runs import Run, Task
 from pymr.errors import JobError, Problem
 from pymr.outcomes import AttemptId, Failure, StepOutcome
@@ -70,8 +69,7 @@ def _check_peer(field: str, name: object, fields: Mapping[str, Any], peers: Sequ
         raise JobError(f"job {fields.get('job_name')}", (Problem(field, name, reason),))
 
 
-@dataclass(slots=True)
-class StepTask(Task):
+class StepTask(Task, gc=False, eq=False):
     """A step on one peer. step: which of the run's it is. home: the peer that is to do it.
 
     number: of the attempt that is to come, as Redis has counted it; 0 while it has not.
@@ -106,23 +104,35 @@ class SteppedRun(Run):
         self._by_home: dict[str, list[StepTask]] = {}
         self._inputs: dict[int, tuple[StepInput, ...]] = {}
 
-    def begin_tasks(self, plan: RunPlan, restored: ActiveRun | None = None) -> None:
+    def begin_tasks(self, plan: RunPlan) -> None:
         self.plan = plan
         self.stage = "tasks"
-        committed = {one.id.task: one for one in restored.committed} if restored else {}
-        tried = restored.attempts if restored else {}
-        released = restored.released if restored else {}
         for number, step in enumerate(plan.steps):
-            self.left.append(0)
+            self.left.append(len(step.peers))
             self.steps.append([])
             for index, peer in enumerate(step.peers):
-                name = step_task(step.name, index)
-                task = StepTask(name, index, tries=tried.get(name, 0), step=number, home=peer)
-                task.void = int(released.get(name, "0"))
+                task = StepTask(step_task(step.name, index), index, step=number, home=peer)
                 self.steps[number].append(task)
-                self._by_name[name] = task
+                self.tasks[task.name] = self._by_name[task.name] = task
                 self._by_home.setdefault(peer, []).append(task)
-                self._add(task, committed, {})
+        self.is_touched = True  # they are to be numbered
+
+    def restore(self, restored: ActiveRun) -> Iterator[None]:
+        for task in self._by_name.values():
+            task.tries = restored.attempts.get(task.name, 0)
+            task.void = int(restored.released.get(task.name, "0"))
+        # In the order of the steps, and of the peers in each.
+        committed = {one.id.task: one for one in restored.committed}
+        for name in filter(committed.__contains__, self._by_name):
+            self._restore(committed[name])
+            yield
+
+    def find(self, name: str) -> Task | None:
+        return self.tasks.get(name)
+
+    def committed_tasks(self) -> Iterator[Committed]:
+        """What is committed so far, in the order of the tasks."""
+        return (task.committed for task in self._by_name.values() if task.committed is not None)
 
     # -- where it is
 
@@ -257,7 +267,7 @@ class SteppedRun(Run):
             partitions=0,
         )
 
-    def sums(self) -> Mapping[str, object]:
+    def sum_fields(self) -> Mapping[str, object]:
         """Files and bytes are those of the step that the job is there for."""
         main = "copy" if "copy" in self.phases else self.phases[-1]
         done = {

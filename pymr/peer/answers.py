@@ -209,11 +209,12 @@ class Answers:
         totals = run.totals() if run else None
 
         def answer(runs: tuple[RunRecord, ...]) -> None:
+            row, phases = self._job_views.job(job, self._jobs.table, leader) if job else (None, ())
             respond(
                 JobView(
                     id=request.id,
-                    row=self._job_views.row(job, self._jobs.table, leader) if job else None,
-                    phases=views.phase_rows(leader, run) if leader and run else (),
+                    row=row,
+                    phases=phases,
                     tasks=views.task_rows(leader, run) if leader and run else (),
                     partition_bytes=views.partition_bytes(run) if run else (),
                     counters=totals.counters if totals else {},

@@ -11,6 +11,8 @@ from pymr.control.leadership import Leader
 from pymr.control.messages import (
     Abdicate,
     Announce,
+    Continued,
+    ContinueSoon,
     DoWrite,
     Ended,
     JobsChanged,
@@ -52,7 +54,8 @@ class Leading:
     """One leadership of this peer.
 
     is_leader: whether the lease is held at this moment; asked before every effect. send: gives orders to a
-    peer. on_end: called once, with the seconds to stay away from the lease, when this leadership is over.
+    peer. call_soon: calls back in the loop when others have had their turn. on_end: called once, with the
+    seconds to stay away from the lease, when this leadership is over.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Leading:
         store: StoreThread,
         is_leader: Callable[[], bool],
         send: Callable[[Orders], None],
+        call_soon: Callable[[Callable[[], object]], object],
         on_end: Callable[[float, str], None],
     ) -> None:
         settings = Settings(
@@ -84,6 +88,7 @@ class Leading:
         self._store = store
         self._is_leader = is_leader
         self._send = send
+        self._call_soon = call_soon
         self._on_end = on_end
         self._is_over = False
         self._is_reading = False
@@ -162,6 +167,8 @@ class Leading:
                     self._announce(command)
                 case Ended():
                     self.read_jobs()
+                case ContinueSoon():
+                    self._call_soon(lambda: self.step(Continued()))
                 case Abdicate(seconds, reason):
                     self.end(seconds, reason)
                     return

@@ -263,6 +263,7 @@ class Peer:
             store=self._leader_store,
             is_leader=lambda: self._lease.is_leader() and self._lease_view.epoch == epoch,
             send=self._send_orders,
+            call_soon=self._loop.call_soon,
             on_end=self._on_leading_end,
         )
         self._leading.begin()

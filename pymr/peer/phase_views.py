@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from pymr.control.leadership import Leader
 from pymr.control.phases import MapReduceRun
 from pymr.control.runs import Run
 from pymr.control.steps import SteppedRun
-from pymr.outcomes import MapOutcome, ReduceOutcome, StepOutcome
 from pymr.protocol import RunningAttempt
 from pymr.rows import PhaseRow
 
@@ -21,20 +20,49 @@ number."""
 
 
 def phase_rows(leader: Leader, run: Run) -> tuple[PhaseRow, ...]:
-    """All phases of a running run, as far as they have come."""
-    running = [
-        one
-        for peer in leader.peers.values()
-        if peer.report
-        for one in peer.report.running
-        if one.id.run_id == run.run_id
-    ]
+    """All phases of a running run, as far as they have come. Cost: O(attempts under way), O(peers)."""
+    return phases_of_runs(leader, (run,))[run.run_id]
+
+
+def phases_of_runs(leader: Leader, runs: Collection[Run]) -> dict[str, tuple[PhaseRow, ...]]:
+    """The same for several runs, by their ids; what is under way is looked through once."""
+    running = {run.run_id: _Running() for run in runs}
+    for peer in leader.peers.values():
+        for one in peer.report.running if running and peer.report else ():
+            if (of_run := running.get(one.id.run_id)) is not None:
+                of_run.add(one)
+    return {run.run_id: _phases(leader, run, running[run.run_id]) for run in runs}
+
+
+def _phases(leader: Leader, run: Run, running: _Running) -> tuple[PhaseRow, ...]:
     seconds = dict(run.phase_seconds)
     seconds[run.phase] = seconds.get(run.phase, 0.0) + leader.now - run.phase_began
     if isinstance(run, SteppedRun):
         return tuple(_step_row(run, step, running, seconds) for step in range(len(run.phases)))
     assert isinstance(run, MapReduceRun)
     return tuple(_phase_row(leader, run, name, running, seconds.get(name, 0.0)) for name in run.phases)
+
+
+class _Running:
+    """What is under way of a run, as the peers have told last: how many of each kind of task, and how far
+    these are together; and how many are in each state."""
+
+    def __init__(self) -> None:
+        self.count: dict[str, int] = {}
+        self.done: dict[str, tuple[int, int]] = {}
+        self.in_state: dict[str, int] = {}
+
+    def add(self, one: RunningAttempt) -> None:
+        kind = one.id.kind
+        self.count[kind] = self.count.get(kind, 0) + 1
+        first, second = self.done.get(kind, (0, 0))
+        self.done[kind] = first + one.done[0], second + one.done[1]
+        self.in_state[one.state] = self.in_state.get(one.state, 0) + 1
+
+    def units(self, run: Run, kind: str, first: str, second: str) -> tuple[int, int]:
+        """Two sums over all tasks of a kind: those under way, and those that are done."""
+        one, two = self.done.get(kind, (0, 0))
+        return run.sums.of(kind, first) + one, run.sums.of(kind, second) + two
 
 
 def progress(phases: Sequence[PhaseRow]) -> float:
@@ -50,9 +78,7 @@ def _share(phase: PhaseRow) -> float:
     return min(share, 1.0)
 
 
-def _phase_row(
-    leader: Leader, run: MapReduceRun, name: str, running: Iterable[RunningAttempt], seconds: float
-) -> PhaseRow:
+def _phase_row(leader: Leader, run: MapReduceRun, name: str, running: _Running, seconds: float) -> PhaseRow:
     if name == "map":
         return _map_row(run, running, seconds)
     if name == "shuffle":
@@ -63,15 +89,13 @@ def _phase_row(
     return PhaseRow(name=name, done=int(is_past), total=1, seconds=seconds)
 
 
-def _map_row(run: MapReduceRun, running: Iterable[RunningAttempt], seconds: float) -> PhaseRow:
-    mine = [one for one in running if one.id.is_map]
-    records, read = _committed_sums(run, MapOutcome, "records", "bytes")
+def _map_row(run: MapReduceRun, running: _Running, seconds: float) -> PhaseRow:
     return PhaseRow(
         name="map",
         done=run.maps_total - run.maps_left if run.plan else 0,
         total=run.maps_total if run.plan else 0,
-        running=len(mine),
-        units=(records + sum(one.done[0] for one in mine), read + sum(one.done[1] for one in mine)),
+        running=running.count.get("map", 0),
+        units=running.units(run, "map", "records", "bytes"),
         total_units=sum(host.bytes for host in run.plan.hosts) if run.plan else 0,
         seconds=seconds,
     )
@@ -89,46 +113,33 @@ def _shuffle_row(leader: Leader, run: MapReduceRun, seconds: float) -> PhaseRow:
     )
 
 
-def _reduce_row(name: str, run: MapReduceRun, running: Iterable[RunningAttempt], seconds: float) -> PhaseRow:
-    mine = [one for one in running if not one.id.is_map]
-    groups, values = _committed_sums(run, ReduceOutcome, "groups", "values")
+def _reduce_row(name: str, run: MapReduceRun, running: _Running, seconds: float) -> PhaseRow:
     total = run.plan.partitions if run.plan else 0
     done = total - run.reduces_left if run.plan else 0
     return PhaseRow(
         name=name,
-        done=done + (sum(one.state == "reduce" for one in mine) if name == "sort" else 0),
+        done=done + (running.in_state.get("reduce", 0) if name == "sort" else 0),
         total=total,
-        running=sum(one.state == name for one in mine),
-        units=(groups + sum(one.done[0] for one in mine), values + sum(one.done[1] for one in mine)),
-        total_units=_committed_sums(run, MapOutcome, "values", "values")[0],
+        running=running.in_state.get(name, 0),
+        units=running.units(run, "reduce", "groups", "values"),
+        total_units=run.sums.of("map", "values"),
         seconds=seconds,
     )
-
-
-def _committed_sums(
-    run: Run, kind: type[MapOutcome] | type[ReduceOutcome], first: str, second: str
-) -> tuple[int, int]:
-    outcomes = [one.outcome for one in run.committed_tasks() if isinstance(one.outcome, kind)]
-    return sum(getattr(one, first) for one in outcomes), sum(getattr(one, second) for one in outcomes)
 
 
 # -- steps
 
 
-def _step_row(
-    run: SteppedRun, step: int, running: Iterable[RunningAttempt], seconds: dict[str, float]
-) -> PhaseRow:
+def _step_row(run: SteppedRun, step: int, running: _Running, seconds: dict[str, float]) -> PhaseRow:
     name = run.phases[step]
-    mine = [one for one in running if one.id.kind == name]
-    tasks = run.steps[step] if run.steps else []
-    files, size = _step_sums(run, name)
+    total = len(run.steps[step]) if run.steps else 0
     return PhaseRow(
         name=name,
-        done=sum(task.committed is not None for task in tasks),
-        total=len(tasks),
-        running=len(mine),
-        units=(files + sum(one.done[0] for one in mine), size + sum(one.done[1] for one in mine)),
-        total_units=_bytes_to_copy(run, len(tasks)) if name == "copy" else 0,
+        done=total - run.left[step] if run.steps else 0,
+        total=total,
+        running=running.count.get(name, 0),
+        units=running.units(run, name, "files", "bytes"),
+        total_units=_bytes_to_copy(run, total) if name == "copy" else 0,
         seconds=seconds.get(name, 0.0),
     )
 
@@ -136,12 +147,6 @@ def _step_row(
 def _bytes_to_copy(run: SteppedRun, peers: int) -> int:
     """As the step before has found them; 0 while that is not known."""
     if "spread" in run.phases:
-        return _step_sums(run, "spread")[1]
+        return run.sums.of("spread", "bytes")
     to_each = peers if run.record.fields.get("transfer_type") == "upload_auxiliary" else 1
-    return _step_sums(run, "list")[1] * to_each
-
-
-def _step_sums(run: SteppedRun, name: str) -> tuple[int, int]:
-    done = [one.outcome for one in run.committed_tasks() if one.id.kind == name]
-    outcomes = [outcome for outcome in done if isinstance(outcome, StepOutcome)]
-    return sum(one.files for one in outcomes), sum(one.bytes for one in outcomes)
+    return run.sums.of("list", "bytes") * to_each

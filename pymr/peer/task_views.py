@@ -24,7 +24,7 @@ def _running(leader: Leader, run: Run) -> Iterator[tuple[Peer, Task, int]]:
     """(peer, task, slot) of what has been given and has not ended."""
     for peer in leader.peers.values():
         for id, given in peer.attempts.items():
-            task = run.tasks.get(id.task) if id.run_id == run.run_id else None
+            task = run.at_work.get(id.task) if id.run_id == run.run_id else None
             if task is not None and task.running == id:
                 yield peer, task, given.assignment.slot
 

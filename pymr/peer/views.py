@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.backlog import Backlog
@@ -13,11 +14,11 @@ from pymr.control.records import JobRecord, RunRecord
 from pymr.control.runs import Run
 from pymr.peer.forecast import UNKNOWN, Forecast, Times, seconds_left
 from pymr.peer.frames import BadFrame, encode
-from pymr.peer.phase_views import phase_rows, progress
+from pymr.peer.phase_views import phase_rows, phases_of_runs, progress
 from pymr.peer.task_views import partition_bytes, task_rows
 from pymr.protocol import STEPS, MachineFigures, Report
 from pymr.requests import JOBS_PER_PAGE, HistoryView, JobsView
-from pymr.rows import FailedAttempt, JobRow, PeerRow, RunRow, WorkerRow
+from pymr.rows import FailedAttempt, JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
 
 __all__ = [
     "JobViews",
@@ -46,10 +47,9 @@ class JobViews:
         one after a change up to 20."""
         now = _unix_now(table)
         jobs = table.in_order()
-        times = self._times(table, leader, now)
-        rows = tuple(
-            [_job_row(job, table, leader, now, times) for job in jobs[start : start + JOBS_PER_PAGE]]
-        )
+        runs = _running(table, leader)
+        times = self._times(table, now, runs)
+        rows = tuple([_job_row(job, table, now, times, runs) for job in jobs[start : start + JOBS_PER_PAGE]])
         next_cycle_at = None
         if table.cycle_began is not None and table.unix_offset is not None:
             next_cycle_at = table.cycle_began + table.unix_offset + self._cycle_seconds
@@ -62,15 +62,43 @@ class JobViews:
             next_cycle_at=next_cycle_at,
         )
 
-    def row(self, job: JobRecord, table: Backlog, leader: Leader | None) -> JobRow:
-        """One job of the table."""
+    def job(
+        self, job: JobRecord, table: Backlog, leader: Leader | None
+    ) -> tuple[JobRow, tuple[PhaseRow, ...]]:
+        """One job of the table, and the phases of its run where it runs. Cost: O(attempts under way), however
+        many tasks the run has."""
         now = _unix_now(table)
-        return _job_row(job, table, leader, now, self._times(table, leader, now))
+        runs = _running(table, leader)
+        row = _job_row(job, table, now, self._times(table, now, runs), runs)
+        if job.name in runs:
+            return row, runs[job.name].phases
+        run = leader.runs.get(job.run_id or "") if leader else None
+        return row, phase_rows(leader, run) if leader and run else ()
 
-    def _times(self, table: Backlog, leader: Leader | None, now: float) -> dict[str, Times]:
+    def _times(self, table: Backlog, now: float, runs: Mapping[str, _RunningJob]) -> dict[str, Times]:
         running = (table.jobs[entry[2]] for entry in table.running())
-        left = {job.name: _left(job, leader, now) for job in running}
-        return self._forecast.times(table, now, left)
+        return self._forecast.times(table, now, {job.name: _left(job, now, runs) for job in running})
+
+
+@dataclass(frozen=True, slots=True)
+class _RunningJob:
+    """The run of a job, with its phases, which are put together once for each answer."""
+
+    run: Run
+    phases: tuple[PhaseRow, ...]
+    progress: float
+
+
+def _running(table: Backlog, leader: Leader | None) -> dict[str, _RunningJob]:
+    """What the leader knows of the jobs that run, by their names."""
+    if leader is None:
+        return {}
+    jobs = (table.jobs[entry[2]] for entry in table.running())
+    runs = {job.name: run for job in jobs if (run := leader.runs.get(job.run_id or "")) is not None}
+    phases = phases_of_runs(leader, runs.values())
+    return {
+        name: _RunningJob(run, phases[run.run_id], progress(phases[run.run_id])) for name, run in runs.items()
+    }
 
 
 def _unix_now(table: Backlog) -> float:
@@ -78,28 +106,23 @@ def _unix_now(table: Backlog) -> float:
     return time.time() if table.unix_offset is None else time.monotonic() + table.unix_offset
 
 
-def _run_of(job: JobRecord, leader: Leader | None) -> Run | None:
-    return leader.runs.get(job.run_id or "") if leader and job.status == "running" else None
-
-
-def _left(job: JobRecord, leader: Leader | None, now: float) -> float | None:
+def _left(job: JobRecord, now: float, runs: Mapping[str, _RunningJob]) -> float | None:
     """How long the run of a job still takes; None where that is not known."""
-    run = _run_of(job, leader)
-    if run is not None and run.waiting_for:
+    if job.name in runs and runs[job.name].run.waiting_for:
         return None
     elapsed = max(0.0, now - job.start_time) if job.start_time is not None else 0.0
-    return seconds_left(job.seconds, elapsed, progress(phase_rows(leader, run)) if leader and run else 0.0)
+    return seconds_left(job.seconds, elapsed, runs[job.name].progress if job.name in runs else 0.0)
 
 
 def _job_row(
-    job: JobRecord, table: Backlog, leader: Leader | None, now: float, times: dict[str, Times]
+    job: JobRecord, table: Backlog, now: float, times: dict[str, Times], runs: Mapping[str, _RunningJob]
 ) -> JobRow:
     is_due = table.place(job.name) == "due"
     begins, ends = times.get(job.name, UNKNOWN) if is_due else UNKNOWN
-    is_running = job.status == "running"
-    run = _run_of(job, leader)
-    left = _left(job, leader, now) if is_running else None
-    done = progress(phase_rows(leader, run)) if leader and run else float(job.status == "succeeded")
+    left = _left(job, now, runs) if job.status == "running" else None
+    running = runs.get(job.name)
+    run = running.run if running else None
+    done = running.progress if running else float(job.status == "succeeded")
     return JobRow(
         fields=job.fields,
         status="queued" if is_due else job.status,

@@ -21,6 +21,8 @@ from rich.table import Table
 
 from pymr.control.leadership import Leader
 from pymr.control.messages import (
+    Continued,
+    ContinueSoon,
     DoWrite,
     JobsChanged,
     LeaderEvent,
@@ -181,6 +183,8 @@ class Measurement:
                 case SendOrders(orders):
                     self.orders += 1
                     self._later(0.001, partial(self._follow, orders))
+                case ContinueSoon():
+                    self._later(0.0, lambda: self._step(Continued()))
                 case DoWrite(ticket, write):
                     self._later(0.002, partial(self._written, ticket, write))
 

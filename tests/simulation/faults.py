@@ -43,6 +43,7 @@ def random_cluster(world: World) -> Cluster:
         machine_grace_s=random.choice([7.0, 1000.0, 1000.0]),
         shared=("/shared",),
         cycle_seconds=random.choice([4.0, 12.0, 1000.0, 1000.0]),
+        tasks_per_step=random.choice([1, 3, 2_000]),
     )
     plan = FaultPlan(task_seconds=random.choice([0.2, 0.6, 1.5]))
     cluster = Cluster(world, facts, settings, plan)

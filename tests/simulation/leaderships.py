@@ -11,6 +11,8 @@ from simulation.queue_rules import check_decision, check_end_of_cycle
 from pymr.control.leadership import Leader
 from pymr.control.messages import (
     Abdicate,
+    Continued,
+    ContinueSoon,
     DoWrite,
     Ended,
     JobsChanged,
@@ -118,6 +120,8 @@ class Leadership:
                     self._write(ticket, write)
                 case Ended():
                     self.read_jobs()
+                case ContinueSoon():
+                    self.peer.later(self._world.between(0.0, 0.05), lambda: self.step(Continued()))
                 case Abdicate(seconds, reason):
                     self.end(seconds, reason)
                     return

@@ -45,6 +45,7 @@ from pymr.control.following import Follower
 from pymr.control.messages import PeerFacts, Reported
 from pymr.outcomes import Failure
 from pymr.protocol import (
+    INVENTORY_MAX,
     Fenced,
     MachineFigures,
     Orders,
@@ -116,6 +117,7 @@ class SimulatedPeer:
             held=self.disk.held(),
             found_runs=self.disk.runs(),
             now=self.clock(),
+            inventory_max=self._world.random.choice([1, 2, INVENTORY_MAX]),
         )
         self.later(self._world.between(0.0, TICK_SECONDS), self._tick)
         self.later(self._world.between(0.0, 0.2), self._look_at_lease)

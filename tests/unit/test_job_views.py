@@ -170,7 +170,7 @@ def test_a_row_names_the_package_of_its_project() -> None:
 
 
 def test_a_job_that_has_left_the_table_meanwhile_still_has_a_row() -> None:
-    row = JobViews(ClusterConfig()).row(job("gone", 1, "succeeded"), table_of(), None)
+    row, _ = JobViews(ClusterConfig()).job(job("gone", 1, "succeeded"), table_of(), None)
 
     assert (row.status, row.expected_start) == ("succeeded", None)
 

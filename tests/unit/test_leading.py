@@ -53,6 +53,7 @@ def lead(store: FakeStore, send: Callable[[Orders], None]) -> tuple[Leading, lis
         store=store,  # type: ignore[arg-type]
         is_leader=lambda: True,
         send=send,
+        call_soon=lambda function: function(),
         on_end=lambda seconds, reason: ends.append((seconds, reason)),
     )
     leading.begin()
