@@ -419,7 +419,7 @@ def test_a_run_without_shared_folders_leaves_their_list_to_the_host_that_has_it(
     run = MapReduceRun(record, 0.0, JobState(run_id(1), "one", ("a",), "b"))
     run.begin_tasks(RunPlan((HostPlan("one", "a", 0, 1, 5, 1),), 1, ("a",)))
 
-    assert run.state_after({"a": "one"}) == JobState(run_id(2), "one", ("a",), "b", run_id(2), False, (0, 2))
+    assert run.state_after({"a": "one"}) == JobState(run_id(2), "one", ("a",), "b", run_id(2), since=2)
 
 
 def killed_in(monkeypatch: pytest.MonkeyPatch, point: str, work: Callable[[], object]) -> None:
