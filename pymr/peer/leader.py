@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from pymr.config import ClusterConfig
 from pymr.control.leadership import Leader
+from pymr.control.long_work import LongWork
 from pymr.control.messages import (
     Abdicate,
     Announce,
@@ -90,6 +91,7 @@ class Leading:
         self._send = send
         self._call_soon = call_soon
         self._on_end = on_end
+        self._left = LongWork()
         self._is_over = False
         self._is_reading = False
         self._reads_again = False
@@ -178,6 +180,14 @@ class Leading:
         if not self._is_over:
             self._is_over = True
             self._on_end(seconds, reason)
+            for run in self.core.runs.values():
+                self._left.add(run.clear())
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Free what was known of the runs, not all at once."""
+        if self._left.go_on(self.core.settings.tasks_per_step):
+            self._call_soon(self._let_go)
 
     # -- Redis
 

@@ -443,9 +443,5 @@ class Peer:
         self._store.ask(
             lambda store: store.check_settings(),
             lambda warnings: _log.warning("%s", "; ".join(warnings)) if warnings else None,
-            _nothing,
+            lambda _: None,
         )
-
-
-def _nothing(_: object = None) -> None:
-    pass
