@@ -33,7 +33,8 @@ OnWarning = Callable[[str], object]
 class InputFile:
     """A file as it was listed. `name` is its path below the input folder; size in bytes.
 
-    codec: how it is compressed, by its first bytes; "" before `plan_splits` has looked at them.
+    codec: how it is compressed, by its first bytes; "" before `plan_splits` has looked at them. device: of
+    its file system; not known to the tasks of a plan.
     """
 
     path: str
@@ -42,6 +43,7 @@ class InputFile:
     mtime_ns: int
     inode: int
     codec: str = ""
+    device: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,12 @@ def refuse_other_than_text(path: str, head: bytes, codec: str = NOT_COMPRESSED) 
         raise InputError(f"the input file {path} seems to be {seems}{within}: {advice}")
 
 
+def codec_by_head(path: str, head: bytes) -> str:
+    """How a file is compressed that begins with `head`, see `signatures.codec_of`."""
+    by_name = COMPRESSED_SUFFIXES.get(os.path.splitext(path)[1].lower(), NOT_COMPRESSED)
+    return codec_of(head, by_name)
+
+
 def _recognise(file: InputFile) -> InputFile:
     """The file with its codec."""
     try:
@@ -136,8 +144,7 @@ def _recognise(file: InputFile) -> InputFile:
             head = raw.read(min(HEAD_BYTES, file.size))
     except OSError as error:
         raise disk_error("reading", file.path, error) from error
-    by_name = COMPRESSED_SUFFIXES.get(os.path.splitext(file.path)[1].lower(), NOT_COMPRESSED)
-    codec = codec_of(head, by_name)
+    codec = codec_by_head(file.path, head)
     if codec == NOT_COMPRESSED:
         refuse_other_than_text(file.path, head)
     return replace(file, codec=codec)
@@ -207,7 +214,7 @@ def _examine(path: str, name: str) -> InputFile:
             raise InputError(f"the input file {path} cannot be read: permission denied")
     except OSError as error:
         raise InputError(f"the input file {path} cannot be read: {error.strerror}") from error
-    return InputFile(path, name, status.st_size, status.st_mtime_ns, status.st_ino)
+    return InputFile(path, name, status.st_size, status.st_mtime_ns, status.st_ino, device=status.st_dev)
 
 
 _KINDS = (

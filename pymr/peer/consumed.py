@@ -18,6 +18,7 @@ from pymr.control.records import JobState
 from pymr.engine.inputs import InputFile
 from pymr.errors import DamagedFileError, DiskError, InputError, PymrError
 from pymr.faults import fault_point
+from pymr.peer.consumed_files import match_files
 from pymr.peer.consumed_lists import ConsumedList, Fact, HostLists
 from pymr.rows import StateRow
 
@@ -60,28 +61,26 @@ class Seen:
 def new_files(lists: HostLists, planning: Planning, found: Mapping[str, InputFile]) -> list[InputFile]:
     """The files that were not consumed yet; when it returns, the list of this run is on the disk, with them.
 
-    found: the input, by real path; the order stays.
+    found: the input, by real path; the order stays. Which of them was consumed, `match_files` says.
     Who plans a run again (after a kill, or for a peer that is not heard) lists what is there now, and writes
     the list of the run anew: the leader takes no plan of an earlier turn any more. One who comes too late
     for its turn gets a DiskError, and leaves the list as it is.
     Raises InputError where the list that counts is gone; DamagedFileError where no copy of it is whole;
     DiskError.
-    Cost: 0.4 s for 100,000 files after 100,000 others (2 GHz), half of it to write the list.
+    Cost: where no file is new, a twentieth of what listing them takes, and a tenth to read and write the
+    list; where all are, two thirds (200,000 files).
     """
-    facts: dict[Fact, InputFile] = {
-        (os.fsencode(path), file.size, file.mtime_ns, file.inode): file for path, file in found.items()
-    }
     job_name, run_id, shared = planning.job_name, planning.run_id, planning.shared
     with lists.locked():
         _refuse_late(lists, planning)
         before = _consumed_before(lists, planning)
         lists.remove(job_name, {planning.consumed, run_id}, shared=shared)
         fault_point("plan.before_state")
-        files = tuple(sorted(before.union(facts)))
-        after = ConsumedList(files, planning.incarnation, turn=planning.turn)
+        files, new = match_files(before, found)
+        after = ConsumedList(tuple(files), planning.incarnation, turn=planning.turn)
         lists.write(job_name, run_id, after, shared=shared)
         fault_point("plan.after_state")
-    return [file for fact, file in facts.items() if fact not in before]
+    return new
 
 
 def consumed_page(
@@ -95,12 +94,12 @@ def consumed_page(
     roots = _roots(lists.peers)
     rows: list[StateRow] = []
     size = 0
-    for path, size_bytes, mtime_ns, _ in files[start : start + ROWS_PER_PAGE]:
-        shown, peer = _shown(path, roots)
+    for fact in files[start : start + ROWS_PER_PAGE]:
+        shown, peer = _shown(fact.path, roots)
         size += _ROW_BYTES + len(shown.encode()) + len(peer)
         if size > PAGE_BYTES and rows:
             break
-        rows.append(StateRow(shown, peer, size_bytes, mtime_ns))
+        rows.append(StateRow(shown, peer, fact.size, fact.mtime_ns))
     return tuple(rows), len(files)
 
 
@@ -156,7 +155,7 @@ def _forget_all(lists: HostLists, job_name: str, run_id: str, *, shared: bool) -
 
 def _not_matching(files: Sequence[Fact], pattern: str, roots: Mapping[str, str]) -> tuple[Fact, ...]:
     matches = compile_pattern(translate(pattern)).match
-    return tuple(fact for fact in files if not matches(_shown(fact[0], roots)[0]))
+    return tuple(fact for fact in files if not matches(_shown(fact.path, roots)[0]))
 
 
 def _all_lists(lists: HostLists, job_name: str) -> frozenset[tuple[str, bool]]:
@@ -176,14 +175,14 @@ def _refuse_late(lists: HostLists, planning: Planning) -> None:
             raise DiskError(f"{planning.run_id} is planned too late: {run_id} was planned here already")
 
 
-def _consumed_before(lists: HostLists, planning: Planning) -> frozenset[Fact]:
+def _consumed_before(lists: HostLists, planning: Planning) -> tuple[Fact, ...]:
     """What the list that counts says. Where this host never had one, it says nothing, from now on."""
     if not planning.consumed:
-        return frozenset()
+        return ()
     job_name, run_id, shared = planning.job_name, planning.consumed, planning.shared
     found = lists.find(job_name, run_id, shared=shared)
     if found is not None:
-        return frozenset(found.files)
+        return found.files
     others = sorted(lists.runs(job_name, shared=shared))
     if others or planning.has_list:
         raise InputError(
@@ -192,7 +191,7 @@ def _consumed_before(lists: HostLists, planning: Planning) -> frozenset[Fact]:
             f"{f' (there is only that of {others[-1]})' if others else ''}; {lists.way_out(job_name)}"
         )
     lists.write(job_name, run_id, ConsumedList(incarnation=planning.incarnation), shared=shared)
-    return frozenset()
+    return ()
 
 
 def _roots(peers: Sequence[PeerConfig]) -> dict[str, str]:

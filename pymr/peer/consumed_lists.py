@@ -2,8 +2,9 @@
 
 pymrused                                8 bytes
 xxh3-64 of the payload                  8 bytes, little-endian
-payload: msgpack of [incarnation, turn, edition, paths, sizes, times, inodes]; paths: bytes joined by NUL, as
-zstd; the others: 8 bytes for each file, in the order of the machine
+payload: msgpack of [incarnation, turn, edition, paths, sizes, times, inodes, devices, lengths, digests];
+paths: bytes joined by NUL, as zstd; the others: 8 bytes for each file, in the order of the machine, devices
+and lengths as zstd. Those of an earlier release end with the inodes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from struct import Struct
+from typing import NamedTuple
 
 import msgpack
 from xxhash import xxh3_64_intdigest
@@ -40,8 +42,18 @@ _LIST_NAME = re.compile(r"(.+-[0-9]+)(-shared)?")
 
 _log = logging.getLogger("pymr")
 
-Fact = tuple[bytes, int, int, int]
-"""A file as it was: its real path, size in bytes, time of the last change in ns, inode."""
+
+class Fact(NamedTuple):
+    """A file as it was: its real path, size in bytes, time of the last change in ns, inode, device (0: not
+    known), and the fingerprint of its content (digest 0: not known)."""
+
+    path: bytes
+    size: int
+    mtime_ns: int
+    inode: int
+    device: int = 0
+    length: int = 0
+    digest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +177,23 @@ def read_list(path: str) -> ConsumedList | None:
         raise _damaged(path, "its checksum does not match its bytes")
     try:
         incarnation, (epoch, number), edition, packed, *columns = msgpack.unpackb(payload)
-        sizes, times, inodes = (_column(kind, column) for kind, column in zip("QqQ", columns, strict=True))
-        paths = zstd.decompress(packed).split(b"\0") if sizes else []
-        files = tuple(zip(paths, sizes, times, inodes, strict=True))
+        numbers = [_column(kind, column) for kind, column in zip("QqQ", columns[:3], strict=True)]
+        if len(columns) > 3:
+            devices, lengths, digests = columns[3:]
+            numbers += [_column("Q", zstd.decompress(column)) for column in (devices, lengths)]
+            numbers.append(_column("Q", digests))
+        paths = zstd.decompress(packed).split(b"\0") if numbers[0] else []
+        files = tuple(Fact(*one) for one in zip(paths, *numbers, strict=True))
         return ConsumedList(files, incarnation, edition, (epoch, number))
     except (ValueError, TypeError, zstd.ZstdError) as error:
         raise _damaged(path, repr(error)) from error
 
 
 def _encoded(content: ConsumedList) -> bytes:
-    paths, *columns = zip(*content.files, strict=True) if content.files else ((), (), (), ())
+    paths, *columns = zip(*content.files, strict=True) if content.files else ((),) * len(Fact._fields)
     packed = zstd.compress(b"\0".join(paths), _ZSTD_LEVEL)
-    numbers = [array(kind, column).tobytes() for kind, column in zip("QqQ", columns, strict=True)]
+    numbers = [array(kind, column).tobytes() for kind, column in zip("QqQQQQ", columns, strict=True)]
+    numbers[3:5] = [zstd.compress(column, _ZSTD_LEVEL) for column in numbers[3:5]]
     payload = msgpack.packb([content.incarnation, content.turn, content.edition, packed, *numbers])
     return b"".join((_MAGIC, _CHECKSUM.pack(xxh3_64_intdigest(payload)), payload))
 

@@ -100,7 +100,14 @@ def test_a_listed_file_has_its_facts(tmp_path: Path) -> None:
     status = os.stat(tmp_path / "folder/data.GZ")
 
     assert list_input_files([str(tmp_path)]) == [
-        InputFile(str(tmp_path / "folder/data.GZ"), "folder/data.GZ", 5, status.st_mtime_ns, status.st_ino)
+        InputFile(
+            str(tmp_path / "folder/data.GZ"),
+            "folder/data.GZ",
+            5,
+            status.st_mtime_ns,
+            status.st_ino,
+            device=status.st_dev,
+        )
     ]
 
 
