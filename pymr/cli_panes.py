@@ -51,7 +51,7 @@ def logs(
             timed = TimedLines(is_dim=is_terminal) if timestamps else None
             text = None if is_terminal else TerminalText()
             if not chosen and not follow:
-                fail(f"{worker} has put out nothing yet")
+                fail(f"{worker} has put out nothing yet, or nothing that is still kept")
             for piece in (
                 _follow(client, worker, chosen, offset, is_fixed=run_id is not None)
                 if follow

@@ -171,12 +171,14 @@ def show(job_name: str, as_json: bool, config_path: str | None) -> None:
         view = client.job(job_name)
         runs = view.runs or client.history(job_name)
         panes = _panes(client, view, runs)
+        place = runs[0].failed_at if runs else None
+        is_kept = client.keeps_pane(place.worker, place.run_id) if place is not None else None
     if view.row is None and not runs:
         fail(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
     if as_json:
-        say_json(job_view_object(job_name, view, runs, panes))
+        say_json(job_view_object(job_name, view, runs, panes, is_kept))
     else:
-        _say_lines(job_view_lines(job_name, view, runs, terminal_width(), panes))
+        _say_lines(job_view_lines(job_name, view, runs, terminal_width(), panes, is_kept))
 
 
 @click.command()

@@ -41,10 +41,15 @@ def job_object(row: JobRow) -> dict[str, Any]:
 
 
 def job_view_object(
-    job_name: str, view: JobView, runs: Sequence[RunRow], panes: Sequence[str] = ()
+    job_name: str,
+    view: JobView,
+    runs: Sequence[RunRow],
+    panes: Sequence[str] = (),
+    is_output_kept: bool | None = None,
 ) -> dict[str, Any]:
     """A job with its phases and runs; of one that has left the queue only the runs. Its counters and bad
-    records and warnings are those of the run that is under way, else of the last one."""
+    records and warnings are those of the run that is under way, else of the last one. is_output_kept: whether
+    there still is the output in which the last run's failure stands; None where that is not known."""
     ended = _ended_run(view, runs)
     row = {"job_name": job_name, "status": None} if view.row is None else job_object(view.row)
     return {
@@ -58,6 +63,7 @@ def job_view_object(
         "failed_attempts": view.failed_attempts,
         "runs": runs,
         "panes": panes,
+        "failure_output_kept": is_output_kept,
     }
 
 
@@ -138,7 +144,12 @@ def _note(row: JobRow) -> str:
 
 
 def job_view_lines(
-    job_name: str, view: JobView, runs: Sequence[RunRow], width: int, panes: Sequence[str] = ()
+    job_name: str,
+    view: JobView,
+    runs: Sequence[RunRow],
+    width: int,
+    panes: Sequence[str] = (),
+    is_output_kept: bool | None = None,
 ) -> list[str]:
     lines = [f"{job_name} is not in the queue"] if view.row is None else _standing(view.row)
     if view.phases:
@@ -160,7 +171,7 @@ def job_view_lines(
         heading = f"attempt {attempt.attempt} of {attempt.task} failed on {attempt.worker}:"
         lines += ["", heading, *field_lines([("", attempt.error.rstrip())])]
     if panes or (runs and (runs[0].exit_status is not None or runs[0].failed_at is not None)):
-        lines += ["", *_output_lines(runs, panes)]
+        lines += ["", *_output_lines(runs, panes, is_output_kept)]
     if runs:
         lines += ["", *history_lines(runs[:_RUNS_SHOWN], width)]
     return lines
@@ -201,7 +212,7 @@ def _value(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _output_lines(runs: Sequence[RunRow], panes: Sequence[str]) -> list[str]:
+def _output_lines(runs: Sequence[RunRow], panes: Sequence[str], is_output_kept: bool | None) -> list[str]:
     """How the latest run of a script ended, what it said last, and where all of it is; of any run that a
     worker has failed, where that stands."""
     pairs = []
@@ -211,7 +222,10 @@ def _output_lines(runs: Sequence[RunRow], panes: Sequence[str]) -> list[str]:
         said = runs[0].output.rstrip().split("\n")[-_OUTPUT_LINES_SHOWN:]
         pairs += [("last lines", "\n".join(said))] * bool(runs[0].output.strip())
     place = runs[0].failed_at if runs else None
-    if place is not None:
+    if place is not None and is_output_kept is False:
+        where = f"that of {place.worker} is no longer kept (panes.keep_days, panes.keep_bytes)"
+        pairs.append(("output", where))
+    elif place is not None:
         start = max(0, place.offset - _FAILURE_BYTES)
         whole = f"{place.worker} --run {place.run_id}"
         panes = [whole + f" --from {start}" * (start > 0), *(pane for pane in panes if pane != whole)]

@@ -15,7 +15,15 @@ import msgspec
 from pymr.client_errors import ClientError, RefusedError, UnreachableError
 from pymr.client_link import ClientLink, new_id
 from pymr.client_output import Listing, decompressed, list_output
-from pymr.client_panes import PANE_PIECE_BYTES, PaneBytes, read_pane, split_worker, told_by_data_service
+from pymr.client_panes import (
+    PANE_PIECE_BYTES,
+    PaneBytes,
+    keeps_pane,
+    read_pane,
+    split_worker,
+    told_by_data_service,
+    workers_in,
+)
 from pymr.client_preview import preview_on
 from pymr.client_state import BadRecords, Consumed, Forgotten, consumed_files, forget_files
 from pymr.client_wait import Outcome, wait_for
@@ -267,14 +275,13 @@ class Client(ClientLink):
 
     def panes_of(self, run_id: str) -> list[str]:
         """The workers that put out something in a run, and still have it, as far as can be told soon."""
-        from pymr.client_panes import PANES_SECONDS, workers_in
-        from pymr.peer.data_client import DataClient
-
-        data = DataClient(self.config, self._security, PANES_SECONDS)
-        try:
+        with self._hasty_data_client() as data:
             return workers_in(data, [row.name for row in self.workers()], run_id)
-        finally:
-            data.close()
+
+    def keeps_pane(self, worker: str, run_id: str) -> bool | None:
+        """Whether what a worker put out in a run is still kept; None where that cannot be told soon."""
+        with self._hasty_data_client() as data:
+            return keeps_pane(data, worker, run_id)
 
     def newest_run(self, worker: str) -> str:
         """The run whose output is the newest of a worker; "" where it has put out nothing yet."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from pymr.client_errors import ClientError, RefusedError, UnreachableError
+from pymr.client_panes import PANES_SECONDS
 from pymr.config import ClusterConfig
 from pymr.keys import Security, load_security
 from pymr.peer import transport
@@ -91,6 +94,17 @@ class ClientLink:
 
             self._data = DataClient(self.config, self._security)
         return self._data
+
+    @contextmanager
+    def _hasty_data_client(self) -> Iterator[DataClient]:
+        """One that gives up after PANES_SECONDS, for questions whose answers are only good to have."""
+        from pymr.peer.data_client import DataClient
+
+        data = DataClient(self.config, self._security, PANES_SECONDS)
+        try:
+            yield data
+        finally:
+            data.close()
 
 
 def new_id() -> str:

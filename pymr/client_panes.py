@@ -84,6 +84,17 @@ def workers_in(data: DataClient, workers: Iterable[str], run_id: str) -> list[st
     return found
 
 
+def keeps_pane(data: DataClient, worker: str, run_id: str) -> bool | None:
+    """Whether what a worker put out in a run is still kept; None where that cannot be told soon."""
+    try:
+        read_pane(data, worker, run_id, 0, 1)
+    except UnreachableError:
+        return None
+    except RefusedError as error:
+        return False if error.code == "missing" else None
+    return True
+
+
 @contextmanager
 def told_by_data_service(owner: str) -> Iterator[None]:
     """Raise what a data service says as what a console is told. owner: what, or whose it is, for a person."""

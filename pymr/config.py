@@ -20,6 +20,7 @@ from pymr.config_sections import (
     ClusterConfig,
     EngineConfig,
     LaunchConfig,
+    PanesConfig,
     PeerConfig,
     RedisConfig,
     SchedulerConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "ClusterConfig",
     "EngineConfig",
     "LaunchConfig",
+    "PanesConfig",
     "PeerConfig",
     "RedisConfig",
     "SchedulerConfig",
@@ -67,6 +69,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "scheduler": SchedulerConfig,
     "storage": StorageConfig,
     "security": SecurityConfig,
+    "panes": PanesConfig,
     "launch": LaunchConfig,
 }
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pymr.byte_sizes import KIB, MIB, byte_size
+from pymr.byte_sizes import GIB, KIB, MIB, byte_size
 from pymr.fields import Declared
 from pymr.kinds import (
     Kind,
@@ -254,6 +254,25 @@ class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
 
 
+class PanesConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a peer keeps what its workers print. Of one worker in one run, it keeps 11 MiB at most."""
+
+    keep_days: Annotated[
+        float,
+        Declared(
+            number(above=0), "Days after which the output of a worker is removed. Higher: more of the past."
+        ),
+    ] = 7.0
+    keep_bytes: Annotated[
+        int,
+        Declared(
+            byte_size(minimum=1 * MIB),
+            "Disk space of all output on a peer. Where it is over that, the oldest output of runs that did "
+            "not fail goes first, then the oldest of those that failed; that of present runs stays.",
+        ),
+    ] = 2 * GIB
+
+
 class LaunchConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How `pymr cluster start` reaches the other machines; pymr and this file are there already."""
 
@@ -293,5 +312,6 @@ class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: SchedulerConfig = SchedulerConfig()
     storage: StorageConfig = StorageConfig()
     security: SecurityConfig = SecurityConfig()
+    panes: PanesConfig = PanesConfig()
     launch: LaunchConfig = LaunchConfig()
     source: str | None = None

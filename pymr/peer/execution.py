@@ -122,6 +122,10 @@ class Execution:
         """Of the jobs of which this peer knows a run."""
         return [order.fields for order in self._orders.values()]
 
+    def known_runs(self) -> list[str]:
+        """The ids of the runs that this peer takes part in."""
+        return list(self._orders)
+
     def carry_out(self, command: PeerCommand) -> None:
         """Do what a command says; errors come back as events."""
         match command:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -26,10 +25,7 @@ HEAD_BYTES_MAX = 2 << 20
 TAIL_BYTES_MAX = 8 << 20
 """Of the end of a pane at least so much is kept, and less than a segment more."""
 
-RUNS_PER_SLOT_MAX = 20
-"""A slot keeps the panes of its newest runs."""
-
-_OPENED_FILE = "opened"  # its time of change tells which run is the newest
+_NEWEST_FILE = ".newest"  # in the folder of a slot: the run whose pane was opened last
 _SUFFIX = ".out"
 _MARKS_SUFFIX = ".times"
 _OFFSET_DIGITS = 20
@@ -54,38 +50,51 @@ class PaneStore:
     """The panes that a daemon writes, each by one worker at a time. clock: gives Unix seconds."""
 
     def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
-        self._directory = directory
+        self.directory = directory
         self._clock = clock
         self._open: set[Path] = set()
+        self.bytes_appended = 0
+        """To all panes, since this was made."""
 
     def open(self, slot: int, run_id: str) -> Pane:
         """The pane of a run in a slot, at its end; the newest of the slot from now on.
 
         Never raises for what the disk does: see Pane.append. Raises ValueError for no id of a run.
         """
-        folder = _folder(self._directory, slot, run_id)
+        folder = _folder(self.directory, slot, run_id)
         with contextlib.suppress(OSError):
-            _mark_newest(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            new = folder.parent / f"{_NEWEST_FILE}.new"
+            new.write_text(run_id)
+            new.replace(folder.parent / _NEWEST_FILE)
         self._open.add(folder)
-        self._drop_old_runs(folder.parent)
-        return Pane(folder, self._clock, lambda: self._open.discard(folder))
+        return Pane(folder, self._clock, self._on_append, lambda: self._open.discard(folder))
 
     def newest(self, slot: int) -> str | None:
         """The run whose pane is the newest of a slot."""
-        return latest_run(self._directory, slot)
+        return latest_run(self.directory, slot)
 
-    def _drop_old_runs(self, slot_folder: Path) -> None:
-        for run_id in _runs(slot_folder)[:-RUNS_PER_SLOT_MAX]:
-            if slot_folder / run_id not in self._open:
-                shutil.rmtree(slot_folder / run_id, ignore_errors=True)
+    def open_runs(self) -> set[str]:
+        """The runs of which a pane is open."""
+        return {folder.name for folder in self._open}
+
+    def _on_append(self, bytes_written: int) -> None:
+        self.bytes_appended += bytes_written
 
 
 class Pane:
     """One pane, open for appending. Made by PaneStore.open."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float], on_close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Callable[[], float],
+        on_append: Callable[[int], None],
+        on_close: Callable[[], None],
+    ) -> None:
         self._folder = folder
         self._clock = clock
+        self._on_append = on_append
         self._on_close = on_close
         self._descriptor: int | None = None
         self._marks: MarkWriter | None = None
@@ -123,6 +132,7 @@ class Pane:
                 room = self._starts[-1] + SEGMENT_BYTES - self._end
                 written = os.write(self._descriptor, rest[:room])
                 self._end += written
+                self._on_append(written)
                 rest = rest[written:]
             self._lost_bytes = 0
         except OSError as error:
@@ -187,10 +197,24 @@ def read_pane(directory: Path, slot: int, run_id: str, offset: int, length: int)
     return PaneChunk(at, b"", end, 0)
 
 
+def has_pane(directory: Path, slot: int, run_id: str) -> bool:
+    """Whether a slot has a pane of a run, be it empty. Raises ValueError for no id of a run."""
+    return _folder(directory, slot, run_id).is_dir()
+
+
 def latest_run(directory: Path, slot: int) -> str | None:
     """The run whose pane was the last to be opened in a slot; None where there is none."""
-    runs = _runs(directory / str(slot))
-    return runs[-1] if runs else None
+    try:
+        run_id = (directory / str(slot) / _NEWEST_FILE).read_text()
+    except (OSError, ValueError):
+        return None
+    return run_id if _RUN_ID.fullmatch(run_id) else None
+
+
+def folders_of_panes(directory: Path) -> Iterator[Path]:
+    """The folder of each pane, in no order: it is named after its run, and lies in that of its slot."""
+    for slot_folder in _folders_in(directory):
+        yield from (folder for folder in _folders_in(slot_folder) if _RUN_ID.fullmatch(folder.name))
 
 
 def _read_from(folder: Path, segments: list[tuple[int, int]], at: int, length: int) -> PaneChunk:
@@ -246,25 +270,7 @@ def _segments(folder: Path) -> list[tuple[int, int]]:
     return sorted(segments)
 
 
-def _runs(slot_folder: Path) -> list[str]:
-    """The runs that a slot has panes of, in the order in which these were last opened."""
-    with contextlib.suppress(OSError):
-        names = [name for name in os.listdir(slot_folder) if _RUN_ID.fullmatch(name)]
-        return sorted(names, key=lambda name: (_opened_at(slot_folder / name), name))
+def _folders_in(directory: Path) -> list[Path]:
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
     return []
-
-
-def _opened_at(folder: Path) -> int:
-    try:
-        return (folder / _OPENED_FILE).stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _mark_newest(folder: Path) -> None:
-    """Later than all others of the slot, whatever the clock says."""
-    others = [_opened_at(folder.parent / name) for name in _runs(folder.parent) if name != folder.name]
-    now = max(time.time_ns(), max(others, default=0) + 1)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _OPENED_FILE).touch()
-    os.utime(folder / _OPENED_FILE, ns=(now, now))

@@ -40,6 +40,7 @@ from pymr.peer.links import Links
 from pymr.peer.loop import Loop
 from pymr.peer.machine import Machine
 from pymr.peer.nursery import Nursery
+from pymr.peer.pane_sweep import PaneSweep
 from pymr.peer.panes import PaneStore
 from pymr.peer.places import Places
 from pymr.peer.previews import Previews
@@ -158,6 +159,7 @@ class Peer:
         self._jobs = JobTableCopy(
             self._state, self._store, self._disk, lambda: self._lease_view.incarnation or "", loop.call_later
         )
+        PaneSweep(panes, config.panes, self._store, self._disk, self._execution.known_runs, loop.call_every)
         UploadSweep(me.data_dir, self._jobs, self._disk, self._execution.fields_of_runs, loop.call_every)
         self._keyboards = Keyboards(
             me.name,

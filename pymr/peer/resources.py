@@ -34,7 +34,7 @@ from pymr.peer.data_protocol import (
     StepFile,
 )
 from pymr.peer.packs import Packs
-from pymr.peer.panes import latest_run, read_pane
+from pymr.peer.panes import has_pane, latest_run, read_pane
 from pymr.peer.places import checked_folder, plain
 from pymr.peer.transfer_lists import FILES
 from pymr.peer.uploads import touch_upload, upload_folder
@@ -194,8 +194,14 @@ def _read_file(data_dir: str, names: Sequence[str], offset: int, length: int) ->
 def _read_pane(data_dir: str, pane: Pane, offset: int, length: int) -> Piece:
     directory = Path(data_dir, "panes")
     run_id = pane.run_id or latest_run(directory, pane.slot) or ""
-    if not run_id:
+    if not pane.run_id and not (run_id and has_pane(directory, pane.slot, run_id)):
         return Piece(b"", 0, 0, msgpack.packb(("", 0, ())))
+    if not has_pane(directory, pane.slot, run_id):
+        raise DataRefused(
+            "missing",
+            f"nothing of run {run_id} is kept: it took no part in that run, or its output is older than "
+            "panes.keep_days or was over panes.keep_bytes",
+        )
     chunk = read_pane(directory, pane.slot, run_id, offset, length)
     return Piece(chunk.data, chunk.offset, chunk.end, msgpack.packb((run_id, chunk.skipped, chunk.marks)))
 

@@ -43,8 +43,7 @@ from pymr.peer.store_scripts import DEFAULT_LIMITS, Limits, script_text
 from pymr.peer.store_writes import outcome_of, script_of
 
 _TASKS_PER_PAGE = 1_000
-
-_RECOVERED_PER_CALL = 500
+_PER_CALL = 500
 _RECOVERED_SECONDS = 600
 
 
@@ -198,6 +197,13 @@ class Store:
         (runs,) = self._run(run_scripts.HISTORY, [job_name, limit, start])
         return tuple(run.record() for run in records.decode_ended_runs(runs))
 
+    def failed_among(self, run_ids: Sequence[str]) -> set[str]:
+        """Those of the runs that failed. A run that the history has forgotten is none of them."""
+        asked = [("HGET", f"{self._prefix}run:{run_id}", "status") for run_id in run_ids]
+        pages = (asked[start : start + _PER_CALL] for start in range(0, len(asked), _PER_CALL))
+        statuses = [status for page in pages for status in self._redis.ask_together(page)]
+        return {run_id for run_id, status in zip(run_ids, statuses, strict=True) if status == b"failed"}
+
     def events(self, after: str, limit: int) -> list[tuple[str, float, Event]]:
         """(id, Unix time, event) ascending: the first ones after that id; the latest ones where it is ""."""
         name = f"{self._prefix}events"
@@ -243,8 +249,8 @@ class Store:
         return bool(self._run(RECOVER, arguments)[0])
 
     def _put_aside(self, hash_name: str, texts: Sequence[tuple[str, bytes]]) -> None:
-        for start in range(0, len(texts), _RECOVERED_PER_CALL):
-            some = texts[start : start + _RECOVERED_PER_CALL]
+        for start in range(0, len(texts), _PER_CALL):
+            some = texts[start : start + _PER_CALL]
             self._redis.ask("HSET", hash_name, *(part for pair in some for part in pair))
             self._redis.ask("EXPIRE", hash_name, _RECOVERED_SECONDS)
 

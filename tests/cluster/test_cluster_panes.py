@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -283,3 +285,37 @@ def test_a_worker_that_is_deleted_ends_an_attachment(
     assert status == 0
     assert f"{at_breakpoint.name}: its process has ended" in terminal.shown
     assert wait_until(lambda: all(row.pid != at_breakpoint.pid for row in cluster.client.workers()), 5.0)
+
+
+# ---- what is kept
+
+
+def test_output_that_is_no_longer_kept_is_an_error_that_says_so(cluster: Cluster) -> None:
+    cluster.project("def words(line, auxiliary_data):\n    raise ValueError(line)\n", REDUCE_TOTAL)
+    cluster.feed("alpha", "text.txt", "one")
+    cluster.submit(max_attempts=1)
+    cluster.finish()
+    (run, *_) = cluster.client.history("job")
+    assert run.failed_at is not None
+    command = ["logs", run.failed_at.worker, "--run", run.run_id]
+    shown = cluster.pymr("show", "job").out
+    assert f"pymr {' '.join(command)}" in shown
+    assert cluster.pymr(*command).status == 0
+    peer, slot = run.failed_at.worker.split("/")
+    shutil.rmtree(cluster.data(peer) / "panes" / slot / run.run_id)  # as the sweep does
+    gone = cluster.pymr(*command)
+    shown_later = cluster.pymr("show", "job").out
+
+    assert gone.status == 1
+    assert gone.out == ""
+    assert "panes.keep_days" in gone.err and run.run_id in gone.err
+    assert "pymr logs" not in shown_later
+    assert f"that of {run.failed_at.worker} is no longer kept" in shown_later
+    assert json.loads(cluster.pymr("show", "job", "--json").out)["failure_output_kept"] is False
+
+
+def test_a_run_that_a_worker_took_no_part_in_has_no_output_of_it(cluster: Cluster) -> None:
+    finished = cluster.pymr("logs", "alpha/0", "--run", "never-000001")
+
+    assert finished.status == 1
+    assert "never-000001" in finished.err

@@ -112,6 +112,12 @@ class MemoryStore:
     def package(self, content_hash: str) -> bytes | None:
         return self._answered(self._reached().packages.get(content_hash))
 
+    def failed_among(self, run_ids: Sequence[str]) -> set[str]:
+        history = self._reached().history
+        return self._answered(
+            {run_id for run_id in run_ids if run_id in history and history[run_id].status == "failed"}
+        )
+
     def history(self, job_name: str, limit: int, start: int = 0) -> tuple[RunRecord, ...]:
         runs = sorted(
             (run for run in self._reached().history.values() if job_name in ("", run.job_name)),

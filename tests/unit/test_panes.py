@@ -14,12 +14,12 @@ from pymr.peer import pane_marks, panes
 from pymr.peer.pane_marks import MARK_SECONDS, MARKS_READ_MAX, Mark
 from pymr.peer.panes import (
     HEAD_BYTES_MAX,
-    RUNS_PER_SLOT_MAX,
     SEGMENT_BYTES,
     TAIL_BYTES_MAX,
     Pane,
     PaneChunk,
     PaneStore,
+    has_pane,
     latest_run,
     read_pane,
 )
@@ -112,12 +112,9 @@ def test_a_restart_goes_on_at_the_end(tmp_path: Path, size: int) -> None:
     assert whole(tmp_path) == numbered(size)[:size] + b"more"
 
 
-def test_the_newest_run_is_the_last_one_opened_whatever_the_clock_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_newest_run_is_the_last_one_opened(tmp_path: Path) -> None:
     store = PaneStore(tmp_path)
-    for run_id, clock in (("run-b", 2_000), ("run-c", 1_000), ("run-a", 500)):
-        monkeypatch.setattr(panes.time, "time_ns", lambda clock=clock: clock)
+    for run_id in ("run-b", "run-c", "run-a"):
         store.open(3, run_id).close()
 
     assert store.newest(3) == latest_run(tmp_path, 3) == "run-a"
@@ -126,18 +123,25 @@ def test_the_newest_run_is_the_last_one_opened_whatever_the_clock_says(
     assert store.newest(4) is None
 
 
-def test_a_slot_keeps_its_newest_runs_and_those_that_are_open(tmp_path: Path) -> None:
+@pytest.mark.parametrize("torn", [b"", b"run-", b"../run-a", b"\xff"])
+def test_a_note_of_the_newest_run_that_was_not_written_whole_does_no_harm(
+    tmp_path: Path, torn: bytes
+) -> None:
     store = PaneStore(tmp_path)
-    opened = store.open(0, "run-first")
-    opened.append(b"still here")
-    for number in range(RUNS_PER_SLOT_MAX + 5):
-        pane = store.open(0, f"run-{number:03d}")
-        pane.append(b"x")
-        pane.close()
-    kept = sorted(os.listdir(tmp_path / "0"))
+    store.open(3, "run-a").close()
+    (tmp_path / "3" / ".newest").write_bytes(torn)
 
-    assert kept == ["run-005", *(f"run-{number:03d}" for number in range(6, 25)), "run-first"]
-    assert whole(tmp_path, "run-first") == b"still here"
+    assert latest_run(tmp_path, 3) in (None, "run-")
+    store.open(3, "run-b").close()
+    assert latest_run(tmp_path, 3) == "run-b"
+
+
+def test_a_worker_that_put_out_nothing_is_told_from_one_whose_output_is_gone(tmp_path: Path) -> None:
+    PaneStore(tmp_path).open(0, "run-1").close()
+
+    assert has_pane(tmp_path, 0, "run-1")
+    assert not has_pane(tmp_path, 1, "run-1")
+    assert not has_pane(tmp_path, 0, "run-2")
 
 
 def test_a_full_disk_costs_output_and_is_noted_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

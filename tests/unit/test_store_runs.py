@@ -227,6 +227,15 @@ def test_the_history_is_read_from_any_place_on(store: AnyStore) -> None:
     assert store.history("", 5, 3) == ()
 
 
+def test_runs_that_failed_are_told_from_others(store: AnyStore) -> None:
+    statuses = ("failed", "succeeded", "deleted", "failed")
+    runs = [end(store, begin(store, submit(store, "a")), status).run_id for status in statuses]
+    present = begin(store, submit(store, "a")).run_id
+
+    assert store.failed_among([*runs, present, "unknown-000001"]) == {runs[0], runs[3]}
+    assert store.failed_among([]) == set()
+
+
 def test_of_runs_skipped_one_after_another_the_history_keeps_the_last(store: AnyStore) -> None:
     held, other = submit(store, "held"), submit(store, "other")
     ended = []
