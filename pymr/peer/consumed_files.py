@@ -27,7 +27,7 @@ def match_files(
 
     found: the listing, by real path. A consumed file stands for the file of the listing that has its path,
     inode, size and time; else for one with its device, inode, size and time, whatever its name; else for one
-    whose content has its fingerprint and whose time is of the same second, first of all of the very same time.
+    whose content has its fingerprint and whose time is of the same second, best of all the very same time.
     What is consumed and stands for none stays, as it may come back.
     Cost: two small reads for each file that is new; a compressed one is read whole where something consumed
     that has its second is missing, as far as the longest of those goes. Memory: all facts, once or twice.
