@@ -127,7 +127,15 @@ class DataService:
 
     def fetch(self, order: FetchOrder) -> None:
         """Answered by a call of on_fetched or on_lost, or, while no owner can be reached, by none."""
+        self.add(order)
+        self.flush()
+
+    def add(self, order: FetchOrder) -> None:
+        """As `fetch`, with the next `flush`."""
         self._channel.send(order)
+
+    def flush(self) -> None:
+        """Send what was added, as far as there is room; the rest follows by itself."""
         self._channel.flush()
 
     def cancel(self, run_id: str, key: str = "") -> None:

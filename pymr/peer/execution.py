@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +31,6 @@ from pymr.control.duties import (
     Published,
     RemoveAttempt,
     RemoveRun,
-    SegmentFetched,
-    SegmentLost,
-    SegmentRefused,
     SegmentsMeasured,
     StartWorker,
     TaskEnded,
@@ -47,13 +42,13 @@ from pymr.outcomes import AttemptId, Failure
 from pymr.peer.attempts import LocalSegment, Segment, StagedSegment, write_sources
 from pymr.peer.data_orders import Fetched, FetchFailed, FetchOrder
 from pymr.peer.data_protocol import Plan
-from pymr.peer.data_protocol import Segment as SegmentResource
 from pymr.peer.data_service import DataService
 from pymr.peer.kept_state import StandIn
 from pymr.peer.measuring import Sizes, measure_segments
 from pymr.peer.places import Places, plain
 from pymr.peer.planning import plan_host, workers_memory_bytes
 from pymr.peer.publication import forget_attempt, forget_run, publish
+from pymr.peer.segment_fetches import SegmentFetches
 from pymr.peer.threads import StoreThread, Thread
 from pymr.peer.worker_protocol import MapOrder, ReduceOrder, StepOrder, TaskOrder, WorkerSetup
 from pymr.peer.workers import Workers
@@ -61,8 +56,6 @@ from pymr.projects import unpack_project
 from pymr.protocol import PlanOrder, PlanReport, PublishOrder, PublishReport, RunOrder, Source, cut_text
 
 _PLAN_KEY = "plan"
-_FETCH_RETRY_S = 2.0
-FETCH_LOG_SECONDS = 10.0
 _MEASURED_AT_ONCE = 32
 _PACKAGE_RETRY_S = 0.3
 
@@ -96,11 +89,10 @@ class Execution:
         self._call_later = call_later
         self._orders: dict[str, RunOrder] = {}
         self._given: dict[int, AttemptId] = {}  # by slot
-        self._fetching: dict[tuple[str, str], FetchSegments] = {}  # by run and key; of one source each
         self._waiting_for_plan: dict[str, list[GiveMap]] = {}
-        self._fetch_logged_at = float("-inf")
         self._memory_bytes = workers_memory_bytes(config, me.host)
         self.data = self._start_data_service()
+        self._fetches = SegmentFetches(config, me, lambda: self.data, on_event, call_later)
 
     def _start_data_service(self) -> DataService:
         return DataService.start(
@@ -111,8 +103,7 @@ class Execution:
         """It has ended: start another, and ask it for everything that is still to come."""
         self.data.close()
         self.data = self._start_data_service()
-        for fetch in list(self._fetching.values()):
-            self._fetch(fetch)
+        self._fetches.ask_anew()
         waiting, self._waiting_for_plan = self._waiting_for_plan, {}
         for commands in waiting.values():
             for command in commands:
@@ -149,7 +140,7 @@ class Execution:
                 if not self._workers.fail(slot, failure):
                     self._on_event(WorkerEnded(slot, failure))
             case FetchSegments():
-                self._fetch(command)
+                self._fetches.fetch(command)
             case MeasureSegments():
                 self._measure(command)
             case PrepareProject(order):
@@ -164,11 +155,12 @@ class Execution:
             case Publish():
                 self._publish(command.order)
             case DropPartitions(run_id, partitions):
-                self._drop_partitions(run_id, partitions)
+                self._fetches.drop(run_id, partitions)
             case RemoveRun(run_id):
                 self._orders.pop(run_id, None)
                 self.data.cancel(run_id)
-                self._forget_fetches(run_id)
+                self._waiting_for_plan.pop(run_id, None)
+                self._fetches.forget(run_id)
                 self._in_background(lambda: forget_run(self._places, run_id))
             case RemoveAttempt(id):
                 self._in_background(lambda: forget_attempt(self._places, id))
@@ -218,14 +210,14 @@ class Execution:
         self._waiting_for_plan.setdefault(run_id, []).append(command)
         if len(self._waiting_for_plan[run_id]) == 1:
             resource = Plan(planner.name, run_id, shared=True)
-            self.data.fetch(FetchOrder(run_id, _PLAN_KEY, resource, self._owners(planner.name), path))
+            self.data.fetch(FetchOrder(run_id, _PLAN_KEY, resource, self._fetches.owners(planner.name), path))
 
     def _give_reduce(self, command: GiveReduce) -> None:
         """Put the list of segments on the disk, beside the attempt: with many map tasks it is long."""
         path = self._places.sources(command.id)
-        segments = [self._segment(command, source) for source in command.sources]
 
         def write() -> None:
+            segments = [self._segment(command, source) for source in command.sources]
             os.makedirs(self._places.run(command.id.run_id), exist_ok=True)
             write_sources(path, segments)
 
@@ -243,30 +235,6 @@ class Execution:
         return StagedSegment(self._places.segment(id, command.partition))
 
     # -- fetching
-
-    def _owners(self, peer: str) -> tuple[tuple[str, str, int], ...]:
-        """Who can give what lies in a peer's data folder: itself, then the others of its host."""
-        owner = self._peers[peer]
-        near = [one for one in self._config.peers if one.host == owner.host and one is not owner]
-        return tuple((one.name, one.host, one.data_port) for one in (owner, *near))
-
-    def _fetch(self, command: FetchSegments) -> None:
-        with suppress(OSError):  # without the folder the fetch fails, and is tried again
-            os.makedirs(self._places.fetched(command.run_id), exist_ok=True)
-        for source in command.sources:
-            id = source.id_in(command.run_id)
-            key = f"{id.folder}.{command.partition}"
-            self._fetching[command.run_id, key] = replace(command, sources=(source,))
-            self.data.fetch(
-                FetchOrder(
-                    command.run_id,
-                    key,
-                    SegmentResource(source.peer, command.run_id, id.task, id.attempt, command.partition),
-                    self._owners(source.peer),
-                    self._places.segment(id, command.partition),
-                    command.in_flight,
-                )
-            )
 
     def _measure(self, command: MeasureSegments) -> None:
         """A few outputs at a time: what the disk is needed for besides comes in between."""
@@ -294,12 +262,10 @@ class Execution:
             for command in self._waiting_for_plan.pop(notice.run_id, []):
                 self._give_map(command)
             return
-        fetch = self._fetching.pop((notice.run_id, notice.key), None)
-        if fetch is not None:
-            self._on_event(SegmentFetched(fetch.run_id, fetch.sources[0], fetch.partition, notice.bytes))
+        self._fetches.fetched(notice)
 
     def _on_fetch_failed(self, notice: FetchFailed) -> None:
-        self._log_fetch(notice)
+        self._fetches.log(notice)
         if notice.key == _PLAN_KEY:
             for command in self._waiting_for_plan.pop(notice.run_id, []):
                 text = f"the plan of {notice.run_id} cannot be had: {notice.reason}"
@@ -307,42 +273,7 @@ class Execution:
                 failure = Failure("InputError", text, is_counted=False, is_of_disk=is_of_disk)
                 self._on_event(TaskEnded(command.slot, command.assignment.id, failure))
             return
-        key = notice.run_id, notice.key
-        fetch = self._fetching.get(key)
-        if fetch is None:
-            return
-        if notice.code in ("missing", "corrupt"):
-            del self._fetching[key]
-            self._on_event(SegmentLost(fetch.run_id, fetch.sources[0]))
-        else:  # no space here, or a key that is not admitted there
-            text = cut_text(notice.reason)
-            is_of_disk = notice.code == "disk"
-            self._on_event(SegmentRefused(fetch.run_id, fetch.sources[0], fetch.partition, text, is_of_disk))
-            self._call_later(_FETCH_RETRY_S, lambda: self._fetch_if_wanted(key))
-
-    def _log_fetch(self, notice: FetchFailed) -> None:
-        """A full disk fails a thousand fetches, again and again: a record in FETCH_LOG_SECONDS is enough."""
-        now = time.monotonic()
-        if now - self._fetch_logged_at >= FETCH_LOG_SECONDS:
-            self._fetch_logged_at = now
-            _log.warning("a fetch for %s failed (%s): %s", notice.run_id, notice.code, notice.reason)
-
-    def _fetch_if_wanted(self, key: tuple[str, str]) -> None:
-        fetch = self._fetching.get(key)
-        if fetch is not None:
-            self._fetch(fetch)
-
-    def _drop_partitions(self, run_id: str, partitions: Sequence[int]) -> None:
-        """Another peer reduces them. What has come of them stays until the run ends: they may come back."""
-        for key, fetch in list(self._fetching.items()):
-            if fetch.run_id == run_id and fetch.partition in partitions:
-                del self._fetching[key]
-                self.data.cancel(*key)
-
-    def _forget_fetches(self, run_id: str) -> None:
-        self._waiting_for_plan.pop(run_id, None)
-        for key in [key for key in self._fetching if key[0] == run_id]:
-            del self._fetching[key]
+        self._fetches.failed(notice)
 
     # -- projects and outputs
 

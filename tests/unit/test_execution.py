@@ -10,20 +10,27 @@ import pytest
 
 from pymr.config import load_config
 from pymr.control.duties import (
+    DropPartitions,
     EndWorker,
+    FetchSegments,
     GiveMap,
     GiveReduce,
     GiveStep,
     PeerEvent,
     PrepareProject,
     ProjectPrepared,
+    RemoveRun,
+    SegmentFetched,
+    SegmentRefused,
     StartWorker,
     TaskEnded,
 )
 from pymr.outcomes import AttemptId, Failure
+from pymr.peer.data_orders import Fetched, FetchFailed, FetchOrder
 from pymr.peer.execution import Execution
+from pymr.peer.segment_fetches import ORDERS_PER_CALL
 from pymr.peer.worker_protocol import StepOrder, TaskOrder, WorkerSetup, frame
-from pymr.protocol import Assignment, RunOrder, StepInput
+from pymr.protocol import Assignment, RunOrder, Source, StepInput
 
 RUN = "job-000001"
 
@@ -55,13 +62,51 @@ class Recorder:
         self.waiting.clear()
 
 
-def execution_in(folder: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[Any]]:
+class FakeDataService:
+    """asked: the keys of what it was asked for since it was last looked at; cancelled: likewise."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.cancelled: list[str] = []
+
+    def add(self, order: FetchOrder) -> None:
+        self.asked.append(order.key)
+
+    def cancel(self, run_id: str, key: str = "") -> None:
+        self.cancelled.append(key)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Timers:
+    """What is to be called later."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[float, Callable[[], object]]] = []
+
+    def call_later(self, seconds: float, function: Callable[[], object]) -> None:
+        self.waiting.append((seconds, function))
+
+    def turn(self) -> None:
+        """What waits now is called, and not what that asks for."""
+        waiting, self.waiting = self.waiting, []
+        for _, function in waiting:
+            function()
+
+
+def execution_in(
+    folder: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, timers: Timers | None = None
+) -> tuple[Any, list[Any]]:
     (folder / "cluster.toml").write_text(
         f'name = "c"\n[redis]\nurl = "redis://127.0.0.1:1"\n[[peers]]\nname = "a"\nhost = "127.0.0.1"\n'
         f'control_port = 4000\ndata_port = 4001\nworkers = 1\ndata_dir = "{folder}/a"\n'
     )
     config = load_config(str(folder / "cluster.toml"))
-    monkeypatch.setattr(Execution, "_start_data_service", lambda self: None)
+    monkeypatch.setattr(Execution, "_start_data_service", lambda self: FakeDataService())
     events: list[PeerEvent] = []
     execution = Execution(
         config,
@@ -71,7 +116,7 @@ def execution_in(folder: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPat
         disk=recorder,  # type: ignore[arg-type]
         incarnation=lambda: "life",
         on_event=events.append,
-        call_later=lambda *_: None,
+        call_later=(timers or Timers()).call_later,
     )
     return execution, events
 
@@ -145,3 +190,102 @@ def test_the_project_of_a_script_is_the_folder_it_names(
 
     assert events == [ProjectPrepared(RUN)]
     assert recorder.setups[0].projects_dir == str(tmp_path / "a" / "projects" / "0f")
+
+
+# -- many segments
+
+
+def wanted(number: int, partition: int = 0) -> FetchSegments:
+    return FetchSegments(RUN, partition, tuple(Source(task, "1.1", "a") for task in range(number)), 10)
+
+
+def key(task: int, partition: int = 0) -> str:
+    return f"map-{task:05d}-1.1.{partition}"
+
+
+def test_many_segments_are_asked_for_little_by_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers = Timers()
+    execution, events = execution_in(tmp_path, Recorder(), monkeypatch, timers)
+    for partition in (0, 1):
+        execution.carry_out(wanted(ORDERS_PER_CALL + 1, partition))
+
+    assert execution.data.asked == []
+
+    counts = []
+    while timers.waiting:
+        before = len(execution.data.asked)
+        timers.turn()
+        counts.append(len(execution.data.asked) - before)
+    execution._on_fetched(Fetched(RUN, key(ORDERS_PER_CALL, 1), 7))
+
+    assert max(counts) == ORDERS_PER_CALL
+    assert execution.data.asked == [key(task, n) for n in (0, 1) for task in range(ORDERS_PER_CALL + 1)]
+    assert events == [SegmentFetched(RUN, Source(ORDERS_PER_CALL, "1.1", "a"), 1, 7)]
+
+
+def test_what_is_dropped_is_asked_for_no_more_and_cancelled_before_it_is_wanted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers = Timers()
+    execution, _ = execution_in(tmp_path, Recorder(), monkeypatch, timers)
+    execution.carry_out(wanted(2 * ORDERS_PER_CALL))
+    timers.turn()
+    execution.carry_out(DropPartitions(RUN, (0,)))
+    execution.carry_out(wanted(1))
+    asked = len(execution.data.asked)
+    while timers.waiting:
+        timers.turn()
+
+    assert asked == ORDERS_PER_CALL
+    assert execution.data.asked[asked:] == [key(0)]
+    assert execution.data.cancelled == [key(task) for task in range(ORDERS_PER_CALL)]
+
+
+def test_a_run_that_is_over_is_asked_for_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timers = Timers()
+    execution, _ = execution_in(tmp_path, Recorder(), monkeypatch, timers)
+    execution.carry_out(wanted(2 * ORDERS_PER_CALL))
+    timers.turn()
+    execution.carry_out(RemoveRun(RUN))
+    while timers.waiting:
+        timers.turn()
+
+    assert len(execution.data.asked) == ORDERS_PER_CALL
+
+
+def test_a_new_data_service_is_asked_for_what_has_not_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers = Timers()
+    execution, _ = execution_in(tmp_path, Recorder(), monkeypatch, timers)
+    execution.carry_out(wanted(3))
+    timers.turn()
+    execution._on_fetched(Fetched(RUN, key(1), 7))
+    execution._on_fetch_failed(FetchFailed(RUN, key(2), "missing", "it has gone"))
+    execution.restart_data_service()
+    while timers.waiting:
+        timers.turn()
+
+    assert execution.data.asked == [key(0)]
+
+
+def test_segments_for_which_there_was_no_room_are_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers = Timers()
+    execution, events = execution_in(tmp_path, Recorder(), monkeypatch, timers)
+    execution.carry_out(wanted(3))
+    timers.turn()
+    for task in range(3):
+        execution._on_fetch_failed(FetchFailed(RUN, key(task), "disk", "no space"))
+    execution._on_fetched(Fetched(RUN, key(1), 7))
+
+    assert len(timers.waiting) == 1 and timers.waiting[0][0] > 0
+
+    while timers.waiting:
+        timers.turn()
+
+    assert [type(event) for event in events] == [*[SegmentRefused] * 3, SegmentFetched]
+    assert execution.data.asked[3:] == [key(0), key(2)]
