@@ -81,6 +81,10 @@ class UserFunctionError(RetryableError):
     """A function of the project raised, or returned what is not a series of (key, value) items."""
 
 
+class StoppedByOperatorError(FatalError):
+    """A person has quit the debugger in which a function of the project waited."""
+
+
 class CorruptBlockError(RetryableError):
     """A block does not have the bytes that were written: a failing disk, or memory. path: of its file."""
 

@@ -14,6 +14,7 @@ from typing import Any
 from pymr.errors import ProjectError
 from pymr.module_names import CLASS_NAMES, names_in_words, strings_of_class
 from pymr.project_modules import LoadedModule, error_in_words
+from pymr.project_paths import shown_path
 
 _METHOD_NAMES = {"map": "get_map_function", "reduce": "get_reduce_function"}
 _FIRST_ARGUMENTS = {"map": "line", "reduce": "group"}
@@ -28,7 +29,9 @@ def find_function(loaded: LoadedModule, function_name: str) -> Callable[..., Any
         raise ProjectError(_no_such_function(loaded, function_name, refusal)) from refusal
     reason = _why_unusable(function, loaded)
     if reason:
-        raise ProjectError(f"the {loaded.kind} function {function_name!r} of {loaded.path} {reason}")
+        raise ProjectError(
+            f"the {loaded.kind} function {function_name!r} of {shown_path(loaded.path)} {reason}"
+        )
     return function  # type: ignore[no-any-return]
 
 
@@ -68,8 +71,8 @@ def _ask_class(loaded: LoadedModule, function_name: str) -> tuple[Any, BaseExcep
 def _no_such_function(loaded: LoadedModule, function_name: str, refusal: BaseException | None) -> str:
     names = function_names(loaded)
     message = (
-        f"project {loaded.project_name!r} has no {loaded.kind} function {function_name!r} in {loaded.path}; "
-        f"{names_in_words(function_name, names)}"
+        f"project {loaded.project_name!r} has no {loaded.kind} function {function_name!r} in "
+        f"{shown_path(loaded.path)}; {names_in_words(function_name, names)}"
     )
     if refusal is None:
         return message

@@ -1,7 +1,7 @@
 """Project folders, and their modules loaded afresh: never a stale one, never one of another project.
 
-A module of functions is loaded under a name of its own, so that those of several projects, or of several
-versions of one, can live in a process. What it imports from beside it is found in the usual way.
+A module of functions has the name of its file, in any process that works for the project: what is pickled in
+one can be unpickled in another, and in what the functions start. A process works for one project at a time.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import importlib
 import importlib.util
 import linecache
 import os
-import re
 import sys
 import traceback
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
 from pymr.errors import ProjectError
 from pymr.kinds import check_name
+from pymr.project_paths import EntryAbove, ProjectEntry, is_in, shown_path, shown_traceback
+from pymr.project_stops import operator_stop
 from pymr.spelling import did_you_mean
 
 FunctionKind = Literal["map", "reduce"]
@@ -28,7 +29,7 @@ MODULE_FILES: dict[FunctionKind, str] = {"map": "map_functions.py", "reduce": "r
 
 # Modules that anything may yet import. Nothing imports Python's own tests, and many a folder has a test.py.
 _STANDARD_NAMES = sys.stdlib_module_names - {"test"}
-_MODULE_PREFIX = "pymr_project_"
+_PATH_VARIABLE, _NO_CACHE_VARIABLE = "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"
 _TRACEBACK_FRAMES_MAX = 6
 _ERROR_CHARACTERS_MAX = 4000
 
@@ -75,15 +76,21 @@ def project_folder(projects_dir: Path, project_name: str) -> Path:
 def import_from(folder: Path) -> None:
     """Make what lies in a project's folder importable, read anew, and in no other project's any longer.
 
-    Changes sys.path, sys.modules and sys.dont_write_bytecode, for good: functions may import when they run.
+    As `helpers` and as `PROJECT.helpers`, and by PYTHONPATH also in the processes that functions start.
+    Changes sys.path, sys.modules, sys.dont_write_bytecode and the environment, for good: functions may import
+    when they run.
     Raises ProjectError for a file that would hide a module of the standard library from the whole process.
     """
     _refuse_standard_names(folder)
-    left = {entry for entry in sys.path if isinstance(entry, _ProjectEntry)}
+    left = {entry for entry in sys.path if isinstance(entry, ProjectEntry)}
+    folders = {str(folder), *(entry for entry in left if not isinstance(entry, EntryAbove))}
     for name, module in list(sys.modules.items()):
-        if not name.startswith(_MODULE_PREFIX) and _lies_in(module, {*left, str(folder)}):
+        if _lies_in(module, folders) and not _lies_in(module, {sys.prefix}):  # its own .venv may be in it
             del sys.modules[name]
-    sys.path[:] = [_ProjectEntry(folder), *(entry for entry in sys.path if entry not in left)]
+    own, above = ProjectEntry(folder), _entry_above(folder)
+    # What lies above comes last: it may hold more than projects, and is to hide nothing.
+    sys.path[:] = [own, *(entry for entry in sys.path if not isinstance(entry, ProjectEntry)), *above]
+    _let_children_import([own, *(entry for entry in above if _holds_only(entry, folder.name))], left)
     # A cache file would do harm in a project: it cannot tell two versions of one second apart.
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
@@ -91,9 +98,10 @@ def import_from(folder: Path) -> None:
 
 
 def load_module(folder: Path, kind: FunctionKind) -> LoadedModule:
-    """Run the map_functions.py or reduce_functions.py of a project whose folder `import_from` has opened.
+    """Run the map_functions.py or reduce_functions.py of a project whose folder `import_from` has opened,
+    unless the other one has imported it already.
 
-    It stays in sys.modules, where dataclasses and pickle look for it, until the same text is loaded again.
+    It stays in sys.modules, where dataclasses and pickle look for it, until `import_from` is called again.
     Raises ProjectError when there is no such file, and for whatever goes wrong while it runs.
     """
     path = folder / MODULE_FILES[kind]
@@ -102,18 +110,31 @@ def load_module(folder: Path, kind: FunctionKind) -> LoadedModule:
     except OSError as error:
         raise ProjectError(
             f"project {folder.name!r} has no {path.name} that can be read, for its {kind} functions: "
-            f"{path}: {error.strerror or error}"
+            f"{shown_path(path)}: {error.strerror or error}"
         ) from error
-    digest = sha256(os.fsencode(path) + b"\0" + source).hexdigest()
-    # No dots: pickle would take what stands before one for a package.
-    name = _MODULE_PREFIX + re.sub(r"\W", "_", f"{folder.name}_{path.stem}_{digest[:16]}")
-    return LoadedModule(folder.name, kind, path, source, _run_module(name, path, source, folder))
+    module = sys.modules.get(path.stem)
+    if module is None or getattr(module, "__file__", None) != str(path):
+        module = _run_module(path, source, folder)
+        _put_into_package(module, folder)
+    return LoadedModule(folder.name, kind, path, source, module)
 
 
-class _ProjectEntry(str):
-    """An entry of sys.path that was put there for a project, and goes when another one comes."""
+def _entry_above(folder: Path) -> list[EntryAbove]:
+    can_be_package = folder.name.isidentifier() and folder.name not in _STANDARD_NAMES
+    return [EntryAbove(folder.parent)] if can_be_package else []
 
-    __slots__ = ()
+
+def _holds_only(folder: str, name: str) -> bool:
+    """Whether a folder can stand before all else on a path, as it does in PYTHONPATH, and hide nothing."""
+    return all(entry == name or entry.startswith(".") for entry in os.listdir(folder))
+
+
+def _let_children_import(entries: Sequence[str], left: Set[str]) -> None:
+    """Have the processes that are started from here find what is below `entries`, and not below `left`."""
+    inherited = os.environ.get(_PATH_VARIABLE, "").split(os.pathsep)
+    kept = [entry for entry in inherited if entry and entry not in left and entry not in entries]
+    os.environ[_PATH_VARIABLE] = os.pathsep.join([*entries, *kept])
+    os.environ[_NO_CACHE_VARIABLE] = "1"
 
 
 def error_in_words(error: BaseException) -> str:
@@ -129,7 +150,8 @@ def _refuse_standard_names(folder: Path) -> None:
         is_module = entry.suffix == ".py" or (entry / "__init__.py").is_file()
         if is_module and entry.stem in _STANDARD_NAMES:
             raise ProjectError(
-                f"{entry} has the name of a module of Python itself, and would hide it: rename it"
+                f"{folder.name}/{entry.name} has the name of a module of Python itself, and would hide it: "
+                "rename it"
             )
 
 
@@ -137,10 +159,14 @@ def _lies_in(module: object, folders: set[str]) -> bool:
     # Not getattr: some packages have modules that import half of themselves when one looks at an attribute.
     attributes = getattr(module, "__dict__", {})
     locations = [attributes.get("__file__"), *attributes.get("__path__", ())]
-    return any(isinstance(place, str) and _is_in(folder, place) for place in locations for folder in folders)
+    return any(
+        isinstance(place, str) and (place in folders or any(is_in(folder, place) for folder in folders))
+        for place in locations
+    )
 
 
-def _run_module(name: str, path: Path, source: bytes, folder: Path) -> ModuleType:
+def _run_module(path: Path, source: bytes, folder: Path) -> ModuleType:
+    name = path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None  # the file's name ends with .py
     module = importlib.util.module_from_spec(spec)
@@ -151,25 +177,34 @@ def _run_module(name: str, path: Path, source: bytes, folder: Path) -> ModuleTyp
         exec(code, module.__dict__)
     except (Exception, SystemExit) as error:  # whatever a user's module may do; it is told to the user
         sys.modules.pop(name, None)
+        if stop := operator_stop(error):
+            raise stop from error
         raise ProjectError(_why_not_loaded(path, folder, error)) from error
     return module
 
 
+def _put_into_package(module: ModuleType, folder: Path) -> None:
+    """Have `from PROJECT.map_functions import Point` mean the same class as in the functions themselves."""
+    spec = importlib.util.find_spec(folder.name) if _entry_above(folder) else None
+    # A package with an __init__.py is the project's own affair, and one of another place is another.
+    if spec is None or spec.origin is not None or str(folder) not in (spec.submodule_search_locations or ()):
+        return
+    package = importlib.import_module(folder.name)
+    setattr(package, module.__name__, module)
+    sys.modules[f"{folder.name}.{module.__name__}"] = module
+
+
 def _why_not_loaded(path: Path, folder: Path, error: BaseException) -> str:
     frames = list(traceback.extract_tb(error.__traceback__))
-    while frames and not _is_in(folder, frames[0].filename):
+    while frames and not is_in(folder, frames[0].filename):
         del frames[0]
-    own = [frame for frame in frames if _is_in(folder, frame.filename)]
-    where = f"{own[-1].filename}:{own[-1].lineno}" if own else str(path)
+    own = [frame for frame in frames if is_in(folder, frame.filename)]
+    where = f"{shown_path(own[-1].filename)}:{own[-1].lineno}" if own else shown_path(path)
     if isinstance(error, SyntaxError) and error.filename:
-        where = f"{error.filename}:{error.lineno}"
+        where = f"{shown_path(error.filename)}:{error.lineno}"
     what = error_in_words(error)
     if isinstance(error, SystemExit):
         what = f"it ends the process when it is imported ({what})"
     lines = [*traceback.format_list(frames[-_TRACEBACK_FRAMES_MAX:]), *traceback.format_exception_only(error)]
     shown = "".join(lines).rstrip()[-_ERROR_CHARACTERS_MAX:]
-    return f"{path} cannot be loaded, {where}: {what}\n{shown}"
-
-
-def _is_in(folder: str | Path, file_name: str) -> bool:
-    return file_name.startswith(f"{folder}{os.sep}")
+    return f"{shown_path(path)} cannot be loaded, {where}: {what}\n{shown_traceback(shown)}"

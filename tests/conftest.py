@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Iterator
+
+import pytest
 
 # What whoever started the tests ignores (nohup, a shell's background), all that they start would ignore.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def environment_of_children() -> Iterator[None]:
+    """A test that loads a project into this process leaves nothing of it to the processes of later ones."""
+    names = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    before = {name: os.environ.get(name) for name in names}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -8,6 +8,8 @@ from typing import Any
 
 from pymr.engine.keys import show
 from pymr.errors import DiskError, PymrError, RecordError, UserFunctionError, is_unwritable
+from pymr.project_paths import shown_traceback
+from pymr.project_stops import operator_stop
 
 TRACEBACK_CHARACTERS_MAX = 8_000
 """A traceback in a message is cut in its middle to this: an exception may hold a record of megabytes."""
@@ -17,16 +19,34 @@ _PACKAGE_FOLDER = __file__.rpartition("engine")[0]
 
 def user_failure(
     kind: str, function: Callable[..., Any], where: str, error: BaseException, expected: str
-) -> UserFunctionError | RecordError:
-    """The error for what came out of calling a function of the project.
+) -> PymrError:
+    """The error for what came out of calling a function of the project: UserFunctionError or RecordError;
+    StoppedByOperatorError where a person ended it.
 
     kind: "map", "combine" or "reduce". where: the record or key. expected: what it has to return, told where
     the function did not raise by itself but returned something else.
     """
+    if stop := operator_stop(error):
+        return stop
     name = f"{kind} function {name_of(function)}"
     if isinstance(error, SystemExit | StopIteration) or raised_by_user(error):
         return UserFunctionError(f"{name} raised {describe(error)}\n  at {where}\n{short_traceback(error)}")
     return RecordError(f"{name}, {where}: {describe(error)}; {expected}")
+
+
+def placed(error: BaseException, call: Callable[[], object]) -> BaseException:
+    """A StopIteration with its traceback, which is lost where map() takes one for the end of its input: it is
+    raised again by `call`, which does what raised it. Any other error, and one that does not come again, as
+    it is."""
+    if not isinstance(error, StopIteration) or raised_by_user(error):
+        return error
+    try:
+        call()
+    except StopIteration as again:
+        return again
+    except Exception:  # a function that does another thing each time it is called
+        return error
+    return error
 
 
 class CombineError(RecordError):
@@ -76,11 +96,21 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {show_text(text)}" if text else type(error).__name__
 
 
+def reason_line(error: BaseException) -> str:
+    """Type and message of an exception in one line: the first of the message."""
+    return describe(error).partition("\n")[0]
+
+
+def whole_traceback(error: BaseException) -> str:
+    """An exception that nothing expected: what it is in the first line, then where it comes from."""
+    return f"unexpected: {reason_line(error)}\n" + shown_traceback("".join(traceback.format_exception(error)))
+
+
 def short_traceback(error: BaseException) -> str:
     """The traceback from the user's first frame on, without pymr's own."""
     frames = traceback.StackSummary.from_list(_user_frames(error))
-    text = "".join(["Traceback (most recent call last):\n", *frames.format(), describe(error)])
-    return show_text(text, TRACEBACK_CHARACTERS_MAX)
+    text = shown_traceback("".join(["Traceback (most recent call last):\n", *frames.format()]))
+    return show_text(text + describe(error), TRACEBACK_CHARACTERS_MAX)
 
 
 def show_text(text: str, characters_max: int = 1_000) -> str:

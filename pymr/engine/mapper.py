@@ -15,12 +15,14 @@ from pymr.engine.failures import (
     is_disk_trouble,
     is_ours,
     name_of,
+    placed,
     raised_by_user,
     user_failure,
 )
 from pymr.engine.keys import Key, show
 from pymr.engine.records import Location, RecordReader
 from pymr.errors import Interrupted, PymrError, RecordError, UserFunctionError
+from pymr.project_stops import operator_stop
 
 Item = tuple[Key, Any]
 MapFunction = Callable[[str, Any], Iterable[Item]]
@@ -62,7 +64,7 @@ def map_lines_tolerantly(
             items = list(function(line, auxiliary_data))
             check_pairs(items)
         except Exception as error:
-            if is_disk_trouble(error):
+            if is_disk_trouble(error) or operator_stop(error):
                 raise  # it says nothing of the record
             on_bad_record(error)
         else:
@@ -84,6 +86,7 @@ def map_failures(function: MapFunction, reader: RecordReader, auxiliary_data: An
                 raise _bad_item(function, reader, auxiliary_data, error) from error
             raise
         location = reader.location()
+        error = placed(error, lambda: function(location.line, auxiliary_data))
         if not isinstance(error, SystemExit | StopIteration) and not raised_by_user(error):
             raise _wrong_result(function, location, auxiliary_data, error) from error
         raise user_failure("map", function, str(location), error, _EXPECTED) from error

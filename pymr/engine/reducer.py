@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from typing import Any
 
 from pymr.engine.blocks import Singles, count_values
 from pymr.engine.disk_list import DiskGroup, DiskList
 from pymr.engine.disk_sort import DiskSort
-from pymr.engine.failures import is_ours, user_failure
+from pymr.engine.failures import is_ours, placed, user_failure
 from pymr.engine.groups import Group, SingleGroup
 from pymr.engine.keys import Key, check_keys, order_key, show
 from pymr.engine.memory import MemoryBudget
@@ -140,8 +140,13 @@ def _drain(items: Iterable[Item], disk_list: DiskList) -> Iterator[Item]:
 
 
 @contextmanager
-def reduce_failures(function: ReduceFunction, reader: GroupReader) -> Iterator[None]:
-    """Around the loop that drains `reduce_groups`: turns what it raises into an error that names the key."""
+def reduce_failures(
+    function: ReduceFunction, reader: GroupReader, reread: Callable[[], GroupReader], auxiliary_data: Any
+) -> Iterator[None]:
+    """Around the loop that drains `reduce_groups`: turns what it raises into an error that names the key.
+
+    reread: gives the same groups once more, to find the place of what has lost it.
+    """
     try:
         yield
         if not reader.is_finished:  # map() takes a StopIteration of the function for the end of the groups
@@ -152,4 +157,10 @@ def reduce_failures(function: ReduceFunction, reader: GroupReader) -> Iterator[N
         where = f"the key {show(reader.current_key())}"
         if isinstance(error, PymrError) and is_ours(error):
             raise
+
+        def call_again() -> object:
+            group = next(islice(reread().groups(), reader.groups_read - 1, None), None)
+            return group and function(group, auxiliary_data)
+
+        error = placed(error, call_again)
         raise user_failure("reduce", function, where, error, _EXPECTED) from error

@@ -34,6 +34,7 @@ from pymr.engine.reducer import (
 from pymr.engine.shuffler import Shuffler
 from pymr.errors import InputError, OutputError, UserFunctionError, disk_error
 from pymr.jobs import MapReduceJob
+from pymr.project_paths import shown_traceback
 from pymr.projects import ProjectFunctions
 
 COMPRESSIONS = {False: "none", True: "gzip", "gzip": "gzip", "zstd": "zstd"}
@@ -186,12 +187,15 @@ def run_reduce_task(context: JobContext, task: ReduceTask, directory: str, watch
         function = with_disk_output(function, directory)
     reader = watch.groups = _read_groups(context, task, directory, watch)
     take_counts()
+
+    def reread() -> GroupReader:
+        return _read_groups(context, task, directory, TaskWatch())
+
     try:
-        with reduce_failures(function, reader):
+        with reduce_failures(function, reader, reread, context.auxiliary_reducer):
             writer.write(reduce_groups(function, reader.groups(), context.auxiliary_reducer))
     except OutputError as error:
-        again = _read_groups(context, task, directory, TaskWatch())
-        raise _bad_output(function, again, context, error) from error
+        raise _bad_output(function, reread(), context, error) from error
     return ReduceOutput(directory, tuple(writer.parts), reader.groups_read, reader.values_read, take_counts())
 
 
@@ -243,7 +247,7 @@ class BadRecords:
         """Note the record the reader is at. Raises UserFunctionError when it is one too many."""
         self.count += 1
         location = self._reader.location()
-        text = "".join(traceback.format_exception(error))
+        text = shown_traceback("".join(traceback.format_exception(error)))
         entry = {
             "file": _encodable(location.path),
             "offset": location.offset,

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from pymr.project_paths import shown_path
+
 
 def break_on_terminal(on_pause: Callable[[str], None], on_resume: Callable[[], None]) -> None:
     """Let `breakpoint()` open a debugger on this process's terminal.
@@ -65,4 +67,4 @@ def _where(frame: FrameType | None) -> str:
     if frame is None:
         return ""
     code = frame.f_code
-    return f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
+    return f"{shown_path(code.co_filename)}:{frame.f_lineno} in {code.co_name}"

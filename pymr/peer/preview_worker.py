@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 import msgspec
 import orjson
 
+from pymr.engine.failures import whole_traceback
 from pymr.engine.inputs import InputFile, plan_splits
 from pymr.engine.keys import show
 from pymr.engine.outputs import encode_lines
@@ -37,10 +38,11 @@ from pymr.engine.tasks import (
     run_map_task,
     run_reduce_task,
 )
-from pymr.errors import FatalError, OutputError, PymrError
+from pymr.errors import FatalError, OutputError, PymrError, StoppedByOperatorError
 from pymr.jobs import MapReduceJob, parse_job
 from pymr.peer.planning import first_input_files
 from pymr.peer.worker_protocol import FromWorker, PreviewNews, PreviewSetup, PreviewStage
+from pymr.project_paths import shown_traceback
 from pymr.projects import MapFunction, load_functions
 from pymr.protocol import cut_text
 
@@ -51,6 +53,10 @@ LINE_CHARACTERS_MAX = 2_000
 NEWS_SECONDS = 0.1
 _WHERE_CHARACTERS_MAX = 4_000
 _PR_SET_CHILD_SUBREAPER = 36
+_NO_DEBUGGER = (
+    "breakpoint() does nothing in a preview, into which nobody can type: submit the job, and attach to the "
+    "worker of its run (`pymr attach WORKER`)"
+)
 
 
 def run_preview(setup: PreviewSetup, send: Callable[[FromWorker], None]) -> None:
@@ -233,7 +239,7 @@ class PreviewTeller:
         frames = list(traceback.extract_stack(frame)) if frame is not None else []
         while frames and not frames[0].filename.startswith(self._projects_dir):
             del frames[0]
-        text = "".join(traceback.StackSummary.from_list(frames).format())
+        text = shown_traceback("".join(traceback.StackSummary.from_list(frames).format()))
         return cut_text(_utf8(text.rstrip()), _WHERE_CHARACTERS_MAX)
 
 
@@ -297,16 +303,15 @@ def _wait_for_end() -> NoReturn:
 
 
 def _refuse_breakpoint(*_: Any, **__: Any) -> NoReturn:
-    raise RuntimeError(
-        "breakpoint() does nothing in a preview, into which nobody can type: submit the job, and attach to "
-        "the worker of its run (`pymr attach WORKER`)"
-    )
+    raise RuntimeError(_NO_DEBUGGER)
 
 
 def _in_words(error: BaseException) -> str:
+    if isinstance(error, StoppedByOperatorError):  # by the end of an input that nobody types
+        return _NO_DEBUGGER
     if isinstance(error, PymrError):
         return cut_text(_utf8(str(error)))
-    return cut_text(_utf8("unexpected: " + "".join(traceback.format_exception(error))))
+    return cut_text(_utf8(whole_traceback(error)))
 
 
 def _utf8(text: str) -> str:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from pymr.config_sections import EngineConfig
+from pymr.engine.failures import whole_traceback
 from pymr.engine.memory import keep_freed_memory
 from pymr.engine.tasks import JobContext, TaskWatch, load_auxiliary
 from pymr.errors import DiskError, FatalError, PymrError, RetryableError, ScriptError
@@ -29,6 +30,7 @@ from pymr.job_fields import FileTransferJob, ScriptJob
 from pymr.jobs import MapReduceJob, parse_job, template
 from pymr.outcomes import AttemptId, Failure, MapOutcome, Outcome, ReduceOutcome, StepOutcome
 from pymr.peer.breakpoints import break_on_terminal
+from pymr.peer.python_defaults import restore_python_defaults
 from pymr.peer.worker_protocol import (
     PIPE_CLOSED_STATUS,
     READ_BYTES_MAX,
@@ -51,6 +53,7 @@ from pymr.peer.worker_protocol import (
     WorkerSetup,
     frame,
 )
+from pymr.project_stops import operator_stop
 from pymr.projects import load_functions
 from pymr.protocol import cut_text
 
@@ -90,6 +93,7 @@ def worker_main(pipe: int, tasks: TaskFunctions | None = None) -> NoReturn:
     """The life of a worker, once it is a session with a terminal on 0, 1 and 2. Never returns."""
     status = 1
     try:
+        restore_python_defaults()
         _open_streams()
         _Worker(_Pipe(pipe), tasks).serve()
         status = 0
@@ -357,10 +361,11 @@ def _failure_of(error: BaseException, heading: str) -> Failure:
 
 def _kind_and_text(error: BaseException) -> tuple[type[PymrError], str]:
     """The nearest of our own types, as a user may have derived one from it; any other error may pass."""
+    error = operator_stop(error) or error
     for kind in type(error).__mro__:
         if issubclass(kind, PymrError) and kind.__module__.startswith("pymr."):
             return kind, str(error)
-    return RetryableError, "unexpected: " + "".join(traceback.format_exception(error))
+    return RetryableError, whole_traceback(error)
 
 
 def _encodable(outcome: Outcome) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -149,20 +150,59 @@ def test_what_was_read_and_counted_is_told(corpus: Path) -> None:
     assert sum(output.counters["words"] for output in outputs) == len(TEXT.split())
 
 
+def place_in(function: Any) -> str:
+    """The line of a traceback that leads to the first line of a function."""
+    line = function.__code__.co_firstlineno + 1
+    return f'test_pipeline.py", line {line}, in {function.__name__}'
+
+
 def test_no_record_is_lost_to_a_function_that_raises_stop_iteration(corpus: Path) -> None:
     def first_plum(line: str, auxiliary_data: Any) -> Any:
         return [(next(word for word in line.split() if word == "plum"), 1)]
 
-    with pytest.raises(UserFunctionError, match="StopIteration"):
+    with pytest.raises(UserFunctionError, match="raised StopIteration") as caught:
         mapped(job_context(first_plum), corpus)
+
+    assert place_in(first_plum) in str(caught.value)
 
 
 def test_no_group_is_lost_to_a_function_that_raises_stop_iteration(corpus: Path) -> None:
     def even(group: Any, auxiliary_data: Any) -> Any:
         return [(group.key, next(value for value in group.values if value % 2 == 0))]
 
-    with pytest.raises(UserFunctionError, match="StopIteration"):
+    with pytest.raises(UserFunctionError, match="raised StopIteration") as caught:
         reduced(job_context(words, even), corpus)
+
+    assert place_in(even) in str(caught.value)
+
+
+def test_the_place_of_a_stop_iteration_is_told_wherever_it_comes_from(corpus: Path, tmp_path: Path) -> None:
+    def even(group: Any, auxiliary_data: Any) -> Any:
+        return [(group.key, next(value for value in group.values if value % 2 == 0))]
+
+    def to_disk(group: Any, auxiliary_data: Any) -> Any:
+        return even(group, None)
+
+    def once(line: str, auxiliary_data: Any) -> Any:
+        calls.append(line)
+        return [(line, 1)] if len(calls) != 3 else [(line, next(iter(())))]
+
+    calls: list[str] = []
+    contexts = [
+        job_context(words, even, disk_based_input=True),
+        job_context(words, to_disk, disk_based_output=True),
+        job_context(words, total, combine=even),
+    ]
+    told = []
+    for number, context in enumerate(contexts):
+        with pytest.raises(UserFunctionError, match="raised StopIteration") as caught:
+            reduced(context, shutil.copytree(corpus, tmp_path / str(number) / "corpus"))
+        told.append(str(caught.value))
+    with pytest.raises(UserFunctionError, match="raised StopIteration") as caught:
+        mapped(job_context(once), corpus)
+
+    assert [place_in(even) in text for text in told] == [True] * 3
+    assert "byte" in str(caught.value), "of a function that does not do it again, at least the record"
 
 
 @contextmanager

@@ -232,7 +232,10 @@ def test_what_a_function_returns_has_to_be_pairs(tmp_path: Path, returned: Any) 
 
 def test_an_error_of_the_engine_passes_through(tmp_path: Path) -> None:
     error = PymrError("what happened")
-    with pytest.raises(PymrError) as caught, reduce_failures(raising, reader_of(tmp_path)):
+    with (
+        pytest.raises(PymrError) as caught,
+        reduce_failures(raising, reader_of(tmp_path), lambda: reader_of(tmp_path), None),
+    ):
         raise error
 
     assert caught.value is error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +34,35 @@ from pymr.peer.worker_events import (
 from pymr.peer.worker_link import WorkerLink
 from pymr.peer.worker_protocol import MapOrder, PreviewSetup, ReduceOrder
 from pymr.protocol import ERROR_CHARACTERS_MAX
+
+
+@pytest.fixture
+def alone() -> str:
+    """The state of an interpreter of its own."""
+    source = f"{STATE}\nprint([*state.items(), ['']], end='')"
+    return subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def dirty_process(alone: str) -> Iterator[None]:
+    """A program that has set up much for itself, and whose workers are forks of it."""
+    root, handler = logging.getLogger(), logging.StreamHandler(sys.stdout)
+    before = root.level, sys.excepthook, signal.getsignal(signal.SIGQUIT), signal.getsignal(signal.SIGUSR1)
+    sys.excepthook = lambda *_: None
+    signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.disable(logging.DEBUG)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+    logging.disable(logging.NOTSET)
+    root.removeHandler(handler)
+    level, sys.excepthook, quit_handler, user_handler = before
+    root.setLevel(level)
+    signal.signal(signal.SIGQUIT, quit_handler)
+    signal.signal(signal.SIGUSR1, user_handler)
 
 
 @pytest.fixture
@@ -82,6 +113,63 @@ def test_a_worker_imports_nothing_that_whoever_forks_it_has_not(bench: Bench) ->
     assert [name for name in set(known.read_text().split()) - set(before) if name.startswith("pymr.")] == []
 
 
+STATE = """
+import asyncio, decimal, locale, logging, multiprocessing.spawn, signal, sys, threading, warnings
+root = logging.getLogger()
+main = sys.modules["__main__"]
+state = {
+    "log": (root.level, root.handlers, root.filters, root.manager.disable, logging.getLogger("pymr").level),
+    "warnings": [(one[0], one[2].__name__) for one in warnings.filters],
+    "hooks": (sys.excepthook is sys.__excepthook__, sys.displayhook is sys.__displayhook__,
+              sys.unraisablehook is sys.__unraisablehook__, threading.excepthook is threading.__excepthook__,
+              sys.gettrace(), sys.getprofile()),
+    "signals": {number: str(signal.getsignal(number)) for number in signal.valid_signals()
+                if number != signal.SIGINT},
+    "locale": [locale.setlocale(number) for number in range(6)],
+    "mask": [*signal.pthread_sigmask(signal.SIG_BLOCK, ())],
+    "main": (getattr(main, "__file__", None), "init_main_from_path" in multiprocessing.spawn
+             .get_preparation_data("x")),
+    "loop": asyncio._get_running_loop(),
+    "decimal": repr(decimal.getcontext()),
+}
+"""
+
+
+def test_functions_find_what_they_would_find_in_an_interpreter_of_their_own(
+    alone: str, dirty_process: None, bench: Bench
+) -> None:
+    there = bench.folder / "there"
+    bench.do(f"{STATE}\nopen({str(there)!r}, 'w').write(repr([*state.items(), sys.argv]))")
+    bench.event(WorkerFinished)
+
+    assert there.read_text() == alone
+
+
+def test_the_log_that_a_function_sets_up_is_the_one_it_gets(dirty_process: None, bench: Bench) -> None:
+    bench.do("""
+        import logging
+        logging.getLogger().info("before")
+        logging.basicConfig(level=logging.DEBUG, format="mine: %(message)s")
+        logging.getLogger("my.module").debug("after")
+        logging.getLogger("pymr").info("of pymr")
+    """)
+    bench.event(WorkerFinished)
+    bench.prints("of pymr")
+
+    assert bench.pane() == "mine: after\r\nmine: of pymr\r\n"
+
+
+def test_two_workers_draw_different_random_numbers(bench: Bench) -> None:
+    numbers = []
+    for slot in range(2):
+        file = bench.folder / str(slot)
+        bench.do(f"import random; open({str(file)!r}, 'w').write(str(random.random()))", slot)
+        bench.event(WorkerFinished)
+        numbers.append(file.read_text())
+
+    assert len(set(numbers)) == 2
+
+
 def test_environment_names_run_and_attempt(bench: Bench) -> None:
     bench.do("import os; print(os.environ['PYMR_RUN'], os.environ['PYMR_ATTEMPT'], os.get_terminal_size())")
     bench.event(WorkerFinished)
@@ -94,6 +182,38 @@ def test_progress_is_told_while_it_moves(bench: Bench) -> None:
     bench.event(WorkerFinished)
 
     assert len([event for event in bench.events if isinstance(event, WorkerMoved)]) >= 3
+
+
+SPAWNING = """
+import multiprocessing
+from dataclasses import dataclass
+
+@dataclass
+class Point:
+    x: int
+
+def square(x):
+    return Point(x * x)
+
+def spread(method):
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        return pool.map(square, range(5))
+
+def words(line, auxiliary_data): ...
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_function_spreads_its_work_over_processes(bench: Bench, method: str) -> None:
+    write_project(bench.folder / "projects", map_functions=SPAWNING, reduce_functions=REDUCE)
+    bench.do(f"import map_functions; print(map_functions.spread({method!r}))")
+    finished = bench.event(WorkerFinished)
+    pids = psutil.Process(bench.nursery.pid).children(recursive=True)
+    bench.workers.end(0)
+
+    assert getattr(finished.outcome, "error", "") == ""
+    assert f"[{', '.join(f'Point(x={x * x})' for x in range(5))}]" in bench.pane()
+    bench.is_gone(*(one.pid for one in pids))
 
 
 def test_functions_that_cannot_be_loaded_are_a_final_failure(bench: Bench) -> None:
@@ -440,17 +560,31 @@ def test_breakpoint_is_answered_by_typing(bench: Bench) -> None:
     assert "\x1b" not in bench.pane()
 
 
-def test_quitting_the_debugger_fails_the_attempt(bench: Bench) -> None:
+@pytest.mark.parametrize("typed", [b"q\n", b"\x04"], ids=["q", "the end of the input"])
+def test_whoever_quits_the_debugger_stops_the_run(bench: Bench, typed: bytes) -> None:
     bench.do("breakpoint()\npass")
     bench.event(WorkerPaused)
-    bench.workers.type_into(0, b"q\n")
+    bench.workers.type_into(0, typed)
     finished = bench.event(WorkerFinished)
     bench.do("breakpoint()\npass")
     bench.event(WorkerPaused)
     bench.workers.type_into(0, b"c\n")
 
-    assert "BdbQuit" in finished.outcome.error
+    assert (finished.outcome.kind, finished.outcome.is_final) == ("StoppedByOperatorError", True)
+    assert finished.outcome.error == "stopped by the operator, who quit the debugger, at <task>:2 in <module>"
+    assert "BdbQuit" not in bench.pane()
     assert bench.event(WorkerFinished).outcome.digest
+
+
+def test_quitting_the_debugger_while_the_functions_are_loaded_stops_the_run(bench: Bench) -> None:
+    write_project(bench.folder / "projects", map_functions=f"breakpoint()\n{PLAIN}", reduce_functions=REDUCE)
+    bench.workers.start(0, bench.setup())
+    bench.event(WorkerPaused)
+    bench.workers.type_into(0, b"q\n")
+    died = bench.event(WorkerDied)
+
+    assert (died.failure.kind, died.failure.is_final) == ("StoppedByOperatorError", True)
+    assert "at demo/map_functions.py:" in died.failure.error
 
 
 def test_breakpoint_while_the_functions_are_loaded(bench: Bench) -> None:
