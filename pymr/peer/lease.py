@@ -5,6 +5,7 @@ Nothing relies on there being one leader: what a leader does is refused where it
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -36,11 +37,17 @@ LOOK_SECONDS = (0.05, 0.15)
 PRESENCE_SECONDS = 1.0
 PRESENCE_TTL_SECONDS = 3.0
 
+TURN_SECONDS_MAX = 1.0
+"""A leader whose daemon has not turned its loop for this long gives its lease up: it decides nothing, and
+would keep others from it for as long as it hangs."""
+
 STATE_ERROR_SECONDS = 5.0
 """How long a peer that could not write down its epoch waits before it tries to lead again."""
 
 LEADERLESS_SECONDS = 0.5
 """A lease that nobody has taken for so long is one that no peer wants that stays: see LOOK_SECONDS."""
+
+_log = logging.getLogger("pymr")
 
 State = Literal["leader", "follower", "candidate", "unreachable", "forgotten"]
 
@@ -87,6 +94,8 @@ class Lease:
     """A peer's part in the election; `start` it once, and `stop` it.
 
     on_change: called from the thread of the lease whenever its view changes.
+    turns: whether the daemon's loop has turned within TURN_SECONDS_MAX; asked before every renewal, and
+    before this peer tries to lead.
     compete: whether to try to lead; False for a peer that drains, which does so only where nobody else has
     for LEADERLESS_SECONDS: without a leader nobody would accept its last results, and it would wait in vain.
     """
@@ -102,6 +111,7 @@ class Lease:
         state: LeaseMemory,
         on_change: Callable[[LeaseView], None],
         clock: Callable[[], float] = boot_time,
+        turns: Callable[[], bool] = lambda: True,
     ) -> None:
         self.compete = True
         self.view = LeaseView("candidate")
@@ -112,6 +122,7 @@ class Lease:
         self._memory = state
         self._on_change = on_change
         self._clock = clock
+        self._turns = turns
         self._guard = threading.Lock()
         self._held = b""  # the value of the lease that is this peer's
         self._deadline = 0.0  # until when this peer leads; changed under the guard
@@ -175,6 +186,9 @@ class Lease:
 
     def _step(self, sent: float) -> None:
         if self._held and sent >= self._deadline:
+            self.release()
+        if self._held and not self._turns():
+            _log.warning("the loop of this daemon hangs, so it gives the lease up: see what held it up")
             self.release()
         try:
             self._take_out_leases()
@@ -246,7 +260,8 @@ class Lease:
 
     def _may_lead(self, now: float) -> bool:
         is_wanted = self.compete or now - self._led_at >= LEADERLESS_SECONDS
-        return is_wanted and now >= self._no_contest_until and not self._stopping.is_set()
+        is_fit = self._turns() and not self._stopping.is_set()
+        return is_wanted and is_fit and now >= self._no_contest_until
 
     def _renew(self, sent: float) -> LeaseView:
         self._led_at = sent

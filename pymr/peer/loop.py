@@ -21,6 +21,9 @@ Function = Callable[[], object]
 CALLS_PER_TURN = 1_000
 """Most functions from `call_soon` in one turn; the others wait until descriptors and timers had theirs."""
 
+CALLS_SECONDS = 0.1
+"""What is left after this long of the functions from `call_soon` waits for the next turn, too."""
+
 SLOW_SECONDS = 0.5
 """A function that takes longer is named in the log: nothing else happens meanwhile."""
 
@@ -63,6 +66,8 @@ class Loop:
     """Calls functions one after the other; an exception in one is logged, and ends neither it nor the others.
 
     Only `call_soon` and `stop` may be used from other threads, and from signal handlers.
+    turned_at: when the latest turn began, by time.monotonic(); to be read from any thread. A loop that waits
+    for its timers turns with them; one in which a function hangs does not.
     """
 
     def __init__(self) -> None:
@@ -72,6 +77,7 @@ class Loop:
         self._numbers = count()
         self._calls: deque[Function] = deque()
         self._is_stopped = False
+        self.turned_at = time.monotonic()
         self._failed_at: dict[str, float] = {}
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -128,15 +134,20 @@ class Loop:
 
     def _turn(self) -> None:
         """One round: every descriptor, socket and timer that is ready has its call, and each only one."""
-        for key, _ in self._selector.select(self._seconds_to_wait()):
+        ready = self._selector.select(self._seconds_to_wait())
+        self.turned_at = time.monotonic()
+        for key, _ in ready:
             if self._is_watched(key):
                 self._call(key.data)
         for endpoint in tuple(self._sockets):
             if endpoint in self._sockets and endpoint.has_pending():
                 self._call(endpoint.on_ready)
         self._call_timers()
+        until = time.monotonic() + CALLS_SECONDS
         for _ in range(min(len(self._calls), CALLS_PER_TURN)):
             self._call(self._calls.popleft())
+            if time.monotonic() > until:
+                break
 
     def _is_watched(self, key: selectors.SelectorKey) -> bool:
         """Whether the call for another descriptor, in the same turn, has not ended this watch."""

@@ -25,6 +25,7 @@ from pymr.control.duties import (
 )
 from pymr.control.following import Follower
 from pymr.control.messages import PeerFacts, Reported
+from pymr.faults import fault_point
 from pymr.keys import Security
 from pymr.peer import worker_events
 from pymr.peer.answers import Answers
@@ -35,7 +36,7 @@ from pymr.peer.job_table import JobTableCopy
 from pymr.peer.kept_state import KeptState
 from pymr.peer.keyboards import Keyboards
 from pymr.peer.leader import TICK_SECONDS, Leading
-from pymr.peer.lease import Lease, LeaseView
+from pymr.peer.lease import TURN_SECONDS_MAX, Lease, LeaseView
 from pymr.peer.links import Links
 from pymr.peer.loop import Loop
 from pymr.peer.machine import Machine
@@ -191,6 +192,7 @@ class Peer:
             boot=self._state.boot,
             state=self._state,
             on_change=lambda view: loop.call_soon(lambda: self._on_lease(view)),
+            turns=lambda: time.monotonic() - loop.turned_at < TURN_SECONDS_MAX,
         )
         loop.call_every(TICK_SECONDS, self._tick)
         loop.call_every(MEASURE_SECONDS, self._measure)
@@ -421,6 +423,7 @@ class Peer:
     # -- time
 
     def _tick(self) -> None:
+        fault_point("peer.tick")
         now = time.monotonic()
         self._workers.tick(now)
         self._endpoint.look_for_strangers(now)

@@ -59,8 +59,15 @@ class Gates:
 
     @property
     def faults(self) -> dict[str, str]:
-        """The environment in which the gate `sort` works."""
-        return {"PYMR_FAULTS": f"reduce.begin:hold={self.folder / 'sort'}"}
+        """The environment in which the gate `sort` works, and loops can be made to hang."""
+        sort, hang = self.folder / "sort", self.folder / "hang-%p"
+        return {"PYMR_FAULTS": f"reduce.begin:hold={sort},peer.tick:hold={hang}"}
+
+    @contextmanager
+    def hanging(self, pid: int) -> Iterator[None]:
+        """While in here, the loop of that daemon hangs; its other threads go on."""
+        with self.closed(f"hang-{pid}"):
+            yield
 
     @property
     def map_source(self) -> str:

@@ -74,3 +74,25 @@ def test_a_leader_that_was_stopped_steps_down(lend_cluster: Lend, phase: str) ->
     assert cluster.epoch() > epoch
     assert ordered(cluster.output()) == ordered(cluster.reference())
     assert held.repeated_tasks() == {}
+
+
+def test_a_leader_whose_loop_hangs_is_followed_and_comes_back(lend_cluster: Lend) -> None:
+    cluster = lend_cluster()
+    held = HeldRun(cluster)
+    held.reach("map")
+    hung, epoch = cluster.leader(), cluster.epoch()
+    logged = len(cluster.log_of(hung))
+    with held.gates.hanging(cluster.pid(hung)):
+        began = time.monotonic()
+        cluster.wait_for_other_leader(hung)
+        took = time.monotonic() - began
+        held.let_go(after_s=0.0)
+        time.sleep(6.0)  # longer than a peer that is silent counts as alive
+    told = f"{hung} no longer leads"
+    cluster.wait_for(lambda: told in cluster.log_of(hung)[logged:], what="the hung leader to step down")
+    cluster.succeed()
+
+    assert took < 10.0, "about 1.5 s on a machine that is not busy"
+    assert "gives the lease up" in cluster.log_of(hung)[logged:]
+    assert cluster.epoch() > epoch
+    assert ordered(cluster.output()) == ordered(cluster.reference())

@@ -372,6 +372,47 @@ def test_a_renewal_sets_the_time_and_does_not_add_to_it(place: Place) -> None:
     assert place.ask("PTTL", "lease") <= 1500
 
 
+def test_a_leader_whose_loop_hangs_gives_the_lease_up_and_takes_none_until_it_turns(place: Place) -> None:
+    turning = {"a": True, "b": True}
+    first = place.peer("a", turns=lambda: turning["a"])
+    second = place.peer("b", turns=lambda: turning["b"])
+    step(first)
+    turning["a"] = False
+    step(first)
+    given_up = first.is_leader(), first.view.state, place.holder()
+    turning["b"] = False
+    step(second)
+    nobody = place.holder()
+    turning["b"] = True
+    step(second)
+    step(first)
+    followed = first.view
+    turning["a"] = True
+    second.release()
+    step(second)  # takes its lease out, and leads again: it is the one that looks
+    second.cool_down(60.0)
+    step(second)
+    step(first)
+
+    assert given_up == (False, "candidate", None)
+    assert nobody is None
+    assert (followed.state, followed.leader) == ("follower", "b")
+    assert first.is_leader() and place.holder() == "a"
+
+
+def test_a_leader_whose_loop_hangs_is_followed(place: Place) -> None:
+    turns = [True]
+    first, second = place.peer("a", turns=lambda: turns[0]), place.peer("b")
+    first.start()
+    wait_for(first.is_leader)
+    second.start()
+    turns[0] = False
+    wait_for(second.is_leader)
+
+    assert not first.is_leader()
+    wait_for(lambda: first.view.leader == "b")
+
+
 def test_release_takes_effect_at_once(place: Place) -> None:
     lease = place.peer("a")
     lease.start()

@@ -220,3 +220,42 @@ def test_a_watch_of_the_same_descriptor_replaces_the_one_before(
     loop.watch(left, lambda: pytest.fail("the watch was replaced"))
     loop.watch(left, loop.stop)
     loop.run()
+
+
+def test_a_loop_that_waits_turns_and_one_whose_function_hangs_does_not(loop: Loop) -> None:
+    let_go = threading.Event()
+    thread = threading.Thread(target=loop.run)
+    loop.call_every(0.01, lambda: None)
+    thread.start()
+    first = loop.turned_at
+    while loop.turned_at == first:
+        time.sleep(0.001)
+    has_begun = threading.Event()
+    loop.call_soon(lambda: (has_begun.set(), let_go.wait(30.0)))
+    assert has_begun.wait(30.0)
+    hung_at = loop.turned_at
+    time.sleep(0.1)
+    during = loop.turned_at
+    let_go.set()
+    while loop.turned_at == hung_at:
+        time.sleep(0.001)
+    loop.stop()
+    thread.join(30.0)
+
+    assert during == hung_at
+
+
+def test_many_calls_that_take_long_do_not_keep_the_loop_from_turning(loop: Loop) -> None:
+    turns: list[float] = []
+
+    def work() -> None:
+        time.sleep(0.03)
+        turns.append(loop.turned_at)
+        if len(turns) == 12:
+            loop.stop()
+
+    for _ in range(12):
+        loop.call_soon(work)
+    loop.run()
+
+    assert len(set(turns)) > 1
