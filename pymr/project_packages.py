@@ -71,7 +71,8 @@ def unpack_project(package_bytes: bytes, target_dir: Path, content_hash: str) ->
     """Make `target_dir` the folder of a packed project: it is there whole, or it is not there.
 
     A target with this content already is left alone; one with any other is replaced. That is decided by the
-    files themselves, so a write that a power failure cut short is repaired by the next call.
+    files themselves, so what something else has damaged is repaired by the next call. What is new is on the
+    disk when it gets its name: a power failure leaves no folder with files that are empty.
     Raises ProjectError when the package is damaged, has another content than `content_hash` says, or holds a
     name that leads out of the target; DiskError when it cannot be written.
     """
@@ -81,14 +82,32 @@ def unpack_project(package_bytes: bytes, target_dir: Path, content_hash: str) ->
             f"a project package does not have the content that its hash {content_hash} says: it was damaged "
             "on its way, or it is not the one that was asked for; submit the job again"
         )
-    if _has_content(target_dir, content_hash):
+    if has_content(target_dir, content_hash):
         return
     try:
         _write_folder(files, target_dir)
     except OSError as error:
         # Another worker of this machine may have been quicker.
-        if not _has_content(target_dir, content_hash):
+        if not has_content(target_dir, content_hash):
             raise disk_error("unpacking a project into", str(target_dir), error) from error
+
+
+def has_content(target_dir: Path, content_hash: str) -> bool:
+    """Whether a folder has the files of that package and no others, by reading all of them; hidden files and
+    byte code do not count. False also for one that cannot be read."""
+    try:
+        return target_dir.is_dir() and _content_hash(_read_folder(target_dir)) == content_hash
+    except ProjectError:  # something in it that no package has
+        return False
+
+
+def forget_byte_code(folder: Path) -> None:
+    """Remove what Python has compiled in a folder, which no hash vouches for: a power failure may have left
+    some of it that fails to load, for ever."""
+    for path in list(folder.rglob("__pycache__")):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in list(folder.rglob("*.pyc")):
+        path.unlink(missing_ok=True)
 
 
 def _read_folder(folder: Path) -> list[_PackedFile]:
@@ -214,13 +233,6 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise ProjectError(f"a project package holds {entry.orig_filename!r}, which is no plain file in it")
 
 
-def _has_content(target_dir: Path, content_hash: str) -> bool:
-    try:
-        return target_dir.is_dir() and _content_hash(_read_folder(target_dir)) == content_hash
-    except ProjectError:  # something in it that no package has
-        return False
-
-
 def _write_folder(files: Sequence[_PackedFile], target_dir: Path) -> None:
     target_dir.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target_dir.name}.", dir=target_dir.parent))
@@ -233,9 +245,27 @@ def _write_folder(files: Sequence[_PackedFile], target_dir: Path) -> None:
             path.write_bytes(file.content)
             if file.is_executable:
                 path.chmod(path.stat().st_mode | 0o111)
+        _flush(fresh)
         _swap(fresh, target_dir, replaced=staging / "old")
+        _flush_one(target_dir.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    """Have everything below a folder on the disk: contents, modes and names."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            _flush_one(os.path.join(parent, name))
+        _flush_one(parent)
+
+
+def _flush_one(path: str | Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _swap(fresh: Path, target_dir: Path, *, replaced: Path) -> None:

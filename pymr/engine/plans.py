@@ -27,7 +27,7 @@ from xxhash import xxh3_64_intdigest
 from pymr.engine.durable import sync_folder
 from pymr.engine.inputs import InputFile, Split
 from pymr.engine.tasks import MapTask
-from pymr.errors import DamagedFileError, disk_error
+from pymr.errors import DamagedFileError, PymrError, disk_error
 from pymr.faults import fault_point
 
 _MAGIC = b"pymrplan"
@@ -96,6 +96,22 @@ def plan_size(path: str) -> int:
     if xxh3_64_intdigest(_PAIR.pack(count, table_offset) + table) != checksum:
         raise _damaged(path, table_offset, "its checksum does not match its bytes")
     return count
+
+
+def is_whole_plan(path: str) -> bool:
+    """Whether a plan is there and every task in it can be read. Cost: reads all of it."""
+    try:
+        count = plan_size(path)
+        with open(path, "rb") as file:
+            table_offset = os.fstat(file.fileno()).st_size - _TRAILER.size - (count + 1) * _NUMBER.size
+            file.seek(table_offset)
+            offsets = array("Q", file.read((count + 1) * _NUMBER.size))
+            file.seek(len(_MAGIC))
+            for index in range(count):
+                _unpack(file.read(offsets[index + 1] - offsets[index]), index, path, offsets[index])
+    except (PymrError, OSError):
+        return False
+    return True
 
 
 def _records(tasks: Sequence[MapTask]) -> Iterator[bytes]:

@@ -16,13 +16,14 @@ from pymr.peer import views
 from pymr.peer.bad_records import read_bad_records
 from pymr.peer.consumed import Seen, consumed_page, forget, look
 from pymr.peer.consumed_lists import HostLists
+from pymr.peer.disk import Disk
 from pymr.peer.job_table import JobTableCopy
 from pymr.peer.kept_state import KeptState
 from pymr.peer.keyboards import Keyboards
 from pymr.peer.places import Places
 from pymr.peer.previews import Previews
 from pymr.peer.publication import list_output
-from pymr.peer.threads import StoreThread, Thread
+from pymr.peer.threads import StoreThread
 from pymr.peer.transport import Sender
 from pymr.peer.wishes import Respond, Standing, Wishes, ask_store, refused
 from pymr.requests import (
@@ -78,7 +79,7 @@ class Answers:
         *,
         state: KeptState,
         store: StoreThread,
-        disk: Thread,
+        disk: Disk,
         jobs: JobTableCopy,
         keyboards: Keyboards,
         previews: Previews,
@@ -269,7 +270,7 @@ class Answers:
             if state is not None and not state.run_id:
                 state = None  # it tells of the output alone
             if isinstance(request, GetState):
-                self._disk.do(lambda: _state_view(request, lists, state), respond, refuse)
+                self._disk.do("ask", lambda: _state_view(request, lists, state), respond, refuse)
             elif state is None:
                 reason = f"{name} has consumed nothing: no run of it with hold_state has succeeded yet"
                 respond(Refused(id=request.id, code="unknown", reason=reason))
@@ -279,12 +280,14 @@ class Answers:
             else:
                 pattern = request.pattern
                 self._disk.do(
+                    "ask",
                     lambda: forget(lists, name, state, pattern, seen),
                     lambda count: respond(Done(id=request.id, detail=str(count))),
                     refuse,
                 )
 
         self._disk.do(
+            "ask",
             lambda: look(lists, name),
             lambda seen: self._jobs.refresh(lambda: answer(seen), refuse, timeout_s=2.0),
             refuse,
@@ -297,6 +300,7 @@ class Answers:
             respond(BadRecordsView(id=request.id, lines=page[0], next=page[1]))
 
         self._disk.do(
+            "ask",
             lambda: read_bad_records(near, request.run_id, request.start),
             answer,
             lambda error: respond(refused(request, error)),
@@ -339,7 +343,7 @@ class Answers:
                 return Refused(id=request.id, code="changing", reason=reason)
             return OutputView(id=request.id, run_id=found.pop() if found else "", parts=tuple(parts))
 
-        self._disk.do(work, respond, lambda error: respond(refused(request, error)))
+        self._disk.do("ask", work, respond, lambda error: respond(refused(request, error)))
 
 
 def _may_be_under_way(job: JobRecord | None, run_id: str) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from pymr.control.duties import PeerCommand, Remember, SendReport
 from pymr.errors import disk_error
@@ -14,17 +15,30 @@ RETRY_SECONDS = 0.5
 """Between two tries to write the epoch down."""
 
 COMMANDS_HELD_MAX = 10_000
-"""Most commands that wait for a disk which is full; a peer that would hold more ends, to begin afresh."""
+"""Most commands that wait for a disk which is full or hangs; a peer that would hold more ends, to begin
+afresh."""
 
 _log = logging.getLogger("pymr")
 
 
-class EpochGuard:
-    """Passes commands on; behind a Remember that cannot be written down, they wait until it can.
+class EpochMemory(Protocol):
+    """What keeps the epoch, on a disk that may be full or hang."""
 
-    Reports are not among those that wait: they would say that this peer follows. So the leader hears nothing
-    of the peer meanwhile, and gives its work to others.
-    problem: what is wrong, for operators; "" while nothing is. end: ends the peer.
+    def has(self, incarnation: str, epoch: int) -> bool:
+        """Whether it is kept already, or a higher one."""
+
+    def remember(self, incarnation: str, epoch: int) -> None:
+        """Keep it. Raises OSError."""
+
+
+class EpochGuard:
+    """Passes commands on; those behind a Remember wait until it is written down. The loop does not.
+
+    Reports do not wait for a disk that is at it: they promise nothing, and a peer whose disk hangs is not
+    dead. They are dropped while the epoch cannot be written down: they would say that this peer follows. So
+    the leader hears nothing of the peer meanwhile, and gives its work to others.
+    do: does work in a thread of its own, as Thread.do. problem: what is wrong, for operators; "" while
+    nothing is. end: ends the peer.
     """
 
     def __init__(
@@ -32,7 +46,10 @@ class EpochGuard:
         peer: str,
         state_folder: str,
         *,
-        remember: Callable[[str, int], None],
+        memory: EpochMemory,
+        do: Callable[
+            [Callable[[], object], Callable[[object], object], Callable[[Exception], object]], object
+        ],
         carry_out: Callable[[PeerCommand], None],
         call_later: Callable[[float, Callable[[], object]], object],
         end: Callable[[], object],
@@ -40,33 +57,48 @@ class EpochGuard:
         self.problem = ""
         self._peer = peer
         self._state_folder = state_folder
-        self._remember = remember
+        self._memory = memory
+        self._do_beside = do
         self._carry_out = carry_out
         self._call_later = call_later
         self._end = end
+        self._is_waiting = False
         self._held: deque[PeerCommand] = deque()
 
     def take(self, command: PeerCommand) -> None:
         """Carry a command out, now or when those before it have been."""
-        if not self._held:
+        if not self._is_waiting and not self._held:
             self._do(command)
         elif not isinstance(command, SendReport):
             self._held.append(command)
             if len(self._held) > COMMANDS_HELD_MAX:
-                _log.error("%s; too much waits for that, so this peer ends", self.problem)
+                _log.error("%s; too much waits for the disk, so this peer ends", self.problem)
                 self._end()
+        elif not self.problem:
+            self._carry_out(command)
 
     def _do(self, command: PeerCommand) -> None:
         if not isinstance(command, Remember):
             self._carry_out(command)
             return
-        try:
-            self._remember(command.incarnation, command.epoch)
-        except OSError as error:
+        incarnation, epoch = command.incarnation, command.epoch
+        if self._memory.has(incarnation, epoch):
+            return
+
+        def fail(error: Exception) -> None:
             self._hold(command, error)
 
-    def _hold(self, command: Remember, error: OSError) -> None:
-        reason = disk_error("writing to", self._state_folder, error)
+        self._is_waiting = True
+        self._do_beside(lambda: self._memory.remember(incarnation, epoch), self._remembered, fail)
+
+    def _remembered(self, _: object) -> None:
+        if self.problem:
+            self.problem = ""
+            _log.info("the epoch is written down; this peer goes on")
+        self._go_on()
+
+    def _hold(self, command: Remember, error: Exception) -> None:
+        reason = disk_error("writing to", self._state_folder, error) if isinstance(error, OSError) else error
         if not self.problem:
             _log.error("epoch %d cannot be written down, so nothing is done: %s", command.epoch, reason)
         self.problem = f"the peer {self._peer} takes no part, as it cannot write down its state: {reason}"
@@ -74,12 +106,6 @@ class EpochGuard:
         self._call_later(RETRY_SECONDS, self._go_on)
 
     def _go_on(self) -> None:
-        held, self._held = self._held, deque()
-        while held:
-            self._do(held.popleft())
-            if self._held:  # it still cannot be written down, or not the next one
-                self._held.extend(held)
-                return
-        if self.problem:
-            self.problem = ""
-            _log.info("the epoch is written down; this peer goes on")
+        self._is_waiting = False
+        while self._held and not self._is_waiting:
+            self._do(self._held.popleft())

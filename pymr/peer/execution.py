@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -36,28 +35,29 @@ from pymr.control.duties import (
     TaskEnded,
     WorkerEnded,
 )
-from pymr.errors import DiskError, FatalError, OutputInTheWayError, ProjectError, PymrError, disk_error
+from pymr.engine.plans import is_whole_plan
+from pymr.errors import DiskError, FatalError, OutputInTheWayError, disk_error
 from pymr.job_projects import project_of
 from pymr.outcomes import AttemptId, Failure
 from pymr.peer.attempts import LocalSegment, Segment, StagedSegment, write_sources
 from pymr.peer.data_orders import Fetched, FetchFailed, FetchOrder
 from pymr.peer.data_protocol import Plan
 from pymr.peer.data_service import DataService
+from pymr.peer.disk import Disk
+from pymr.peer.failure_reports import failed_plan, failure_of
 from pymr.peer.kept_state import StandIn
 from pymr.peer.measuring import Sizes, measure_segments
-from pymr.peer.places import Places, plain
+from pymr.peer.places import Places
 from pymr.peer.planning import plan_host, workers_memory_bytes
-from pymr.peer.publication import forget_attempt, forget_run, publish
+from pymr.peer.publication import forget_attempt, forget_run, make_run_folder, publish
 from pymr.peer.segment_fetches import SegmentFetches
-from pymr.peer.threads import StoreThread, Thread
+from pymr.peer.unpacked_projects import UnpackedProjects
 from pymr.peer.worker_protocol import MapOrder, ReduceOrder, StepOrder, TaskOrder, WorkerSetup
 from pymr.peer.workers import Workers
-from pymr.projects import unpack_project
-from pymr.protocol import PlanOrder, PlanReport, PublishOrder, PublishReport, RunOrder, Source, cut_text
+from pymr.protocol import PublishOrder, PublishReport, RunOrder, Source, cut_text
 
 _PLAN_KEY = "plan"
 _MEASURED_AT_ONCE = 32
-_PACKAGE_RETRY_S = 0.3
 
 _log = logging.getLogger("pymr")
 
@@ -71,8 +71,8 @@ class Execution:
         me: PeerConfig,
         *,
         workers: Workers,
-        store: StoreThread,
-        disk: Thread,
+        disk: Disk,
+        projects: UnpackedProjects,
         incarnation: Callable[[], str],
         on_event: Callable[[PeerEvent], None],
         call_later: Callable[[float, Callable[[], object]], object],
@@ -82,17 +82,18 @@ class Execution:
         self._peers = {peer.name: peer for peer in config.peers}
         self._places = Places(me.data_dir)
         self._workers = workers
-        self._store = store
         self._disk = disk
+        self._projects = projects
         self._incarnation = incarnation
         self._on_event = on_event
         self._call_later = call_later
         self._orders: dict[str, RunOrder] = {}
         self._given: dict[int, AttemptId] = {}  # by slot
         self._waiting_for_plan: dict[str, list[GiveMap]] = {}
+        self._copied_plans: set[str] = set()  # runs whose plan another host has made, and that is here
         self._memory_bytes = workers_memory_bytes(config, me.host)
         self.data = self._start_data_service()
-        self._fetches = SegmentFetches(config, me, lambda: self.data, on_event, call_later)
+        self._fetches = SegmentFetches(config, me, disk, lambda: self.data, on_event, call_later)
 
     def _start_data_service(self) -> DataService:
         return DataService.start(
@@ -147,10 +148,11 @@ class Execution:
                 self._prepare(order)
             case MakePlan(order, plan):
                 incarnation = self._incarnation()
-                self._disk.do(
+                self._disk.plan(
+                    order.run_id,
                     lambda: plan_host(order, plan, self._config, self._me.name, incarnation),
                     lambda report: self._on_event(Planned(report)),
-                    lambda error: self._on_event(Planned(_failed_plan(plan, error))),
+                    lambda error: self._on_event(Planned(failed_plan(plan, error))),
                 )
             case Publish():
                 self._publish(command.order)
@@ -160,10 +162,12 @@ class Execution:
                 self._orders.pop(run_id, None)
                 self.data.cancel(run_id)
                 self._waiting_for_plan.pop(run_id, None)
+                self._copied_plans.discard(run_id)
                 self._fetches.forget(run_id)
-                self._in_background(lambda: forget_run(self._places, run_id))
+                self._disk.remove_run(run_id, lambda: forget_run(self._places, run_id), _warn)
             case RemoveAttempt(id):
-                self._in_background(lambda: forget_attempt(self._places, id))
+                work = partial(forget_attempt, self._places, id)
+                self._disk.do("clean", work, lambda _: None, _warn, run_id=id.run_id)
 
     # -- workers
 
@@ -182,35 +186,58 @@ class Execution:
         )
 
     def _give_map(self, command: GiveMap) -> None:
+        """Once the run has a folder here, and its plan: that of shared folders was made on another host."""
         id = command.assignment.id
-        try:
-            os.makedirs(self._places.run(id.run_id), exist_ok=True)
-        except OSError as error:
-            failure = failure_of(disk_error("preparing", self._places.run(id.run_id), error))
-            self._on_event(TaskEnded(command.slot, id, failure))
+        planner = self._peers[command.assignment.plan_peer]
+        path = Places(planner.data_dir).plan(id.run_id, shared=command.assignment.plan_shared)
+        is_near = planner.host == self._me.host
+
+        def fail(error: Exception) -> None:
+            self._on_event(TaskEnded(command.slot, id, failure_of(error)))
+
+        if is_near or id.run_id in self._copied_plans:
+            path = path if is_near else self._places.plan_copy(id.run_id)
+            order = MapOrder(id, path, command.assignment.plan_index)
+            work = partial(make_run_folder, self._places, id.run_id)
+            self._disk.do("short", work, lambda _: self._assign(command.slot, order), fail, run_id=id.run_id)
             return
-        assignment = command.assignment
-        planner = self._peers[assignment.plan_peer]
-        path = Places(planner.data_dir).plan(assignment.id.run_id, shared=assignment.plan_shared)
-        if planner.host != self._me.host:
-            path = self._places.plan_copy(assignment.id.run_id)
-            if not os.path.exists(path):
-                self._fetch_plan(command, planner, path)
+        waiting = self._waiting_for_plan.setdefault(id.run_id, [])
+        waiting.append(command)
+        if len(waiting) == 1:
+            self._have_plan(id.run_id, planner, self._places.plan_copy(id.run_id))
+
+    def _have_plan(self, run_id: str, planner: PeerConfig, path: str) -> None:
+        """Fetch a plan, unless this host has it, whole, from an earlier life of the daemon."""
+
+        def look() -> bool:
+            make_run_folder(self._places, run_id)
+            return is_whole_plan(path)
+
+        def take(is_here: bool) -> None:
+            if run_id not in self._waiting_for_plan:
+                return  # the run was removed meanwhile
+            if is_here:
+                self._take_plan(run_id)
                 return
-        self._assign(command.slot, MapOrder(assignment.id, path, assignment.plan_index))
+            resource = Plan(planner.name, run_id, shared=True)
+            self.data.fetch(FetchOrder(run_id, _PLAN_KEY, resource, self._fetches.owners(planner.name), path))
+
+        def give_up(error: Exception) -> None:
+            for command in self._waiting_for_plan.pop(run_id, []):
+                self._on_event(TaskEnded(command.slot, command.assignment.id, failure_of(error)))
+
+        self._disk.do("project", look, take, give_up, run_id=run_id)
+
+    def _take_plan(self, run_id: str) -> None:
+        """The plan that another host has made is here."""
+        self._copied_plans.add(run_id)
+        for command in self._waiting_for_plan.pop(run_id, []):
+            self._give_map(command)
 
     def _assign(self, slot: int, order: TaskOrder) -> None:
         """Unless the worker was ended while what the task needs was got: the slot may have another by now."""
         if self._given.get(slot) == order.id:
             self._workers.assign(slot, order)
-
-    def _fetch_plan(self, command: GiveMap, planner: PeerConfig, path: str) -> None:
-        """The plan of folders that all hosts share was made on another host."""
-        run_id = command.assignment.id.run_id
-        self._waiting_for_plan.setdefault(run_id, []).append(command)
-        if len(self._waiting_for_plan[run_id]) == 1:
-            resource = Plan(planner.name, run_id, shared=True)
-            self.data.fetch(FetchOrder(run_id, _PLAN_KEY, resource, self._fetches.owners(planner.name), path))
 
     def _give_reduce(self, command: GiveReduce) -> None:
         """Put the list of segments on the disk, beside the attempt: with many map tasks it is long."""
@@ -218,13 +245,15 @@ class Execution:
 
         def write() -> None:
             segments = [self._segment(command, source) for source in command.sources]
-            os.makedirs(self._places.run(command.id.run_id), exist_ok=True)
+            make_run_folder(self._places, command.id.run_id)
             write_sources(path, segments)
 
         self._disk.do(
+            "short",
             write,
             lambda _: self._assign(command.slot, ReduceOrder(command.id, command.partition, path)),
             lambda error: self._on_event(TaskEnded(command.slot, command.id, failure_of(error))),
+            run_id=command.id.run_id,
         )
 
     def _segment(self, command: GiveReduce, source: Source) -> Segment:
@@ -252,15 +281,16 @@ class Execution:
             self._measure(replace(command, sources=rest))
 
         self._disk.do(
+            "short",
             lambda: measure_segments(folders, command.partitions),
             take,
             lambda error: _log.warning("segments of %s cannot be measured: %s", command.run_id, error),
+            run_id=command.run_id,
         )
 
     def _on_fetched(self, notice: Fetched) -> None:
         if notice.key == _PLAN_KEY:
-            for command in self._waiting_for_plan.pop(notice.run_id, []):
-                self._give_map(command)
+            self._take_plan(notice.run_id)
             return
         self._fetches.fetched(notice)
 
@@ -279,40 +309,23 @@ class Execution:
 
     def _prepare(self, order: RunOrder) -> None:
         self._orders[order.run_id] = order
+
+        def fail(error: Exception) -> None:
+            self._on_event(ProjectPrepared(order.run_id, failure_of(error)))
+
         if not order.project_hash:  # a run that needs no project
             self._on_event(ProjectPrepared(order.run_id))
             return
         try:
-            name = plain(project_of(order.fields))
-            folder = Path(self._places.project(order.project_hash), name)
-        except FatalError as error:
-            self._on_event(ProjectPrepared(order.run_id, failure_of(error)))
-            return
-
-        def unpack(package: bytes | None) -> None:
-            if package is None:
-                text = f"the package of project {folder.name} is not in Redis any more; submit the job again"
-                self._on_event(ProjectPrepared(order.run_id, Failure("ProjectError", text, is_final=True)))
-                return
-            self._disk.do(
-                lambda: unpack_project(package, folder, order.project_hash),
-                lambda _: self._on_event(ProjectPrepared(order.run_id)),
-                lambda error: self._on_event(ProjectPrepared(order.run_id, failure_of(error))),
+            self._projects.prepare(
+                order.project_hash,
+                project_of(order.fields),
+                lambda: self._on_event(ProjectPrepared(order.run_id)),
+                fail,
+                lambda: order.run_id in self._orders,
             )
-
-        if folder.is_dir():  # unpacked in one step, by an earlier run
-            self._on_event(ProjectPrepared(order.run_id))
-            return
-        self._store.ask(
-            lambda store: store.package(order.project_hash),
-            unpack,
-            # Later, and not again and again: consoles wait for the same thread.
-            lambda _: self._call_later(_PACKAGE_RETRY_S, lambda: self._prepare_if_wanted(order)),
-        )
-
-    def _prepare_if_wanted(self, order: RunOrder) -> None:
-        if order.run_id in self._orders:
-            self._prepare(order)
+        except FatalError as error:
+            fail(error)
 
     def _publish(self, order: PublishOrder) -> None:
         incarnation = self._incarnation()
@@ -333,30 +346,8 @@ class Execution:
             is_of_disk = isinstance(error, DiskError) and error.is_unwritable
             self._on_event(Published(PublishReport(order.run_id, order.peer, text, is_final, is_of_disk)))
 
-        self._disk.do(work, lambda _: report(None), report)
-
-    def _in_background(self, work: Callable[[], Any]) -> None:
-        self._disk.do(work, lambda _: None, lambda error: _log.warning("cleaning up failed: %s", error))
+        self._disk.do("publish", work, lambda _: report(None), report, run_id=order.run_id)
 
 
-def failure_of(error: Exception) -> Failure:
-    """An error of ours, on its way to the leader. What is wrong with a machine counts against no task."""
-    if isinstance(error, OSError):
-        error = disk_error("writing", str(error.filename or "to the data folder"), error)
-    if isinstance(error, PymrError):
-        is_final = isinstance(error, FatalError | ProjectError)
-        disk = error if isinstance(error, DiskError) else None
-        return Failure(
-            type(error).__name__,
-            cut_text(str(error)),
-            is_final,
-            is_counted=disk is None,
-            is_of_disk=disk is not None and disk.is_unwritable,
-        )
-    _log.error("unexpected: %s", error, exc_info=error)
-    return Failure(type(error).__name__, cut_text(f"unexpected: {error!r}"))
-
-
-def _failed_plan(plan: PlanOrder, error: Exception) -> PlanReport:
-    text = f"planning failed: {error}"
-    return PlanReport(plan.run_id, 0, 0, 0, text, shared=plan.shared, turn=plan.turn)
+def _warn(error: Exception) -> None:
+    _log.warning("cleaning up failed: %s", error)

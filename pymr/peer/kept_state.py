@@ -13,6 +13,7 @@ import msgspec
 from pymr.control.records import JobRecord, JobState
 from pymr.engine.durable import replace_file, write_file
 from pymr.errors import StartError, disk_error, is_unwritable
+from pymr.faults import fault_point
 from pymr.peer.places import Places
 
 STAND_IN_SECONDS_MAX = 60.0
@@ -80,14 +81,19 @@ class KeptState:
         """(epoch, change): what a Redis that has forgotten nothing has at least."""
         return self.epoch, self.change
 
+    def has(self, incarnation: str, epoch: int) -> bool:
+        """Whether `remember` would change nothing."""
+        return incarnation == self.incarnation and epoch <= self.epoch
+
     def remember(self, incarnation: str, epoch: int) -> None:
         """Keep both, from any thread; they are on the disk when this returns. Raises OSError.
 
         Of one incarnation, a lower epoch than the one that is kept changes nothing.
         """
         with self._writing:
-            if incarnation == self.incarnation and epoch <= self.epoch:
+            if self.has(incarnation, epoch):
                 return
+            fault_point("state.epoch")
             self._replace(self._places.epoch, msgspec.json.encode(_Epoch(incarnation, epoch)))
             if incarnation != self.incarnation:
                 self.change = 0

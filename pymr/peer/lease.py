@@ -41,6 +41,10 @@ TURN_SECONDS_MAX = 1.0
 """A leader whose daemon has not turned its loop for this long gives its lease up: it decides nothing, and
 would keep others from it for as long as it hangs."""
 
+REMEMBER_SECONDS_MAX = 1.0
+"""How long the disk may take to keep an epoch before this peer says so; a lease that was taken meanwhile
+would have run out. It tries to lead again when that is done."""
+
 STATE_ERROR_SECONDS = 5.0
 """How long a peer that could not write down its epoch waits before it tries to lead again."""
 
@@ -120,6 +124,7 @@ class Lease:
         self._peer = peer
         self._boot = boot
         self._memory = state
+        self._writer = _MemoryWriter(state)
         self._on_change = on_change
         self._clock = clock
         self._turns = turns
@@ -200,7 +205,10 @@ class Lease:
         except StoreUnavailable as error:
             view = self._view_without_answer(str(error))
         except OSError as error:  # of the memory
-            self.cool_down(STATE_ERROR_SECONDS)
+            if isinstance(error, TimeoutError):
+                self.release()
+            else:
+                self.cool_down(STATE_ERROR_SECONDS)
             reason = disk_error("writing", str(error.filename or "to its data_dir"), error)
             view = LeaseView(
                 "unreachable",
@@ -220,7 +228,7 @@ class Lease:
 
     def _look(self, sent: float) -> LeaseView:
         """See who leads; take the lease where nobody does."""
-        compete = self._may_lead(sent)
+        compete = self._may_lead(sent) and not self._writer.is_busy
         change_known = (
             self._memory.change
         )  # first: that of an earlier incarnation is lower than any later one
@@ -242,7 +250,7 @@ class Lease:
         if outcome == b"acquired":
             self._given_up.append(value)  # until it is known that this peer may use it
         if incarnation and (incarnation != known or epoch > epoch_known):
-            self._memory.remember(incarnation, epoch)
+            self._writer.remember(incarnation, epoch, REMEMBER_SECONDS_MAX)
         if outcome == b"acquired":
             with self._guard:
                 self._given_up.remove(value)
@@ -296,6 +304,41 @@ class Lease:
 
     def _call(self, script: str, *arguments: str | bytes | int) -> list[Any]:
         return self._redis.run_script(script, [self._prefix, *arguments])
+
+
+class _MemoryWriter:
+    """Writes to the memory in threads of their own, one at a time: its disk may hang, the lease may not."""
+
+    def __init__(self, memory: LeaseMemory) -> None:
+        self._memory = memory
+        self._thread: threading.Thread | None = None
+        self._errors: list[Exception] = []
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a write is under way."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def remember(self, incarnation: str, epoch: int, seconds: float) -> None:
+        """As `LeaseMemory.remember`. Raises TimeoutError where it is not done within `seconds`, and at once
+        while an earlier one is not."""
+        if not self.is_busy:
+            self._errors = []
+            self._thread = threading.Thread(
+                target=self._write, args=(incarnation, epoch, self._errors), name="remember", daemon=True
+            )
+            self._thread.start()
+            self._thread.join(seconds)
+        if self.is_busy:
+            raise TimeoutError("the disk has not taken it for a while")
+        for error in self._errors:
+            raise error
+
+    def _write(self, incarnation: str, epoch: int, errors: list[Exception]) -> None:
+        try:
+            self._memory.remember(incarnation, epoch)
+        except Exception as error:
+            errors.append(error)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 
 import psutil
 
+from pymr.peer.disk import Disk
 from pymr.protocol import MachineFigures
 
 DISK_FREE_BYTES_MIN = 256 << 10
 """A disk with less space left than this counts as full: hardly a task could write its output."""
+
+_log = logging.getLogger("pymr")
 
 
 class Machine:
@@ -43,6 +47,29 @@ class Machine:
             load=os.getloadavg()[0],
             disk_problem=disk_problem(self._data_dir, disk),
         )
+
+
+class Measurements:
+    """Measures when it is told to, beside the loop. figures: the latest."""
+
+    def __init__(self, data_dir: str, disk: Disk) -> None:
+        self._machine = Machine(data_dir)
+        self._disk = disk
+        self._is_measuring = False
+        self.figures = self._machine.measure()
+
+    def measure(self) -> None:
+        """Unless the last time is still under way: a file system that hangs holds this up, too."""
+        if not self._is_measuring:
+            self._is_measuring = True
+            self._disk.do("short", self._machine.measure, self._take, self._fail)
+
+    def _take(self, figures: MachineFigures) -> None:
+        self.figures, self._is_measuring = figures, False
+
+    def _fail(self, error: Exception) -> None:
+        self._is_measuring = False
+        _log.warning("the machine cannot be measured: %s", error)
 
 
 def disk_problem(path: str, disk: os.statvfs_result) -> str:

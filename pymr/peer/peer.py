@@ -7,8 +7,6 @@ import os
 import time
 from pathlib import Path
 
-import msgspec
-
 from pymr import __version__
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.duties import (
@@ -29,6 +27,7 @@ from pymr.faults import fault_point
 from pymr.keys import Security
 from pymr.peer import worker_events
 from pymr.peer.answers import Answers
+from pymr.peer.disk import Disk
 from pymr.peer.epoch_guard import EpochGuard
 from pymr.peer.execution import Execution
 from pymr.peer.findings import clear_strange_runs, found_runs, held_attempts
@@ -39,7 +38,7 @@ from pymr.peer.leader import TICK_SECONDS, Leading
 from pymr.peer.lease import TURN_SECONDS_MAX, Lease, LeaseView
 from pymr.peer.links import Links
 from pymr.peer.loop import Loop
-from pymr.peer.machine import Machine
+from pymr.peer.machine import Measurements
 from pymr.peer.nursery import Nursery
 from pymr.peer.pane_sweep import PaneSweep
 from pymr.peer.panes import PaneStore
@@ -49,6 +48,7 @@ from pymr.peer.relays import Relays
 from pymr.peer.store import Store
 from pymr.peer.threads import StoreThread, Thread
 from pymr.peer.transport import Endpoint, Gatekeeper, Sender, shared_context
+from pymr.peer.unpacked_projects import UnpackedProjects
 from pymr.peer.upload_sweep import UploadSweep
 from pymr.peer.wishes import Standing
 from pymr.peer.worker_news import worker_news
@@ -63,7 +63,7 @@ from pymr.protocol import (
     Report,
     Wake,
 )
-from pymr.requests import ClusterView, Reply, Request
+from pymr.requests import Reply, Request
 
 MEASURE_SECONDS = 1.0
 """Between two measurements of the machine."""
@@ -108,15 +108,16 @@ class Peer:
         if self._state.incarnation is None:
             clear_strange_runs(places)
         held, runs = held_attempts(places), found_runs(places)
-        self._machine = Machine(me.data_dir)
-        self._figures = self._machine.measure()
 
         def make_store() -> Store:
             return Store(config.redis.url, password, config.name, known=self._state.known)
 
         self._store = StoreThread("store", make_store, loop.call_soon)
         self._leader_store = StoreThread("leader-store", make_store, loop.call_soon)
-        self._disk = Thread("disk", loop.call_soon)
+        self._disk = Disk(loop.call_soon)
+        self._measurements = Measurements(me.data_dir, self._disk)
+        self._state_thread = Thread("state", loop.call_soon)
+        projects = UnpackedProjects(places, self._disk, self._store, loop.call_later)
         self._context = shared_context()
         self._links = Links(self._context, me, config.peers, security)
         self._gatekeeper = Gatekeeper(self._context, security)
@@ -130,8 +131,8 @@ class Peer:
             config,
             me,
             workers=self._workers,
-            store=self._store,
             disk=self._disk,
+            projects=projects,
             incarnation=lambda: self._state.incarnation or "",
             on_event=lambda event: loop.call_soon(lambda: self._step(event)),
             call_later=loop.call_later,
@@ -152,13 +153,18 @@ class Peer:
         self._epoch_guard = EpochGuard(
             me.name,
             places.state,
-            remember=self._state.remember,
+            memory=self._state,
+            do=self._state_thread.do,
             carry_out=self._carry_out,
             call_later=loop.call_later,
             end=loop.stop,
         )
         self._jobs = JobTableCopy(
-            self._state, self._store, self._disk, lambda: self._lease_view.incarnation or "", loop.call_later
+            self._state,
+            self._store,
+            self._state_thread,
+            lambda: self._lease_view.incarnation or "",
+            loop.call_later,
         )
         PaneSweep(panes, config.panes, self._store, self._disk, self._execution.known_runs, loop.call_every)
         UploadSweep(me.data_dir, self._jobs, self._disk, self._execution.fields_of_runs, loop.call_every)
@@ -178,7 +184,7 @@ class Peer:
             disk=self._disk,
             jobs=self._jobs,
             keyboards=self._keyboards,
-            previews=Previews(config, me, self._store, self._disk, self._workers, loop.call_later),
+            previews=Previews(config, me, self._store, self._disk, projects, self._workers, loop.call_later),
             standing=self._standing,
             wake_leader=self._wake_leader,
             stop=self.stop,
@@ -195,7 +201,7 @@ class Peer:
             turns=lambda: time.monotonic() - loop.turned_at < TURN_SECONDS_MAX,
         )
         loop.call_every(TICK_SECONDS, self._tick)
-        loop.call_every(MEASURE_SECONDS, self._measure)
+        loop.call_every(MEASURE_SECONDS, self._measurements.measure)
 
     def begin(self) -> None:
         """Begin to take part; the loop does the rest."""
@@ -228,7 +234,7 @@ class Peer:
         self._workers.close()
         self._execution.data.close()
         self._nursery.close()
-        for thread in (self._store, self._leader_store, self._disk):
+        for thread in (self._store, self._leader_store, self._state_thread, self._disk):
             thread.stop(THREAD_END_SECONDS_MAX)
         self._links.close()
         self._endpoint.close()
@@ -312,28 +318,20 @@ class Peer:
         def answer_here() -> None:
             self._answers.answer(request, sender, respond)
 
+        def as_own(reply: Reply) -> None:
+            respond(self._relays.as_own(reply, sender.role, is_draining=self._is_stopping))
+
         leader = self._follower.leader
         if self._leading is None and leader not in ("", self._me.name) and Relays.is_for_leader(request):
-            self._relays.ask(leader, request, lambda reply: respond(self._as_own(reply, sender)), answer_here)
+            self._relays.ask(leader, request, as_own, answer_here)
         else:
             answer_here()
 
-    def _as_own(self, reply: Reply, sender: Sender) -> Reply:
-        """The leader's answer: it has been asked by this peer, and not by the console."""
-        if not isinstance(reply, ClusterView):
-            return reply
-        own = {"peer": self._me.name, "version": __version__, "is_draining": self._is_stopping}
-        return msgspec.structs.replace(reply, role=sender.role, **own)
-
     def _answer_relay(self, sender: Sender, relay: Relay) -> None:
-        request = Relays.request_of(relay)
-        if request is None or self._leading is None:
-            return
-
-        def respond(reply: object) -> None:
-            self._links.send(relay.peer, Relays.answer_of(relay, reply))  # type: ignore[arg-type]
-
-        self._answers.answer(request, sender, respond)
+        if self._leading is not None:
+            self._relays.answer(
+                relay, lambda request, respond: self._answers.answer(request, sender, respond)
+            )
 
     def _send_orders(self, orders: Orders) -> None:
         if orders.peer == self._me.name:
@@ -428,7 +426,7 @@ class Peer:
         self._workers.tick(now)
         self._endpoint.look_for_strangers(now)
         self._keyboards.look()
-        self._step(PeerTick(self._figures))
+        self._step(PeerTick(self._measurements.figures))
         if self._leading is not None:
             self._leading.tick()
         self._renew_links(now)
@@ -440,9 +438,6 @@ class Peer:
         if self._leading is not None:
             silent |= {peer.name for peer in self._leading.core.peers.values() if peer.state != "alive"}
         self._links.renew(silent, now)
-
-    def _measure(self) -> None:
-        self._figures = self._machine.measure()
 
     def _warn_of_settings(self) -> None:
         self._store.ask(

@@ -18,6 +18,9 @@ from pymr.protocol import STEPS
 HIDDEN_PREFIX = "."
 """Begins the names of what is not finished; a daemon that starts clears it away."""
 
+FETCHED = "fetched"
+"""The folder of a run in which copies of other hosts' segments are."""
+
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}")
 _ATTEMPT_FOLDER = re.compile(rf"((?:map|reduce|{'|'.join(STEPS)})-[0-9]{{5,}})-([0-9]+\.[0-9]+)")
 
@@ -131,7 +134,7 @@ class Places:
         return os.path.join(self.run(id.run_id), f"{HIDDEN_PREFIX}sources-{checked_folder(id.folder)}")
 
     def fetched(self, run_id: str) -> str:
-        return os.path.join(self.run(run_id), "fetched")
+        return os.path.join(self.run(run_id), FETCHED)
 
     def segment(self, id: AttemptId, partition: int) -> str:
         """A copy of a partition's part of another host's map output."""

@@ -14,11 +14,13 @@ from pathlib import Path
 
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.errors import FatalError, PymrError, StartError
+from pymr.peer.disk import Disk
 from pymr.peer.places import Places, plain
 from pymr.peer.planning import workers_memory_bytes
 from pymr.peer.store import StoreUnavailable
 from pymr.peer.submissions import Submission, check_submission
-from pymr.peer.threads import StoreThread, Thread
+from pymr.peer.threads import StoreThread
+from pymr.peer.unpacked_projects import UnpackedProjects
 from pymr.peer.wishes import Respond, refused
 from pymr.peer.worker_link import WorkerLink
 from pymr.peer.worker_protocol import BadMessage, FromWorker, PreviewNews, PreviewSetup
@@ -45,7 +47,8 @@ class Previews:
         config: ClusterConfig,
         me: PeerConfig,
         store: StoreThread,
-        disk: Thread,
+        disk: Disk,
+        projects: UnpackedProjects,
         workers: Workers,
         call_later: CallLater,
     ) -> None:
@@ -54,6 +57,7 @@ class Previews:
         self._places = Places(me.data_dir)
         self._store = store
         self._disk = disk
+        self._projects = projects
         self._workers = workers
         self._call_later = call_later
         self._numbers = count(1)
@@ -95,11 +99,18 @@ class Previews:
     def _prepare(self, preview: _Preview) -> None:
         """Have the project, and a folder to work in."""
         job = preview.job
-        unpacked = self._places.project(job.project_hash)
-        if os.path.isdir(os.path.join(unpacked, job.project)):  # by a run
-            preview.projects_dir = unpacked
-            self._make_folder(preview, None)
-            return
+
+        def look(is_unpacked: bool) -> None:
+            if is_unpacked:  # by a run
+                preview.projects_dir = self._places.project(job.project_hash)
+                self._make_folder(preview, None)
+            else:
+                self._store.ask(
+                    lambda store: store.package(job.project_hash),
+                    unpack,
+                    lambda error: self._refuse(preview, error),
+                    timeout_s=PREVIEW_SECONDS,
+                )
 
         def unpack(package: bytes | None) -> None:
             if package is None:
@@ -109,12 +120,7 @@ class Previews:
             preview.projects_dir = os.path.join(preview.scratch, "projects")
             self._make_folder(preview, package)
 
-        self._store.ask(
-            lambda store: store.package(job.project_hash),
-            unpack,
-            lambda error: self._refuse(preview, error),
-            timeout_s=PREVIEW_SECONDS,
-        )
+        self._projects.check(job.project_hash, job.project, look, lambda error: self._refuse(preview, error))
 
     def _make_folder(self, preview: _Preview, package: bytes | None) -> None:
         def work() -> None:
@@ -129,7 +135,7 @@ class Previews:
                 error = StoreUnavailable(f"the disk of {self._me.name} is busy; try again in a moment")
             self._refuse(preview, error)
 
-        self._disk.do(work, lambda _: self._start(preview), refuse, timeout_s=PREVIEW_SECONDS)
+        self._disk.do("project", work, lambda _: self._start(preview), refuse, timeout_s=PREVIEW_SECONDS)
 
     def _start(self, preview: _Preview) -> None:
         setup = PreviewSetup(
@@ -187,6 +193,7 @@ class Previews:
         """Make room for another: its processes have ended."""
         del self._under_way[preview.request.id]
         self._disk.do(
+            "clean",
             lambda: shutil.rmtree(preview.scratch, ignore_errors=True),
             lambda _: None,
             lambda error: _log.warning("cleaning up failed: %s", error),

@@ -92,6 +92,13 @@ def list_output(
     return next((run for run in reversed(runs) if counts(run)), ""), parts
 
 
+def make_run_folder(places: Places, run_id: str, *below: str) -> None:
+    """Make the folder of a run, or one below it. Raises DiskError."""
+    folder = os.path.join(places.run(run_id), *below)
+    with _disk_errors("preparing", folder):
+        os.makedirs(folder, exist_ok=True)
+
+
 def forget_run(places: Places, run_id: str) -> None:
     """Remove all that a run has left below `runs`, and what its transfers have not finished elsewhere.
 

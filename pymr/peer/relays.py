@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
+from pymr import __version__
 from pymr.peer.frames import BadFrame, decode_reply, decode_request, encode
 from pymr.protocol import PeerMessage, Relay, Relayed
-from pymr.requests import GetCluster, GetJob, GetJobs, GetPeers, GetWorkers, Reply, Request
+from pymr.requests import ClusterView, GetCluster, GetJob, GetJobs, GetPeers, GetWorkers, Reply, Request, Role
 
 RELAY_SECONDS = 1.0
 """How long the leader has to answer before the peer that was asked answers from what it knows itself."""
@@ -65,16 +68,18 @@ class Relays:
         if respond is not None:
             respond(decode_reply(answer.body))
 
-    @staticmethod
-    def request_of(relay: Relay) -> Request | None:
-        """The question in a relay, if it is one that is passed on."""
+    def answer(self, relay: Relay, answer: Callable[[Request, Callable[[Reply], object]], object]) -> None:
+        """Have a question that another peer has passed on answered, if it is one of those."""
         try:
             request = decode_request(relay.body)
         except BadFrame:
-            return None
-        return request if Relays.is_for_leader(request) else None
+            return
+        if self.is_for_leader(request):
+            answer(request, lambda reply: self._send(relay.peer, Relayed(id=relay.id, body=encode(reply))))
 
-    @staticmethod
-    def answer_of(relay: Relay, reply: Reply) -> Relayed:
-        """The message that carries an answer back."""
-        return Relayed(id=relay.id, body=encode(reply))
+    def as_own(self, reply: Reply, role: Role, *, is_draining: bool) -> Reply:
+        """The leader's answer, for a console of that role: it has asked this peer, and not the leader."""
+        if not isinstance(reply, ClusterView):
+            return reply
+        own = {"peer": self._me, "version": __version__, "is_draining": is_draining}
+        return msgspec.structs.replace(reply, role=role, **own)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from functools import partial
 
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.duties import FetchSegments, PeerEvent, SegmentFetched, SegmentLost, SegmentRefused
@@ -14,7 +13,9 @@ from pymr.control.long_work import LongWork
 from pymr.peer.data_orders import Fetched, FetchFailed, FetchOrder, Owner
 from pymr.peer.data_protocol import Segment
 from pymr.peer.data_service import DataService
-from pymr.peer.places import Places
+from pymr.peer.disk import Disk
+from pymr.peer.places import FETCHED, Places
+from pymr.peer.publication import make_run_folder
 from pymr.protocol import Source, cut_text
 
 FETCH_LOG_SECONDS = 10.0
@@ -38,6 +39,7 @@ class SegmentFetches:
         self,
         config: ClusterConfig,
         me: PeerConfig,
+        disk: Disk,
         data: Callable[[], DataService],
         on_event: Callable[[PeerEvent], None],
         call_later: Callable[[float, Callable[[], object]], object],
@@ -45,6 +47,7 @@ class SegmentFetches:
         self._peers = config.peers
         self._by_name = {peer.name: peer for peer in config.peers}
         self._places = Places(me.data_dir)
+        self._disk = disk
         self._data = data
         self._on_event = on_event
         self._call_later = call_later
@@ -61,12 +64,16 @@ class SegmentFetches:
         return tuple((one.name, one.host, one.data_port) for one in (owner, *near))
 
     def fetch(self, command: FetchSegments) -> None:
-        """Ask for segments, little by little."""
-        with suppress(OSError):  # without the folder the fetch fails, and is tried again
-            os.makedirs(self._places.fetched(command.run_id), exist_ok=True)
+        """Ask for segments, little by little, once there is a folder for them; without it fetches fail, and are
+        tried again."""
         partitions = self._runs.setdefault(command.run_id, {})
         partition = partitions.setdefault(command.partition, _Partition(command.in_flight))
-        self._do_later(self._ask_for(command, partition))
+
+        def begin(_: object) -> None:
+            self._do_later(self._ask_for(command, partition))
+
+        work = partial(make_run_folder, self._places, command.run_id, FETCHED)
+        self._disk.do("short", work, begin, begin, run_id=command.run_id)
 
     def ask_anew(self) -> None:
         """The data service has forgotten everything."""

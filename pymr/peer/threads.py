@@ -1,12 +1,12 @@
-"""Threads beside the loop: one that talks to Redis, one that does slow work on the disk."""
+"""Threads beside the loop, for what would hold it up: talking to Redis, work on the disk."""
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pymr.peer.store import Store, StoreUnavailable
@@ -17,7 +17,8 @@ RETRY_SECONDS = 0.1
 WAITING_MAX = 10_000
 """Most things waiting for one thread; a cluster that asks for more of them has lost its Redis or its disk."""
 
-_log = logging.getLogger("pymr")
+CallSoon = Callable[[Callable[[], object]], None]
+"""Calls a function in the loop's thread; may be used from any thread."""
 
 
 class Job:
@@ -41,14 +42,16 @@ class Job:
 
 
 class Thread:
-    """Does one thing after another, in the order in which they were asked for."""
+    """Does one thing after another, in the order in which they were asked for; with several `threads`, begins
+    them in that order."""
 
-    def __init__(self, name: str, call_soon: Callable[[Callable[[], object]], None]) -> None:
+    def __init__(self, name: str, call_soon: CallSoon, *, threads: int = 1) -> None:
         self._call_soon = call_soon
         self._queue: queue.Queue[Job | None] = queue.Queue(WAITING_MAX)
         self._is_stopped = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
 
     def do(
         self,
@@ -72,8 +75,12 @@ class Thread:
     def stop(self, timeout_s: float) -> None:
         """Let it end after what it is at, and wait for that."""
         self._is_stopped = True
-        self._queue.put(None)
-        self._thread.join(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        for _ in self._threads:
+            with suppress(queue.Full):  # then there is far too much to wait for
+                self._queue.put_nowait(None)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
@@ -103,9 +110,7 @@ class Thread:
 class StoreThread:
     """A Redis connection with a thread of its own."""
 
-    def __init__(
-        self, name: str, make_store: Callable[[], Store], call_soon: Callable[[Callable[[], object]], None]
-    ) -> None:
+    def __init__(self, name: str, make_store: Callable[[], Store], call_soon: CallSoon) -> None:
         self._store = make_store()
         self._thread = Thread(name, call_soon)
 

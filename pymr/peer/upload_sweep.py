@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from pymr.peer.disk import Disk
 from pymr.peer.job_table import JobTableCopy
-from pymr.peer.threads import Thread
 from pymr.peer.uploads import UPLOADS, remove_stale_uploads, stale_uploads
 
 SWEEP_SECONDS = 600.0
@@ -28,7 +28,7 @@ class UploadSweep:
         self,
         data_dir: str,
         jobs: JobTableCopy,
-        disk: Thread,
+        disk: Disk,
         fields_of_runs: Callable[[], Iterable[Mapping[str, Any]]],
         call_every: Callable[[float, Callable[[], object]], object],
     ) -> None:
@@ -40,7 +40,7 @@ class UploadSweep:
 
     def sweep(self) -> None:
         """Look; and if there is anything, ask for the jobs, then remove what none of them names."""
-        self._disk.do(lambda: stale_uploads(self._data_dir), self._take, self._warn)
+        self._disk.do("clean", lambda: stale_uploads(self._data_dir), self._take, self._warn)
 
     def _take(self, stale: list[str]) -> None:
         if stale:
@@ -49,7 +49,9 @@ class UploadSweep:
     def _remove(self) -> None:
         jobs = [job.fields for job in self._jobs.table.jobs.values()]
         wanted = {name for fields in (*jobs, *self._fields_of_runs()) for name in _named_by(fields)}
-        self._disk.do(lambda: remove_stale_uploads(self._data_dir, wanted), lambda _: None, self._warn)
+        self._disk.do(
+            "clean", lambda: remove_stale_uploads(self._data_dir, wanted), lambda _: None, self._warn
+        )
 
     def _warn(self, error: Exception) -> None:
         _log.warning("uploads that were left cannot be removed from %s: %s", self._data_dir, error)

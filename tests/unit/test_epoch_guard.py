@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cluster.small_disks import small_disk
 
@@ -20,23 +21,47 @@ class Desk:
     """A guard with a disk that may be full, and a loop. done: what was carried out, and remembered."""
 
     def __init__(self) -> None:
-        self.is_full = False
+        self.is_full = self.hangs = False
+        self.kept = 0
         self.done: list[PeerCommand | int] = []
         self.ended = 0
         self.later: list[Callable[[], object]] = []
+        self.under_way: list[tuple[Any, Any, Any]] = []
         self.guard = EpochGuard(
             "a",
             "/data/a/state",
-            remember=self.remember,
+            memory=self,
+            do=self.do,
             carry_out=self.done.append,
             call_later=lambda seconds, function: self.later.append(function),
             end=self.end,
         )
 
+    def has(self, incarnation: str, epoch: int) -> bool:
+        return epoch <= self.kept
+
     def remember(self, incarnation: str, epoch: int) -> None:
         if self.is_full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.kept = epoch
         self.done.append(epoch)
+
+    def do(self, work: Any, on_done: Any, on_error: Any) -> None:
+        if self.hangs:
+            self.under_way.append((work, on_done, on_error))
+            return
+        try:
+            work()
+        except OSError as error:
+            on_error(error)
+        else:
+            on_done(None)
+
+    def disk_goes_on(self) -> None:
+        self.hangs = False
+        under_way, self.under_way = self.under_way, []
+        for work in under_way:
+            self.do(*work)
 
     def end(self) -> None:
         self.ended += 1
@@ -71,6 +96,33 @@ def test_commands_wait_in_their_order_until_the_epoch_is_written_down() -> None:
 
     assert desk.done == [1, EndWorker(0), 2, EndWorker(1), 3, EndWorker(2)]
     assert (desk.guard.problem, desk.later, desk.ended) == ("", [], 0)
+
+
+def test_behind_a_disk_that_hangs_all_but_reports_waits_for_the_epoch() -> None:
+    desk = Desk()
+    desk.guard.take(Remember("i", 1))
+    desk.hangs = True
+    told = report()
+    for command in (Remember("i", 1), EndWorker(0), Remember("i", 2), EndWorker(1), told, Remember("i", 3)):
+        desk.guard.take(command)
+    desk.guard.take(EndWorker(2))
+
+    assert desk.done == [1, EndWorker(0), told]
+    assert desk.guard.problem == ""
+
+    desk.disk_goes_on()
+
+    assert desk.done == [1, EndWorker(0), told, 2, EndWorker(1), 3, EndWorker(2)]
+
+
+def test_an_epoch_that_the_thread_of_the_lease_has_kept_delays_nothing() -> None:
+    desk = Desk()
+    desk.kept = 2
+    desk.hangs = True
+    desk.guard.take(Remember("i", 2))
+    desk.guard.take(EndWorker(0))
+
+    assert desk.done == [EndWorker(0)]
 
 
 def test_a_peer_for_which_too_much_would_wait_ends() -> None:

@@ -25,11 +25,15 @@ from pymr.control.duties import (
     StartWorker,
     TaskEnded,
 )
+from pymr.engine.plans import write_plan
 from pymr.outcomes import AttemptId, Failure
 from pymr.peer.data_orders import Fetched, FetchFailed, FetchOrder
 from pymr.peer.execution import Execution
+from pymr.peer.places import Places
 from pymr.peer.segment_fetches import ORDERS_PER_CALL
+from pymr.peer.unpacked_projects import UnpackedProjects
 from pymr.peer.worker_protocol import StepOrder, TaskOrder, WorkerSetup, frame
+from pymr.projects import pack_project, unpack_project
 from pymr.protocol import Assignment, RunOrder, Source, StepInput
 
 RUN = "job-000001"
@@ -38,10 +42,12 @@ RUN = "job-000001"
 class Recorder:
     """Workers, a disk that is slow, and a data service that does nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_slow: bool = True) -> None:
+        self.is_slow = is_slow
         self.assigned: list[TaskOrder] = []
         self.setups: list[WorkerSetup] = []
-        self.waiting: list[tuple[Callable[[], Any], Callable[[Any], object]]] = []
+        self.waiting: list[tuple[Callable[..., Any], ...]] = []
+        self.fetches: list[FetchOrder] = []
 
     def start(self, slot: int, setup: WorkerSetup) -> None:
         self.setups.append(setup)
@@ -53,13 +59,33 @@ class Recorder:
         self.assigned.append(order)
         return True
 
-    def do(self, work: Callable[[], Any], on_done: Callable[[Any], object], *_: object) -> None:
-        self.waiting.append((work, on_done))
+    def fetch(self, order: FetchOrder) -> None:
+        self.fetches.append(order)
+
+    def do(
+        self,
+        kind: str,
+        work: Callable[[], Any],
+        on_done: Callable[[Any], object],
+        on_error: Callable[[Exception], object],
+        **_: object,
+    ) -> None:
+        self.waiting.append((work, on_done, on_error))
+        if not self.is_slow:
+            self.work()
+
+    def remove_run(self, run_id: str, work: Callable[[], Any], on_error: Callable[..., Any]) -> None:
+        self.do("clean", work, lambda _: None, on_error)
 
     def work(self) -> None:
-        for work, on_done in self.waiting:
-            on_done(work())
-        self.waiting.clear()
+        while self.waiting:
+            work, on_done, on_error = self.waiting.pop(0)
+            try:
+                result = work()
+            except Exception as error:
+                on_error(error)
+            else:
+                on_done(result)
 
 
 class FakeDataService:
@@ -99,21 +125,29 @@ class Timers:
 
 
 def execution_in(
-    folder: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, timers: Timers | None = None
+    folder: Path,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    timers: Timers | None = None,
+    *,
+    other_host: bool = False,
 ) -> tuple[Any, list[Any]]:
     (folder / "cluster.toml").write_text(
         f'name = "c"\n[redis]\nurl = "redis://127.0.0.1:1"\n[[peers]]\nname = "a"\nhost = "127.0.0.1"\n'
         f'control_port = 4000\ndata_port = 4001\nworkers = 1\ndata_dir = "{folder}/a"\n'
+        + f'[[peers]]\nname = "b"\nhost = "127.0.0.2"\nworkers = 1\ndata_dir = "{folder}/b"\n'
+        * other_host
     )
     config = load_config(str(folder / "cluster.toml"))
     monkeypatch.setattr(Execution, "_start_data_service", lambda self: FakeDataService())
     events: list[PeerEvent] = []
+    disk: Any = recorder
     execution = Execution(
         config,
         config.peers[0],
         workers=recorder,  # type: ignore[arg-type]
-        store=recorder,  # type: ignore[arg-type]
-        disk=recorder,  # type: ignore[arg-type]
+        disk=disk,
+        projects=UnpackedProjects(Places(config.peers[0].data_dir), disk, disk, lambda *_: None),
         incarnation=lambda: "life",
         on_event=events.append,
         call_later=(timers or Timers()).call_later,
@@ -147,6 +181,7 @@ def test_a_map_task_for_which_the_disk_has_no_room_fails_at_no_cost(
     execution, events = execution_in(tmp_path, recorder, monkeypatch)
     (tmp_path / "a").write_text("no folder can be made here")
     execution.carry_out(GiveMap(0, Assignment(AttemptId(RUN, "map-00000", "1.1"), 0, "a")))
+    recorder.work()
 
     (event,) = events
     assert isinstance(event, TaskEnded) and isinstance(event.outcome, Failure)
@@ -182,14 +217,61 @@ def test_the_project_of_a_script_is_the_folder_it_names(
 ) -> None:
     recorder = Recorder()
     execution, events = execution_in(tmp_path, recorder, monkeypatch)
+    (tmp_path / "projects" / "cleaning" / "steps").mkdir(parents=True)
+    (tmp_path / "projects" / "cleaning" / "steps" / "x.py").write_text("print(1)")
+    package = pack_project(tmp_path / "projects", "cleaning")
+    unpacked = tmp_path / "a" / "projects" / package.content_hash
+    unpack_project(package.data, unpacked / "cleaning", package.content_hash)
     fields: dict[str, object] = {"job_type": "script", "script_location": "cleaning/steps/x.py"}
-    order = RunOrder(run_id=RUN, job_name="job", fields=fields, project_hash="0f", partitions=0)
-    (tmp_path / "a" / "projects" / "0f" / "cleaning").mkdir(parents=True)
+    order = RunOrder(
+        run_id=RUN, job_name="job", fields=fields, project_hash=package.content_hash, partitions=0
+    )
     execution.carry_out(PrepareProject(order))
+    recorder.work()
     execution.carry_out(StartWorker(0, order))
 
     assert events == [ProjectPrepared(RUN)]
-    assert recorder.setups[0].projects_dir == str(tmp_path / "a" / "projects" / "0f")
+    assert recorder.setups[0].projects_dir == str(unpacked)
+
+
+def test_a_plan_of_another_host_is_fetched_again_where_a_power_failure_has_emptied_its_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    execution, _ = execution_in(tmp_path, recorder, monkeypatch, other_host=True)
+    execution.data = recorder
+    copy = Path(Places(str(tmp_path / "a")).plan_copy(RUN))
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(b"")
+    for slot in range(2):
+        id = AttemptId(RUN, f"map-{slot:05d}", "1.1")
+        execution.carry_out(GiveMap(slot, Assignment(id, slot, "b", plan_shared=True, plan_index=slot)))
+    recorder.work()
+    before = list(recorder.assigned)
+    write_plan(str(copy), [])
+    execution._on_fetched(Fetched(RUN, recorder.fetches[0].key, 1))
+    recorder.work()
+
+    assert (before, len(recorder.fetches)) == ([], 1)
+    assert [(order.plan_path, order.plan_index) for order in recorder.assigned] == [  # type: ignore[union-attr]
+        (str(copy), 0),
+        (str(copy), 1),
+    ]
+
+
+def test_a_plan_of_another_host_that_is_here_whole_is_not_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    execution, _ = execution_in(tmp_path, recorder, monkeypatch, other_host=True)
+    execution.data = recorder
+    copy = Path(Places(str(tmp_path / "a")).plan_copy(RUN))
+    copy.parent.mkdir(parents=True)
+    write_plan(str(copy), [])
+    execution.carry_out(GiveMap(0, Assignment(AttemptId(RUN, "map-00000", "1.1"), 0, "b", plan_shared=True)))
+    recorder.work()
+
+    assert recorder.fetches == [] and len(recorder.assigned) == 1
 
 
 # -- many segments
@@ -207,7 +289,7 @@ def test_many_segments_are_asked_for_little_by_little(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timers = Timers()
-    execution, events = execution_in(tmp_path, Recorder(), monkeypatch, timers)
+    execution, events = execution_in(tmp_path, Recorder(is_slow=False), monkeypatch, timers)
     for partition in (0, 1):
         execution.carry_out(wanted(ORDERS_PER_CALL + 1, partition))
 
@@ -229,7 +311,7 @@ def test_what_is_dropped_is_asked_for_no_more_and_cancelled_before_it_is_wanted_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timers = Timers()
-    execution, _ = execution_in(tmp_path, Recorder(), monkeypatch, timers)
+    execution, _ = execution_in(tmp_path, Recorder(is_slow=False), monkeypatch, timers)
     execution.carry_out(wanted(2 * ORDERS_PER_CALL))
     timers.turn()
     execution.carry_out(DropPartitions(RUN, (0,)))
@@ -245,7 +327,7 @@ def test_what_is_dropped_is_asked_for_no_more_and_cancelled_before_it_is_wanted_
 
 def test_a_run_that_is_over_is_asked_for_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timers = Timers()
-    execution, _ = execution_in(tmp_path, Recorder(), monkeypatch, timers)
+    execution, _ = execution_in(tmp_path, Recorder(is_slow=False), monkeypatch, timers)
     execution.carry_out(wanted(2 * ORDERS_PER_CALL))
     timers.turn()
     execution.carry_out(RemoveRun(RUN))
@@ -259,7 +341,7 @@ def test_a_new_data_service_is_asked_for_what_has_not_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timers = Timers()
-    execution, _ = execution_in(tmp_path, Recorder(), monkeypatch, timers)
+    execution, _ = execution_in(tmp_path, Recorder(is_slow=False), monkeypatch, timers)
     execution.carry_out(wanted(3))
     timers.turn()
     execution._on_fetched(Fetched(RUN, key(1), 7))
@@ -275,7 +357,7 @@ def test_segments_for_which_there_was_no_room_are_asked_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timers = Timers()
-    execution, events = execution_in(tmp_path, Recorder(), monkeypatch, timers)
+    execution, events = execution_in(tmp_path, Recorder(is_slow=False), monkeypatch, timers)
     execution.carry_out(wanted(3))
     timers.turn()
     for task in range(3):

@@ -413,6 +413,36 @@ def test_a_leader_whose_loop_hangs_is_followed(place: Place) -> None:
     wait_for(lambda: first.view.leader == "b")
 
 
+def test_a_peer_whose_disk_hangs_takes_the_lease_from_nobody(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "REMEMBER_SECONDS_MAX", 0.05)
+    let_go = threading.Event()
+
+    class HangingMemory(Memory):
+        def remember(self, incarnation: str, epoch: int) -> None:
+            assert let_go.wait(LIMIT_SECONDS)
+            super().remember(incarnation, epoch)
+
+    first, second = place.peer("a", HangingMemory()), place.peer("b")
+    step(first)
+    hanging = first.is_leader(), first.view.state, first.view.problem
+    for _ in range(3):
+        step(first)
+    holder = place.holder()
+    step(second)
+    led_by = place.holder()
+    second.stop()
+    let_go.set()
+    wait_for(lambda: not first._writer.is_busy)
+    wait_for(lambda: step(first).state == "leader")
+
+    assert hanging[:2] == (False, "unreachable")
+    assert "cannot write down its state" in hanging[2]
+    assert (holder, led_by) == (None, "b")
+    assert first.is_leader() and place.holder() == "a"
+
+
 def test_release_takes_effect_at_once(place: Place) -> None:
     lease = place.peer("a")
     lease.start()

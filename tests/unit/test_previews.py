@@ -19,12 +19,14 @@ from pymr.errors import InputError, PymrError, StartError, UserFunctionError
 from pymr.keys import load_security
 from pymr.peer import preview_worker
 from pymr.peer.frames import encode
+from pymr.peer.places import Places
 from pymr.peer.preview_worker import LINE_CHARACTERS_MAX, PreviewTeller, item_line, run_preview, try_job
 from pymr.peer.previews import PREVIEWS_MAX, PRINTED_BYTES_MAX, Previews, Printed, given_up
 from pymr.peer.reception import Reception
 from pymr.peer.store import StoreUnavailable
+from pymr.peer.unpacked_projects import UnpackedProjects
 from pymr.peer.worker_protocol import PreviewNews, PreviewSetup
-from pymr.projects import pack_project
+from pymr.projects import pack_project, unpack_project
 from pymr.requests import READING, PreviewJob, PreviewView, Refused, Reply
 from pymr.rows import PeerRow
 
@@ -288,7 +290,8 @@ class Desk:
         self.unread = b""
         me = PeerConfig(name="alpha", workers=1, data_dir=str(self.data))
         config = ClusterConfig(peers=(me,))
-        self.previews = Previews(config, me, self, self, self, self._later)  # type: ignore[arg-type]
+        projects = UnpackedProjects(Places(me.data_dir), self, self, self._later)  # type: ignore[arg-type]
+        self.previews = Previews(config, me, self, self, projects, self, self._later)  # type: ignore[arg-type]
         self.replies: list[Any] = []
 
     def ask(self, work: Callable[[Any], Any], on_done: Any, on_error: Any, **_: Any) -> None:
@@ -297,7 +300,7 @@ class Desk:
         else:
             on_error(StoreUnavailable("Redis does not answer"))
 
-    def do(self, work: Callable[[], Any], on_done: Any, on_error: Any, **_: Any) -> None:
+    def do(self, _: str, work: Callable[[], Any], on_done: Any, on_error: Any, **__: Any) -> None:
         on_done(work())
 
     def start_guest(self, setup: PreviewSetup, output: Any, on_message: Any, on_end: Any) -> Any:
@@ -431,7 +434,8 @@ def test_only_mapreduce_jobs_are_previewed(desk: Desk) -> None:
 def test_without_redis_a_project_that_no_run_has_brought_cannot_be_previewed(desk: Desk) -> None:
     desk.has_redis = False
     desk.wish("1")
-    (desk.data / "projects" / desk.package.content_hash / "demo").mkdir(parents=True)
+    folder = desk.data / "projects" / desk.package.content_hash / "demo"
+    unpack_project(desk.package.data, folder, desk.package.content_hash)
     desk.wish("2")
 
     assert [reply.code for reply in desk.replies] == ["unavailable"]

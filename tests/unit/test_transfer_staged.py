@@ -326,7 +326,7 @@ class Jobs:
 class Disk:
     """Stands for the thread, and does everything at once."""
 
-    def do(self, work: Callable[[], Any], on_done: Callable[[Any], object], on_error: object) -> None:
+    def do(self, _: str, work: Callable[[], Any], on_done: Callable[[Any], object], __: object) -> None:
         on_done(work())
 
 
