@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pymr.config import PanesConfig
+from pymr.peer.disk import Disk
 from pymr.peer.panes import PaneStore, folders_of_panes
-from pymr.peer.threads import StoreThread, Thread
+from pymr.peer.threads import StoreThread
 
 SWEEP_SECONDS = 600.0
 """Between two looks at all panes. Lower: less output over the bounds of the configuration; more reading."""
@@ -52,7 +53,7 @@ class PaneSweep:
         panes: PaneStore,
         config: PanesConfig,
         store: StoreThread,
-        disk: Thread,
+        disk: Disk,
         present_runs: Callable[[], Iterable[str]],
         call_every: Callable[[float, Callable[[], object]], object],
         clock: Callable[[], float] = time.time,
@@ -71,7 +72,7 @@ class PaneSweep:
         """Look at all panes; where there are too many, ask which runs failed, then remove what has to go."""
         self._swept_bytes = self._panes.bytes_appended
         self._due_checks = int(SWEEP_SECONDS / CHECK_SECONDS)
-        self._disk.do(lambda: list(kept_panes(self._panes.directory)), self._judge, self._warn)
+        self._disk.do("clean", lambda: list(kept_panes(self._panes.directory)), self._judge, self._warn)
 
     def _check(self) -> None:
         appended = self._panes.bytes_appended - self._swept_bytes
@@ -99,7 +100,7 @@ class PaneSweep:
 
     def _remove(self, panes: Sequence[KeptPane]) -> None:
         if panes:
-            self._disk.do(lambda: remove_panes(panes), lambda _: None, self._warn)
+            self._disk.do("clean", lambda: remove_panes(panes), lambda _: None, self._warn)
 
     def _warn(self, error: Exception) -> None:
         _log.warning("old output of workers cannot be removed from %s: %s", self._panes.directory, error)

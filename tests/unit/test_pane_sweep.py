@@ -24,7 +24,7 @@ class AtOnce:
     def __init__(self, store: object | None = None) -> None:
         self._store = store
 
-    def do(self, work: Callable[[], Any], on_done: Callable[[Any], object], on_error: object) -> None:
+    def do(self, _: str, work: Callable[[], Any], on_done: Callable[[Any], object], on_error: object) -> None:
         on_done(work())
 
     def ask(
