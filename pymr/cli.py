@@ -19,7 +19,10 @@ from pymr.cli_console import (
     EXIT_USAGE,
     exit_status_of,
     fail,
+    projects_dir_of,
+    projects_option,
     say,
+    split_setting,
 )
 from pymr.errors import DefinitionError, PymrError
 from pymr.interruption import INTERRUPTING_SIGNALS, interrupt, was_interrupted
@@ -27,15 +30,11 @@ from pymr.standard_streams import check_streams, finish_streams, put
 
 if TYPE_CHECKING:
     from pymr.embedded import RunRequest
-    from pymr.jobs import MapReduceJob
 
 __all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_USAGE", "commands", "main"]
 
 DEBUG_VARIABLE = "PYMR_DEBUG"
 """In the environment: an error of pymr itself is shown with its traceback."""
-
-_FOLDER = click.Path(exists=True, file_okay=False)
-
 
 _ELSEWHERE = {
     "pymr.cli_cluster": ("init", "cluster", "keys"),
@@ -69,8 +68,8 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit status: 0 success, 1 it failed, 2 a wrong command, configuration or job definition (`wait`: "
-    "the time is over), 130 interrupted. "
+    epilog="Exit status: 0 success, 1 it failed, or is not there, 2 a wrong command, configuration, key, job "
+    "definition or function (`wait`: the time is over), 3 out of reach (`wait`), 130 interrupted. "
     'Completion in the shell: eval "$(_PYMR_COMPLETE=bash_source pymr)", or zsh_source, fish_source.',
 )
 @click.version_option(__version__, prog_name="pymr")
@@ -125,9 +124,7 @@ def _in_words(error: Exception) -> str:
 
 @commands.command(short_help="Run a job on this machine.")
 @click.argument("job_toml", metavar="JOB.toml", type=click.Path(dir_okay=False))
-@click.option(
-    "--projects", type=_FOLDER, help="Folder of projects. [default: found from JOB.toml, or ./projects]"
-)
+@projects_option
 @click.option(
     "--input",
     "inputs",
@@ -194,7 +191,7 @@ def _run_request(
     from pymr.embedded import RunRequest
     from pymr.jobs import MapReduceJob, load_job
 
-    pairs = [_split_setting(setting) for setting in settings]
+    pairs = [split_setting(setting) for setting in settings]
     job = load_job(job_toml, [(name, value) for name, value in pairs if "." not in name])
     if not isinstance(job, MapReduceJob):
         raise click.UsageError(
@@ -210,7 +207,7 @@ def _run_request(
         input_dirs=tuple(os.path.abspath(os.path.join(data_dir, name)) for name in job.input_dirs)
         if not inputs
         else tuple(map(os.path.abspath, inputs)),
-        projects_dir=projects or _find_projects(Path(job_toml), job),
+        projects_dir=str(projects_dir_of(job_toml, job, projects, config)),
         data_dir=data_dir,
         output_dir=os.path.abspath(output or os.path.join("output", job.job_name)),
         workers=workers or _cores(),
@@ -219,29 +216,9 @@ def _run_request(
     )
 
 
-def _split_setting(setting: str) -> tuple[str, str]:
-    name, equals, value = setting.partition("=")
-    if not equals or not name:
-        raise click.UsageError(f"--set {setting}: give FIELD=VALUE, such as --set partitions=4")
-    return name.strip(), value.strip()
-
-
 def _cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _find_projects(job_toml: Path, job: MapReduceJob) -> str:
-    """The folder of projects when none is named: `projects` beside the job file, the folder that the project
-    with the job file in it lies in, the job file's own, or `projects` in the current folder."""
-    folder = job_toml.absolute().parent
-    candidates = [folder / "projects", folder, Path("projects").absolute()]
-    if folder.name == job.project_name:
-        candidates.insert(1, folder.parent)
-    for candidate in candidates:
-        if (candidate / job.project_name / "reduce_functions.py").is_file():
-            return str(candidate)
-    return str(folder / "projects")
 
 
 def _run(request: RunRequest) -> None:
@@ -262,7 +239,7 @@ def _run(request: RunRequest) -> None:
             fail(f"{request.job.job_name}: stopped\n{_state_of_output(request)}", EXIT_INTERRUPTED)
         if not isinstance(error, PymrError):
             raise
-        fail(f"{request.job.job_name}: failed: {error}\n{_state_of_output(request)}", EXIT_FAILED)
+        fail(f"{request.job.job_name}: failed: {error}\n{_state_of_output(request)}", exit_status_of(error))
     say("\n".join(summary_lines(summary)))
 
 

@@ -12,6 +12,7 @@ import click
 from pymr.cli_console import (
     EXIT_FAILED,
     EXIT_USAGE,
+    Seconds,
     config_option,
     fail,
     json_option,
@@ -98,7 +99,7 @@ def start(as_json: bool, config_path: str | None) -> None:
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0),
+    type=Seconds(),
     default=60.0,
     show_default=True,
     metavar="S",

@@ -7,11 +7,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
-from pymr.errors import DefinitionError
+from pymr.errors import DefinitionError, ProjectError
 from pymr.standard_streams import put
 
 if TYPE_CHECKING:
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
     from pymr.client import Client
     from pymr.config import ClusterConfig
+    from pymr.jobs import Job
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_TIMEOUT = 2
+EXIT_OUT_OF_REACH = 3
 EXIT_INTERRUPTED = 130
 
 CONFIG_NAME = "cluster.toml"
@@ -40,6 +43,68 @@ def config_option(command: Command) -> Command:
         envvar="PYMR_CONFIG",
         help=f"The cluster's configuration. [default: $PYMR_CONFIG, then ./{CONFIG_NAME}]",
     )(command)
+
+
+def projects_option(command: Command) -> Command:
+    """`--projects`, which every command takes that works on a JOB.toml; see `projects_dir_of`."""
+    return click.option(
+        "--projects",
+        type=click.Path(exists=True, file_okay=False),
+        metavar="DIR",
+        help="Folder of projects. [default: the one that holds the project in which JOB.toml lies, else "
+        "`projects` beside JOB.toml, else `projects` beside the cluster.toml]",
+    )(command)
+
+
+def projects_dir_of(job_toml: str, job: Job, projects: str | None, cluster_toml: str | None) -> Path:
+    """The folder of a job's projects: the one that was named, else as `find_projects_dir` finds it."""
+    import msgspec
+
+    from pymr.job_projects import find_projects_dir
+
+    if projects is not None:
+        return Path(projects).absolute()
+    return find_projects_dir(Path(job_toml), msgspec.structs.asdict(job), Path(cluster_toml or CONFIG_NAME))
+
+
+def settings_option(command: Command) -> Command:
+    """`--set`, of which `split_setting` takes the values apart."""
+    return click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="FIELD=VALUE",
+        help="Override a field of the job; may be repeated.",
+    )(command)
+
+
+def split_setting(setting: str) -> tuple[str, str]:
+    name, equals, value = setting.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"--set {setting}: give FIELD=VALUE, such as --set partitions=4")
+    return name.strip(), value.strip()
+
+
+SECONDS_MAX = 1e9
+
+
+class Seconds(click.FloatRange):
+    """A time to wait for: a number of seconds, 0 or more, of which SECONDS_MAX stand for ever."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, context))
+        if seconds != seconds:
+            self.fail(f"{value!r} is not a number of seconds", param, context)
+        return min(seconds, SECONDS_MAX)
+
+
+INTEGER_MAX = 2**63 - 1
+"""The largest integer that a request can carry."""
 
 
 def json_option(command: Command) -> Command:
@@ -152,4 +217,6 @@ def fail(message: str, status: int = EXIT_FAILED) -> NoReturn:
 
 
 def exit_status_of(error: Exception) -> int:
-    return EXIT_USAGE if isinstance(error, DefinitionError) else EXIT_FAILED
+    """EXIT_USAGE for what is wrong in a definition, and would be on any cluster: in a job, the project and
+    the functions that it names, a configuration, a key file."""
+    return EXIT_USAGE if isinstance(error, DefinitionError | ProjectError) else EXIT_FAILED

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pymr.cli_console import EXIT_INTERRUPTED, complete_workers, config_option, fail, open_client, tell
+from pymr.cli_console import (
+    EXIT_INTERRUPTED,
+    INTEGER_MAX,
+    complete_workers,
+    config_option,
+    fail,
+    open_client,
+    tell,
+)
 from pymr.standard_streams import put
 from pymr.terminal_text import TerminalText
 
@@ -32,7 +40,7 @@ _WORKER = click.argument("worker", shell_complete=complete_workers)
 @click.option(
     "--from",
     "offset",
-    type=int,
+    type=click.IntRange(-INTEGER_MAX, INTEGER_MAX),
     default=0,
     metavar="OFFSET",
     help="Byte to begin at; a negative one counts from the end. [default: 0]",
@@ -44,12 +52,16 @@ def logs(
     worker: str, follow: bool, offset: int, run_id: str | None, timestamps: bool, config_path: str | None
 ) -> None:
     """Print what a worker (PEER/SLOT) put out; in a pipe or file lines end as in any text, without a CR."""
+    from pymr.client_panes import check_pane
+
     try:
         with open_client(config_path) as client:
             chosen = run_id or client.newest_run(worker)
             is_terminal = sys.stdout.isatty()
             timed = TimedLines(is_dim=is_terminal) if timestamps else None
             text = None if is_terminal else TerminalText()
+            if not chosen or not client.read_pane(worker, chosen, 0, 1).end:
+                check_pane(client, worker, run_id or "")
             if not chosen and not follow:
                 fail(f"{worker} has put out nothing yet, or nothing that is still kept")
             for piece in (

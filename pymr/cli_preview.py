@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pymr.cli_console import (
-    CONFIG_NAME,
     EXIT_FAILED,
     EXIT_USAGE,
+    INTEGER_MAX,
     complete_peers,
     config_option,
     fail,
     json_option,
     open_config,
+    projects_dir_of,
+    projects_option,
     say,
     say_json,
     tell,
@@ -33,13 +34,8 @@ _LINES = 100
 
 @click.command()
 @click.argument("job_toml", metavar="JOB.toml", type=click.Path(dir_okay=False))
-@click.option(
-    "--projects",
-    type=click.Path(exists=True, file_okay=False),
-    metavar="DIR",
-    help="Folder of projects. [default: `projects` beside the cluster.toml]",
-)
-@click.option("--lines", type=click.IntRange(min=1), default=_LINES, show_default=True, metavar="N")
+@projects_option
+@click.option("--lines", type=click.IntRange(1, INTEGER_MAX), default=_LINES, show_default=True, metavar="N")
 @click.option(
     "--peer",
     default="",
@@ -63,7 +59,7 @@ def preview(
     if job.job_type != "mapreduce":
         fail(f"only mapreduce jobs can be previewed; {job_toml} is a {job.job_type} job", EXIT_USAGE)
     config = open_config(config_path)
-    folder = projects or Path(config.source or CONFIG_NAME).absolute().parent / "projects"
+    folder = projects_dir_of(job_toml, job, projects, config.source)
     with Client(config) as client:
         try:
             view = client.preview(job, folder, lines, peer)

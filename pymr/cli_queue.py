@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pymr.cli_console import (
     EXIT_FAILED,
+    EXIT_OUT_OF_REACH,
     EXIT_TIMEOUT,
     EXIT_USAGE,
+    INTEGER_MAX,
+    Seconds,
     complete_deleted_jobs,
     complete_jobs,
     complete_jobs_and_groups,
@@ -19,8 +21,12 @@ from pymr.cli_console import (
     json_option,
     open_client,
     open_config,
+    projects_dir_of,
+    projects_option,
     say,
     say_json,
+    settings_option,
+    split_setting,
     terminal_width,
 )
 
@@ -28,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pymr.client import Client, Outcome
-    from pymr.config import ClusterConfig
     from pymr.requests import JobView
     from pymr.rows import RunRow
 
@@ -38,18 +43,11 @@ _HISTORY_ROWS = 100
 
 @click.command()
 @click.argument("job_tomls", metavar="JOB.toml...", nargs=-1, required=True, type=click.Path(dir_okay=False))
-@click.option(
-    "--projects",
-    type=click.Path(exists=True, file_okay=False),
-    metavar="DIR",
-    help="Folder of projects. [default: `projects` beside the cluster.toml]",
-)
-@click.option(
-    "--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Override a field; may be repeated."
-)
+@projects_option
+@settings_option
 @click.option(
     "--over-version",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, INTEGER_MAX),
     metavar="N",
     help="Replace this version of the job and no other (0: none may be in the queue). `pymr show` tells it.",
 )
@@ -67,13 +65,14 @@ def submit(
 
     if over_version is not None and len(job_tomls) > 1:
         raise click.UsageError("--over-version is of one job: submit them one by one")
-    overrides = [_split_setting(setting) for setting in settings]
+    overrides = [split_setting(setting) for setting in settings]
     jobs = [load_job(job_toml, overrides) for job_toml in job_tomls]
     config = open_config(config_path)
     with Client(config) as client:
-        for job in jobs:
+        for job_toml, job in zip(job_tomls, jobs, strict=True):
+            projects_dir = projects_dir_of(job_toml, job, projects, config.source)
             try:
-                answer = client.submit(job, projects or _projects_beside(config), over_version)
+                answer = client.submit(job, projects_dir, over_version)
             except RefusedError as error:  # for what only a peer can tell of a definition
                 fail(str(error), EXIT_USAGE if error.code == "invalid" else EXIT_FAILED)
             how = "submitted in place of the one before" if answer.replaced else "submitted"
@@ -183,16 +182,21 @@ def show(job_name: str, as_json: bool, config_path: str | None) -> None:
 
 @click.command()
 @_JOB_NAME
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="S", help="Seconds to wait.")
+@click.option("--timeout", "timeout_s", type=Seconds(), metavar="S", help="Seconds to wait.")
 @config_option
 def wait(job_name: str, timeout_s: float | None, config_path: str | None) -> None:
     """Wait for the first run begun after the job's last submission.
 
-    Exit status: 0 it succeeded or was skipped, 1 it failed, 2 the time is over.
+    Exit status: 0 it succeeded or was skipped, 1 it failed, 2 the time is over, 3 no peer can be reached.
     """
+    from pymr.client_errors import UnreachableError
+
     seen = _Seen()
     with open_client(config_path) as client:
-        outcome = client.wait(job_name, timeout_s, seen.look)
+        try:
+            outcome = client.wait(job_name, timeout_s, seen.look)
+        except UnreachableError as error:
+            fail(str(error), EXIT_OUT_OF_REACH)
     if outcome is None:
         fail(f"{job_name}: has not ended after {timeout_s:g} s", EXIT_TIMEOUT)
     _tell_outcome(outcome, seen.job_type)
@@ -209,6 +213,8 @@ def history(job_name: str, limit: int, as_json: bool, config_path: str | None) -
 
     with open_client(config_path) as client:
         rows = client.history(job_name, limit)
+        if job_name and not rows and client.job(job_name).row is None:
+            fail(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
     if as_json:
         say_json(rows)
     else:
@@ -281,17 +287,6 @@ class _Seen:
             self.job_type = str(view.row.fields.get("job_type"))
         elif view.runs:
             self.job_type = view.runs[0].job_type
-
-
-def _projects_beside(config: ClusterConfig) -> Path:
-    return Path(config.source or "cluster.toml").absolute().parent / "projects"
-
-
-def _split_setting(setting: str) -> tuple[str, str]:
-    name, equals, value = setting.partition("=")
-    if not equals or not name:
-        raise click.UsageError(f"--set {setting}: give FIELD=VALUE, such as --set partitions=4")
-    return name.strip(), value.strip()
 
 
 def _in_addition(detail: str) -> str:

@@ -47,7 +47,10 @@ def state(job_name: str, pattern: str | None, peer: str, as_json: bool, config_p
         raise click.UsageError("--peer goes with --forget PATTERN")
     with open_client(config_path) as client:
         if pattern is None:
-            silent = _show(client.state(job_name), as_json)
+            consumed = client.state(job_name)
+            if not consumed.run_id and not consumed.silent:
+                _check_job(client, job_name)
+            silent = _show(consumed, as_json)
         else:
             silent = _forget(client, job_name, pattern, peer, as_json)
     _end(silent)
@@ -75,6 +78,12 @@ def bad_records(run_id: str, with_traceback: bool, as_json: bool, config_path: s
     if found.left_out:
         tell(f"{found.left_out:,} more were not kept")
     _end(found.silent)
+
+
+def _check_job(client: Client, job_name: str) -> None:
+    """End the command where there is no job of that name, nor ever was, as far as the history goes."""
+    if client.job(job_name).row is None and not client.history(job_name, 1):
+        fail(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
 
 
 def _show(consumed: Consumed, as_json: bool) -> Mapping[str, str]:

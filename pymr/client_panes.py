@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pymr.client_errors import ClientError, RefusedError, UnreachableError
 
 if TYPE_CHECKING:
+    from pymr.config import ClusterConfig
     from pymr.peer.data_client import DataClient
+    from pymr.requests import JobView
+    from pymr.rows import RunRow, WorkerRow
 
 PANE_PIECE_BYTES = 256 << 10
 """Most bytes of a pane that are read at once."""
@@ -20,6 +23,11 @@ PANES_LOOKED_AT_MAX = 64
 
 PANES_SECONDS = 1.0
 """A data service that has not answered that question for so long is not waited for."""
+
+RUNS_MAX = 10_000
+"""As many runs as the history keeps."""
+
+_SLOT_DIGITS_MAX = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class PaneBytes:
 def split_worker(worker: str) -> tuple[str, int]:
     """(peer, slot) of a worker's name. Raises ClientError for what is none."""
     peer, slash, slot = worker.rpartition("/")
-    if not slash or not peer or not slot.isascii() or not slot.isdigit():
+    if not slash or not peer or not slot.isascii() or not slot.isdigit() or len(slot) > _SLOT_DIGITS_MAX:
         raise ClientError(f"{worker!r} is no worker: a worker is named PEER/SLOT, such as alpha/0")
     return peer, int(slot)
 
@@ -64,6 +72,32 @@ def read_pane(
         piece = data.read_pane(peer, slot, run_id, offset, bytes_max)
     times = tuple((at, when / 1_000) for at, when in piece.marks)
     return PaneBytes(piece.run_id, piece.offset, piece.data, piece.end, piece.skipped, times)
+
+
+class Knowing(Protocol):
+    """What is asked of a client about a worker and a run."""
+
+    config: ClusterConfig
+
+    def workers(self) -> tuple[WorkerRow, ...]: ...
+    def history(self, job_name: str = "", limit: int = 100) -> tuple[RunRow, ...]: ...
+    def job(self, job_name: str) -> JobView: ...
+
+
+def check_pane(client: Knowing, worker: str, run_id: str) -> None:
+    """Raise ClientError where there is no such worker, or no such run, which a pane without a byte may be
+    due to. run_id: "" for any. Cost: two questions at most."""
+    peer, slot = split_worker(worker)
+    count = max((one.workers for one in client.config.peers if one.name == peer), default=0)
+    if slot >= count and all(row.name != worker for row in client.workers()):
+        last = f" to {peer}/{count - 1}" if count > 1 else ""
+        raise ClientError(f"there is no worker {worker}; {peer} has {peer}/0{last}")
+    job_name = run_id.rpartition("-")[0]
+    if not run_id or (job_name and any(row.run_id == run_id for row in client.history(job_name, RUNS_MAX))):
+        return
+    row = client.job(job_name).row if job_name else None
+    if row is None or row.run_id != run_id:
+        raise ClientError(f"there is no run {run_id}; `pymr history` shows the runs")
 
 
 def workers_in(data: DataClient, workers: Iterable[str], run_id: str) -> list[str]:
@@ -102,6 +136,8 @@ def told_by_data_service(owner: str) -> Iterator[None]:
 
     try:
         yield
+    except UnicodeEncodeError as error:
+        raise ClientError(f"{owner}: there is nothing of the name {error.object!r:.100}") from error
     except Unreachable as error:
         raise UnreachableError(str(error)) from error
     except DataRefused as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from pymr.config import ClusterConfig, PeerConfig, cluster_toml, load_config
 from pymr.errors import ConfigError, DiskError, FatalError, Problem, disk_error
 from pymr.keys import AUTHORIZED_FILE, read_authorized, write_authorized, write_key
+from pymr.kinds import check_name
 from pymr.peer.transport import make_keypair
 from pymr.requests import Role
 
@@ -38,6 +39,10 @@ def init_cluster(folder: Path, *, peers: int, workers: int) -> NewCluster:
     folder: new, or one without a cluster.toml, which is written last. What is there already stays as it is.
     Raises FatalError where there is a cluster.toml already, or a folder of keys; DiskError.
     """
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise FatalError(f"{str(folder)!r} is not UTF-8: give the new cluster another folder") from None
     path = folder / "cluster.toml"
     for taken in (path, folder / _KEYS_DIR):
         if os.path.lexists(taken):
@@ -67,6 +72,10 @@ def add_key(config: ClusterConfig, name: str, role: Role) -> Path:
     if config.security.keys_dir is None:
         problem = Problem("security.keys_dir", None, "must be set: the cluster has no keys")
         raise ConfigError(config.source or "configuration", (problem,))
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise ConfigError("pymr keys", (Problem("name", name, str(error)),)) from None
     folder = Path(config.security.keys_dir)
     admitted: dict[str, tuple[Role, bytes]] = {}
     if (folder / AUTHORIZED_FILE).exists():

@@ -380,7 +380,7 @@ class FileTransferJob(_CommonFields, frozen=True, kw_only=True):
             boolean(),
             "Of a download. true: delete on the cluster once every file is verified at its destination.",
         ),
-    ] = True
+    ] = False
     compress: Annotated[bool, Declared(boolean(), "true: compress in transit.")] = False
 
 

@@ -86,7 +86,7 @@ def load_security(config: ClusterConfig, name: str = "operator") -> Security:
     is_peer = any(peer.name == name for peer in config.peers)
     chosen = None if is_peer else os.environ.get(KEY_VARIABLE)
     path = Path(chosen) if chosen else folder / f"{name}.secret"
-    public, secret = read_secret(path)
+    public, secret = read_secret(path, _way_to_a_key(name, path, is_peer=is_peer, is_chosen=bool(chosen)))
     authorized_path = folder / AUTHORIZED_FILE
     authorized = read_authorized(authorized_path)
     if is_peer and authorized.get(public) != ("peer", name):
@@ -162,8 +162,22 @@ class AllowList:
         return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def read_secret(path: Path) -> tuple[bytes, bytes]:
-    """(public, secret) of a .secret file. Raises KeysError, also where others may read the file."""
+def _way_to_a_key(name: str, path: Path, *, is_peer: bool, is_chosen: bool) -> str:
+    """What to do where there is no such file."""
+    role = "peer" if is_peer else "operator"
+    make = f"`pymr keys {name} --role {role}` makes a key where the others are, in security.keys_dir"
+    if is_peer:
+        return f"{make}; copy {path.name} to this machine"
+    if is_chosen:
+        return f"${KEY_VARIABLE} has to name the .secret file of a key that the cluster admits; {make}"
+    return f"set ${KEY_VARIABLE} to the path of your .secret file, if you have one; {make}"
+
+
+def read_secret(path: Path, way_out: str = "") -> tuple[bytes, bytes]:
+    """(public, secret) of a .secret file. Raises KeysError, also where others may read the file.
+
+    way_out: what to do where it cannot be read.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -171,7 +185,7 @@ def read_secret(path: Path) -> tuple[bytes, bytes]:
             path,
             "file",
             str(path),
-            f"cannot be read: {error.strerror}; make keys with `pymr init`, or set $PYMR_KEY",
+            f"cannot be read: {error.strerror}" + (f"; {way_out}" if way_out else ""),
         ) from error
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)

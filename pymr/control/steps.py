@@ -59,7 +59,7 @@ def plan_steps(fields: Mapping[str, Any], peers: Sequence[str], leader: str) -> 
 
 def _steps_of(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
     steps = _STEPS_OF.get(str(fields.get("transfer_type")), ())
-    deletes = fields.get("delete_files", True) or fields.get("transfer_type") == "delete"
+    deletes = fields.get("delete_files") or fields.get("transfer_type") == "delete"
     return [step for step in steps if deletes or step[0] != "delete"]
 
 

@@ -68,7 +68,6 @@ def test_a_cluster_is_used_from_python(manager: ManageCluster, capfd: pytest.Cap
         transfer = scheduler.get_file_transfer_template() | {
             "job_name": "fetch", "job_priority": 1, "run_once": True, "transfer_type": "download",
             "local_peer": "alpha", "input_dir": "jobs/count/reduce", "output_dir": str(folder / "counts"),
-            "delete_files": False,
         }  # fmt: skip
         scheduler.submit_job(counting)
         scheduler.submit_job(script)

@@ -96,9 +96,10 @@ def test_every_type_of_transfer_does_its_work(transfers: Transfers) -> None:
 
     target = cluster.folder / "target"
     down = {"input_dir": "corpus", "output_dir": str(target)}
-    transfers.run("down", transfer_type="download", delete_files=False, compress=True, **down)
+    transfers.run("down", transfer_type="download", compress=True, **down)
     assert read_tree(target) == transfers.gathered("corpus") == files
-    run = transfers.run("move", transfer_type="download_bulk", input_dir="corpus", output_dir="below/alpha")
+    moving = {"input_dir": "corpus", "output_dir": "below/alpha", "delete_files": True}
+    run = transfers.run("move", transfer_type="download_bulk", **moving)
     assert read_tree(cluster.data("alpha") / "below/alpha") == files
     assert transfers.gathered("corpus") == {}
     assert (run.files, list(run.phase_seconds)) == (len(files), ["list", "copy", "delete"])
@@ -173,7 +174,8 @@ def survive_a_kill(transfers: Transfers, transfer_type: str, hold_at: str, victi
         write_tree(cluster.data(cluster.names[number % 3]) / name, {path: content})
     target = cluster.folder / "target" / name
     transfers.hold(hold_at)
-    transfers.submit(name, transfer_type=transfer_type, input_dir=name, output_dir=str(target))
+    moving = {"input_dir": name, "output_dir": str(target), "delete_files": True}
+    transfers.submit(name, transfer_type=transfer_type, **moving)
     phase = "copy" if hold_at == RENAME else "delete"
     cluster.wait_for(lambda: cluster.phase(name) == phase, what=phase)
     if phase == "copy":

@@ -50,7 +50,7 @@ def test_a_minimal_job_of_each_type_gets_the_documented_defaults() -> None:
     assert isinstance(script, ScriptJob)
     assert (script.run_on, script.script_arguments, script.timeout_seconds) == ("leader", (), None)
     assert isinstance(transfer, FileTransferJob)
-    assert (transfer.reload_files, transfer.delete_files, transfer.compress) == (True, True, False)
+    assert (transfer.reload_files, transfer.delete_files, transfer.compress) == (True, False, False)
 
 
 def test_the_submitter_is_filled_in_only_when_absent() -> None:

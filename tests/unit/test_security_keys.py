@@ -117,8 +117,25 @@ def test_a_secret_that_others_can_read_is_refused(folder: Path, mode: int) -> No
 def test_a_missing_secret_is_told_with_its_path(folder: Path) -> None:
     (folder / "alpha.secret").unlink()
 
-    with pytest.raises(KeysError, match=r"alpha\.secret.*(?s:.)*pymr init"):
+    with pytest.raises(KeysError, match=r"alpha\.secret.*(?s:.)*`pymr keys alpha --role peer`"):
         load_security(config_of(folder), "alpha")
+
+
+def test_whoever_has_no_key_is_told_how_to_get_one_and_not_to_make_a_cluster(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYMR_KEY", raising=False)
+    with pytest.raises(KeysError) as missing:
+        load_security(config_of(folder), "nobody")
+    monkeypatch.setenv("PYMR_KEY", str(folder / "gone.secret"))
+    with pytest.raises(KeysError) as gone:
+        load_security(config_of(folder), "nobody")
+
+    for error in (missing, gone):
+        assert "pymr init" not in str(error.value)
+        assert "`pymr keys nobody --role operator`" in str(error.value)
+    assert "set $PYMR_KEY" in str(missing.value)
+    assert "gone.secret" in str(gone.value)
 
 
 def test_a_pipe_is_no_key_and_does_not_hang(tmp_path: Path) -> None:

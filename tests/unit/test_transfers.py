@@ -68,7 +68,12 @@ def test_what_is_uploaded_comes_back(
 
     target = tmp_path / "target"
     download = TransferRun(
-        cluster, transfer_type=f"download{bulk}", input_dir=name, output_dir=str(target), compress=compress
+        cluster,
+        transfer_type=f"download{bulk}",
+        input_dir=name,
+        output_dir=str(target),
+        compress=compress,
+        delete_files=True,
     ).run()
     assert read_tree(target) == files
     assert (target / "big.bin").stat().st_mtime_ns == 1_234_567_891_234_567_890
@@ -190,7 +195,9 @@ def test_what_several_peers_have_is_one_file_or_one_of_each(cluster: ClusterConf
     for peer, files in trees.items():
         write_tree(data_of(cluster, peer) / "several", files)
     target = tmp_path / "target"
-    TransferRun(cluster, transfer_type="download", input_dir="several", output_dir=str(target)).run()
+    TransferRun(
+        cluster, transfer_type="download", input_dir="several", output_dir=str(target), delete_files=True
+    ).run()
 
     assert read_tree(target) == {
         "same": b"1",
@@ -217,9 +224,7 @@ def test_a_folder_that_no_peer_has_is_an_error_and_one_that_some_have_is_none(
     cluster: ClusterConfig, tmp_path: Path
 ) -> None:
     write_tree(data_of(cluster, "beta") / "some", {"a": b"1"})
-    run = TransferRun(
-        cluster, transfer_type="download", input_dir="some", output_dir="back", delete_files=False
-    ).run()
+    run = TransferRun(cluster, transfer_type="download", input_dir="some", output_dir="back").run()
 
     assert read_tree(data_of(cluster, "alpha") / "back") == {"a": b"1"}
     assert run.total("copy").files == 1
@@ -233,7 +238,9 @@ def test_what_changed_after_it_was_copied_is_kept(
     for peer in ("alpha", "beta"):
         write_tree(data_of(cluster, peer) / "kept", {f"{peer}/a": b"1", f"{peer}/b": b"2", f"{peer}/c": b"3"})
     target = tmp_path / "target"
-    run = TransferRun(cluster, transfer_type="download", input_dir="kept", output_dir=str(target))
+    run = TransferRun(
+        cluster, transfer_type="download", input_dir="kept", output_dir=str(target), delete_files=True
+    )
     run.run(until="delete")
     changed = data_of(cluster, "beta") / "kept" / "beta"
     (changed / "a").write_bytes(b"other")
@@ -256,7 +263,11 @@ def test_a_downloaded_output_is_gone_from_its_manifest(cluster: ClusterConfig, t
     huge = 1 << 80
     complete(str(output), {"run_id": "count-1", "runs": ["count-1"], "summary": huge, "parts": parts}, [])
     TransferRun(
-        cluster, transfer_type="download_bulk", input_dir="jobs/count/reduce", output_dir=str(tmp_path)
+        cluster,
+        transfer_type="download_bulk",
+        input_dir="jobs/count/reduce",
+        output_dir=str(tmp_path),
+        delete_files=True,
     ).run()
 
     assert set(read_tree(tmp_path)) == {part.name for part in parts}
@@ -411,7 +422,9 @@ def test_a_link_to_a_file_below_the_same_folder_is_moved_as_that_file(
 ) -> None:
     source = write_tree(data_of(cluster, "beta") / "links", {"deep/z": b"content"})
     (source / "a").symlink_to("deep/z")
-    TransferRun(cluster, transfer_type="download", input_dir="links", output_dir=str(tmp_path)).run()
+    TransferRun(
+        cluster, transfer_type="download", input_dir="links", output_dir=str(tmp_path), delete_files=True
+    ).run()
 
     assert read_tree(tmp_path) == {"a": b"content", "deep/z": b"content"}
     assert not (tmp_path / "a").is_symlink()
@@ -471,13 +484,9 @@ def test_local_paths_stay_below_the_roots_that_are_allowed(cluster: ClusterConfi
         with pytest.raises((InputError, JobError), match=r"local_roots|\.\."):
             TransferRun(config, transfer_type="upload", input_dir=str(folder), output_dir="roots").run()
     with pytest.raises(InputError, match=r"output_dir: .*local_roots"):
-        TransferRun(
-            config, transfer_type="download", input_dir="of-beta", output_dir=str(denied), delete_files=False
-        ).run()
+        TransferRun(config, transfer_type="download", input_dir="of-beta", output_dir=str(denied)).run()
     with pytest.raises(PathRefusedError, match="where peer gamma keeps its own files"):
-        TransferRun(
-            cluster, transfer_type="download", input_dir="of-beta", output_dir=str(own), delete_files=False
-        ).run()
+        TransferRun(cluster, transfer_type="download", input_dir="of-beta", output_dir=str(own)).run()
     assert read_tree(denied) == {"a": b"1"}
 
 

@@ -62,6 +62,7 @@ def test_a_download_into_what_it_reads_is_refused_at_once(
             input_dir="in/t1",
             output_dir=output_dir,
             reload_files=False,
+            delete_files=True,
         )
 
 
@@ -84,7 +85,7 @@ def test_by_its_absolute_path_too_whatever_host_the_peer_is_said_to_be_on(
         (InputError, PathRefusedError),
         match="is the same file as" if of_peer == "beta" else "lie in each other",
     ):
-        TransferRun(cluster, transfer_type="download", reload_files=False, **fields).run()
+        TransferRun(cluster, transfer_type="download", reload_files=False, delete_files=True, **fields).run()
     assert read_tree(data_dir / "in/t1") == {"a": b"1", "below/b": b"2"}
 
 
@@ -101,6 +102,7 @@ def test_a_file_is_no_copy_of_itself(cluster: ClusterConfig, tmp_path: Path, twi
         input_dir="itself",
         output_dir=str(tmp_path / "target"),
         reload_files=False,
+        delete_files=True,
     )
     with pytest.raises(PathRefusedError, match="is the same file as"):
         run.run()

@@ -98,7 +98,11 @@ def test_a_deletion_that_is_killed_is_brought_to_its_end(
     for peer in PEERS:
         write_tree(data_of(cluster, peer) / name, {f"{peer}/{n}": b"content" for n in range(9)})
     run = TransferRun(
-        cluster, transfer_type=f"download{bulk}", input_dir=name, output_dir=str(tmp_path / "target")
+        cluster,
+        transfer_type=f"download{bulk}",
+        input_dir=name,
+        output_dir=str(tmp_path / "target"),
+        delete_files=True,
     )
     run.run(until="delete")
     for number, peer in enumerate(PEERS):
