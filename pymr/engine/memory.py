@@ -60,8 +60,9 @@ class MemoryBudget:
         self._last_bytes = self._resident_bytes()
         self._full_bytes = int(self.limit_bytes * _FULL_SHARE)
 
-    def is_full(self) -> bool:
-        """Whether the process should give memory back now. Cost: 2 us."""
+    def is_full(self, expected_bytes: int = 0) -> bool:
+        """Whether the process should give memory back now: for itself, or as it would pass its bound with
+        `expected_bytes` more. Cost: 2 us."""
         now = self._resident_bytes()
         growth = now - self._last_bytes
         self._last_bytes = now
@@ -69,7 +70,7 @@ class MemoryBudget:
             self.step_items = max(1, self.step_items // 4)
         elif growth < self.limit_bytes * _STEP_GROWTH_MIN:
             self.step_items = min(2 * self.step_items, _STEP_ITEMS_MAX)
-        return now > self._full_bytes
+        return now > min(self._full_bytes, self.limit_bytes - expected_bytes)
 
     def give_back(self) -> None:
         """Return freed memory to the system.

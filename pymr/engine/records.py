@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, chain, compress, islice, repeat
 from operator import lt
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
@@ -38,6 +38,36 @@ class Location:
     def __str__(self) -> str:
         shown = self.line if len(self.line) <= _LINE_SHOWN_CHARACTERS else self.line[:157] + "..."
         return f"{self.path}, byte {self.offset:,}: {shown!r}"
+
+
+class _Progress(NamedTuple):
+    """How far a reader is: one thing, so that another thread never sees half of a step.
+
+    records_before, bytes_before: of all chunks before the present one. chunk_bytes: of it, on disk. records:
+    its lines. batch: their iterator.
+    """
+
+    records_before: int
+    bytes_before: int
+    chunk_bytes: int
+    records_in_chunk: int
+    batch: Any
+
+    def records(self) -> int:
+        left: int = self.batch.__length_hint__()
+        return self.records_before + self.records_in_chunk - left
+
+    def bytes(self) -> int:
+        done: int = max(
+            self.records_in_chunk - self.batch.__length_hint__() - 1, 0
+        )  # not the last one handed out
+        return self.bytes_before + self.chunk_bytes * done // max(self.records_in_chunk, 1)
+
+    def all_before(self, more_bytes: int | None = None) -> _Progress:
+        """When the chunk is done with, and so many bytes instead of its own."""
+        passed_bytes = self.chunk_bytes if more_bytes is None else more_bytes
+        records = self.records_before + self.records_in_chunk
+        return _Progress(records, self.bytes_before + passed_bytes, 0, 0, iter(()))
 
 
 class RecordReader:
@@ -72,17 +102,32 @@ class RecordReader:
         self._batch: Any = iter(())  # a list's iterator: it knows how many of its lines are still to come
         self._lines: list[str] = []
         self._offsets: list[int] | None = None
-        self._chunk = b""
+        self._chunk: bytes | bytearray = b""
         self._chunk_offset = 0
+        self._raw: BinaryIO | None = None  # the present file
         self._content_bytes = 0  # how much of the content of the present file was read
         self._path = ""
-        self._records_before = 0
+        self._progress = _Progress(0, 0, 0, 0, self._batch)
+        self._is_portion_over = False
         self.is_finished = False  # whether all lines were handed out
-        self.bytes_read = 0
+        self.line_bytes = 0  # of the line that is being read and is long, so far
 
     def lines(self) -> Iterator[str]:
         """Every line, in order; driven in C but for one step of ours per chunk."""
-        return chain.from_iterable(self._batches())
+        return chain.from_iterable(filter(None, self._batches(None)))
+
+    def portions(self, portion_bytes: int) -> Iterator[Iterator[str]]:
+        """The same lines in portions, between which whoever gathers what is made of them may make room.
+
+        A portion ends when `portion_bytes` of content were read for it; and within a line that is longer than
+        CHUNK_BYTES, before more of it is read than twice `line_bytes`. It may have no line at all.
+        Whoever stops within a portion gets no other.
+        """
+        batches = self._batches(portion_bytes)
+        self._is_portion_over = True
+        while self._is_portion_over and not self.is_finished:
+            self._is_portion_over = False
+            yield chain.from_iterable(self._until_pause(batches))
 
     def from_start(self) -> RecordReader:
         """Another reader of the same lines."""
@@ -98,8 +143,13 @@ class RecordReader:
     @property
     def records_read(self) -> int:
         """Lines handed out so far. May be asked from another thread."""
-        left: int = self._batch.__length_hint__()
-        return self._records_before + len(self._lines) - left
+        return self._progress.records()
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes on disk of the lines that were handed out and are done with, as another was asked for since,
+        and of what was passed over; of a compressed file in proportion. May be asked from another thread."""
+        return self._progress.bytes()
 
     def location(self) -> Location:
         """The line handed out last."""
@@ -110,91 +160,141 @@ class RecordReader:
             offset = self._chunk_offset + sum(len(line) + 1 for line in self._chunk.split(b"\n")[:index])
         return Location(self._path, offset, self._lines[index] if self._lines else "")
 
-    def _batches(self) -> Iterator[Iterator[str]]:
+    def _until_pause(self, batches: Iterator[Iterator[str] | None]) -> Iterator[Iterator[str]]:
+        for batch in batches:
+            if batch is None:
+                break
+            yield batch
+        self._is_portion_over = True
+
+    def _batches(self, portion_bytes: int | None) -> Iterator[Iterator[str] | None]:
+        """The lines of each chunk; None where a portion ends."""
+        portion_content_bytes = 0
         for split in self._splits:
             self._path = split.file.path
+            before = self._progress.all_before(0)
             try:
-                for offset, chunk in self._chunks(split):
-                    self._take(split.file, offset, chunk)
+                for is_chunk in self._chunks(split):
+                    if not is_chunk:
+                        portion_content_bytes = 0
+                        yield None
+                        continue
+                    portion_content_bytes += len(self._chunk)
+                    self._take(split.file, before.bytes_before + self._done_bytes(split))
                     yield self._batch
-                    self._records_before += len(self._lines)
-                    self._lines = []
-                    self._batch = iter(())
-                    if self._records_before == self._lines_max:
+                    self._lines, self._batch, self._chunk = [], iter(()), b""
+                    self._progress = self._progress.all_before()
+                    if self._progress.records_before == self._lines_max:
                         self.is_finished = True
                         return
+                    if portion_bytes is not None and portion_content_bytes >= portion_bytes:
+                        portion_content_bytes = 0
+                        yield None
             except InputError:
                 with suppress(OSError):
                     _check_unchanged(os.stat(split.file.path), split.file)  # if that is why, say so
                 raise
+            end_bytes = before.bytes_before + split.length
+            self._progress = self._progress.all_before(end_bytes - self._progress.bytes_before)
         self.is_finished = True
 
-    def _take(self, file: InputFile, offset: int, chunk: bytes) -> None:
-        """Make the lines of a chunk of whole lines the current ones."""
-        text = self._decode(chunk, offset, file)
-        self._chunk, self._chunk_offset = chunk, offset
+    def _take(self, file: InputFile, end_bytes: int) -> None:
+        """Make the lines of the present chunk, which holds whole ones, the current ones.
+
+        end_bytes: what `bytes_read` is to be when they are all done with.
+        """
+        lines = self._long_line(file) if isinstance(self._chunk, bytearray) else self._lines_of_chunk(file)
+        if self._downsample < 1.0:
+            lengths = (len(line) + 1 for line in islice(self._chunk.split(b"\n"), len(lines) - 1))
+            starts = list(accumulate(lengths, initial=self._chunk_offset))
+            kept = list(self._sample(file, starts))
+            lines, self._offsets = list(compress(lines, kept)), list(compress(starts, kept))
+        before = self._progress
+        if self._lines_max is not None:
+            del lines[self._lines_max - before.records_before :]
+        self._lines = lines
+        self._batch = iter(lines)
+        chunk_bytes = end_bytes - before.bytes_before
+        self._progress = _Progress(
+            before.records_before, before.bytes_before, chunk_bytes, len(lines), self._batch
+        )
+
+    def _lines_of_chunk(self, file: InputFile) -> list[str]:
+        chunk = self._chunk
+        text = self._decode(chunk, self._chunk_offset, file)
         lines = (text.replace("\r\n", "\n") if b"\r\n" in chunk else text).split("\n")
         if chunk.endswith(b"\n"):
             lines.pop()  # what follows the last line ending is no line
-        if self._downsample < 1.0:
-            lengths = (len(line) + 1 for line in islice(chunk.split(b"\n"), len(lines) - 1))
-            starts = list(accumulate(lengths, initial=offset))
-            kept = list(self._sample(file, starts))
-            lines, self._offsets = list(compress(lines, kept)), list(compress(starts, kept))
-        if self._lines_max is not None:
-            del lines[self._lines_max - self._records_before :]
-        self._lines = lines
-        self._batch = iter(lines)
+        return lines
+
+    def _long_line(self, file: InputFile) -> list[str]:
+        """The one line of the chunk, which is let go of: of both there is never more than one copy."""
+        chunk, self._chunk = self._chunk, b""
+        assert isinstance(chunk, bytearray)
+        for ending in (b"\r\n", b"\n"):
+            if chunk.endswith(ending):
+                del chunk[-len(ending) :]
+                break
+        return [self._decode(chunk, self._chunk_offset, file)]
 
     def _sample(self, file: InputFile, offsets: Sequence[int]) -> Iterator[bool]:
         seed = xxh3_64_intdigest(os.fsencode(file.name), self._seed)
         digests = (xxh3_64_intdigest(offset.to_bytes(8, "little"), seed) for offset in offsets)
         return map(lt, digests, repeat(int(self._downsample * (1 << 64))))
 
-    def _decode(self, chunk: bytes, offset: int, file: InputFile) -> str:
+    def _decode(self, chunk: bytes | bytearray, offset: int, file: InputFile) -> str:
         try:
             return chunk.decode("utf-8", self._encoding_errors)
         except UnicodeDecodeError as error:
-            around = chunk[max(error.start - HEAD_BYTES // 2, 0) : error.start + HEAD_BYTES // 2]
+            around = bytes(chunk[max(error.start - HEAD_BYTES // 2, 0) : error.start + HEAD_BYTES // 2])
             if what_is_no_text(around) is None:
                 advice = 'set encoding_errors = "replace" to read it as U+FFFD'
             else:
                 advice = "what stands there is binary data and no text: repair the file, or move it away"
             raise InputError(
-                f"{_place(file, offset + error.start)}: {chunk[error.start : error.end]!r} "
+                f"{_place(file, offset + error.start)}: {bytes(chunk[error.start : error.end])!r} "
                 f"is no UTF-8 ({error.reason}); {advice}"
             ) from error
 
-    def _chunks(self, split: Split) -> Iterator[tuple[int, bytes]]:
-        """(offset, bytes) of whole lines, for all lines that begin in `split`."""
+    def _chunks(self, split: Split) -> Iterator[bool]:
+        """Chunks of whole lines, for all lines that begin in `split`, see `_whole_lines`."""
         file = split.file
-        done_bytes = self.bytes_read
         try:
             with open(file.path, "rb", buffering=0) as raw:
+                self._raw = raw
                 if file.codec == NOT_COMPRESSED:
                     begin = self._line_start(raw, split.start, file)
                     end = self._line_start(raw, split.end, file)
                     raw.seek(begin)
-                    chunks = self._whole_lines(raw, begin, end - begin, file)
+                    yield from self._whole_lines(raw, begin, end - begin, file)
                 else:
-                    chunks = self._whole_lines(open_compressed(raw, file.codec), 0, None, file)
-                for offset, chunk in chunks:
-                    self.bytes_read = done_bytes + min(max(raw.tell() - split.start, 0), split.length)
-                    yield offset, chunk
+                    yield from self._whole_lines(open_compressed(raw, file.codec), 0, None, file)
                 _check_unchanged(os.fstat(raw.fileno()), file)
         except OSError as error:
             if error.errno is not None:
                 raise disk_error("reading", file.path, error) from error
-            raise self._corrupt(file, error) from error  # bz2 and gzip report bad content as a bare OSError
+            raise self._corrupt(file, error) from error  # bz2 reports bad content as a bare OSError
         except DECOMPRESSION_ERRORS as error:
             raise self._corrupt(file, error) from error
-        self.bytes_read = done_bytes + split.length
+
+    def _done_bytes(self, split: Split) -> int:
+        """How much of a split, on disk, is done with when the lines of the present chunk are."""
+        if split.file.codec == NOT_COMPRESSED:
+            at = self._chunk_offset + len(self._chunk)
+        else:
+            at = self._raw.tell() if self._raw is not None else split.end
+        return min(max(at - split.start, 0), split.length)
 
     def _whole_lines(
         self, content: Readable, offset: int, remaining_bytes: int | None, file: InputFile
-    ) -> Iterator[tuple[int, bytes]]:
-        """Cut `content`, from here on, at most `remaining_bytes` of it, after the last line of each read."""
-        pending: list[bytes] = []  # the beginning of a line whose end was not read yet
+    ) -> Iterator[bool]:
+        """Cut `content`, from here on, at most `remaining_bytes` of it, after the last line of each read.
+
+        Yields True when `_chunk` holds whole lines; nobody else has it then, so that it can be let go of.
+        A bytearray is a single line of more than CHUNK_BYTES; within that False is yielded, whenever it has
+        doubled: a place to look at the memory.
+        """
+        pending = bytearray()  # the beginning of a line whose end was not read yet
         head = b""
         size = min(CHUNK_BYTES, self._line_bytes_max)
         self._content_bytes = offset
@@ -207,19 +307,36 @@ class RecordReader:
                 refuse_other_than_text(file.path, head, file.codec)
             if offset == 0 and not pending and data.startswith(_BYTE_ORDER_MARK):
                 offset, data = len(_BYTE_ORDER_MARK), data[len(_BYTE_ORDER_MARK) :]
-            first_line_bytes = sum(map(len, pending)) + (data.find(b"\n") if b"\n" in data else len(data))
-            if first_line_bytes > self._line_bytes_max:
+            first_cut = data.find(b"\n") + 1
+            if len(pending) + (first_cut - 1 if first_cut else len(data)) > self._line_bytes_max:
                 raise self._line_too_long(offset, file)
-            cut = data.rfind(b"\n") + 1
-            if not cut:
-                pending.append(data)
+            if not first_cut:
+                pending += data
+                if len(pending) >= max(2 * self.line_bytes, CHUNK_BYTES):
+                    self.line_bytes = len(pending)
+                    yield False
                 continue
-            chunk = b"".join((*pending, data[:cut]))
-            yield offset, chunk
-            offset += len(chunk)
-            pending = [data[cut:]] if cut < len(data) else []
-        if rest := b"".join(pending):
-            yield offset, rest
+            if len(pending) >= CHUNK_BYTES:  # a long line alone
+                pending += data[:first_cut]
+                data = data[first_cut:]
+                self._chunk, self._chunk_offset = pending, offset
+                offset += len(pending)
+                pending, self.line_bytes = bytearray(), 0
+                yield True
+            cut = data.rfind(b"\n") + 1
+            if cut:
+                chunk = bytes(pending) + data[:cut] if pending else data[:cut]
+                self._chunk, self._chunk_offset = chunk, offset
+                offset += len(chunk)
+                pending.clear()
+                del chunk
+                yield True
+            pending += data[cut:]
+        if pending:
+            self._chunk = pending if len(pending) >= CHUNK_BYTES else bytes(pending)
+            self._chunk_offset = offset
+            pending, self.line_bytes = bytearray(), 0
+            yield True
 
     def _line_start(self, raw: BinaryIO, position: int, file: InputFile) -> int:
         """Where the first line at or after `position` begins; the file's size where none does.

@@ -105,6 +105,14 @@ class Shuffler:
             self._held.take(source, step)
             self._held_items += step  # too many where the source ended; _look counts before it matters
             self._look()
+        self._exhausted = False
+
+    def make_room(self, expected_bytes: int) -> None:
+        """Spill if the memory is full, or would be with `expected_bytes` more. Between two calls of `extend`;
+        it counts anew what is held, so that nothing hangs on how items were divided among them."""
+        self._held_items = self._held.count()
+        if self._held_items and self._memory.is_full(expected_bytes):
+            self._spill_for_memory()
 
     def close(self) -> list[Run]:
         """Spill what is held. Returns all runs, in the order in which they were written."""
@@ -135,19 +143,22 @@ class Shuffler:
     def _look(self) -> None:
         """Spill where a bound is reached, or where it makes no sense to gather more."""
         if self._memory.is_full():
-            self._is_cut_by_memory = True
-            self._combine_groups()
-            self._spill()
-            self._memory.give_back()
+            self._spill_for_memory()
         elif self._room() <= 0:
             self._held_items = self._held.count()
             if self._room() <= 0:
                 self._relieve()
-        elif self._held_items >= self._distinct_look_at:
+        elif self._held_items >= self._distinct_look_at and not self._exhausted:
             # After a number of items that hangs on nothing else: equal items are to give equal blocks.
             self._distinct_look_at = self._held_items + _LISTED_ITEMS_MAX
             if self._is_mostly_distinct():
                 self._spill()
+
+    def _spill_for_memory(self) -> None:
+        self._is_cut_by_memory = True
+        self._combine_groups()
+        self._spill()
+        self._memory.give_back()
 
     def _room(self) -> int:
         """How many items may still be taken."""

@@ -41,6 +41,15 @@ COMPRESSIONS = {False: "none", True: "gzip", "gzip": "gzip", "zstd": "zstd"}
 """What the job field `compress` means."""
 
 
+PORTION_BYTES_MIN = 1 << 20
+_PORTIONS_PER_BOUND = 16
+"""At most this part of the memory bound of input is read between two looks at the memory, whatever the lines'
+lengths were before."""
+
+_LINE_COPIES = 2
+"""A long line is read as bytes and decoded as text: so many times its bytes at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobContext:
     """All that the tasks of a run have in common. memory_bytes: the bound of one worker's process.
@@ -151,12 +160,13 @@ def run_map_task(context: JobContext, task: MapTask, directory: str, watch: Task
     bad_records = BadRecords(os.path.join(directory, "bad-records.jsonl"), reader, context)
     take_counts()
     with map_failures(functions.map, reader, context.auxiliary_mapper):
-        lines = reader.lines()
-        if job.max_bad_records:
-            items = map_lines_tolerantly(functions.map, lines, context.auxiliary_mapper, bad_records.add)
-        else:
-            items = map_lines(functions.map, lines, context.auxiliary_mapper)
-        shuffler.extend(chain(first_checked(items), items))
+        for lines in reader.portions(max(context.memory_bytes // _PORTIONS_PER_BOUND, PORTION_BYTES_MIN)):
+            if job.max_bad_records:
+                items = map_lines_tolerantly(functions.map, lines, context.auxiliary_mapper, bad_records.add)
+            else:
+                items = map_lines(functions.map, lines, context.auxiliary_mapper)
+            shuffler.extend(chain(first_checked(items), items))
+            shuffler.make_room(_LINE_COPIES * 2 * reader.line_bytes)
         runs = shuffler.close()
     return MapOutput(
         tuple(runs),

@@ -63,6 +63,19 @@ def test_all_splits_together_give_each_line_once_and_in_order(content: bytes, sp
 
 
 @settings(max_examples=60)
+@given(contents, split_sizes, st.integers(1, 200))
+def test_portions_of_any_size_give_the_same_lines(
+    content: bytes, split_bytes: int, portion_bytes: int
+) -> None:
+    with input_file(content) as file:
+        reader = RecordReader(plan_splits([file], split_bytes))
+        lines = [line for portion in reader.portions(portion_bytes) for line in portion]
+
+    assert lines == reference(content)
+    assert reader.is_finished
+
+
+@settings(max_examples=60)
 @given(contents, split_sizes)
 def test_one_reader_over_all_splits_reads_the_same_and_counts_it(content: bytes, split_bytes: int) -> None:
     with input_file(content) as file:

@@ -319,6 +319,18 @@ def test_a_result_that_is_no_number_is_named_by_its_key_or_written_as_null(
     assert b'["plum",1.0]' not in written
 
 
+def test_a_function_that_ends_its_line_by_stop_iteration_is_named_wherever_that_is(corpus: Path) -> None:
+    def stopping(line: str, auxiliary_data: Any) -> Any:
+        if line == "last":
+            raise StopIteration
+        return [(line, 1)]
+
+    (corpus / "text.txt").write_text("line\n" * 500_000 + "last\n" + "line\n" * 500_000)
+
+    with pytest.raises(UserFunctionError, match=r"StopIteration.*\n?.*byte 2,500,000: 'last'"):
+        mapped(job_context(stopping), corpus, 1 << 30)
+
+
 def test_a_watch_tells_how_far_a_task_is(corpus: Path) -> None:
     watch = TaskWatch()
     seen = []

@@ -331,3 +331,76 @@ def test_progress_counts_lines_handed_out_and_bytes_read(tmp_path: Path) -> None
     assert seen == [(0, "1"), (1, "2"), (2, "3")]
     assert ended is None
     assert (reader.records_read, reader.bytes_read) == (3, 6)
+
+
+def test_bytes_are_read_when_their_lines_are_done_with(tmp_path: Path) -> None:
+    files = [listed(tmp_path, b"123456789\n" * 5, name) for name in ("a", "b")]
+    reader = RecordReader(plan_splits(files, 20))
+    lines = reader.lines()
+    seen = [(next(lines), reader.bytes_read)[1] for _ in range(10)]
+
+    assert seen == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
+    assert next(lines, None) is None
+    assert reader.bytes_read == 100
+
+
+@every_codec
+def test_bytes_of_a_compressed_file_are_read_in_proportion_to_its_lines(tmp_path: Path, codec: str) -> None:
+    numbers = random.Random(1)
+    content = b"".join(b"%d\n" % numbers.randrange(10**9) for _ in range(400_000))
+    file = listed(tmp_path, COMPRESS[codec](content), "a")
+    reader = RecordReader(plan_splits([file]))
+    shares = [
+        reader.bytes_read / file.size for number, _ in enumerate(reader.lines()) if number % 100_000 == 0
+    ]
+
+    margin = 0.3 if codec == "bz2" else 0.1  # which has blocks of 900 kB
+    assert all(at / 4 - 0.1 < share < at / 4 + margin for at, share in enumerate(shares)), shares
+    assert reader.bytes_read == file.size
+
+
+def test_lines_that_are_passed_over_count_as_read(tmp_path: Path) -> None:
+    file = listed(tmp_path, b"line\n" * 1_000_000)
+    reader = RecordReader(plan_splits([file]), downsample=1e-5, seed=1)
+    read_bytes = [reader.bytes_read for _ in reader.lines()]
+
+    assert len(read_bytes) > 3
+    assert read_bytes == sorted(read_bytes)
+    assert reader.bytes_read == file.size
+
+
+def test_portions_are_of_the_size_asked_for_and_end_within_long_lines(tmp_path: Path) -> None:
+    long_line = b"x" * (9 * CHUNK_BYTES // 2)
+    content = b"line\n" * 200_000 + b"\n".join([b"short", long_line, long_line + b"\r", b"after", b""])
+    reader = RecordReader(plan_splits([listed(tmp_path, content)]))
+    portions = []
+    for portion in reader.portions(CHUNK_BYTES):
+        portions.append((sum(len(line) + 1 for line in portion), reader.line_bytes))
+    again = RecordReader(plan_splits([listed(tmp_path, content)]))
+
+    within = [line_bytes for _, line_bytes in portions if line_bytes]
+    assert max(size for size, line_bytes in portions if size < len(long_line)) <= 2 * CHUNK_BYTES
+    first, second, *others = zip(within[::2], within[1::2], strict=True)  # of each long line
+    assert all(CHUNK_BYTES <= begun <= doubled / 2 for begun, doubled in (first, second))
+    assert not others
+    assert sum(size for size, _ in portions) == len(content) - 1
+    assert reader.is_finished
+    assert [line for portion in again.portions(1) for line in portion] == content.decode().replace(
+        "\r", ""
+    ).splitlines()
+
+
+def test_whoever_stops_within_a_portion_gets_no_other(tmp_path: Path) -> None:
+    reader = RecordReader(plan_splits([listed(tmp_path, b"line\n" * 400_000)]))
+    taken = [next(portion) for portion in reader.portions(1)]
+
+    assert taken == ["line"]
+    assert not reader.is_finished
+
+
+def test_a_long_line_that_is_no_utf_8_is_named_by_its_byte(tmp_path: Path) -> None:
+    file = listed(tmp_path, b"a\n" + b"x" * (3 * CHUNK_BYTES) + b"\xff\n")
+
+    with pytest.raises(InputError, match=rf"byte {3 * CHUNK_BYTES + 2:,}: b'\\xff' is no UTF-8"):
+        read(file)
+    assert read(file, encoding_errors="replace")[1] == "x" * (3 * CHUNK_BYTES) + "\ufffd"
