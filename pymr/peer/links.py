@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable, Sequence
 
 from pymr.config import PeerConfig
-from pymr.keys import Security
-from pymr.peer.transport import Context, Link
+from pymr.keys import KeysError, Security
+from pymr.peer.addresses import Address
+from pymr.peer.frames import BadFrame, encode
+from pymr.peer.transport import Context, Dealer
 from pymr.protocol import SUSPECT_SECONDS, PeerMessage, Wake
+from pymr.requests import Request
 
 WARM_LINKS_MAX = 200
 """Up to so many peers, each is connected to all others from its start on: a new leader is heard at once."""
+
+RENEW_SECONDS = 6.0
+"""A link that could send nothing for this long connects anew. More than a handshake may take."""
+
+_log = logging.getLogger("pymr")
 
 
 class Links:
@@ -53,3 +63,54 @@ class Links:
     def close(self) -> None:
         for link in self._links.values():
             link.close()
+
+
+class Link:
+    """The way to one peer. What is sent may be lost: it is to be repeated until it is seen to have arrived.
+
+    unsent: messages that no connection took. A peer whose key is not listed is out of reach until it is.
+    """
+
+    def __init__(self, context: Context, name: str, host: str, port: int, security: Security) -> None:
+        self._dealer = Dealer(context, name, Address(host, port), security)
+        self._took_at = time.monotonic()
+        self._has_no_key = False
+        self.unsent = 0
+
+    def send(self, message: PeerMessage | Request) -> bool:
+        """Whether the message is on its way. Never blocks, nor raises, whatever the network does."""
+        try:
+            frame = encode(message)
+        except BadFrame as error:
+            _log.error("not sent to %s: %s", self._dealer.name, error)
+            self.unsent += 1
+            return False
+        now = time.monotonic()
+        if self._sends(frame):
+            self._took_at = now
+            return True
+        self.unsent += 1
+        if now - self._took_at > RENEW_SECONDS:
+            self.renew()
+        return False
+
+    def _sends(self, frame: bytes) -> bool:
+        try:
+            is_sent = self._dealer.send(frame)
+        except KeysError as error:
+            if not self._has_no_key:
+                _log.warning("%s is out of reach: it %s", self._dealer.name, error.problems[0].reason)
+            self._has_no_key = True
+            return False
+        if is_sent:
+            self._has_no_key = False
+        return is_sent
+
+    def renew(self) -> None:
+        """Connect anew, and drop what is queued: a connection can look alive that is none."""
+        self._dealer.close()
+        self._dealer.address.look_up()
+        self._took_at = time.monotonic()
+
+    def close(self) -> None:
+        self._dealer.close(linger_ms=1_000)

@@ -64,8 +64,8 @@ class SegmentFetches:
         return tuple((one.name, one.host, one.data_port) for one in (owner, *near))
 
     def fetch(self, command: FetchSegments) -> None:
-        """Ask for segments, little by little, once there is a folder for them; without it fetches fail, and are
-        tried again."""
+        """Ask for segments, little by little, once there is a folder for them; without it fetches fail, and
+        are tried again."""
         partitions = self._runs.setdefault(command.run_id, {})
         partition = partitions.setdefault(command.partition, _Partition(command.in_flight))
 

@@ -25,7 +25,7 @@ from pymr.protocol import PeerMessage
 from pymr.requests import Refused, Reply, Request
 
 __all__ = [
-    "Console", "Endpoint", "Gatekeeper", "Link", "Sender", "Unreachable", "make_keypair", "secure_client",
+    "Console", "Dealer", "Endpoint", "Gatekeeper", "Sender", "Unreachable", "make_keypair", "secure_client",
     "secure_server", "shared_context",
 ]  # fmt: skip
 
@@ -33,16 +33,14 @@ Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
 
 MESSAGES_PER_TURN = 200
-"""Most messages that an endpoint deals with before the loop goes on to other things."""
+TURN_SECONDS = 0.02
+"""Most messages that an endpoint deals with before the loop goes on to other things, and for how long."""
 
 HANDSHAKE_SECONDS = 5
 """A connection that has not said who it is after this long is closed."""
 
 STRANGERS_SECONDS = 600.0
 """Connections that failed in their handshake are told of this often at most, with their number."""
-
-RENEW_SECONDS = 6.0
-"""A link that could send nothing for this long connects anew. More than a handshake may take."""
 
 _SOCKETS_MAX = 4_096
 _LOOK_UP_SECONDS = 0.02  # between looks at whether a host name has been found out
@@ -186,13 +184,16 @@ class Endpoint:
         return not self._socket.closed and bool(int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN)
 
     def on_ready(self) -> None:
-        """Deal with what has come, at most MESSAGES_PER_TURN of it."""
+        """Deal with what has come, as far as one turn may."""
+        until = time.monotonic() + TURN_SECONDS
         for _ in range(MESSAGES_PER_TURN):
             try:
                 identity, *parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
             self._receive(identity.bytes, parts)
+            if time.monotonic() > until:
+                return
 
     def reply(self, sender: Sender, reply: Reply) -> bool:
         """Answer a console, from the loop's thread. Never blocks; false where it is not there to hear."""
@@ -239,7 +240,7 @@ class Endpoint:
             self._on_message(sender, message)
 
 
-class _Dealer:
+class Dealer:
     """A connection to one peer, made when first needed, and kept up by ZeroMQ."""
 
     def __init__(self, context: Context, name: str, address: Address, security: Security) -> None:
@@ -284,57 +285,6 @@ class _Dealer:
         """For those who want to know how it goes."""
 
 
-class Link:
-    """The way to one peer. What is sent may be lost: it is to be repeated until it is seen to have arrived.
-
-    unsent: messages that no connection took. A peer whose key is not listed is out of reach until it is.
-    """
-
-    def __init__(self, context: Context, name: str, host: str, port: int, security: Security) -> None:
-        self._dealer = _Dealer(context, name, Address(host, port), security)
-        self._took_at = time.monotonic()
-        self._has_no_key = False
-        self.unsent = 0
-
-    def send(self, message: PeerMessage | Request) -> bool:
-        """Whether the message is on its way. Never blocks, nor raises, whatever the network does."""
-        try:
-            frame = encode(message)
-        except BadFrame as error:
-            _log.error("not sent to %s: %s", self._dealer.name, error)
-            self.unsent += 1
-            return False
-        now = time.monotonic()
-        if self._sends(frame):
-            self._took_at = now
-            return True
-        self.unsent += 1
-        if now - self._took_at > RENEW_SECONDS:
-            self.renew()
-        return False
-
-    def _sends(self, frame: bytes) -> bool:
-        try:
-            is_sent = self._dealer.send(frame)
-        except KeysError as error:
-            if not self._has_no_key:
-                _log.warning("%s is out of reach: it %s", self._dealer.name, error.problems[0].reason)
-            self._has_no_key = True
-            return False
-        if is_sent:
-            self._has_no_key = False
-        return is_sent
-
-    def renew(self) -> None:
-        """Connect anew, and drop what is queued: a connection can look alive that is none."""
-        self._dealer.close()
-        self._dealer.address.look_up()
-        self._took_at = time.monotonic()
-
-    def close(self) -> None:
-        self._dealer.close(linger_ms=1_000)
-
-
 class Console(Asking["_ConsoleDealer"]):
     """Asks peers, in one thread (see `asking`). Costs nothing until the first request.
 
@@ -348,7 +298,7 @@ class Console(Asking["_ConsoleDealer"]):
         super().__init__(dealers, _wait, timeout_s)
 
 
-class _ConsoleDealer(_Dealer):
+class _ConsoleDealer(Dealer):
     """A connection that can tell how it stands."""
 
     def __init__(self, name: str, address: Address, security: Security) -> None:

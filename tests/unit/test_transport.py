@@ -17,12 +17,13 @@ import zmq
 from pymr.config import ClusterConfig, PeerConfig, SecurityConfig
 from pymr.errors import ConfigError
 from pymr.keys import Security, load_security, write_authorized, write_key
+from pymr.peer import links as links_module
 from pymr.peer import transport
 from pymr.peer.addresses import Address
 from pymr.peer.frames import FRAME_BYTES_MAX, BadFrame, decode_reply, encode
-from pymr.peer.links import Links
+from pymr.peer.links import Link, Links
 from pymr.peer.loop import Loop
-from pymr.peer.transport import Console, Endpoint, Gatekeeper, Link, Sender, Unreachable, make_keypair
+from pymr.peer.transport import Console, Endpoint, Gatekeeper, Sender, Unreachable, make_keypair
 from pymr.protocol import PROTOCOL_VERSION, Fenced, Wake
 from pymr.requests import DeleteJob, Done, EventsView, GetCluster, GetEvents, GetJobs, JobsView, Refused
 
@@ -364,6 +365,28 @@ def test_a_flood_of_tiny_frames_costs_no_memory_and_holds_up_nobody(start: Calla
     assert isinstance(ask(peer), Done)
 
 
+def test_messages_that_take_long_leave_the_loop_to_others_in_between(
+    start: Callable[..., Peer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "TURN_SECONDS", -1.0)  # each takes too long
+    peer = start(NO_KEYS)
+    dealt_with: list[int] = []
+    on_ready = peer.endpoint.on_ready
+
+    def counted() -> None:
+        before = len(peer.messages)
+        on_ready()
+        dealt_with.append(len(peer.messages) - before)
+
+    monkeypatch.setattr(peer.endpoint, "on_ready", counted)
+    with raw_dealer(peer) as dealer:
+        for number in range(20):
+            dealer.send(encode(GetCluster(id=str(number))))
+        wait_until(lambda: len(peer.messages) == 20)
+
+    assert set(dealt_with) <= {0, 1}
+
+
 @pytest.mark.parametrize("said", [b"", b"\xff", b"GET / HTTP/1.0\r\n\r\n", bytes(64)])
 def test_a_connection_that_does_not_introduce_itself_is_closed(
     start: Callable[..., Peer], monkeypatch: pytest.MonkeyPatch, said: bytes
@@ -500,7 +523,7 @@ def test_a_link_to_a_peer_that_reads_nothing_never_blocks(start: Callable[..., P
 def test_a_link_that_was_turned_away_tries_again_by_itself(
     start: Callable[..., Peer], keys: Callable[[str], Security], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "RENEW_SECONDS", 0.2)
+    monkeypatch.setattr(links_module, "RENEW_SECONDS", 0.2)
     peer, beta = start(keys("alpha")), keys("beta")
     path = beta.authorized_path
     assert path is not None
