@@ -131,11 +131,23 @@ def open_config(config_path: str | None) -> ClusterConfig:
 
 @contextmanager
 def open_client(config_path: str | None) -> Iterator[Client]:
-    """A client of the cluster that is meant."""
+    """A client of the cluster that is meant. What is wrong with that by its last answer is told on stderr."""
     from pymr.client import Client
 
     with Client(open_config(config_path)) as client:
         yield client
+        if client.problem:
+            tell(f"pymr: {client.problem}")
+
+
+@contextmanager
+def open_listing(config_path: str | None) -> Iterator[Client]:
+    """A client for a command that prints what it is told in this context. What is wrong with the cluster is
+    told on stderr behind that, and the command fails: what was printed may be old, or not all there is."""
+    with open_client(config_path) as client:
+        yield client
+        if client.problem:
+            fail(client.problem)
 
 
 def complete_from_cluster(

@@ -21,12 +21,14 @@ from pymr.cli_console import (
     json_option,
     open_client,
     open_config,
+    open_listing,
     projects_dir_of,
     projects_option,
     say,
     say_json,
     settings_option,
     split_setting,
+    tell,
     terminal_width,
 )
 
@@ -150,12 +152,12 @@ def jobs(as_json: bool, config_path: str | None) -> None:
     """List the jobs in the order of the queue."""
     from pymr.cli_rows import job_object, jobs_lines
 
-    with open_client(config_path) as client:
+    with open_listing(config_path) as client:
         view = client.jobs()
-    if as_json:
-        say_json([job_object(row) for row in view.rows])
-    else:
-        _say_lines(jobs_lines(view, terminal_width()))
+        if as_json:
+            say_json([job_object(row) for row in view.rows])
+        else:
+            _say_lines(jobs_lines(view, terminal_width()))
 
 
 @click.command()
@@ -166,18 +168,22 @@ def show(job_name: str, as_json: bool, config_path: str | None) -> None:
     """Show a job: its definition, how it stands, and its latest runs."""
     from pymr.cli_rows import job_view_lines, job_view_object
 
-    with open_client(config_path) as client:
+    with open_listing(config_path) as client:
         view = client.job(job_name)
-        runs = view.runs or client.history(job_name)
+        runs = view.runs if view.runs or view.problem else client.history(job_name)
         panes = _panes(client, view, runs)
         place = runs[0].failed_at if runs else None
         is_kept = client.keeps_pane(place.worker, place.run_id) if place is not None else None
-    if view.row is None and not runs:
-        fail(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
-    if as_json:
-        say_json(job_view_object(job_name, view, runs, panes, is_kept))
-    else:
-        _say_lines(job_view_lines(job_name, view, runs, terminal_width(), panes, is_kept))
+        if view.row is None and not runs:
+            fail(
+                f"nothing is known of {job_name} now: {view.problem}"
+                if view.problem
+                else f"there is no job {job_name}: it is not in the queue, nor has it ever run"
+            )
+        if as_json:
+            say_json(job_view_object(job_name, view, runs, panes, is_kept))
+        else:
+            _say_lines(job_view_lines(job_name, view, runs, terminal_width(), panes, is_kept))
 
 
 @click.command()
@@ -187,7 +193,8 @@ def show(job_name: str, as_json: bool, config_path: str | None) -> None:
 def wait(job_name: str, timeout_s: float | None, config_path: str | None) -> None:
     """Wait for the first run begun after the job's last submission.
 
-    Exit status: 0 it succeeded or was skipped, 1 it failed, 2 the time is over, 3 no peer can be reached.
+    Exit status: 0 it succeeded or was skipped, 1 it failed, 2 the time is over, 3 the cluster is out of reach
+    at the end of it.
     """
     from pymr.client_errors import UnreachableError
 
@@ -211,14 +218,14 @@ def history(job_name: str, limit: int, as_json: bool, config_path: str | None) -
     """List the runs, the latest first."""
     from pymr.cli_rows import history_lines
 
-    with open_client(config_path) as client:
+    with open_listing(config_path) as client:
         rows = client.history(job_name, limit)
         if job_name and not rows and client.job(job_name).row is None:
             fail(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
-    if as_json:
-        say_json(rows)
-    else:
-        _say_lines(history_lines(rows, terminal_width()))
+        if as_json:
+            say_json(rows)
+        else:
+            _say_lines(history_lines(rows, terminal_width()))
 
 
 @click.command()
@@ -228,12 +235,12 @@ def peers(as_json: bool, config_path: str | None) -> None:
     """List the peers of the cluster and how their machines stand."""
     from pymr.cli_rows import peers_lines
 
-    with open_client(config_path) as client:
+    with open_listing(config_path) as client:
         rows = client.peers()
-    if as_json:
-        say_json(rows)
-    else:
-        _say_lines(peers_lines(rows, terminal_width()))
+        if as_json:
+            say_json(rows)
+        else:
+            _say_lines(peers_lines(rows, terminal_width()))
 
 
 @click.command()
@@ -243,12 +250,12 @@ def workers(as_json: bool, config_path: str | None) -> None:
     """List the workers and what they are doing."""
     from pymr.cli_rows import workers_lines
 
-    with open_client(config_path) as client:
+    with open_listing(config_path) as client:
         rows = client.workers()
-    if as_json:
-        say_json(rows)
-    else:
-        _say_lines(workers_lines(rows, terminal_width()))
+        if as_json:
+            say_json(rows)
+        else:
+            _say_lines(workers_lines(rows, terminal_width()))
 
 
 def _panes(client: Client, view: JobView, runs: Sequence[RunRow]) -> list[str]:
@@ -281,8 +288,12 @@ class _Seen:
 
     def __init__(self) -> None:
         self.job_type = ""
+        self._problem = ""
 
     def look(self, view: JobView) -> None:
+        if view.problem and view.problem != self._problem:
+            tell(f"pymr: {view.problem}; waiting on")
+        self._problem = view.problem
         if view.row is not None:
             self.job_type = str(view.row.fields.get("job_type"))
         elif view.runs:

@@ -70,6 +70,8 @@ def job_view_object(
 def jobs_lines(view: JobsView, width: int, now: float | None = None) -> list[str]:
     now = time.time() if now is None else now
     headings = [heading] if (heading := queue_heading(view, now)) else []
+    if not view.rows and view.problem:
+        return [*headings, "no job is known while the cluster has the problem that is told below"]
     if not view.rows:
         return [*headings, "no jobs; submit one with `pymr submit JOB.toml`"]
     notes = [(str(row.fields.get("job_name")), _note(row)) for row in view.rows if row.waiting_for]
@@ -296,7 +298,7 @@ def peers_lines(peers: Sequence[PeerRow], width: int) -> list[str]:
             (
                 peer.name + (" *" if peer.leader else ""),
                 peer.address,
-                ("alive" if peer.alive else "gone") if peer.state in ("", "unknown") else peer.state,
+                peer.state or ("alive" if peer.alive else "unknown"),
                 str(peer.pid or "-"),
                 str(peer.epoch),
                 f"{peer.busy}/{peer.workers}",

@@ -24,6 +24,7 @@ from pymr.client_panes import (
     told_by_data_service,
     workers_in,
 )
+from pymr.client_peers import AskOne, peers_alone, workers_alone
 from pymr.client_preview import preview_on
 from pymr.client_state import BadRecords, Consumed, Forgotten, consumed_files, forget_files
 from pymr.client_wait import Outcome, wait_for
@@ -143,10 +144,30 @@ class Client(ClientLink):
         return tuple(rows.values())
 
     def peers(self) -> tuple[PeerRow, ...]:
-        return self._ask(GetPeers(id=new_id()), PeersView).rows
+        """All peers, as the leader hears them; while none leads, as each answers for itself."""
+        view = self._ask(GetPeers(id=new_id()), PeersView)
+        rows = view.rows
+        if not any(row.leader for row in rows):
+            rows = peers_alone(self._ask_one(), rows)
+            self.problem = "" if any(row.leader for row in rows) else view.problem
+        return rows
 
     def workers(self) -> tuple[WorkerRow, ...]:
-        return self._ask(GetWorkers(id=new_id()), WorkersView).rows
+        """The workers of all peers that are alive."""
+        view = self._ask(GetWorkers(id=new_id()), WorkersView)
+        if not view.is_partial:
+            return view.rows
+        rows = workers_alone(self._ask_one(), view.rows, [peer.name for peer in self.config.peers])
+        self.problem = view.problem
+        return rows
+
+    def _ask_one(self) -> AskOne:
+        return AskOne(
+            lambda peer, seconds: self._ask(GetPeers(id=new_id()), PeersView, peer=peer, timeout_s=seconds),
+            lambda peer, seconds: self._ask(
+                GetWorkers(id=new_id()), WorkersView, peer=peer, timeout_s=seconds
+            ),
+        )
 
     def worker(self, name: str) -> WorkerRow:
         """One worker slot, by its name `PEER/SLOT`. Raises ClientError when there is none."""
@@ -246,8 +267,10 @@ class Client(ClientLink):
         """Wait for the first run begun after the job's last submission; None when timeout_s have passed.
 
         on_view: is given every view of the job on the way.
-        A cluster that is out of reach meanwhile is waited for, client_wait.OUT_OF_REACH_SECONDS at most.
-        Raises ClientError when there is no such job.
+        A cluster that cannot reach its Redis is waited for; one of which no peer answers, too, but without
+        timeout_s for client_wait.OUT_OF_REACH_SECONDS at most.
+        Raises UnreachableError where the cluster is out of reach at the end, ClientError when there is no
+        such job.
         """
         return wait_for(lambda: self._view_with_runs(job_name), job_name, timeout_s, on_view)
 

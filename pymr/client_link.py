@@ -26,7 +26,10 @@ Answer = TypeVar("Answer", bound=Reply)
 
 
 class ClientLink:
-    """Asks peers for one thread, and closes its sockets at the end. For the arguments see `client.Client`."""
+    """Asks peers for one thread, and closes its sockets at the end. For the arguments see `client.Client`.
+
+    problem: what was wrong with the cluster by the last answer, so that this was perhaps old; "" if nothing.
+    """
 
     def __init__(
         self, config: ClusterConfig, name: str = "operator", *, timeout_s: float = ANSWER_SECONDS
@@ -40,6 +43,7 @@ class ClientLink:
             timeout_s,
         )
         self._data: DataClient | None = None
+        self.problem = ""
 
     def __enter__(self) -> Self:
         return self
@@ -84,6 +88,7 @@ class ClientLink:
             raise UnreachableError(str(error)) from error
         except BadFrame as error:
             raise ClientError(str(error)) from error
+        self.problem = answer.problem
         if isinstance(answer, Refused):
             raise RefusedError(answer.code, answer.reason)
         return answer

@@ -15,7 +15,7 @@ GONE_SECONDS = 1.0
 """A job that is neither in the queue nor in the history for this long was deleted before it ran."""
 
 OUT_OF_REACH_SECONDS = 30.0
-"""A wait outlasts a cluster that does not answer, or cannot reach its Redis, for this long."""
+"""A wait without a time of its own outlasts a cluster of which no peer answers for this long."""
 
 _POLL_FIRST_SECONDS, _POLL_LAST_SECONDS = 0.1, 0.5
 _PASSING = ("unavailable",)
@@ -54,19 +54,22 @@ def wait_for(
     """Look at a job until its run has ended; None when timeout_s have passed. See `Client.wait`."""
     waiting = Wait(job_name)
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    patience = _Patience()
+    patience = _Patience(is_bounded=timeout_s is None)
     for pause_s in _pauses():
         with patience:
             view = look()
             outcome = waiting.look(view)
+            patience.note(view.problem)
             if on_view is not None:
                 on_view(view)
             if outcome is not None:
                 return outcome
-            if patience.is_gone(waiting.is_gone):
+            if patience.is_gone(waiting.is_gone and not view.problem):
                 return _gone(job_name, was_seen=waiting.was_seen)
         left = pause_s if deadline is None else deadline - time.monotonic()
         if left <= 0:
+            if patience.problem:
+                raise UnreachableError(f"{job_name}: not known after {timeout_s:g} s: {patience.problem}")
             return None
         time.sleep(min(pause_s, left))
     raise AssertionError("pauses never end")
@@ -142,10 +145,20 @@ def _pauses() -> Iterator[float]:
 
 
 class _Patience:
-    """A context for each question of a wait: passes over failures that may pass, but not for ever."""
+    """A context for each question of a wait: passes over failures that may pass.
 
-    def __init__(self) -> None:
+    is_bounded: where no peer answers, not for ever. problem: why it is not known how the job stands; "" when
+    it is.
+    """
+
+    def __init__(self, *, is_bounded: bool) -> None:
+        self.problem = ""
+        self._is_bounded = is_bounded
         self._answered_at = self._there_at = time.monotonic()
+
+    def note(self, problem: str) -> None:
+        """The cluster has answered; with what it knew last, where it has a problem."""
+        self.problem = problem
 
     def __enter__(self) -> None:
         pass
@@ -158,10 +171,12 @@ class _Patience:
             self._answered_at = now
             return False
         self._there_at = now  # nothing is known of the job meanwhile
-        is_passing = isinstance(error, UnreachableError) or (
-            isinstance(error, RefusedError) and error.code in _PASSING
-        )
-        return is_passing and now - self._answered_at <= OUT_OF_REACH_SECONDS
+        self.problem = str(error)
+        if isinstance(error, RefusedError) and error.code in _PASSING:
+            self._answered_at = now
+            return True
+        is_patient = not self._is_bounded or now - self._answered_at <= OUT_OF_REACH_SECONDS
+        return isinstance(error, UnreachableError) and is_patient
 
     def is_gone(self, is_missing: bool) -> bool:
         """Whether the job has been missing for GONE_SECONDS; to be asked after each look at it."""

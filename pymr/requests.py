@@ -251,9 +251,11 @@ PREVIEW_LINES_MAX = 10_000
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):
-    """id: of the request."""
+    """id: of the request. problem: what is wrong with the cluster, so that what is told may be old or not
+    all there is; "" if nothing."""
 
     id: str
+    problem: str = ""
 
 
 class ClusterView(_Reply, frozen=True, kw_only=True, tag="cluster"):
@@ -322,7 +324,10 @@ class PeersView(_Reply, frozen=True, kw_only=True, tag="peers"):
 
 
 class WorkersView(_Reply, frozen=True, kw_only=True, tag="workers"):
+    """is_partial: only those of the peer that answers, as it knows no leader."""
+
     rows: tuple[WorkerRow, ...]
+    is_partial: bool = False
 
 
 class EventsView(_Reply, frozen=True, kw_only=True, tag="events"):

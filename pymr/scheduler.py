@@ -135,11 +135,18 @@ class Scheduler:
 
     # ---- looking
 
+    @property
+    def problem(self) -> str:
+        """What is wrong with the cluster, by its last answer to this thread, which may have been old then;
+        "" if nothing."""
+        return self._client().problem
+
     def jobs(self) -> Rows:
         """All jobs in the order of the queue: the fields of each, and how it stands."""
         view, now = self._client().jobs(), time.time()
         rows = [job_object(row) for row in view.rows]  # which hold nothing but builtins
-        return Rows(rows, partial(jobs_table, view.rows, now), queue_heading(view, now))
+        heading = "\n".join(filter(None, [queue_heading(view, now), view.problem]))
+        return Rows(rows, partial(jobs_table, view.rows, now), heading)
 
     def history(self, job_name: str = "", limit: int = HISTORY_ROWS) -> Rows:
         """The runs, the latest first. job_name: "" for those of all jobs."""
@@ -151,7 +158,9 @@ class Scheduler:
         its runs, and None as its status. Raises ClientError when there never was one."""
         client = self._client()
         view = client.job(job_name)
-        runs = view.runs or client.history(job_name)
+        runs = view.runs if view.runs or view.problem else client.history(job_name)
+        if view.row is None and not runs and view.problem:
+            raise ClientError(f"nothing is known of {job_name} now: {view.problem}")
         if view.row is None and not runs:
             raise ClientError(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
         values = msgspec.to_builtins(job_view_object(job_name, view, runs))

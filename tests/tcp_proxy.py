@@ -19,17 +19,21 @@ class Proxy:
 
     swallowed: so many of the first connections stay open, and nothing comes through them after the first
     `swallow_after` bytes from the server. connections: how many there have been.
+    target: (host, port), or the path of a Unix socket. At any time: is_cut, so that nothing comes through and
+    no connection ends; delay_seconds, by which every piece from the server comes later.
     """
 
     def __init__(
         self,
-        target: tuple[str, int],
+        target: tuple[str, int] | str,
         *,
         reset_seconds: float = float("inf"),
         swallowed: int = 0,
         swallow_after: int = 0,
     ) -> None:
         self.connections = 0
+        self.is_cut = False
+        self.delay_seconds = 0.0
         self._target = target
         self._reset_seconds = reset_seconds
         self._swallowed = swallowed
@@ -59,7 +63,7 @@ class Proxy:
             except TimeoutError:
                 continue
             try:
-                server = socket.create_connection(self._target)
+                server = self._connect()
             except OSError:
                 client.close()
                 continue
@@ -68,6 +72,13 @@ class Proxy:
             thread = threading.Thread(target=self._pass_on, args=(client, server, passing))
             self._threads.append(thread)
             thread.start()
+
+    def _connect(self) -> socket.socket:
+        if not isinstance(self._target, str):
+            return socket.create_connection(self._target)
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._target)
+        return server
 
     def _pass_on(self, client: socket.socket, server: socket.socket, passing: float) -> None:
         """Both ways, in one thread, so that the sockets are really closed when they are closed."""
@@ -78,6 +89,9 @@ class Proxy:
             one.setblocking(False)
         try:
             while not self._is_closed and time.monotonic() < end:
+                if self.is_cut:
+                    time.sleep(_LOOK_SECONDS)
+                    continue
                 sources = [one for one in other if not unsent[other[one]]]
                 readable, writable, _ = select.select(
                     sources, [one for one in other if unsent[one]], [], _LOOK_SECONDS
@@ -87,6 +101,7 @@ class Proxy:
                     if not data:
                         return
                     if one is server:
+                        time.sleep(self.delay_seconds)
                         data, passing = data[: int(min(passing, len(data)))], max(0, passing - len(data))
                     unsent[other[one]] = data
                 for one in writable:

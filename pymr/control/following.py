@@ -43,6 +43,7 @@ from pymr.protocol import (
     INVENTORY_MAX,
     REPORT_SECONDS,
     SOURCES_MAX,
+    SUSPECT_SECONDS,
     Assignment,
     MachineFigures,
     Orders,
@@ -108,6 +109,10 @@ class Follower:
     def is_idle(self) -> bool:
         """Whether nothing is under way or waits for the leader to hear of it."""
         return not self._slots.attempts and not self._slots.results
+
+    def leader_at(self, now: float) -> str:
+        """The leader, while it is heard; "" where it has fallen silent."""
+        return self.leader if now - self.orders_at <= SUSPECT_SECONDS else ""
 
     def step(self, event: PeerEvent, now: float) -> list[PeerCommand]:
         """What is to be done about an event. The commands are in the order in which to carry them out."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
+
+from msgspec.structs import replace
 
 from pymr import __version__
 from pymr.config import ClusterConfig, PeerConfig
@@ -23,6 +26,7 @@ from pymr.peer.keyboards import Keyboards
 from pymr.peer.places import Places
 from pymr.peer.previews import Previews
 from pymr.peer.publication import list_output
+from pymr.peer.store import StoreUnavailable
 from pymr.peer.threads import StoreThread
 from pymr.peer.transport import Sender
 from pymr.peer.wishes import Respond, Standing, Wishes, ask_store, refused
@@ -52,6 +56,7 @@ from pymr.requests import (
     PeersView,
     PreviewJob,
     Refused,
+    Reply,
     Request,
     StateView,
     StopPeer,
@@ -61,6 +66,12 @@ from pymr.requests import (
 from pymr.rows import EventRow, OutputPart, PeerRow
 
 EVENTS_MAX = 1_000
+
+STORE_WAIT_SECONDS = 2.0
+"""How long a listing waits for its turn at Redis, before it tells what was known last."""
+
+SILENCE_SECONDS = 5.0
+"""For how long a Redis that was silent is not asked for listings, while the lease cannot reach it either."""
 
 _log = logging.getLogger("pymr")
 
@@ -98,10 +109,20 @@ class Answers:
         self._standing = standing
         self._stop = stop
         self._job_views = views.JobViews(config)
+        self._is_silent_until = float("-inf")
         self._wishes = Wishes(config, me, state, store, jobs, standing, wake_leader)
 
     def answer(self, request: Request, sender: Sender, respond: Respond) -> None:
-        """Do what is asked; `respond` is called once, now or later."""
+        """Do what is asked; `respond` is called once, now or later. The reply tells what is wrong with the
+        cluster as well, so that nobody takes what was known last for what is so."""
+
+        def respond_with_problem(reply: Reply) -> None:
+            outage = self._standing().outage
+            respond(replace(reply, problem=outage) if outage and not reply.problem else reply)
+
+        self._answer(request, sender, respond_with_problem)
+
+    def _answer(self, request: Request, sender: Sender, respond: Respond) -> None:
         match request:
             case GetCluster():
                 respond(self._cluster(request, sender))
@@ -116,7 +137,7 @@ class Answers:
                     if leader
                     else views.own_workers(self._me, self._standing().report)
                 )
-                respond(WorkersView(id=request.id, rows=rows))
+                respond(WorkersView(id=request.id, rows=rows, is_partial=leader is None))
             case GetHistory() | GetEvents():
                 self._answer_past(request, respond)
             case GetOutput():
@@ -201,7 +222,24 @@ class Answers:
             else:
                 self._answer_job(request, self._jobs.table.jobs.get(request.job_name), leader, respond)
 
-        self._jobs.refresh(answer, answer, timeout_s=2.0)
+        self._refresh(answer, answer)
+
+    def _refresh(self, on_done: Callable[[], object], on_error: Callable[[Exception], object]) -> None:
+        """Read what has changed of the jobs, then call. A Redis that was silent a moment ago is not waited
+        for again: of several questions at once, none would be answered in time."""
+
+        def fail(error: Exception) -> None:
+            self._is_silent_until = time.monotonic() + SILENCE_SECONDS
+            on_error(error)
+
+        if self._is_cut_off:
+            on_error(StoreUnavailable(self._standing().outage))
+        else:
+            self._jobs.refresh(on_done, fail, timeout_s=STORE_WAIT_SECONDS)
+
+    @property
+    def _is_cut_off(self) -> bool:
+        return bool(self._standing().outage) and time.monotonic() < self._is_silent_until
 
     def _answer_job(
         self, request: GetJob, job: JobRecord | None, leader: Leader | None, respond: Respond
@@ -226,11 +264,14 @@ class Answers:
                 )
             )
 
+        if self._is_cut_off:
+            answer(())
+            return
         self._store.ask(
             lambda store: store.history(request.job_name, 20),
             answer,
             lambda _: answer(()),
-            timeout_s=2.0,
+            timeout_s=STORE_WAIT_SECONDS,
         )
 
     def _answer_past(self, request: GetHistory | GetEvents, respond: Respond) -> None:
@@ -244,7 +285,9 @@ class Answers:
             )  # fmt: skip
             respond(EventsView(id=request.id, rows=rows))
 
-        if isinstance(request, GetHistory):
+        if self._is_cut_off:
+            respond(Refused(id=request.id, code="unavailable", reason=self._standing().outage))
+        elif isinstance(request, GetHistory):
             name, start, limit = request.job_name, request.start, min(request.limit, RUNS_PER_PAGE)
             ask_store(
                 self._store,
@@ -289,7 +332,7 @@ class Answers:
         self._disk.do(
             "ask",
             lambda: look(lists, name),
-            lambda seen: self._jobs.refresh(lambda: answer(seen), refuse, timeout_s=2.0),
+            lambda seen: self._refresh(lambda: answer(seen), refuse),
             refuse,
         )
 
@@ -314,10 +357,9 @@ class Answers:
     def _answer_output(self, request: GetOutput, respond: Respond) -> None:
         """The parts of all peers of this host, if they show the same run; of runs that count, by what Redis
         says now. Where it does not answer, all do but one that is known to have failed."""
-        self._jobs.refresh(
+        self._refresh(
             lambda: self._list_output(request, respond, self._jobs.table.states.get(request.job_name)),
             lambda _: self._list_output(request, respond, None),
-            timeout_s=2.0,
         )
 
     def _list_output(self, request: GetOutput, respond: Respond, state: JobState | None) -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from pymr.errors import disk_error
 from pymr.peer.lease_scripts import LOOK, PRESENCE, RELEASE, RENEW
+from pymr.peer.redis_pulse import RedisPulse
 from pymr.peer.store import RedisConnection, StoreUnavailable
 from pymr.peer.store_problems import forgotten_problem
 
@@ -120,6 +121,7 @@ class Lease:
         self.compete = True
         self.view = LeaseView("candidate")
         self._redis = RedisConnection(url, password, CALL_TIMEOUT_SECONDS)
+        self._pulse = RedisPulse(url, password, CALL_TIMEOUT_SECONDS)
         self._prefix = f"pymr:{cluster}:"
         self._peer = peer
         self._boot = boot
@@ -199,11 +201,12 @@ class Lease:
             self._take_out_leases()
             view = self._renew(sent) if self._held else self._look(sent)
             self._answered_at = sent
+            self._pulse.note_answer()
             if sent - self._present_at >= PRESENCE_SECONDS:
                 self._call(PRESENCE, self._peer, self._boot, _milliseconds(PRESENCE_TTL_SECONDS))
                 self._present_at = sent
         except StoreUnavailable as error:
-            view = self._view_without_answer(str(error))
+            view = self._view_without_answer(error)
         except OSError as error:  # of the memory
             if isinstance(error, TimeoutError):
                 self.release()
@@ -296,10 +299,11 @@ class Lease:
             self._call(RELEASE, self._given_up[0])
             del self._given_up[0]
 
-    def _view_without_answer(self, problem: str) -> LeaseView:
+    def _view_without_answer(self, error: StoreUnavailable) -> LeaseView:
         """What is known when Redis does not answer: for a moment, that it stands as it did."""
         if self.is_leader() or self._clock() - self._answered_at < STEP_DOWN_SECONDS:
             return self.view
+        problem = self._pulse.describe(error)
         return LeaseView("unreachable", self._memory.incarnation, self._memory.epoch, problem=problem)
 
     def _call(self, script: str, *arguments: str | bytes | int) -> list[Any]:

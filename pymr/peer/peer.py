@@ -321,7 +321,7 @@ class Peer:
         def as_own(reply: Reply) -> None:
             respond(self._relays.as_own(reply, sender.role, is_draining=self._is_stopping))
 
-        leader = self._follower.leader
+        leader = self._follower.leader_at(time.monotonic())
         if self._leading is None and leader not in ("", self._me.name) and Relays.is_for_leader(request):
             self._relays.ask(leader, request, as_own, answer_here)
         else:
@@ -346,20 +346,9 @@ class Peer:
             self._links.send(self._follower.leader, Wake(self._jobs.table.change))
 
     def _standing(self) -> Standing:
-        view = self._lease_view
         leader = self._leading.core if self._leading else None
-        problem = view.problem or self._epoch_guard.problem
-        if not problem and not view.leader and view.state != "leader":
-            problem = "no peer leads at this moment; one will in about two seconds"
-        return Standing(
-            view.incarnation or "",
-            max(view.epoch, self._state.epoch),
-            view.leader,
-            leader,
-            self._report,
-            problem,
-            self._is_stopping,
-        )
+        own = self._epoch_guard.problem, self._state.epoch
+        return Standing.of(self._lease_view, *own, leader, self._report, self._is_stopping)
 
     # -- following
 

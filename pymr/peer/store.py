@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from secrets import token_hex
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -35,6 +34,8 @@ from pymr.peer.store_problems import (
     SAFE_SETTINGS,
     forgotten_problem,
     settings_problems,
+    shown_url,
+    unanswered_problem,
     unreadable_settings,
 )
 from pymr.peer.store_records import Argument
@@ -43,12 +44,17 @@ from pymr.peer.store_scripts import DEFAULT_LIMITS, Limits, script_text
 from pymr.peer.store_writes import outcome_of, script_of
 
 _TASKS_PER_PAGE = 1_000
-_PER_CALL = 500
-_RECOVERED_SECONDS = 600
+_TIMEOUTS = (redis.TimeoutError, TimeoutError)
+_PER_CALL, _RECOVERED_SECONDS = 500, 600
 
 
 class StoreUnavailable(RetryableError):  # noqa: N818  # a state of Redis
     """Redis did not do what it was asked, or it is not known whether it did; ask again."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether an answer was not waited for any longer: it may only be slow."""
+        return isinstance(self.__cause__, _TIMEOUTS)
 
 
 class StoreForgot(FatalError):  # noqa: N818  # a state of Redis
@@ -365,7 +371,8 @@ class RedisConnection:
     """
 
     def __init__(self, url: str, password: str | None, timeout_s: float) -> None:
-        self._shown_url = _without_user(url)
+        self.shown_url = shown_url(url)
+        self._timeout_s = timeout_s
         pool = redis.ConnectionPool.from_url(
             url,
             password=password,
@@ -417,16 +424,14 @@ class RedisConnection:
             is_answered = True
             raise self._refused(error) from error
         except (redis.RedisError, OSError) as error:
-            raise StoreUnavailable(
-                f"Redis at {self._shown_url} does not answer ({error}): see that it runs, and that redis.url "
-                "and redis.password_file in cluster.toml are right"
-            ) from error
+            timeout_s = self._timeout_s if isinstance(error, _TIMEOUTS) else None
+            raise StoreUnavailable(unanswered_problem(self.shown_url, error, timeout_s)) from error
         finally:
             if not is_answered:  # an answer that is still to come must not be taken for that of the next call
                 self._connection.disconnect()
 
     def _refused(self, error: redis.ResponseError) -> StoreUnavailable:
-        return StoreUnavailable(f"Redis at {self._shown_url} refused a call: {_advice(error)}")
+        return StoreUnavailable(f"Redis at {self.shown_url} refused a call: {_advice(error)}")
 
 
 def _advice(error: redis.ResponseError) -> str:
@@ -443,8 +448,3 @@ _KINDS = {"OOM": (redis.exceptions.OutOfMemoryError,), "READONLY": (redis.except
 
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _without_user(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

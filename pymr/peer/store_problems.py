@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 SAFE_SETTINGS = {
     "appendonly": ("yes", "a restart of Redis loses all jobs"),
@@ -22,6 +23,16 @@ ADVICE = {
     "NOPERM": "give its user the commands and the keys pymr:*",
 }
 """What to do, by the word with which Redis says what it lacks."""
+
+
+def unanswered_problem(url: str, error: Exception, timeout_s: float | None) -> str:
+    """What is wrong with a Redis from which no answer has come. timeout_s: within which; None where that was
+    not what ended the wait."""
+    what = f"does not answer ({error})" if timeout_s is None else f"has not answered within {timeout_s:g} s"
+    return (
+        f"Redis at {url} {what}: see that it runs, and that redis.url and redis.password_file in "
+        "cluster.toml are right"
+    )
 
 
 def settings_problems(found: Mapping[str, str]) -> list[str]:
@@ -55,3 +66,9 @@ def forgotten_problem(stored: str, stored_epoch: int, incarnation: str, epoch: i
         f"Redis has forgotten this cluster: {found}. Nothing is scheduled or published until its data is put "
         "back, or `pymr cluster recover` gives it the jobs that the peers remember"
     )
+
+
+def shown_url(url: str) -> str:
+    """An address of Redis without who logs in there."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

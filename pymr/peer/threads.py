@@ -90,7 +90,10 @@ class Thread:
         while True:
             try:
                 if time.monotonic() > job.deadline:
-                    raise StoreUnavailable("Redis does not answer; see that it runs, then try again")
+                    raise StoreUnavailable(
+                        "Redis was not asked, as it has not answered what it was asked before; see that it "
+                        "runs, then try again"
+                    )
                 result = job.work()
             except StoreUnavailable as error:
                 if job.is_wanted is not None and job.is_wanted() and not self._is_stopped:

@@ -19,6 +19,7 @@ from pymr.errors import JobError, PymrError, StartError
 from pymr.job_projects import project_of
 from pymr.peer.job_table import JobTableCopy
 from pymr.peer.kept_state import KeptState
+from pymr.peer.lease import LeaseView
 from pymr.peer.packages import PackageParts
 from pymr.peer.places import Places
 from pymr.peer.store import Store, StoreForgot, StoreUnavailable
@@ -56,7 +57,11 @@ Respond = Callable[[Reply], object]
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What a peer knows of the cluster at a moment. leader: None unless this peer leads. is_draining: this
-    peer is about to end."""
+    peer is about to end.
+
+    problem: why nothing is scheduled; outage: the same, but for a moment without a leader, which passes by
+    itself.
+    """
 
     incarnation: str
     epoch: int
@@ -65,6 +70,25 @@ class Standing:
     report: Report | None
     problem: str
     is_draining: bool = False
+    outage: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        view: LeaseView,
+        own_problem: str,
+        own_epoch: int,
+        leader: Leader | None,
+        report: Report | None,
+        is_draining: bool,
+    ) -> Standing:
+        """own_problem: what keeps this peer from taking part. own_epoch: the highest it remembers."""
+        problem = outage = view.problem or own_problem
+        if not problem and not view.leader and view.state != "leader":
+            problem = "no peer leads at this moment; one will in about two seconds"
+        epoch = max(view.epoch, own_epoch)
+        incarnation = view.incarnation or ""
+        return cls(incarnation, epoch, view.leader, leader, report, problem, is_draining, outage)
 
 
 class Wishes:

@@ -155,6 +155,34 @@ def test_a_listing_is_a_table(pymr: Command, tmp_path: Path, command: str) -> No
     assert len(finished.out.splitlines()) == 2
 
 
+@pytest.mark.parametrize("command", ["jobs", "peers", "workers", "history", "show j"])
+def test_a_listing_says_what_is_wrong_with_the_cluster_and_fails(
+    pymr: Command, tmp_path: Path, command: str
+) -> None:
+    answers = {
+        kind: lambda request, answer=answer: msgspec.structs.replace(answer(request), problem="Redis is down")
+        for kind, answer in LISTINGS.items()
+    }
+    with fake_cluster(tmp_path, answers):
+        table, listed = pymr(*command.split()), pymr(*command.split(), "--json")
+
+    assert (table.status, table.err) == (listed.status, listed.err) == (1, "pymr: Redis is down\n")
+    assert len(table.out.splitlines()) >= 2
+    assert listed.json
+
+
+def test_jobs_that_are_not_known_are_not_said_to_be_none(pymr: Command, tmp_path: Path) -> None:
+    answers: Answers = {
+        GetJobs: lambda request: JobsView(id=request.id, rows=(), total=0, problem="Redis is down"),
+        GetJob: lambda request: JobView(id=request.id, row=None, problem="Redis is down"),
+    }
+    with fake_cluster(tmp_path, answers):
+        listed, shown = pymr("jobs"), pymr("show", "j")
+
+    assert "no job is known while the cluster has the problem" in listed.out
+    assert shown.err == "pymr: nothing is known of j now: Redis is down\n"
+
+
 def test_a_job_is_shown_with_its_phases_and_runs(pymr: Command, tmp_path: Path) -> None:
     with fake_cluster(tmp_path, LISTINGS):
         text, shown = pymr("show", "j").out, pymr("show", "j", "--json").json

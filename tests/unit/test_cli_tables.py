@@ -239,7 +239,7 @@ def test_peers_workers_and_runs_have_a_line_each() -> None:
     )
 
     assert peers_lines(peers, 0)[1].startswith("a *  ")
-    assert " gone " in peers_lines(peers, 0)[2]
+    assert " unknown " in peers_lines(peers, 0)[2]
     assert "1 record, 2.0 kB" in workers_lines(workers, 0)[1]
     assert "2.5 s" in history_lines(runs, 0)[1]
     assert "1,000" in history_lines(runs, 0)[1]

@@ -384,6 +384,48 @@ def test_a_wait_outlasts_a_cluster_out_of_reach(tmp_path: Path) -> None:
     assert [outcome.status for outcome in outcomes] == ["succeeded"]
 
 
+def troubled(problem: str) -> Callable[[Any], JobView]:
+    return lambda request: JobView(id=request.id, row=row(), problem=problem)
+
+
+def test_a_wait_whose_time_is_over_while_nothing_is_known_of_the_job_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError, match=r"j: not known after 0\.4 s: Redis is down"):
+        wait_for(tmp_path, troubled("Redis is down"), timeout_s=0.4)
+
+
+def test_a_wait_goes_on_for_as_long_as_peers_answer_without_redis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pymr.client_wait.OUT_OF_REACH_SECONDS", 0.0)
+    ended = views((row(first_run_id="r1", first_run_status="succeeded"), ()))
+    asked = []
+
+    def answer(request: Any) -> Any:
+        asked.append(request)
+        if len(asked) < 3:
+            return Refused(id=request.id, code="unavailable", reason="Redis is down")
+        return troubled("Redis is down")(request) if len(asked) < 5 else ended(request)
+
+    with (
+        fake_cluster(tmp_path, {GetJob: answer, GetHistory: no_history}) as cluster,
+        Client(cluster.config) as client,
+    ):
+        outcome = client.wait("j")
+
+    assert outcome is not None and outcome.status == "succeeded"
+    assert len(asked) >= 5
+
+
+def test_a_wait_without_a_time_of_its_own_gives_a_cluster_up_of_which_no_peer_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pymr.client_wait.OUT_OF_REACH_SECONDS", 0.0)
+    with fake_cluster(tmp_path, {}) as cluster:
+        cluster.peers[0].__exit__()
+        with Client(cluster.config, timeout_s=0.2) as client, pytest.raises(UnreachableError):
+            client.wait("j")
+
+
 # ---- output
 
 
