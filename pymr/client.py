@@ -276,9 +276,9 @@ class Client(ClientLink):
 
     # ---- output and panes
 
-    def output(self, job_name: str) -> Listing:
+    def output(self, job_name: str, *, partial: bool = False) -> Listing:
         """What a job's output consists of, on all hosts. See client_output.list_output."""
-        return list_output(self, job_name)
+        return list_output(self, job_name, partial=partial)
 
     def output_of(self, job_name: str, peer: str) -> OutputView:
         """What lies of a job's output on the host of a peer."""

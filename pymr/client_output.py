@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pymr.client_errors import ClientError, RefusedError, UnreachableError
+from pymr.output_shares import missing_in_words, missing_items
 from pymr.requests import OutputView
 from pymr.rows import OutputPart, RunRow
 
@@ -26,12 +27,14 @@ _CHANGING = "changing"
 @dataclass(frozen=True, slots=True)
 class Listing:
     """An output. run_id: of the newest run in it. parts: the part files by name, then peer; others: the files
-    beside them, such as the list of bad records."""
+    beside them, such as the list of bad records. missing: why it is only a part of the output, where that was
+    asked for; "" where it is whole."""
 
     job_name: str
     run_id: str
     parts: tuple[OutputPart, ...]
     others: tuple[OutputPart, ...] = ()
+    missing: str = ""
 
 
 class Asking(Protocol):
@@ -45,39 +48,66 @@ class Asking(Protocol):
     def history(self, job_name: str = "", limit: int = 100) -> tuple[RunRow, ...]: ...
 
 
-def list_output(client: Asking, job_name: str) -> Listing:
+def list_output(client: Asking, job_name: str, *, partial: bool = False) -> Listing:
     """The output of a job on all hosts, which show that of the same run. A part of it is never given for all.
 
-    Raises ClientError where there is no output, where hosts or the peers of one go on differing for
-    AGREEMENT_SECONDS, and UnreachableError where no peer of a host answers.
+    partial: give what is there, and say in `missing` what is not. What hosts show of different runs is never
+    given as one.
+    Raises ClientError where there is no output, where some of it is not there, where hosts or the peers of
+    one go on differing for AGREEMENT_SECONDS, and UnreachableError where no peer of a host answers.
     """
+    views, silent = _agreed_views(client, job_name, partial=partial)
+    runs = {view.run_id for view in views.values()} - {""}
+    if not runs:
+        raise ClientError("; ".join([f"{job_name} has no output: no run of it has succeeded yet", *silent]))
+    problems = silent
+    missing = missing_items(
+        (share for view in views.values() for share in view.expected),
+        (share for view in views.values() for share in view.shown),
+    )
+    if missing is not None and not silent:  # else that is why
+        problems = [missing_in_words(job_name, missing, [peer.name for peer in client.config.peers])]
+    if problems and not partial:
+        raise ClientError("; ".join(problems))
+    return _listing(job_name, runs.pop(), views.values(), "; ".join(problems))
+
+
+def _agreed_views(client: Asking, job_name: str, *, partial: bool) -> tuple[dict[str, OutputView], list[str]]:
+    """What each host shows, once they show the same run; and, of a partial output, why some hosts do not."""
     deadline = time.monotonic() + AGREEMENT_SECONDS
     while True:
+        silent: list[str] = []
         try:
-            views = _views_by_host(client, job_name)
+            views = _views_by_host(client, job_name, silent if partial else None)
         except RefusedError as error:
             if error.code != _CHANGING or time.monotonic() >= deadline:
                 raise
             time.sleep(_POLL_SECONDS)
             continue
         runs = {view.run_id for view in views.values()}
-        if len(runs) == 1 or _is_whole(client, job_name, views):
-            break
+        if len(runs) <= 1 or _is_whole(client, job_name, views):
+            return views, silent
         if time.monotonic() >= deadline:
-            raise ClientError(_difference(job_name, views))
+            if not partial or len(runs - {""}) > 1:
+                raise ClientError(_difference(job_name, views))
+            return views, [*silent, _difference(job_name, views)]
         time.sleep(_POLL_SECONDS)
-    run_id = max(runs, key=bool)
-    if not run_id:
-        raise ClientError(f"{job_name} has no output: no run of it has succeeded yet")
-    return _listing(job_name, run_id, views.values())
 
 
-def _views_by_host(client: Asking, job_name: str) -> dict[str, OutputView]:
-    """What each host has, from one of its peers."""
+def _views_by_host(client: Asking, job_name: str, silent: list[str] | None) -> dict[str, OutputView]:
+    """What each host has, from one of its peers. silent: gets why others do not answer; None: raise that."""
     peers_by_host: dict[str, list[str]] = {}
     for peer in client.config.peers:
         peers_by_host.setdefault(peer.host, []).append(peer.name)
-    return {host: _view_of_host(client, job_name, host, names) for host, names in peers_by_host.items()}
+    views = {}
+    for host, names in peers_by_host.items():
+        try:
+            views[host] = _view_of_host(client, job_name, host, names)
+        except UnreachableError as error:
+            if silent is None:
+                raise
+            silent.append(str(error))
+    return views
 
 
 def _view_of_host(client: Asking, job_name: str, host: str, peers: list[str]) -> OutputView:
@@ -102,6 +132,9 @@ def _is_whole(client: Asking, job_name: str, views: dict[str, OutputView]) -> bo
     runs = {view.run_id for view in views.values()} - {""}
     if len(runs) != 1:
         return False
+    expected = [share for view in views.values() for share in view.expected]
+    if any(share.peer for share in expected):
+        return missing_items(expected, [share for view in views.values() for share in view.shown]) is None
     shown = sum(part.items for view in views.values() for part in view.parts if _is_part(part.name))
     return any(
         run.run_id in runs and run.status == "succeeded" and run.items == shown
@@ -119,7 +152,7 @@ def _difference(job_name: str, views: dict[str, OutputView]) -> str:
     )
 
 
-def _listing(job_name: str, run_id: str, views: Iterable[OutputView]) -> Listing:
+def _listing(job_name: str, run_id: str, views: Iterable[OutputView], missing: str) -> Listing:
     files = {(part.name, part.peer): part for view in views for part in view.parts}
     ordered = [files[key] for key in sorted(files)]
     return Listing(
@@ -127,6 +160,7 @@ def _listing(job_name: str, run_id: str, views: Iterable[OutputView]) -> Listing
         run_id,
         tuple(file for file in ordered if _is_part(file.name)),
         tuple(file for file in ordered if not _is_part(file.name)),
+        missing,
     )
 
 

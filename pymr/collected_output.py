@@ -26,8 +26,10 @@ _ATTEMPTS = 3
 _SCRATCH_PREFIX = ".pymr-output-"
 
 
-def collect_output(client: Client, job_name: str, folder: str) -> Listing:
+def collect_output(client: Client, job_name: str, folder: str, *, partial: bool = False) -> Listing:
     """Write the output of a job into `folder`: all of it, or the folder stays as it was.
+
+    partial: what is there of it; see `Client.output`.
 
     folder: new, empty, or with an earlier output. Raises OutputError where it holds anything else; DiskError,
     and as `Client.output` does.
@@ -42,7 +44,7 @@ def collect_output(client: Client, job_name: str, folder: str) -> Listing:
         os.makedirs(parent, exist_ok=True)
         scratch = tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=parent)
         staged = os.path.join(scratch, "output")
-        listing = _download(client, job_name, staged)
+        listing = _download(client, job_name, staged, partial)
         swap(staged, folder, os.path.join(scratch, "previous"))
     except OSError as error:
         raise disk_error("collecting the output into", folder, error) from error
@@ -52,10 +54,10 @@ def collect_output(client: Client, job_name: str, folder: str) -> Listing:
     return listing
 
 
-def _download(client: Client, job_name: str, staged: str) -> Listing:
+def _download(client: Client, job_name: str, staged: str, partial: bool) -> Listing:
     """All files of one run's output, whole: again from the start where another run came in between."""
     for attempt in range(1, _ATTEMPTS + 1):
-        listing = client.output(job_name)
+        listing = client.output(job_name, partial=partial)
         shutil.rmtree(staged, ignore_errors=True)
         os.mkdir(staged)
         try:
@@ -65,10 +67,10 @@ def _download(client: Client, job_name: str, staged: str) -> Listing:
                 for number, file in enumerate(listing.others)
                 if file.name == BAD_RECORDS_NAME
             ]
-            is_same = client.output(job_name).run_id == listing.run_id
+            is_same = client.output(job_name, partial=partial).run_id == listing.run_id
         except ClientError:
             # What was listed may be gone because a new output has taken its place.
-            if attempt == _ATTEMPTS or client.output(job_name).run_id == listing.run_id:
+            if attempt == _ATTEMPTS or client.output(job_name, partial=partial).run_id == listing.run_id:
                 raise
             is_same = False
         if is_same:
@@ -104,6 +106,8 @@ def _fetch(client: Client, job_name: str, file: OutputPart, path: str) -> str:
 def _manifest(client: Client, listing: Listing, parts: list[Part]) -> dict[str, Any]:
     """What the folder says of itself: the run, where the history still knows it, and the parts."""
     manifest: dict[str, Any] = {"job_name": listing.job_name, "run_id": listing.run_id}
+    if listing.missing:
+        manifest["missing"] = listing.missing
     with suppress(ClientError):
         for run in client.history(listing.job_name):
             if run.run_id == listing.run_id:

@@ -53,13 +53,15 @@ class Details(dict[str, Any]):
 class OutputItems:
     """The items of a job's output, `(key, value)` each, in the order of its files; read when iterated over.
 
-    Its length is their number. A key that was a tuple is one again.
+    Its length is their number. A key that was a tuple is one again. missing: why they are not all; "" if they
+    are.
     """
 
     def __init__(self, listing: Listing, read_lines: Callable[[Listing], Iterator[bytes]]) -> None:
         self.job_name = listing.job_name
         self.run_id = listing.run_id
         self.parts = listing.parts
+        self.missing = listing.missing
         self._listing = listing
         self._read_lines = read_lines
 

@@ -309,7 +309,8 @@ class PublishOrder(msgspec.Struct, frozen=True):
     attempts: folders of the reduce attempts that lie there, in the order of their partitions.
     maps: folders of the map attempts there, whose lists of bad records belong to the output.
     summary: of the run, for the manifest. counting: where it is added, the runs whose parts stay; None for
-    all. replaces: incarnations in which their ids mean the same.
+    all. replaces: incarnations in which their ids mean the same. items: how many of the run's output each
+    peer has that has any; None where that is not known any more.
     """
 
     run_id: str
@@ -321,6 +322,7 @@ class PublishOrder(msgspec.Struct, frozen=True):
     summary: dict[str, object]
     counting: Counting | None = None
     replaces: tuple[str, ...] = ()
+    items: dict[str, int] | None = None
 
 
 class Acknowledged(msgspec.Struct, frozen=True, array_like=True, gc=False):

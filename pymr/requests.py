@@ -12,6 +12,7 @@ from pymr.rows import (
     FailedAttempt,
     JobRow,
     OutputPart,
+    OutputShare,
     PeerRow,
     PhaseRow,
     RunRow,
@@ -335,10 +336,16 @@ class EventsView(_Reply, frozen=True, kw_only=True, tag="events"):
 
 
 class OutputView(_Reply, frozen=True, kw_only=True, tag="output"):
-    """run_id: of the newest run in that output; "" where there is none. parts: of every peer of the host."""
+    """run_id: of the newest run in that output; "" where there is none. parts: of every peer of the host.
+
+    expected: what all peers of the cluster are to have of the runs in it, as far as is known here. shown:
+    what those of this host have.
+    """
 
     run_id: str
     parts: tuple[OutputPart, ...]
+    expected: tuple[OutputShare, ...] = ()
+    shown: tuple[OutputShare, ...] = ()
 
 
 class StateView(_Reply, frozen=True, kw_only=True, tag="state"):

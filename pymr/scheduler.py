@@ -176,18 +176,19 @@ class Scheduler:
             raise TimeoutError(f"{job_name} has not ended after {timeout:g} s; it goes on")
         return outcome
 
-    def output(self, job_name: str) -> OutputItems:
-        """The items of a job's output on all peers. Raises ClientError where there is none.
+    def output(self, job_name: str, *, partial: bool = False) -> OutputItems:
+        """The items of a job's output on all peers. Raises ClientError where there is none, or some of it is
+        not there; with `partial`, what is there is given, and `missing` tells what is not.
 
         What is iterated over is one run's output, or a ClientError tells that a new run has replaced it.
         """
-        return OutputItems(self._client().output(job_name), self._read_lines)
+        return OutputItems(self._client().output(job_name, partial=partial), self._read_lines)
 
     def _read_lines(self, listing: Listing) -> Iterator[bytes]:
         client = self._client()
         for part in listing.parts:
             yield from _lines(decompressed(client.read_part(listing.job_name, part), part.name))
-        if client.output(listing.job_name).run_id != listing.run_id:
+        if client.output(listing.job_name, partial=bool(listing.missing)).run_id != listing.run_id:
             raise ClientError(
                 f"a new run replaced the output of {listing.job_name} while it was read; read it again"
             )

@@ -80,6 +80,7 @@ class MapReduceRun(Run):
         self.full_disks: set[str] = set()
         self._publish_orders: dict[str, PublishOrder] = {}
         self._reduced: set[int] = set()
+        self._peer_items: dict[str, int] | None = None
         self._host_of_map: list[HostPlan] = []
         self._firsts: list[int] = []
 
@@ -313,8 +314,21 @@ class MapReduceRun(Run):
                 summary_of(self.totals()),
                 counting_of(self.before) if self.adds else None,
                 self.replaces,
+                self._items_by_peer(),
             )
         return order
+
+    def _items_by_peer(self) -> dict[str, int]:
+        """How much of the output each peer has that has any; put together once, as the orders are."""
+        if self._peer_items is None:
+            sums = {
+                peer: sum(
+                    one.outcome.items for one in commits.values() if isinstance(one.outcome, ReduceOutcome)
+                )
+                for peer, commits in self.committed_by.items()
+            }
+            self._peer_items = {peer: items for peer, items in sums.items() if items}
+        return self._peer_items
 
     # -- sums
 

@@ -15,6 +15,7 @@ from pymr.control.counting import counting_of, is_counted, run_number
 from pymr.control.leadership import Leader
 from pymr.control.records import Event, JobRecord, JobState, RunRecord
 from pymr.engine.inputs import BAD_RECORDS_NAME
+from pymr.output_shares import expected_shares, shown_shares
 from pymr.peer import views
 from pymr.peer.bad_records import read_bad_records
 from pymr.peer.consumed import Seen, consumed_page, forget, look
@@ -25,7 +26,7 @@ from pymr.peer.kept_state import KeptState
 from pymr.peer.keyboards import Keyboards
 from pymr.peer.places import Places
 from pymr.peer.previews import Previews
-from pymr.peer.publication import list_output
+from pymr.peer.publication import listed_output, output_manifest
 from pymr.peer.store import StoreUnavailable
 from pymr.peer.threads import StoreThread
 from pymr.peer.transport import Sender
@@ -63,7 +64,7 @@ from pymr.requests import (
     TypeIntoWorker,
     WorkersView,
 )
-from pymr.rows import EventRow, OutputPart, PeerRow
+from pymr.rows import EventRow, OutputPart, OutputShare, PeerRow
 
 EVENTS_MAX = 1_000
 
@@ -373,17 +374,29 @@ class Answers:
 
         def work() -> OutputView | Refused:
             parts: list[OutputPart] = []
+            expected: list[OutputShare] = []
+            shown: list[OutputShare] = []
             run_ids = set()
             for peer in self._near:
-                run_id, listed = list_output(Places(peer.data_dir), request.job_name, counts)
+                manifest = output_manifest(Places(peer.data_dir), request.job_name)
+                run_id, listed = listed_output(manifest, counts)
                 run_ids.add(run_id)
+                if manifest is not None:
+                    expected += expected_shares(manifest, {run_id}, counts)
+                    shown += shown_shares(manifest | {"parts": listed}, peer.name)
                 parts += [OutputPart(peer.name, part.name, part.items, part.length) for part in listed]
                 parts += _bad_records(peer, request.job_name)
             found = run_ids - {""}
             if len(found) > 1 or ("" in run_ids and any(_may_be_under_way(job, run) for run in found)):
                 reason = "the output is being replaced at this moment; ask again"
                 return Refused(id=request.id, code="changing", reason=reason)
-            return OutputView(id=request.id, run_id=found.pop() if found else "", parts=tuple(parts))
+            return OutputView(
+                id=request.id,
+                run_id=found.pop() if found else "",
+                parts=tuple(parts),
+                expected=tuple(dict.fromkeys(expected)),
+                shown=tuple(shown),
+            )
 
         self._disk.do("ask", work, respond, lambda error: respond(refused(request, error)))
 

@@ -78,9 +78,18 @@ def list_output(
     counts: whether a run does; what others have added is passed over, also if this peer shows it already.
     Raises OutputError where it is not whole, DiskError.
     """
+    return listed_output(output_manifest(places, job_name), counts)
+
+
+def output_manifest(places: Places, job_name: str) -> dict[str, Any] | None:
+    """What a job's output says of itself; None where nothing was published. Raises as `list_output`."""
     output = places.output(job_name)
     with _disk_errors("reading", output):
-        manifest = read_manifest(output)
+        return read_manifest(output)
+
+
+def listed_output(manifest: dict[str, Any] | None, counts: Callable[[str], bool]) -> tuple[str, list[Part]]:
+    """As `list_output`, of a manifest."""
     if manifest is None:
         return "", []
     run_id, runs = str(manifest.get("run_id", "")), manifest.get("runs", [])
@@ -189,6 +198,7 @@ def _stage(
         "parts": parts,
         "part_runs": part_runs,
         "base_run": _base_run(present, shown) if order.add else order.run_id,
+        "run_items": _run_items(order, present, shown),
     }
     before = [os.path.join(output, BAD_RECORDS_NAME)] if order.add else []
     complete(staged, manifest, [*before, *_bad_records(places, order)])
@@ -204,6 +214,21 @@ def _counted_parts(
     base = _base_run(present, shown)
     kept = [part for part in present["parts"] if stays(noted.get(part.name, ""), base, order.counting)]
     return kept, {part.name: noted[part.name] for part in kept if part.name in noted}
+
+
+def _run_items(
+    order: PublishOrder, present: dict[str, Any] | None, shown: list[str]
+) -> dict[str, dict[str, int]]:
+    """By run, what every peer has of the output, also those that are not there: a reader misses it then."""
+    kept: dict[str, dict[str, int]] = {}
+    if present is not None and order.add and shown:
+        base = _base_run(present, shown)
+        kept = {
+            run_id: items
+            for run_id, items in present.get("run_items", {}).items()
+            if stays("" if run_id == base else run_id, base, order.counting)
+        }
+    return kept if order.items is None else {**kept, order.run_id: order.items}
 
 
 def _base_run(present: dict[str, Any] | None, shown: list[str]) -> str:

@@ -38,7 +38,7 @@ from pymr.requests import (
     TypeIntoWorker,
     WorkersView,
 )
-from pymr.rows import JobRow, OutputPart, RunRow, WorkerRow
+from pymr.rows import JobRow, OutputPart, OutputShare, RunRow, WorkerRow
 
 
 def row(name: str = "j", **values: Any) -> JobRow:
@@ -538,6 +538,61 @@ def test_the_output_of_a_host_that_does_not_answer_cannot_be_had(tmp_path: Path)
             pytest.raises(UnreachableError, match="localhost"),
         ):
             client.output("j")
+
+
+def shared_output(peer: str, items: int, *expected: tuple[str, int]) -> Callable[[Any], OutputView]:
+    """The output of a host that has so many items, and knows who is to have how many."""
+
+    def answer(request: Any) -> OutputView:
+        return OutputView(
+            id=request.id,
+            run_id="r1",
+            parts=(part(peer, "part-00000-0000.jsonl", items),),
+            expected=tuple(OutputShare("r1", name, count) for name, count in expected),
+            shown=(OutputShare("r1", peer, items),),
+        )
+
+    return answer
+
+
+def test_an_output_of_which_a_machine_that_is_gone_has_some_is_given_only_as_a_part(tmp_path: Path) -> None:
+    knowing = {GetOutput: shared_output("p0", 3, ("p0", 3), ("p1", 2), ("gamma", 4))}
+    unknowing = {GetOutput: shared_output("p1", 2)}
+    with (
+        fake_cluster(tmp_path, knowing, unknowing, hosts=TWO_HOSTS) as cluster,
+        Client(cluster.config) as client,
+    ):
+        with pytest.raises(ClientError, match=r"4 of its 9 items .* gamma, which has them, is in cluster"):
+            client.output("j")
+        listing = client.output("j", partial=True)
+
+    assert sum(one.items for one in listing.parts) == 5
+    assert "gamma" in listing.missing
+
+
+def test_of_a_host_that_does_not_answer_the_rest_is_given_where_a_part_will_do(tmp_path: Path) -> None:
+    shown = {GetOutput: shared_output("p0", 3, ("p0", 3), ("p1", 2))}
+    with fake_cluster(tmp_path, shown, {}, hosts=TWO_HOSTS) as cluster:
+        cluster.peers[1].__exit__()
+        with Client(cluster.config, timeout_s=2.0) as client:
+            listing = client.output("j", partial=True)
+
+    assert [one.peer for one in listing.parts] == ["p0"]
+    assert "on localhost cannot be had" in listing.missing
+
+
+def test_a_host_that_has_lost_its_share_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pymr.client_output.AGREEMENT_SECONDS", 0.5)
+    shown = {GetOutput: shared_output("p0", 3, ("p0", 3), ("p1", 2))}
+    with (
+        fake_cluster(tmp_path, shown, {GetOutput: output(("", ()))}, hosts=TWO_HOSTS) as cluster,
+        Client(cluster.config) as client,
+    ):
+        with pytest.raises(ClientError, match="localhost none"):
+            client.output("j")
+        listing = client.output("j", partial=True)
+
+    assert "localhost none" in listing.missing
 
 
 def test_no_output_at_all_is_an_error(tmp_path: Path) -> None:
