@@ -7,7 +7,26 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pymr.rows import OutputShare
+import msgspec
+
+
+class OutputShare(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How many items of a run's output a peer has. peer: "" where only their sum is known."""
+
+    run_id: str
+    peer: str
+    items: int
+
+
+class OutputRead(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a peer has of a job's output that is about to be read. run_id: the newest in it. expected, shown:
+    as in requests.OutputView."""
+
+    job_name: str
+    peer: str
+    run_id: str
+    expected: tuple[OutputShare, ...]
+    shown: tuple[OutputShare, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +66,29 @@ def missing_items(expected: Iterable[OutputShare], shown: Iterable[OutputShare])
     return MissingItems(items, total, tuple(sorted(holders - {""}))) if items else None
 
 
+def why_not_read(outputs: Iterable[OutputRead], peers: Collection[str]) -> tuple[str, bool]:
+    """Why the outputs that are about to be read cannot be, and whether that is for good; "" where they can.
+
+    outputs: of all peers, which are those in cluster.toml. While an output is replaced, its machines differ.
+    """
+    by_job: dict[str, list[OutputRead]] = {}
+    for one in outputs:
+        by_job.setdefault(one.job_name, []).append(one)
+    for job_name, reads in by_job.items():
+        runs = {one.peer: one.run_id for one in reads}
+        missing = missing_items(
+            (share for one in reads for share in one.expected),
+            (share for one in reads for share in one.shown),
+        )
+        if len(set(runs.values())) > 1:
+            shown = ", ".join(f"{peer} that of {run_id}" for peer, run_id in runs.items())
+            return f"machines do not show the same output of {job_name}: {shown}; run it again", False
+        if missing is not None:
+            is_shown_by_all = set(peers) <= runs.keys() or bool(set(missing.holders) - set(peers))
+            return missing_in_words(job_name, missing, peers), is_shown_by_all
+    return "", False
+
+
 def missing_in_words(job_name: str, missing: MissingItems, peers: Collection[str]) -> str:
     """Why an output cannot be read, and what to do. peers: those in cluster.toml."""
     gone = [name for name in missing.holders if name not in peers]
@@ -78,22 +120,37 @@ def expected_shares(
         if run_id in shown_runs or counts(run_id)
         for peer, items in by_peer.items()
     ]
-    run_id, summary = str(manifest.get("run_id", "")), manifest.get("summary") or {}
-    if run_id not in run_items and isinstance(summary.get("items"), int) and run_id in shown_runs:
-        shares.append(OutputShare(run_id, "", summary["items"]))
+    run_id, summary = str(manifest.get("run_id", "")), manifest.get("summary")
+    items = summary.get("items") if isinstance(summary, dict) else None
+    if run_id not in run_items and run_id in shown_runs and isinstance(items, int):
+        shares.append(OutputShare(run_id, "", items))
     return shares
 
 
 def shown_shares(manifest: Mapping[str, Any], peer: str) -> list[OutputShare]:
     """What a manifest lists of the parts of its peer, by the run that has made them; "" for nobody knows."""
+    items = Counter(taken_items(manifest, {}))
+    for part in manifest["parts"]:
+        items[_run_of(manifest, part.name)] += part.items
+    return [OutputShare(run_id, peer, count) for run_id, count in items.items()]
+
+
+def taken_items(manifest: Mapping[str, Any], removed: Mapping[str, int]) -> dict[str, int]:
+    """How many items somebody has moved away on purpose, which nobody misses, by run. removed: those of parts
+    that are about to be, by their names."""
+    taken = Counter(manifest.get("taken") or {})
+    for name, items in removed.items():
+        taken[_run_of(manifest, name)] += items
+    return dict(taken)
+
+
+def _run_of(manifest: Mapping[str, Any], part_name: str) -> str:
+    """The run that has made a part; "" for nobody knows."""
     noted: dict[str, str] = manifest.get("part_runs") or {}
     runs: list[str] = manifest.get("runs") or []
     # Of an earlier release, a run that replaced all others stands alone.
-    base = str(manifest.get("base_run", runs[0] if len(runs) == 1 and not noted else ""))
-    items: Counter[str] = Counter()
-    for part in manifest["parts"]:
-        items[noted.get(part.name, base)] += part.items
-    return [OutputShare(run_id, peer, count) for run_id, count in items.items()]
+    base = runs[0] if len(runs) == 1 and not noted else ""
+    return str(noted.get(part_name, manifest.get("base_run", base)))
 
 
 def _names(peers: list[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from pymr.outcomes import AttemptId, Outcome
+from pymr.output_shares import OutputRead
 from pymr.run_warnings import RunWarnings
 
 PROTOCOL_VERSION = 1
@@ -124,6 +125,7 @@ class PlanReport(msgspec.Struct, frozen=True):
 
     shared: which of the two kinds of plan it is, turn: what it answers; see PlanOrder.
     absent: relative entries of input_dirs that a peer of the host does not have. warnings: about the input.
+    outputs: of jobs, that are read with it, as the peers of the host have them.
     """
 
     run_id: str
@@ -137,6 +139,7 @@ class PlanReport(msgspec.Struct, frozen=True):
     absent: tuple[AbsentInput, ...] = ()
     warnings: RunWarnings = RunWarnings()
     is_of_disk: bool = False
+    outputs: tuple[OutputRead, ...] = ()
 
 
 class ShuffleReport(msgspec.Struct, frozen=True):

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from pymr.output_shares import OutputShare
 from pymr.rows import (
     EventRow,
     FailedAttempt,
     JobRow,
     OutputPart,
-    OutputShare,
     PeerRow,
     PhaseRow,
     RunRow,

@@ -187,14 +187,6 @@ class OutputPart(msgspec.Struct, frozen=True):
     length: int
 
 
-class OutputShare(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """How many items of a run's output a peer has. peer: "" where only their sum is known."""
-
-    run_id: str
-    peer: str
-    items: int
-
-
 class StateRow(msgspec.Struct, frozen=True):
     """An input file that was consumed, as it was then. peer: in whose data folder it lies; "" for one that
     lies elsewhere. path: relative to that folder, or absolute."""

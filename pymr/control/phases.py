@@ -40,6 +40,7 @@ class MapReduceRun(Run):
     replaces: see PublishOrder.
     before: the state of the job when the run began. consumed: the same of a job with `hold_state`, whose
     lists tell the input that is not to be read again.
+    unread_since: since when an output in the input is not whole, replanned_at: when that was last looked at.
     partition_bytes: how much of each partition was gathered, as its home has said last.
     input_warnings: what planning found.
     shuffle_troubles: why segments do not come to a peer, by its name. moves: how often a partition got
@@ -73,6 +74,8 @@ class MapReduceRun(Run):
         self.planners: dict[tuple[str, bool], tuple[tuple[str, int], int]] = {}  # ((peer, boot), turn)
         self.maps_total = 0
         self.trouble_since = 0.0
+        self.unread_since: float | None = None
+        self.replanned_at = 0.0
         self.partition_bytes: dict[int, int] = {}
         self.input_warnings = RunWarnings()
         self.shuffle_troubles: dict[str, Trouble] = {}

@@ -13,6 +13,7 @@ from pymr.control.phases import MapReduceRun
 from pymr.control.placement import place_partitions
 from pymr.control.records import HostPlan, RunPlan, SavePlan
 from pymr.control.running import is_refused
+from pymr.output_shares import why_not_read
 from pymr.protocol import PlanOrder, PlanReport
 from pymr.run_warnings import RunWarnings, joined
 from pymr.wording import count_of
@@ -28,6 +29,9 @@ TROUBLE_SECONDS_MAX = 60.0
 
 _NAMES_SHOWN = 5
 _WHAT_TO_DO = "make it there (an empty folder will do), or take it out of input_dirs"
+
+REPLAN_SECONDS = 1.0
+"""After so long an input is planned again where an output in it was being replaced."""
 
 _LIST_GONE = (
     "has the list of what this job has consumed of the shared folders, and is in cluster.toml no more: put "
@@ -65,7 +69,7 @@ def advance(leader: Leader, run: MapReduceRun) -> None:
         wait_for_machines(leader, run, gone, "its input cannot be listed")
         return
     wait_for_machines(leader, run, [], "")
-    if not _check_absent(leader, run):
+    if not _check_absent(leader, run) or not _check_outputs(leader, run):
         return
     # The first run of a job has to leave an output, be it an empty one, for those who read it.
     if run.consumed is not None and not any(report.files for _, report in run.plans.values()):
@@ -88,6 +92,29 @@ def advance(leader: Leader, run: MapReduceRun) -> None:
     run.stage = "saving"
     assert run.plan is not None
     leader.write(SavePlan(run.run_id, run.plan))
+
+
+def _check_outputs(leader: Leader, run: MapReduceRun) -> bool:
+    """Whether all is there of every output that is read. False, and the input is planned again, while one is
+    being replaced; if it stays so, or some of it was made by a machine that is no more, the run ends."""
+    reads = [one for _, report in run.plans.values() for one in report.outputs]
+    why_not, is_final = why_not_read(reads, leader.peers)
+    if not why_not:
+        run.unread_since = None
+        return True
+    run.waiting_for = why_not
+    if run.unread_since is None:
+        run.unread_since = run.replanned_at = leader.now
+    if is_final or leader.now - run.unread_since > TROUBLE_SECONDS_MAX:
+        end(leader, run, "failed", f"input_dirs: {why_not}")
+    elif leader.now - run.replanned_at >= REPLAN_SECONDS:
+        run.replanned_at = leader.now
+        for key in [key for key in run.plans if not key[1]]:  # shared folders hold no outputs
+            del run.plans[key]
+            run.planners[key] = ("", 0), run.planners[key][1]  # so that whoever is asked has a new turn
+        run.plan_orders = None
+        leader.owe_everybody()
+    return False
 
 
 def _check_absent(leader: Leader, run: MapReduceRun) -> bool:

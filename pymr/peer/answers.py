@@ -15,7 +15,7 @@ from pymr.control.counting import counting_of, is_counted, run_number
 from pymr.control.leadership import Leader
 from pymr.control.records import Event, JobRecord, JobState, RunRecord
 from pymr.engine.inputs import BAD_RECORDS_NAME
-from pymr.output_shares import expected_shares, shown_shares
+from pymr.output_shares import OutputShare, expected_shares, shown_shares
 from pymr.peer import views
 from pymr.peer.bad_records import read_bad_records
 from pymr.peer.consumed import Seen, consumed_page, forget, look
@@ -64,7 +64,7 @@ from pymr.requests import (
     TypeIntoWorker,
     WorkersView,
 )
-from pymr.rows import EventRow, OutputPart, OutputShare, PeerRow
+from pymr.rows import EventRow, OutputPart, PeerRow
 
 EVENTS_MAX = 1_000
 

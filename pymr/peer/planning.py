@@ -18,6 +18,7 @@ from pymr.errors import DiskError, FatalError, InputError, OutputError, PymrErro
 from pymr.jobs import MapReduceJob, parse_job
 from pymr.peer.consumed import Planning, new_files
 from pymr.peer.consumed_lists import HostLists
+from pymr.peer.output_reading import outputs_read
 from pymr.peer.places import Places, is_below, resolve_input, roots_of
 from pymr.protocol import AbsentInput, PlanOrder, PlanReport, RunOrder, cut_text
 from pymr.publishing import read_manifest, refuse_foreign_files
@@ -126,6 +127,8 @@ def _plan(
     warnings = WarningCollector()
     sources = list(_sources(job, plan.shared, config, own, peers, absent))
     _refuse_unfit_output(job, sources, peers)
+    relative = () if plan.shared else [name for name in job.input_dirs if not os.path.isabs(name)]
+    outputs = outputs_read(relative, peers)  # before its files are listed, as what comes then is newer
     found = _list_files(sources, warnings.add)
     places = Places(own.data_dir)
     if job.hold_state:
@@ -152,6 +155,7 @@ def _plan(
         turn=plan.turn,
         absent=tuple(AbsentInput(name, peer.name, _place(path, peer)) for name, peer, path in absent),
         warnings=warnings.result(),
+        outputs=outputs,
     )
 
 

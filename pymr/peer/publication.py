@@ -198,7 +198,8 @@ def _stage(
         "parts": parts,
         "part_runs": part_runs,
         "base_run": _base_run(present, shown) if order.add else order.run_id,
-        "run_items": _run_items(order, present, shown),
+        "run_items": _by_run(order, present, shown, "run_items") | _items_of_run(order),
+        "taken": _by_run(order, present, shown, "taken"),
     }
     before = [os.path.join(output, BAD_RECORDS_NAME)] if order.add else []
     complete(staged, manifest, [*before, *_bad_records(places, order)])
@@ -216,19 +217,23 @@ def _counted_parts(
     return kept, {part.name: noted[part.name] for part in kept if part.name in noted}
 
 
-def _run_items(
-    order: PublishOrder, present: dict[str, Any] | None, shown: list[str]
-) -> dict[str, dict[str, int]]:
-    """By run, what every peer has of the output, also those that are not there: a reader misses it then."""
-    kept: dict[str, dict[str, int]] = {}
-    if present is not None and order.add and shown:
-        base = _base_run(present, shown)
-        kept = {
-            run_id: items
-            for run_id, items in present.get("run_items", {}).items()
-            if stays("" if run_id == base else run_id, base, order.counting)
-        }
-    return kept if order.items is None else {**kept, order.run_id: order.items}
+def _items_of_run(order: PublishOrder) -> dict[str, Any]:
+    """What every peer has of a run's output, also those that are not there: a reader misses it then."""
+    return {} if order.items is None else {order.run_id: order.items}
+
+
+def _by_run(
+    order: PublishOrder, present: dict[str, Any] | None, shown: list[str], field: str
+) -> dict[str, Any]:
+    """What a field of the present manifest says of the runs whose parts stay."""
+    if present is None or not order.add or not shown:
+        return {}
+    base = _base_run(present, shown)
+    return {
+        run_id: value
+        for run_id, value in present.get(field, {}).items()
+        if stays("" if run_id == base else run_id, base, order.counting)
+    }
 
 
 def _base_run(present: dict[str, Any] | None, shown: list[str]) -> str:

@@ -16,6 +16,7 @@ from pymr.engine.durable import sync_folder, write_file
 from pymr.engine.inputs import MANIFEST_NAME
 from pymr.errors import InputError
 from pymr.faults import fault_point
+from pymr.output_shares import taken_items
 from pymr.peer.packs import is_same_file
 from pymr.peer.places import HIDDEN_PREFIX, Places
 from pymr.peer.rooted_files import PathRefusedError, RootedFiles, kind_of
@@ -180,6 +181,8 @@ def _forget_parts(places: Places, path: str, names: set[str], run_id: str) -> No
             manifest = json.loads(file.read())
     except FileNotFoundError:
         return
+    removed = {part["name"]: part["items"] for part in manifest["parts"] if part["name"] in names}
+    manifest["taken"] = taken_items(manifest, removed)
     manifest["parts"] = [part for part in manifest["parts"] if part["name"] not in names]
     job_name = job_of(path) or ""
     staged = os.path.join(places.job(job_name), f"{HIDDEN_PREFIX}manifest-{run_id}")

@@ -15,6 +15,7 @@ from xxhash import xxh3_64_digest
 
 from pymr.engine.durable import write_file
 from pymr.errors import DamagedFileError
+from pymr.output_shares import OutputRead
 
 ENTRIES_PER_PIECE = 10_000
 """Most files that a piece names: a reader has one in memory, a data service a few."""
@@ -70,12 +71,16 @@ class FileList(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """pieces: how many each list has, by its name. files, bytes: of all. is_found: the folder is there."""
+    """pieces: how many each list has, by its name. files, bytes: of all. is_found: the folder is there.
+
+    outputs: of jobs, that are listed with it.
+    """
 
     pieces: dict[str, int]
     files: int = 0
     bytes: int = 0
     is_found: bool = True
+    outputs: tuple[OutputRead, ...] = ()
 
 
 Content = TypeVar("Content")
@@ -170,8 +175,8 @@ class ListWriter:
         if piece:
             self._write_piece(name, piece)
 
-    def finish(self, *, is_found: bool = True) -> None:
-        summary = Summary(self._pieces, self.files, self.bytes, is_found)
+    def finish(self, *, is_found: bool = True, outputs: tuple[OutputRead, ...] = ()) -> None:
+        summary = Summary(self._pieces, self.files, self.bytes, is_found, outputs)
         write_file(os.path.join(self._folder, SUMMARY_NAME), sealed(summary))
 
     def _write_piece(self, name: str, entries: list[Entry]) -> None:

@@ -17,6 +17,8 @@ from pymr.engine.inputs import IGNORED_NAMES
 from pymr.errors import FatalError, InputChangedError, InputError, disk_error
 from pymr.job_fields import FileTransferJob
 from pymr.outcomes import StepOutcome
+from pymr.output_shares import OutputRead, why_not_read
+from pymr.peer.output_reading import outputs_read
 from pymr.peer.places import Places, is_below
 from pymr.peer.rooted_files import PathRefusedError, RootedFiles
 from pymr.peer.steps import StepContext
@@ -179,11 +181,18 @@ def _list_download(step: _Step, progress: Progress) -> ListWriter:
         writer = ListWriter(step.folder, source.root)
         with _naming("input_dir"):
             is_found = is_there(source)
+            outputs = _outputs_read(step)
         if is_found:
             files = walk_files(source, _ignored_in(step, source.root), progress.add_bytes)
             writer.write(FILES, _counted(_named(files, "input_dir"), progress))
-        writer.finish(is_found=is_found)
+        writer.finish(is_found=is_found, outputs=outputs)
     return writer
+
+
+def _outputs_read(step: _Step) -> tuple[OutputRead, ...]:
+    """What this peer has of the outputs that are downloaded, so that none is taken for whole that is not."""
+    own = next(peer for peer in step.context.config.peers if peer.name == step.context.peer)
+    return outputs_read([step.job.input_dir or ""], [own])
 
 
 def _cluster_folder(step: _Step, field: str) -> RootedFiles:
@@ -338,8 +347,13 @@ def _download_portions(step: _Step, sources: Sources, gathering: Gathering) -> I
 
 
 def _refuse_missing(step: _Step, sources: Sources) -> None:
-    if not any(sources.summary(listed).is_found for listed in step.inputs("list")):
+    summaries = [sources.summary(listed) for listed in step.inputs("list")]
+    if not any(summary.is_found for summary in summaries):
         raise InputError(f"input_dir: no peer has a folder {step.job.input_dir} in its data folder")
+    reads = [read for summary in summaries for read in summary.outputs]
+    why_not, _ = why_not_read(reads, [peer.name for peer in step.context.config.peers])
+    if why_not:
+        raise InputError(f"input_dir: {why_not}")
 
 
 def _listed(sources: Sources, listed: StepInput) -> Iterator[Listed]:

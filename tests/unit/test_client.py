@@ -15,6 +15,7 @@ from written_projects import PLAIN, REDUCE, write_project
 
 from pymr.client import Client, ClientError, RefusedError, UnreachableError
 from pymr.errors import JobError
+from pymr.output_shares import OutputShare
 from pymr.requests import (
     PACKAGE_CHUNK_BYTES,
     TYPED_BYTES_MAX,
@@ -38,7 +39,7 @@ from pymr.requests import (
     TypeIntoWorker,
     WorkersView,
 )
-from pymr.rows import JobRow, OutputPart, OutputShare, RunRow, WorkerRow
+from pymr.rows import JobRow, OutputPart, RunRow, WorkerRow
 
 
 def row(name: str = "j", **values: Any) -> JobRow:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pymr.engine.outputs import Part
+from pymr.output_shares import OutputShare as Share
 from pymr.output_shares import expected_shares, missing_in_words, missing_items, shown_shares
-from pymr.rows import OutputShare as Share
 
 WHOLE = [Share("r1", "a", 5), Share("r1", "b", 7)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pymr.config import (
     memory_bytes_per_worker,
 )
 from pymr.engine.plans import plan_size, read_plan_task
+from pymr.output_shares import OutputRead, OutputShare
 from pymr.peer.places import Places
 from pymr.peer.planning import plan_host, task_bytes, workers_memory_bytes
 from pymr.protocol import ERROR_CHARACTERS_MAX, PlanOrder, PlanReport, RunOrder
@@ -172,9 +174,27 @@ def test_job_that_would_read_its_own_output_is_refused(cluster: Cluster, name: s
 def test_output_of_another_job_is_an_input(cluster: Cluster) -> None:
     for peer in "ab":
         cluster.put(f"{peer}/jobs/other/reduce/part-00000-0000.jsonl", '["a",1]\n')
-        cluster.put(f"{peer}/jobs/other/reduce/_manifest.json", "{}")
+        cluster.put(f"{peer}/jobs/other/reduce/_manifest.json", '{"parts": []}')
 
     assert cluster.plan("jobs/other/reduce").files == 2
+
+
+@pytest.mark.parametrize("folder", ["jobs/other/reduce", "jobs/other", "./jobs/other/reduce/"])
+def test_what_there_is_of_another_jobs_output_is_told_of_each_peer(cluster: Cluster, folder: str) -> None:
+    """Whichever folder it is read by."""
+    said = {"run_id": "other-1", "runs": ["other-1"], "base_run": "other-1"}
+    said |= {"run_items": {"other-1": {"a": 1, "gone": 2}}}
+    part = {"name": "part-00000-0000.jsonl", "items": 1, "length": 8}
+    cluster.put("a/jobs/other/reduce/part-00000-0000.jsonl", '["a",1]\n')
+    cluster.put("a/jobs/other/reduce/_manifest.json", json.dumps(said | {"parts": [part]}))
+    cluster.put("b/jobs/other/reduce/_manifest.json", json.dumps(said | {"parts": []}))
+    expected = (OutputShare("other-1", "a", 1), OutputShare("other-1", "gone", 2))
+
+    assert cluster.plan(folder).outputs == (
+        OutputRead("other", "a", "other-1", expected, (OutputShare("other-1", "a", 1),)),
+        OutputRead("other", "b", "other-1", expected, ()),
+    )
+    assert cluster.plan(folder, peer="c").outputs == ()
 
 
 def test_output_folder_with_foreign_files_is_refused_before_any_work(cluster: Cluster) -> None:

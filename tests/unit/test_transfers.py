@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -275,6 +276,35 @@ def test_a_downloaded_output_is_gone_from_its_manifest(cluster: ClusterConfig, t
     assert list_output(Places(str(data_of(cluster, "beta"))), "count") == ("count-1", [])
     assert str(huge) in (output / "_manifest.json").read_text()
     refuse_foreign_files(str(output), "")
+
+
+def write_output(config: ClusterConfig, peer: str, **values: object) -> Path:
+    """The output of the job `shared` on a peer, of one part with 2 items."""
+    part = Part("part-00000-0000.jsonl", 2, 6)
+    folder = write_tree(data_of(config, peer) / "jobs" / "shared" / "reduce", {part.name: b"[]\n[]\n"})
+    manifest = {"run_id": "shared-1", "runs": ["shared-1"], "base_run": "shared-1", "parts": [part]}
+    complete(str(folder), manifest | values, [])
+    return folder
+
+
+def test_an_output_is_downloaded_as_a_whole_or_not_at_all(cluster: ClusterConfig, tmp_path: Path) -> None:
+    write_output(cluster, "alpha", run_items={"shared-1": {"alpha": 2, "gone": 5}})
+    fields = {"input_dir": "jobs/shared/reduce", "delete_files": True}
+
+    def download(target: Path) -> TransferRun:
+        return TransferRun(cluster, transfer_type="download", output_dir=str(target), **fields).run()
+
+    with pytest.raises(InputError, match=r"5 of its 7 items .* gone, which has them, is in cluster.toml no"):
+        download(tmp_path / "part")
+
+    assert not (tmp_path / "part").exists() or not any((tmp_path / "part").iterdir())
+
+    output = write_output(cluster, "alpha", run_items={"shared-1": {"alpha": 2}})
+    download(tmp_path / "whole")
+    download(tmp_path / "nothing")  # what was moved away is missed by nobody
+
+    assert len(list((tmp_path / "whole").iterdir())) == 1
+    assert json.loads((output / "_manifest.json").read_text())["taken"] == {"shared-1": 2}
 
 
 # ---- delete
