@@ -328,7 +328,7 @@ class MapReduceRun(Run):
                 peer: sum(
                     one.outcome.items for one in commits.values() if isinstance(one.outcome, ReduceOutcome)
                 )
-                for peer, commits in self.committed_by.items()
+                for peer, commits in self.to_publish.items()
             }
             self._peer_items = {peer: items for peer, items in sums.items() if items}
         return self._peer_items
