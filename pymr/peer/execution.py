@@ -49,7 +49,14 @@ from pymr.peer.kept_state import StandIn
 from pymr.peer.measuring import Sizes, measure_segments
 from pymr.peer.places import Places
 from pymr.peer.planning import plan_host, workers_memory_bytes
-from pymr.peer.publication import forget_attempt, forget_run, make_run_folder, publish
+from pymr.peer.publication import (
+    abandoned_folders,
+    clear_abandoned,
+    forget_attempt,
+    forget_run,
+    make_run_folder,
+    publish,
+)
 from pymr.peer.segment_fetches import SegmentFetches
 from pymr.peer.unpacked_projects import UnpackedProjects
 from pymr.peer.worker_protocol import MapOrder, ReduceOrder, StepOrder, TaskOrder, WorkerSetup
@@ -94,6 +101,11 @@ class Execution:
         self._memory_bytes = workers_memory_bytes(config, me.host)
         self.data = self._start_data_service()
         self._fetches = SegmentFetches(config, me, disk, lambda: self.data, on_event, call_later)
+
+    def begin(self) -> None:
+        """Go on with what an earlier life of this peer was about to remove; before there is anything new."""
+        for folder in abandoned_folders(self._places):
+            self._disk.do("clean", partial(clear_abandoned, folder), lambda _: None, _warn)
 
     def _start_data_service(self) -> DataService:
         return DataService.start(

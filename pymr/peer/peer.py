@@ -207,6 +207,7 @@ class Peer:
         """Begin to take part; the loop does the rest."""
         self._lease.start()
         self._warn_of_settings()
+        self._execution.begin()
         self._links.warm()
         _log.info(
             "%s is up: %d workers, control on %s:%d, data on %s:%d, %s",

@@ -156,11 +156,20 @@ def runs_on_disk(places: Places) -> list[str]:
     return _visible_names(places.runs)
 
 
+def abandoned_folders(places: Places) -> list[str]:
+    """Folders of runs, and of previews, that an earlier life of the daemon was about to remove."""
+    return [os.path.join(places.runs, name) for name in _hidden_names(places.runs)]
+
+
+def clear_abandoned(folder: str) -> None:
+    """Remove such a folder; of a run of very many tasks it takes long."""
+    clear_noted(folder)
+    _remove(folder)
+
+
 def clear_unfinished(places: Places) -> None:
-    """Remove what an earlier life of the daemon has begun and not finished. Before any worker is started."""
-    for name in _hidden_names(places.runs):
-        clear_noted(os.path.join(places.runs, name))
-        _remove(os.path.join(places.runs, name))
+    """Remove what an earlier life of the daemon has begun and not finished, of runs that may still go on.
+    Before any worker is started."""
     for run_id in runs_on_disk(places):
         for name in _hidden_names(places.run(run_id)):
             _remove(os.path.join(places.run(run_id), name))

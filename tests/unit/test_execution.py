@@ -371,3 +371,19 @@ def test_segments_for_which_there_was_no_room_are_asked_for_again(
 
     assert [type(event) for event in events] == [*[SegmentRefused] * 3, SegmentFetched]
     assert execution.data.asked[3:] == [key(0), key(2)]
+
+
+def test_what_an_earlier_life_was_about_to_remove_goes_while_the_peer_is_at_work_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    execution, _ = execution_in(tmp_path, recorder, monkeypatch)
+    folder = Path(Places(f"{tmp_path}/a").abandoned(RUN), "map-00000-1.1")
+    folder.mkdir(parents=True)
+    execution.begin()
+
+    assert folder.exists()
+
+    recorder.work()
+
+    assert not folder.parent.exists()

@@ -22,6 +22,8 @@ from pymr.peer import bad_records
 from pymr.peer.bad_records import read_bad_records
 from pymr.peer.places import Places
 from pymr.peer.publication import (
+    abandoned_folders,
+    clear_abandoned,
     clear_unfinished,
     finished_attempts,
     forget_attempt,
@@ -394,6 +396,10 @@ def test_what_was_not_finished_is_cleared_away(peer: Peer) -> None:
     clear_unfinished(peer.places)
 
     assert os.listdir(peer.places.run("run-1")) == ["map-00000-1.1"]
+    assert abandoned_folders(peer.places) == [peer.places.abandoned("run-8")]  # which may take long
+
+    clear_abandoned(peer.places.abandoned("run-8"))
+
     assert sorted(os.listdir(peer.places.runs)) == ["run-1", "run-2"]
     assert peer.files() == ["reduce"]
 

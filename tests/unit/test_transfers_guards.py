@@ -28,7 +28,7 @@ from pymr.errors import (
 from pymr.faults import fault_point
 from pymr.peer import transfer_walk, transfer_writer
 from pymr.peer.places import Places
-from pymr.peer.publication import clear_unfinished, forget_run
+from pymr.peer.publication import abandoned_folders, clear_abandoned, forget_run
 from pymr.peer.rooted_files import PathRefusedError, RootedFiles
 from pymr.peer.transfer_delete import delete_folder
 from pymr.peer.transfer_folders import cluster_folder, local_file, local_source, local_target
@@ -143,7 +143,8 @@ def test_a_run_that_is_forgotten_leaves_nothing_unfinished(
             forget_run(places, run.run_id)
         else:  # which was killed when it had begun
             os.rename(places.run(run.run_id), places.abandoned(run.run_id))
-    clear_unfinished(places)
+    for folder in abandoned_folders(places):
+        clear_abandoned(folder)
     assert hidden(cluster) == []
     assert not os.path.exists(places.run(upload.run_id))
     assert all(content == b"content" for content in read_tree(data_dir / name).values())
