@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ from pymr.cli_console import (
     projects_option,
     say,
     split_setting,
+    tell,
 )
 from pymr.errors import DefinitionError, PymrError
 from pymr.interruption import INTERRUPTING_SIGNALS, interrupt, was_interrupted
@@ -95,7 +97,9 @@ def _status() -> int:
     try:
         status = commands.main(prog_name="pymr", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        words = io.StringIO()
+        error.show(words)
+        tell(words.getvalue().rstrip("\n"))
         status = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         fail("stopped", EXIT_INTERRUPTED)

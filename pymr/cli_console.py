@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import click
 
 from pymr.errors import DefinitionError, ProjectError
+from pymr.printable import printable_text
 from pymr.standard_streams import put
 
 if TYPE_CHECKING:
@@ -214,8 +215,11 @@ def terminal_width() -> int:
 
 
 def say(text: str, stream: TextIO | None = None) -> bool:
-    """Write a text and an end of line. Returns whether there is any use in writing more."""
-    return put(text + "\n", stream)
+    """Write a text and an end of line. Returns whether there is any use in writing more.
+
+    Whatever a command says goes through here, and has no character that controls a terminal.
+    """
+    return put(printable_text(text) + "\n", stream)
 
 
 def tell(text: str) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from pymr.cli_run_rows import partitions_line, slow_lines
 from pymr.cli_tables import Table, bar, field_lines, table_lines
 from pymr.requests import JobsView, JobView
-from pymr.rows import JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
+from pymr.rows import FailedAttempt, JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
 from pymr.wording import (
     amount,
     count_of,
@@ -169,14 +169,25 @@ def job_view_lines(
         lines += ["", f"{count}: see `pymr bad-records {ended.run_id}`"]
     if warnings := view.warnings if ended is None else ended.warnings:
         lines += ["", *field_lines([("warning", warning) for warning in warnings])]
-    for attempt in view.failed_attempts[:_ATTEMPTS_SHOWN]:
-        heading = f"attempt {attempt.attempt} of {attempt.task} failed on {attempt.worker}:"
-        lines += ["", heading, *field_lines([("", attempt.error.rstrip())])]
+    for heading, error in failures_shown(view.failed_attempts)[:_ATTEMPTS_SHOWN]:
+        lines += ["", heading, *field_lines([("", error.rstrip())])]
     if panes or (runs and (runs[0].exit_status is not None or runs[0].failed_at is not None)):
         lines += ["", *_output_lines(runs, panes, is_output_kept)]
     if runs:
         lines += ["", *history_lines(runs[:_RUNS_SHOWN], width)]
     return lines
+
+
+def failures_shown(attempts: Sequence[FailedAttempt]) -> list[tuple[str, str]]:
+    """Headings and errors of failed attempts, the latest first; those that failed alike once."""
+    alike: dict[tuple[str, str], list[FailedAttempt]] = {}
+    for attempt in attempts:
+        alike.setdefault((attempt.task, attempt.error), []).append(attempt)
+    shown = []
+    for (task, error), same in alike.items():
+        last = f"attempt {same[0].attempt} of {task} failed on {same[0].worker}"
+        shown.append((last + (f"; {len(same)} attempts, the same each time:" if same[1:] else ":"), error))
+    return shown
 
 
 def _standing(row: JobRow) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pymr.printable import printable
 from pymr.wording import percent
 
 _CELL_CHARACTERS_MAX = 100
@@ -29,7 +30,7 @@ class Table(NamedTuple):
             aligned = zip(cells, self.headers, strict=True)
             return "".join(
                 f'<{tag} style="text-align:{"right" if header.startswith(">") else "left"}">'
-                f"{escape(_printable(cell))}</{tag}>"
+                f"{escape(printable(cell))}</{tag}>"
                 for cell, header in aligned
             )
 
@@ -76,24 +77,18 @@ def field_lines(pairs: Sequence[tuple[str, str]]) -> list[str]:
     lines = []
     for name, value in pairs:
         first, *others = value.split("\n")
-        lines.append(f"{name.ljust(size)}{_GAP}{_printable(first)}".rstrip())
-        lines += [f"{' ' * size}{_GAP}{_printable(line)}".rstrip() for line in others]
+        lines.append(f"{name.ljust(size)}{_GAP}{printable(first)}".rstrip())
+        lines += [f"{' ' * size}{_GAP}{printable(line)}".rstrip() for line in others]
     return lines
 
 
 def one_line(text: str) -> str:
-    """The last line of a text that says something (of a traceback, the error), cut to what a cell holds."""
+    """The first line of a text that says something, cut to what a cell holds."""
     if text.isprintable() and len(text) <= _CELL_CHARACTERS_MAX:
         return text.strip()
     lines = [line for line in text.splitlines() if line.strip()]
-    shown = _printable(lines[-1].strip()) if lines else ""
+    shown = printable(lines[0].strip()) if lines else ""
     return shown if len(shown) <= _CELL_CHARACTERS_MAX else shown[: _CELL_CHARACTERS_MAX - 1] + "…"
-
-
-def _printable(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else "?" for character in text.expandtabs())
 
 
 def bar(share: float) -> str:

@@ -19,6 +19,7 @@ from pymr.cli_console import (
     open_client,
     say,
 )
+from pymr.printable import printable
 from pymr.standard_streams import put
 
 if TYPE_CHECKING:
@@ -313,7 +314,7 @@ class _Progress:
     def _cut(self, text: str) -> str:
         from shutil import get_terminal_size
 
-        return text[: get_terminal_size().columns - 1]
+        return printable(text)[: get_terminal_size().columns - 1]
 
     def _write(self, text: str) -> None:
         put(text, self._stream)  # that nobody looks any more is no reason to end a transfer

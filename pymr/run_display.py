@@ -6,6 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from pymr.printable import printable_text
 from pymr.run_facts import RunSummary
 from pymr.run_phases import Phase
 from pymr.standard_streams import put
@@ -48,7 +49,7 @@ class PlainDisplay:
         self._line("\n".join(f"{worker} {_SEPARATOR} {line}" for line in lines))
 
     def on_notice(self, text: str) -> None:
-        self._line(f"{self._job_name}: {text}")
+        self._line(printable_text(f"{self._job_name}: {text}"))
 
     def _line(self, text: str) -> None:
         put(text + "\n", self._stream)  # that nobody reads any more is no reason to fail a run
@@ -80,13 +81,14 @@ class LiveDisplay:
     def on_output(self, worker: str, lines: list[str]) -> None:
         from rich.text import Text
 
-        told = [Text.assemble((f"{worker} {_SEPARATOR} ", "dim"), Text.from_ansi(line)) for line in lines]
+        shown = [Text.from_ansi(printable_text(line, keeps_escapes=True)) for line in lines]
+        told = [Text.assemble((f"{worker} {_SEPARATOR} ", "dim"), line) for line in shown]
         self._console().print(Text("\n").join(told))
 
     def on_notice(self, text: str) -> None:
         from rich.text import Text
 
-        self._console().print(Text(text, "yellow"))
+        self._console().print(Text(printable_text(text), "yellow"))
 
     def _console(self) -> Console:
         return self._start().console

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from pymr.rows import PhaseRow, RunRow
 
-_LAST_LINES = "Its last lines:"
+_TRACEBACK = "Traceback (most recent call last):"
+_OF_FUNCTION = re.compile(r"(?:map|combine|reduce) function \S+ raised (?!on )(.+)")
+_PROBLEMS = re.compile(r": \d+ problems?$")
 
 
 def moment(seconds: float | None, now: float | None = None) -> str:
@@ -75,14 +79,24 @@ def kind_of(fields: dict[str, Any]) -> str:
 
 
 def reason_of(exception: str | None) -> str:
-    """The line of a reason that says most: of a traceback its last one, of a script how it ended."""
-    lines = [line.strip() for line in (exception or "").splitlines() if line.strip()]
+    """A reason in one line: of an exception its type and the first line of its message, of a script how it
+    ended, of several problems the first."""
+    lines = [line.rstrip() for line in (exception or "").splitlines() if line.strip()]
     if not lines:
         return ""
-    if lines[1:2] == [_LAST_LINES]:
+    first = _raised_in(lines).strip()
+    if _PROBLEMS.search(first) and lines[1:]:
+        return f"{first}: {lines[1].strip().removeprefix('- ')}"
+    called = _OF_FUNCTION.match(first)
+    return called[1] if called else first.removeprefix("unexpected: ")
+
+
+def _raised_in(lines: Sequence[str]) -> str:
+    """The line that says what was raised: the first, but where it only announces a traceback."""
+    if not lines[0].endswith(_TRACEBACK):
         return lines[0]
-    is_remark = lines[-1].startswith("(") and lines[-1].endswith(")")  # of how often it was tried
-    return lines[-2] if is_remark and len(lines) > 1 else lines[-1]
+    last = max(number for number, line in enumerate(lines) if line.endswith(_TRACEBACK))
+    return next((line for line in lines[last + 1 :] if not line.startswith(" ")), lines[0])
 
 
 def result_of(run: RunRow) -> str:

@@ -10,10 +10,12 @@ from typing import Any, ClassVar, cast
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
 from pymr.config import ClusterConfig
+from pymr.printable import printable_text
 from pymr.rows import JobRow
 from tui.model.failures import Failures
 from tui.model.feed import Feed
@@ -260,6 +262,19 @@ class ConsoleApp(QueueActions):
         if not self._is_told_of_panes:
             self._is_told_of_panes = True
             self.post_message(PanesChanged())
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Whatever is told in passing comes this way, also from widgets, and controls no terminal."""
+        message, title = printable_text(message), printable_text(title)
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
 
     def on_state_changed(self) -> None:
         self._is_told_of_state = False

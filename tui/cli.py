@@ -13,6 +13,7 @@ import click
 
 from pymr.config_choice import CONFIG_NAME, CONFIG_VARIABLE, choose_config
 from pymr.errors import ConfigError
+from pymr.printable import printable_text
 from pymr.standard_streams import check_streams, finish_streams, put
 from tui.model.fault_log import log_fault
 from tui.options import Options
@@ -164,5 +165,5 @@ def _run(options: Options, config: ClusterConfig | None, why_not: str, settings:
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(f"pymr-tui: {message}", err=True)
+    click.echo(printable_text(f"pymr-tui: {message}"), err=True)
     sys.exit(EXIT_USAGE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ COUNTERS_MAX = 20_000
 
 FAILURES_TOLD_MAX = 5
 """Events that tell of failed attempts, for each run: a thousand failing tasks push no others out."""
+
+_ADDRESSES = re.compile(r"\b0x[0-9a-f]+")  # of objects, which are others in each process
 
 
 def advance(leader: Leader, run: MapReduceRun) -> None:
@@ -181,8 +184,7 @@ def _take_failure(
         run.failed = failure
     attempts_max = run.attempts_max
     if failure.is_final or task.failures >= attempts_max:
-        times = f"\n(task {task.name} failed {task.failures} times, which is max_attempts)"
-        text = failure.error + times * (task.failures > 1 and not failure.is_final)
+        text = failure.error + _times(run, task) * (task.failures > 1 and not failure.is_final)
         end(leader, run, "failed", text, place)
         return
     is_of_machine = failure.missing is None and not failure.is_counted
@@ -195,6 +197,14 @@ def _take_failure(
     _tell_of_failure(leader, run, task, failure, tried)
     run.wait(task, first=True)
     leader.feed(run, task)
+
+
+def _times(run: Run, task: Task) -> str:
+    """How often a task has failed that is not tried again; and whether it makes sense to hope."""
+    errors = {_ADDRESSES.sub("", one.error) for one in run.failed_tries if one.task == task.name}
+    if len(errors) == 1:
+        return f"\n(task {task.name}: {task.failures} attempts, the same each time)"
+    return f"\n(task {task.name} failed {task.failures} times, which is max_attempts)"
 
 
 def _tell_of_failure(leader: Leader, run: Run, task: Task, failure: Failure, tried: FailedTry) -> None:

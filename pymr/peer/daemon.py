@@ -18,6 +18,7 @@ from pymr.config import ClusterConfig, PeerConfig, load_config
 from pymr.errors import DefinitionError, PymrError
 from pymr.peer.data_service import prepare_data_service
 from pymr.peer.nursery import Nursery
+from pymr.printable import keep_log_printable, printable_text
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -139,6 +140,7 @@ def set_up_log(level: str) -> None:
     logging.basicConfig(
         level=level.upper(), format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr, force=True
     )
+    keep_log_printable()
 
 
 def main() -> NoReturn:
@@ -148,5 +150,5 @@ def main() -> NoReturn:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    print(f"pymr-peer: {message}", file=sys.stderr)
+    print(printable_text(f"pymr-peer: {message}"), file=sys.stderr)
     sys.exit(status)

@@ -35,6 +35,7 @@ from pymr.peer.data_orders import (
     Serving,
     Setup,
 )
+from pymr.printable import keep_log_printable
 
 if TYPE_CHECKING:
     from pymr.keys import Security
@@ -221,6 +222,7 @@ def main(descriptor: int, daemon_pid: int) -> NoReturn:
     logging.basicConfig(
         format="%(asctime)s data service: %(levelname)s %(message)s", level=logging.INFO, force=True
     )
+    keep_log_printable()
     status = 1
     try:
         channel = Channel(socket.socket(fileno=descriptor))

@@ -55,7 +55,7 @@ from pymr.peer.worker_protocol import (
 )
 from pymr.project_stops import operator_stop
 from pymr.projects import load_functions
-from pymr.protocol import cut_text
+from pymr.protocol import cut_text, first_line
 
 if TYPE_CHECKING:
     from pymr.peer.steps import StepContext
@@ -167,6 +167,7 @@ class _Worker:
         self._lock = threading.Lock()
         self._watch = TaskWatch()
         self._may_interrupt = False
+        self._last_failure: tuple[AttemptId, str] | None = None
         # Ctrl-C of whoever is attached interrupts a function, never what stands around it.
         signal.signal(signal.SIGINT, self._interrupt)
         break_on_terminal(self._pause, self._resume)
@@ -207,7 +208,8 @@ class _Worker:
             finally:
                 self._may_interrupt = False
         except BaseException as error:
-            failure = _failure_of(error, f"{setup.worker} cannot load the job's functions")
+            failure = _failure_of(error)
+            _show(f"{setup.worker} cannot load the job's functions:\n{failure.error}")
             self._pipe.send(Failed(failure))
             return None
         finally:
@@ -224,9 +226,20 @@ class _Worker:
             finally:
                 self._may_interrupt = False
         except BaseException as error:  # the boundary of a task: whatever it was, the leader decides
-            return _failure_of(error, f"{order.id.task}, attempt {order.id.attempt}, has failed")
+            failure = _failure_of(error)
+            self._show_failure(order.id, failure, error)
+            return failure
         finally:
             _flush()
+
+    def _show_failure(self, id: AttemptId, failure: Failure, error: BaseException) -> None:
+        """Put it into the pane; where it is the same again, in a line (see WorkerLink.place_of)."""
+        heading = f"{id.task}, attempt {id.attempt}, has failed"
+        before, self._last_failure = self._last_failure, (id, failure.error)
+        if before is not None and (before[0].task, before[1]) == (id.task, failure.error):
+            _show(f"{heading} as attempt {before[0].attempt} did: {first_line(failure.error)}")
+        else:  # the last lines of a script are there already
+            _show(f"{heading}:\n{error.reason if isinstance(error, ScriptError) else failure.error}")
 
     def _do_one(
         self, tasks: TaskFunctions, context: JobContext | StepContext, order: TaskOrder, run_dir: str
@@ -337,15 +350,18 @@ def _tasks_of_pymr() -> TaskFunctions:
     return TaskFunctions(do_map, do_reduce)
 
 
-def _failure_of(error: BaseException, heading: str) -> Failure:
-    """The error in a form that travels, and in the pane: with the user's own part of the traceback."""
+def _show(text: str) -> None:
+    """Put a text of pymr's own into the pane, behind what was printed before."""
+    _flush()
+    with contextlib.suppress(Exception):  # the user's streams
+        print(text, file=sys.stderr)
+
+
+def _failure_of(error: BaseException) -> Failure:
+    """The error in a form that travels: with the user's own part of the traceback."""
     kind, text = _kind_and_text(error)
     text = cut_text(_utf8(text))
     script = error if isinstance(error, ScriptError) else None
-    shown = script.reason if script is not None else text  # its last lines are there already
-    _flush()  # what was printed before it stands before it
-    with contextlib.suppress(Exception):  # the user's streams
-        print(f"{heading}:\n{shown}", file=sys.stderr)
     missing = getattr(error, "missing", None)
     return Failure(
         kind.__name__,

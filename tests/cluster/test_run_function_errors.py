@@ -93,7 +93,7 @@ def test_map_function_that_raises_is_tried_as_often_as_the_job_says(place: Place
             raise RuntimeError("never works")
     """)
     finished = place.fail(
-        "--workers", "2", attempts=3, says=["never works", "failed 3 times", "max_attempts"]
+        "--workers", "2", attempts=3, says=["never works", "3 attempts, the same each time"]
     )
 
     assert finished.out.count("│ called") == 3

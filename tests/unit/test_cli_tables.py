@@ -29,8 +29,8 @@ def test_a_table_is_cut_at_the_edge_of_the_terminal() -> None:
 
 
 def test_no_text_of_a_job_moves_the_cursor() -> None:
-    assert one_line("Traceback:\n  x\nKeyError: \x1b[2J\x07") == "KeyError: ?[2J?"
-    assert table_lines(("A",), [("two\nlines",)])[1] == "lines"
+    assert one_line("\n KeyError: \x1b[2J\x07\n  x\n") == "KeyError: ?[2J?"
+    assert table_lines(("A",), [("two\nlines",)])[1] == "two"
     assert field_lines([("a", "x\n\x1b[31my")]) == ["a  x", "   ?[31my"]
 
 
@@ -108,7 +108,7 @@ def test_a_job_has_its_fields_and_how_it_stands_at_the_top_level() -> None:
 
 
 def test_the_table_of_jobs_says_what_stands_in_the_way() -> None:
-    failed = job(status="failed", exception="Traceback\nKeyError: 1")
+    failed = job(status="failed", exception="KeyError: 1\nTraceback")
     waiting = job(status="running", progress=0.42, seconds_left=65.0, waiting_for="machine beta")
     lines = jobs_lines(JobsView(id="", rows=(failed, waiting), total=2, paused=True), 0)
 
@@ -197,8 +197,19 @@ def test_a_phase_is_done_when_all_its_tasks_are() -> None:
 @pytest.mark.parametrize(
     ("exception", "shown"),
     [
-        ("Traceback:\n  x\nKeyError: 1\n", "KeyError: 1"),
-        ("KeyError: 1\n\n(task map-00001 failed 4 times, which is max_attempts)", "KeyError: 1"),
+        ("KeyError: 1\n\n(task map-00001: 4 attempts, the same each time)", "KeyError: 1"),
+        ("map function 'words' raised ValueError: first\nsecond\n  at a.txt, byte 0\nTraceback (most "
+         "recent call last):\n  File \"p/m.py\", line 1\nValueError: first\nsecond", "ValueError: first"),
+        ("map function 'words' raised on 3 records, max_bad_records = 2; the first one: KeyError: 1\n  at a",
+         "map function 'words' raised on 3 records, max_bad_records = 2; the first one: KeyError: 1"),
+        ("unexpected: KeyError: 1\nTraceback (most recent call last):\n  x\nKeyError: 1", "KeyError: 1"),
+        ("unexpected: Traceback (most recent call last):\n  File x\nOSError: 1\n\nDuring it, another:\n\n"
+         "Traceback (most recent call last):\n  File x\nValueError: first\nsecond\n(task x failed 4 times)",
+         "ValueError: first"),
+        ("p/map_functions.py cannot be loaded, p/map_functions.py:2: OSError: no\n  File x\nOSError: no",
+         "p/map_functions.py cannot be loaded, p/map_functions.py:2: OSError: no"),
+        ("job.toml: 2 problems\n  - partitions = 0: at least 1\n  - x = 1: no such field",
+         "job.toml: 2 problems: partitions = 0: at least 1"),
         ("(alone)", "(alone)"),
         ("the script a.py on alpha ended with exit status 3\nIts last lines:\nx", "the script a.py on alpha "
          "ended with exit status 3"),

@@ -171,7 +171,25 @@ def test_failures_end_the_run_when_they_are_as_many_as_allowed() -> None:
 
     desk.result("a", "map-00000", Failure("UserFunctionError", "it raised"))
 
-    assert "it raised\n(task map-00000 failed 2 times" in (desk.end().exception or "")
+    assert desk.end().exception == "it raised\n(task map-00000: 2 attempts, the same each time)"
+
+
+@pytest.mark.parametrize(
+    ("errors", "remark"),
+    [
+        (("<P at 0x7f01>", "<P at 0x7f02>"), "2 attempts, the same each time"),
+        (("it raised", "it raised another"), "failed 2 times, which is max_attempts"),
+    ],
+)
+def test_a_run_that_fails_says_whether_its_attempts_failed_alike(
+    errors: tuple[str, ...], remark: str
+) -> None:
+    desk = Desk(ONE)
+    desk.begin("a")
+    for error in errors:
+        desk.result("a", "map-00000", Failure("UserFunctionError", error))
+
+    assert (desk.end().exception or "").endswith(f"{remark})")
 
 
 def test_a_failure_leads_to_the_place_where_its_worker_printed_it() -> None:

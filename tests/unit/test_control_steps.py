@@ -228,7 +228,7 @@ def test_a_step_that_raises_is_tried_four_times() -> None:
         desk.result("a", "delete-00000", Failure("SomeError", "it raised"))
         desk.pass_time(0.5, "a")
 
-    assert "it raised\n(task delete-00000 failed 4 times" in (desk.end().exception or "")
+    assert "it raised\n(task delete-00000: 4 attempts, the same each time)" in (desk.end().exception or "")
 
 
 # -- other leaders, lost machines

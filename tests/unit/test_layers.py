@@ -18,7 +18,8 @@ LINES_MAX = 450
 
 FACTS = (
     "auxiliary_json", "byte_sizes", "config", "counters", "errors", "faults", "fields", "job_", "jobs",
-    "keys", "kinds", "module_names", "outcomes", "output_shares", "private_redis", "project_", "projects",
+    "keys", "kinds", "module_names", "outcomes", "output_shares", "printable", "private_redis", "project_",
+    "projects",
     "protocol", "redis_server", "requests", "rows", "run_warnings", "spelling", "standard_streams",
     "terminal_text", "toml_text", "transfer_rules", "wording",
 )  # fmt: skip

@@ -283,6 +283,21 @@ def test_error_is_a_failure_and_the_worker_goes_on(
         assert ("Traceback (most recent call last):" in shown) == (kind == "RetryableError")
 
 
+def test_an_error_that_comes_again_is_shown_once_and_leads_to_where_it_was_shown(bench: Bench) -> None:
+    ended = []
+    for number, source in enumerate(["raise ValueError('one')"] * 3 + ["raise ValueError('two')"]):
+        bench.do(f"print('attempt', {number // 3 or '...'})\n{source}")
+        ended.append(bench.event(WorkerFinished))
+    first, *again, other = ended
+
+    assert {one.outcome.error for one in again} == {first.outcome.error}
+    assert bench.pane().count("Traceback") == 2
+    assert bench.pane().count("has failed as attempt 1.1 did: unexpected: ValueError: one\r\n") == 2
+    assert {one.pane_offset for one in again} == {first.pane_offset}
+    assert bench.pane()[: first.pane_offset].endswith("ValueError: one\r\n\r\n")
+    assert other.pane_offset == len(bench.pane())
+
+
 def test_counters_of_any_size_travel(bench: Bench) -> None:
     bench.do("""
         count("small", 3); count("big", 1 << 64); count("huge", 10 ** 400); count("nan", float("nan"))

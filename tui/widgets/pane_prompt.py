@@ -11,6 +11,8 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label
 
+from pymr.printable import printable
+
 Purpose = Literal["search", "save", "replace"]
 
 
@@ -72,7 +74,7 @@ class PanePrompt(Horizontal):
 
     def show_status(self, words: str) -> None:
         """How it goes, at the right end."""
-        self.query_one(".pane-prompt--status", Label).update(words)
+        self.query_one(".pane-prompt--status", Label).update(printable(words))
 
     def action_leave(self) -> None:
         self.close()
