@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -31,6 +32,7 @@ from pymr.peer.store import StoreUnavailable
 from pymr.peer.threads import StoreThread
 from pymr.peer.transport import Sender
 from pymr.peer.wishes import Respond, Standing, Wishes, ask_store, refused
+from pymr.protocol import MachineFigures
 from pymr.requests import (
     RUNS_PER_PAGE,
     AttachWorker,
@@ -208,6 +210,8 @@ class Answers:
                 alive=peer is self._me,
                 epoch=standing.epoch if peer is self._me else 0,
                 state="alive" if peer is self._me else "unknown",
+                heard=0.0 if peer is self._me else None,
+                machine=standing.report.machine if peer is self._me and standing.report else MachineFigures(),
             )
             for peer in self._config.peers
         )
@@ -286,20 +290,19 @@ class Answers:
             )  # fmt: skip
             respond(EventsView(id=request.id, rows=rows))
 
+        ask = partial(ask_store, self._store, request, is_patient=not self._standing().outage)
         if self._is_cut_off:
             respond(Refused(id=request.id, code="unavailable", reason=self._standing().outage))
         elif isinstance(request, GetHistory):
             name, start, limit = request.job_name, request.start, min(request.limit, RUNS_PER_PAGE)
-            ask_store(
-                self._store,
-                request,
+            ask(
                 lambda store: store.history(name, limit, start),
                 lambda runs: respond(views.history_page(request.id, runs, start, limit)),
                 respond,
             )
         else:
             after, limit = request.after, min(request.limit, EVENTS_MAX)
-            ask_store(self._store, request, lambda store: store.events(after, limit), answer_events, respond)
+            ask(lambda store: store.events(after, limit), answer_events, respond)
 
     def _answer_state(self, request: GetState | ForgetState, respond: Respond) -> None:
         """What a job has consumed on this host, or less of it from now on; by what Redis says now."""

@@ -19,7 +19,7 @@ from pymr.engine.durable import link_or_copy, make_folders, sync_folder
 from pymr.engine.inputs import BAD_RECORDS_NAME
 from pymr.engine.outputs import Part
 from pymr.engine.segments import BAD_RECORDS_FILE, read_index, read_reduce_index
-from pymr.errors import DamagedFileError, OutputError, disk_error
+from pymr.errors import DamagedFileError, OutputError, disk_error, is_unwritable
 from pymr.outcomes import AttemptId
 from pymr.peer.bad_records import keep_bad_records
 from pymr.peer.places import HIDDEN_PREFIX, Places, attempt_of
@@ -126,6 +126,10 @@ def forget_run(places: Places, run_id: str) -> None:
             os.rename(folder, abandoned)  # at once, so that nobody finds half of an attempt
         except FileNotFoundError:
             return
+        except OSError as error:
+            if not is_unwritable(error):
+                raise
+            abandoned = folder  # no room for the name: what makes room goes piece by piece
         clear_noted(abandoned)
         shutil.rmtree(abandoned)
 

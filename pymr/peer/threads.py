@@ -87,16 +87,16 @@ class Thread:
             self._do(job)
 
     def _do(self, job: Job) -> None:
+        if time.monotonic() > job.deadline:
+            text = "Redis was not asked, as it has not answered what it was asked before; see that it runs"
+            self._tell(job.on_error, StoreUnavailable(f"{text}, then try again"))
+            return
         while True:
             try:
-                if time.monotonic() > job.deadline:
-                    raise StoreUnavailable(
-                        "Redis was not asked, as it has not answered what it was asked before; see that it "
-                        "runs, then try again"
-                    )
                 result = job.work()
             except StoreUnavailable as error:
-                if job.is_wanted is not None and job.is_wanted() and not self._is_stopped:
+                is_in_time = time.monotonic() + RETRY_SECONDS <= job.deadline and not self._is_stopped
+                if is_in_time and job.is_wanted is not None and job.is_wanted():
                     time.sleep(RETRY_SECONDS)
                     continue
                 self._tell(job.on_error, error)

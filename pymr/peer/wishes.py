@@ -285,15 +285,18 @@ def ask_store(
     work: Callable[[Store], Any],
     on_done: Callable[[Any], object],
     respond: Respond,
+    *,
+    is_patient: bool = True,
 ) -> None:
-    """Ask Redis something for a console, which is told after STORE_SECONDS if it does not answer."""
+    """Ask Redis something for a console, which is told after STORE_SECONDS if it does not answer; unless
+    is_patient, at the first error."""
     deadline = time.monotonic() + STORE_SECONDS
     store.ask(
         work,
         on_done,
         lambda error: respond(refused(request, error)),
         timeout_s=STORE_SECONDS,
-        is_wanted=lambda: time.monotonic() < deadline,
+        is_wanted=lambda: is_patient and time.monotonic() < deadline,
     )
 
 

@@ -84,6 +84,14 @@ def test_a_peer_that_is_gone_shows_no_figures_of_before() -> None:
     assert told(peer(alive=False, state="unknown", heard=None))["heard"] == "never"
 
 
+def test_the_card_of_a_peer_says_what_is_wrong_with_its_disk() -> None:
+    row = peer(machine=replace_machine(disk_problem="disk full: /data/alpha has 0 bytes free"))
+    words = str(PeerCard()._disk(PeerLine(row, (), False)))
+
+    assert words.split("   ", 1)[0].startswith("disk")
+    assert words.endswith("disk full: /data/alpha has 0 bytes free")
+
+
 @pytest.mark.parametrize(
     ("heard", "alive", "colour"),
     [(0.5, True, []), (2.5, True, ["$warning"]), (6.0, True, ["$error"]), (0.5, False, ["$error"])],

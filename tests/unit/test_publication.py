@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -135,6 +136,21 @@ def test_added_output_is_numbered_behind_what_is_there(peer: Peer) -> None:
         "part-00000-0001.jsonl": "three\n",
     }
     assert peer.manifest()["runs"] == ["run-1", "run-2", "run-3"]
+
+
+def test_a_run_goes_from_a_disk_that_has_no_room_for_another_name(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(peer.places, peer.order("run-1", "one\n"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", full)
+        forget_run(peer.places, "run-1")
+
+    assert os.listdir(peer.places.runs) == []
 
 
 def test_publishing_again_changes_nothing_also_when_the_run_is_gone(peer: Peer) -> None:

@@ -7,6 +7,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from pymr.wording import amount, percent
+from tui.model.printable import printable
 from tui.model.state import MACHINE_SAMPLES_MAX
 from tui.widgets.bars import bar
 from tui.widgets.peer_cells import (
@@ -80,4 +81,7 @@ class PeerCard(Widget):
         width = max(min(self.content_size.width - _LABEL - _FIGURE - 45, 30), 5)
         words = f"  {percent(share)} of {amount(machine.disk_bytes)} used, load {machine.load:.1f}"
         free = f"{amount(machine.disk_free_bytes)} free"
+        if machine.disk_problem:
+            problem = (printable(machine.disk_problem), "$error")
+            return Content.assemble(label, f"{free:>{_FIGURE}}", "   ", problem)
         return Content.assemble(label, f"{free:>{_FIGURE}}", "   ", bar(share, width), (words, MUTED))
