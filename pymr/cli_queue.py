@@ -70,15 +70,19 @@ def submit(
     overrides = [split_setting(setting) for setting in settings]
     jobs = [load_job(job_toml, overrides) for job_toml in job_tomls]
     config = open_config(config_path)
+    pairs = [
+        (job, projects_dir_of(job_toml, job, projects, config.source))
+        for job_toml, job in zip(job_tomls, jobs, strict=True)
+    ]
     with Client(config) as client:
-        for job_toml, job in zip(job_tomls, jobs, strict=True):
-            projects_dir = projects_dir_of(job_toml, job, projects, config.source)
-            try:
-                answer = client.submit(job, projects_dir, over_version)
-            except RefusedError as error:  # for what only a peer can tell of a definition
-                fail(str(error), EXIT_USAGE if error.code == "invalid" else EXIT_FAILED)
-            how = "submitted in place of the one before" if answer.replaced else "submitted"
-            say(f"{answer.job_name}: {how}; `pymr wait {answer.job_name}` waits for its first run")
+        try:
+            for answer in (
+                client.submit_all(pairs) if len(pairs) > 1 else [client.submit(*pairs[0], over_version)]
+            ):
+                how = "submitted in place of the one before" if answer.replaced else "submitted"
+                say(f"{answer.job_name}: {how}; `pymr wait {answer.job_name}` waits for its first run")
+        except RefusedError as error:  # for what only a peer can tell of a definition
+            fail(str(error), EXIT_USAGE if error.code == "invalid" else EXIT_FAILED)
 
 
 @click.command()

@@ -6,7 +6,7 @@ Any peer that is alive answers; a question that gets no answer goes, as the same
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -205,6 +205,12 @@ class Client(ClientLink):
             over_version=over_version,
         )
         return self._ask(request, Submitted)
+
+    def submit_all(self, jobs: Sequence[tuple[Job, str | os.PathLike[str]]]) -> Iterator[Submitted]:
+        """Put several jobs into the queue, each with its folder of projects; see client_submit.submit_all."""
+        from pymr.client_submit import submit_all
+
+        return submit_all(jobs, self._put_package, self._do, lambda request: self._ask(request, Submitted))
 
     def preview(
         self, job: Job | Mapping[str, Any], projects_dir: str | os.PathLike[str], lines: int, peer: str = ""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pymr.errors import JobError, Problem, ProjectError
+from pymr.client_errors import ClientError, RefusedError
+from pymr.client_link import new_id
+from pymr.errors import DefinitionError, JobError, Problem, ProjectError
 from pymr.job_fields import Job, MapReduceJob, ScriptJob
 from pymr.job_projects import script_parts
 from pymr.jobs import job_to_dict, parse_job
 from pymr.module_names import module_names, names_in_words
 from pymr.project_modules import MODULE_FILES, FunctionKind, project_folder
 from pymr.project_packages import ProjectPackage, is_left_out, pack_project
+from pymr.requests import CheckJob, SubmitJob, Submitted
 from pymr.spelling import did_you_mean
 
 _IDENTITY = "identity"
@@ -31,6 +35,76 @@ def checked_job(job: Job | Mapping[str, Any]) -> Job:
                 )
                 raise JobError(checked.job_name, (Problem("input_dirs", path, reason),))
     return checked
+
+
+@dataclass(frozen=True, slots=True)
+class PackedJob:
+    """A job that may be sent. project: None for a job without one."""
+
+    name: str
+    fields: dict[str, Any]
+    project: ProjectPackage | None
+
+    @property
+    def content_hash(self) -> str:
+        return self.project.content_hash if self.project is not None else ""
+
+
+def packed_jobs(jobs: Sequence[tuple[Job, str | os.PathLike[str]]]) -> list[PackedJob]:
+    """Jobs with their projects. Raises DefinitionError with all that is wrong with any of them."""
+    packed: list[PackedJob] = []
+    errors: dict[str, DefinitionError] = {}
+    for job, projects_dir in jobs:
+        try:
+            checked = checked_job(job)
+            project = packed_project(checked, Path(projects_dir))
+            packed.append(PackedJob(checked.job_name, job_fields(checked), project))
+        except DefinitionError as error:
+            errors[job.job_name] = error
+    if len(errors) == 1:
+        raise next(iter(errors.values()))
+    if errors:
+        found = [(name, problem) for name, error in errors.items() for problem in error.problems]
+        problems = tuple(Problem(f"{name}: {one.field}", one.value, one.reason) for name, one in found)
+        raise DefinitionError(", ".join(errors), problems)
+    return packed
+
+
+def submit_all(
+    jobs: Sequence[tuple[Job, str | os.PathLike[str]]],
+    put_package: Callable[[str, bytes], object],
+    check: Callable[[CheckJob], object],
+    submit: Callable[[SubmitJob], Submitted],
+) -> Iterator[Submitted]:
+    """Put jobs, each with its folder of projects, into the queue one after the other.
+
+    All are packed, and checked by a peer, before the first is submitted: none is where one is wrong.
+    Raises as `Client.submit` does; where something fails after that, as Redis may, with what was submitted.
+    """
+    packages = packed_jobs(jobs)
+    for package in packages:
+        if package.project is not None:
+            put_package(package.content_hash, package.project.data)
+    for package in packages:
+        check(CheckJob(id=new_id(), fields=package.fields, project_hash=package.content_hash))
+    for number, package in enumerate(packages):
+        try:
+            yield submit(SubmitJob(id=new_id(), fields=package.fields, project_hash=package.content_hash))
+        except ClientError as error:
+            raise _after_some(error, packages, number) from error
+
+
+def _after_some(error: ClientError, jobs: Sequence[PackedJob], number: int) -> ClientError:
+    """The error of a submission, with what has become of the jobs before it and behind it."""
+    names = [job.name for job in jobs]
+    here = [] if isinstance(error, RefusedError) else names[number : number + 1]
+    states = [
+        ("submitted before that", names[:number]),
+        ("submitted or not, as nobody has answered", here),
+        ("not submitted", names[number + len(here) :]),
+    ]
+    text = "; ".join([str(error), *(f"{what}: {', '.join(some)}" for what, some in states if some)])
+    return RefusedError(error.code, text) if isinstance(error, RefusedError) else type(error)(text)
 
 
 def job_fields(job: Job) -> dict[str, Any]:

@@ -101,6 +101,13 @@ class SubmitJob(_Request, frozen=True, kw_only=True, tag="submit"):
     over_version: int | None = None
 
 
+class CheckJob(_Request, frozen=True, kw_only=True, tag="check"):
+    """Whether a job could be submitted, as SubmitJob would tell; nothing is queued. Answered by Done."""
+
+    fields: dict[str, Any]
+    project_hash: str = ""
+
+
 class DeleteJob(_Request, frozen=True, kw_only=True, tag="delete"):
     """Take a job off the queue; a run of it ends. Answered by Done."""
 
@@ -232,9 +239,9 @@ class RecoverCluster(_Request, frozen=True, kw_only=True, tag="recover"):
 
 Request = (
     GetCluster | GetJobs | GetJob | GetHistory | GetPeers | GetWorkers | GetEvents | GetOutput | GetMemory
-    | GetState | GetBadRecords | PutPackage | SubmitJob | DeleteJob | UndeleteJob | RetryJob | ForceJob
-    | ForgetState | PreviewJob | PauseQueue | AttachWorker | TypeIntoWorker | DetachWorker | StopPeer
-    | RecoverCluster
+    | GetState | GetBadRecords | PutPackage | CheckJob | SubmitJob | DeleteJob | UndeleteJob | RetryJob
+    | ForceJob | ForgetState | PreviewJob | PauseQueue | AttachWorker | TypeIntoWorker | DetachWorker
+    | StopPeer | RecoverCluster
 )  # fmt: skip
 
 READING = (

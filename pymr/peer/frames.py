@@ -13,7 +13,7 @@ from msgspec import msgpack
 
 from pymr.errors import PymrError
 from pymr.protocol import PROTOCOL_VERSION, Orders, PeerMessage
-from pymr.requests import PreviewJob, Reply, Request, SubmitJob
+from pymr.requests import CheckJob, PreviewJob, Reply, Request, SubmitJob
 
 FRAME_BYTES_MAX = 2 << 20
 """A longer frame is not sent, and ends the connection it comes in on."""
@@ -82,7 +82,7 @@ def decode_peer(frame: bytes) -> PeerMessage:
 
 def decode_request(frame: bytes) -> Request:
     request = cast(Request, _decode(frame, b"C"))
-    if isinstance(request, SubmitJob | PreviewJob):
+    if isinstance(request, CheckJob | SubmitJob | PreviewJob):
         _check_plain(request.fields)
     return request
 

@@ -30,6 +30,7 @@ from pymr.projects import pack_project
 from pymr.protocol import Report
 from pymr.requests import (
     UNDELETE_SECONDS,
+    CheckJob,
     DeleteJob,
     Done,
     ForceJob,
@@ -127,7 +128,7 @@ class Wishes:
         match request:
             case PutPackage():
                 self._put_package(request, respond)
-            case SubmitJob():
+            case SubmitJob() | CheckJob():
                 self._submit(request, incarnation, respond)
             case DeleteJob(id=id, job_name=name):
                 ask_store(
@@ -201,23 +202,28 @@ class Wishes:
 
         ask_store(self._store, request, lambda store: store.has_package(content_hash), upload, respond)
 
-    def _submit(self, request: SubmitJob, incarnation: str, respond: Respond) -> None:
+    def _submit(self, request: SubmitJob | CheckJob, incarnation: str, respond: Respond) -> None:
         try:
             job = check_submission(request.fields, request.project_hash, peers=self._peers, asked=self._name)
         except JobError as error:
             respond(Refused(id=request.id, code="invalid", reason=str(error)))
             return
 
-        def submit(store: Store) -> tuple[JobRecord, bool]:
+        def submit(store: Store) -> tuple[JobRecord, bool] | None:
             if job.project_hash and not store.has_package(job.project_hash):
                 raise PymrError(
                     f"the package of project {job.project} is not in Redis: send it first, as "
                     "`pymr submit` does"
                 )
+            if isinstance(request, CheckJob):
+                return None
             over_version = request.over_version
             return store.submit(request.id, incarnation, job.fields, job.project_hash, over_version)
 
-        def answer(outcome: tuple[JobRecord, bool]) -> None:
+        def answer(outcome: tuple[JobRecord, bool] | None) -> None:
+            if outcome is None:
+                respond(Done(id=request.id))
+                return
             record, replaced = outcome
             reply = Submitted(id=request.id, job_name=record.name, version=record.version, replaced=replaced)
             self._changed(respond, reply)

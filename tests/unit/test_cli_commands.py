@@ -20,6 +20,7 @@ from pymr import cli
 from pymr.cli_console import complete_deleted_jobs
 from pymr.cli_queue import undelete
 from pymr.requests import (
+    CheckJob,
     DeleteJob,
     Done,
     ForceJob,
@@ -231,6 +232,7 @@ def test_of_several_jobs_none_is_submitted_if_one_is_wrong(pymr: Command, tmp_pa
     (tmp_path / "good.toml").write_text("".join(lines))
     (tmp_path / "bad.toml").write_text('job_type = "mapreduce"\n')
     answers = {
+        CheckJob: done,
         SubmitJob: lambda request: Submitted(id=request.id, job_name="clean", version=1, replaced=True),
     }
     with fake_cluster(tmp_path, answers) as cluster:
@@ -241,6 +243,58 @@ def test_of_several_jobs_none_is_submitted_if_one_is_wrong(pymr: Command, tmp_pa
         assert len(cluster.peers[0].asked_for(SubmitJob)) == 2
     assert (wrong.status, asked) == (2, [])
     assert (right.status, len(right.out.splitlines())) == (0, 2)
+
+
+def test_a_project_that_is_missing_for_one_of_several_lets_none_be_submitted(
+    pymr: Command, tmp_path: Path
+) -> None:
+    write_project(tmp_path / "projects", "wordcount", map_functions=PLAIN, reduce_functions=REDUCE)
+    wrong = [{"project_name": "wrodcount"}, {"reduce_function_name": "totl"}, {"map_function_name": "wrds"}]
+    for number, fields in enumerate([{}, *wrong]):
+        values = MAPREDUCE | {"job_name": f"job{number}"} | fields
+        text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+        (tmp_path / f"{number}.toml").write_text(text)
+    with fake_cluster(tmp_path, {}) as cluster:
+        finished = [pymr("submit", "0.toml", f"{number}.toml") for number in (1, 2, 3)]
+        both = pymr("submit", "0.toml", "1.toml", "2.toml")
+
+        assert cluster.peers[0].asked == []
+    assert [one.status for one in (*finished, both)] == [2] * 4
+    assert "did you mean wordcount?" in finished[0].err and "totl" in finished[1].err
+    assert "wrodcount" in both.err and "totl" in both.err
+
+
+def test_what_a_peer_refuses_of_several_lets_none_be_submitted(pymr: Command, tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.toml").write_text(SCRIPT_TOML.replace('"s"', f'"{name}"'))
+
+    def check(request: CheckJob) -> Done | Refused:
+        if request.fields["job_name"] != "b":
+            return Done(id=request.id)
+        return Refused(id=request.id, code="invalid", reason="b: run_on: is no peer of this cluster")
+
+    with fake_cluster(tmp_path, {CheckJob: check}) as cluster:
+        finished = pymr("submit", "a.toml", "b.toml", "c.toml")
+
+        assert cluster.peers[0].asked_for(SubmitJob) == []
+    assert finished.status == 2 and "run_on" in finished.err
+
+
+def test_a_failure_after_some_were_submitted_tells_which(pymr: Command, tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.toml").write_text(SCRIPT_TOML.replace('"s"', f'"{name}"'))
+
+    def submit(request: SubmitJob) -> Submitted | Refused:
+        name = request.fields["job_name"]
+        if name == "b":
+            return Refused(id=request.id, code="conflict", reason="Redis is full")
+        return Submitted(id=request.id, job_name=name, version=1, replaced=False)
+
+    with fake_cluster(tmp_path, {CheckJob: done, SubmitJob: submit}):
+        finished = pymr("submit", "a.toml", "b.toml", "c.toml")
+
+    assert finished.status == 1 and finished.out.startswith("a: submitted")
+    assert "Redis is full; submitted before that: a; not submitted: b, c" in finished.err
 
 
 SCRIPT_TOML = 'job_type = "script"\njob_name = "s"\njob_priority = 1\nscript_location = "/bin/true"\n'

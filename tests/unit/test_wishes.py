@@ -20,6 +20,7 @@ from pymr.peer.submissions import JOB_BYTES_MAX, Submission, check_submission
 from pymr.peer.wishes import Standing, Wishes
 from pymr.requests import (
     UNDELETE_SECONDS,
+    CheckJob,
     DeleteJob,
     Done,
     ForceJob,
@@ -250,6 +251,17 @@ def test_groups_are_retried_and_jobs_forced_with_an_answer_in_words(desk: Desk) 
     assert "`pymr retry one`" in refusal(desk.wish(ForceJob, job_name="one"))[1]
     assert refusal(desk.wish(ForceJob, job_name="none"))[0] == "unknown"
     assert isinstance(desk.wish(DeleteJob, job_name="one"), Done)
+
+
+def test_a_job_that_is_checked_is_judged_as_if_submitted_and_not_queued(desk: Desk) -> None:
+    good = desk.wish(CheckJob, fields=SCRIPT)
+    bad = desk.wish(CheckJob, fields=SCRIPT | {"run_on": "nobody"})
+    lacking = desk.wish(CheckJob, fields=COUNT, project_hash="0f")
+
+    assert isinstance(good, Done)
+    assert isinstance(bad, Refused) and (bad.code, "run_on" in bad.reason) == ("invalid", True)
+    assert isinstance(lacking, Refused) and "is not in Redis" in lacking.reason
+    assert desk.redis.jobs == {}
 
 
 def test_a_cluster_is_recovered_with_its_cycle_and_what_was_consumed(desk: Desk) -> None:
