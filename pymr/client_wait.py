@@ -107,7 +107,8 @@ class Wait:
     def _look_at_runs(self, runs: tuple[RunRow, ...]) -> Outcome | None:
         """The outcome by the history, of a job that has left the queue. runs: the latest first."""
         version = self._version or max((run.job_version for run in runs), default=0)
-        first = next((run for run in reversed(runs) if run.job_version >= version), None)
+        counting = (run for run in reversed(runs) if run.status != "outdated")  # another one follows
+        first = next((run for run in counting if run.job_version >= version), None)
         self.is_gone = first is None
         if first is None or first.status not in _ENDED:
             return None

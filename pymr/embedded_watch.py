@@ -32,7 +32,7 @@ _POLL_FIRST_SECONDS, _POLL_SECONDS = 0.01, 0.1
 _QUICK_SECONDS = 0.5  # so long short pauses, for jobs that take a moment
 _LOOK_FOR_BREAKPOINTS_SECONDS = 0.3
 _LOOKS_AT_A_PANE_MAX = 4
-_TOLD_EVENTS = ("task.failed", "task.lost", "run.waiting")
+_TOLD_EVENTS = ("task.failed", "task.lost", "run.waiting", "run.outdated")
 
 
 class Watch:
@@ -53,6 +53,7 @@ class Watch:
         self._in_own_words = in_own_words
         self._phases = PhaseReports(observer)
         self._panes: list[PaneLines] = []
+        self._panes_of = ""
         self._last_event = ""
         self._failures_told = 0
         self._halted: set[tuple[str, str | None]] = set()
@@ -81,7 +82,7 @@ class Watch:
         view = self._client.job(self._job_name)
         self._answered_at = time.monotonic()
         outcome = waiting.look(view)
-        if view.row is not None and view.row.run_id and not self._panes:
+        if view.row is not None and view.row.run_id:
             self._open_panes(view.row.run_id)
         self._phases.take(view)
         if len(view.failed_attempts) != self._failures_told:
@@ -93,7 +94,7 @@ class Watch:
         return outcome
 
     def _end(self, outcome: Outcome) -> RunRow:
-        if outcome.run_id and not self._panes:
+        if outcome.run_id:
             self._open_panes(outcome.run_id)
         self._wait_for_workers(outcome.run_id)
         self._show_output(is_last=True)
@@ -107,6 +108,11 @@ class Watch:
     # -- what workers print
 
     def _open_panes(self, run_id: str) -> None:
+        """Show what the workers of a run print, behind what those of an outdated one have printed."""
+        if run_id == self._panes_of:
+            return
+        self._show_output(is_last=True)
+        self._panes, self._panes_of = [], run_id
         directory = Path(self._cluster.places.panes)
         for slot in range(self._cluster.config.peers[0].workers):
             show = partial(self._show_lines, f"{PEER}/{slot}")

@@ -66,7 +66,18 @@ class InputError(FatalError):
 
 
 class InputOutdatedError(InputError):
-    """An input file is not as it was when it was listed, which it will never be again."""
+    """An input file was replaced, rewritten or removed since it was listed: the run is planned anew."""
+
+
+class InputGrownError(InputError):
+    """An input file has become longer since it was listed, where only files that are whole may be read.
+
+    path: of it.
+    """
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class InputChangedError(RetryableError):

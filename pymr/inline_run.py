@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import orjson
+from msgspec.structs import replace
 
 from pymr.config import memory_bytes_per_worker
 from pymr.engine.inputs import InputFile, list_input_files
@@ -21,7 +24,7 @@ from pymr.engine.tasks import (
     plan_map_tasks,
     plan_reduce_tasks,
 )
-from pymr.errors import InputError, UserFunctionError
+from pymr.errors import InputError, InputOutdatedError, UserFunctionError
 from pymr.jobs import MapReduceJob
 from pymr.projects import load_functions
 from pymr.run_facts import RunRequest, RunResult
@@ -33,9 +36,24 @@ _TASK_BYTES_MIN = 1 << 20
 
 
 def run_inline(request: RunRequest, scratch: str, observer: Observer) -> RunResult:
-    """Do all tasks one after another, once each; the first error ends it."""
-    clock = _Stopwatch()
+    """Do all tasks one after another, once each; the first error ends it. Only when input that was read has
+    been replaced meanwhile is all planned anew, `max_attempts` times at most."""
     context = load_context(request)
+    for attempt in range(1, request.job.max_attempts + 1):
+        folder = os.path.join(scratch, f"attempt-{attempt}")
+        os.mkdir(folder)
+        try:
+            return _run_once(request, context, folder, observer)
+        except InputOutdatedError as error:
+            if attempt == request.job.max_attempts:
+                raise
+            shutil.rmtree(folder)
+            observer.on_notice(f"planned anew: {error}")
+    raise AssertionError("max_attempts is at least 1")
+
+
+def _run_once(request: RunRequest, context: JobContext, scratch: str, observer: Observer) -> RunResult:
+    clock = _Stopwatch()
     warnings = WarningCollector()
     files = list_input_files(request.input_dirs, warnings.add)
     map_tasks = plan_map_tasks(files, _task_bytes(files, request))
@@ -58,7 +76,7 @@ def run_inline(request: RunRequest, scratch: str, observer: Observer) -> RunResu
 
 def load_context(request: RunRequest) -> JobContext:
     """What the tasks of the run need; runs the project's modules. Raises ProjectError, InputError."""
-    job = request.job
+    job = replace(request.job, hold_state=False)  # which needs a lasting cluster
     return JobContext(
         job,
         load_functions(Path(request.projects_dir), job),

@@ -9,7 +9,9 @@ import msgspec
 from pymr.protocol import MachineFigures, WorkerState
 
 JobStatus = Literal["queued", "running", "succeeded", "failed", "skipped"]
-RunStatus = Literal["running", "publishing", "succeeded", "failed", "deleted", "replaced", "skipped"]
+RunStatus = Literal[
+    "running", "publishing", "succeeded", "failed", "deleted", "replaced", "skipped", "outdated"
+]
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,6 +25,23 @@ def cancel(leader: Leader, runner: str, attempt: AttemptId) -> None:
         leader.hungry[peer.name] = peer
 
 
+def outdate(leader: Leader, run: Run, reason: str, failed_at: PanePlace | None = None) -> None:
+    """The input of a run is not any more what was planned: its job is planned anew, in another run.
+
+    It fails where that comes to pass `max_attempts` times one after another, under this leader.
+    """
+    outdated = leader.queueing.outdated
+    version, before = outdated.get(run.job_name, (0, 0))
+    times = 1 + (before if version == run.record.job_version else 0)
+    if times >= run.attempts_max:
+        more = f"\n(the input has changed in {times} runs one after another, which is max_attempts)"
+        end(leader, run, "failed", reason + more * (times > 1), failed_at)
+        return
+    if run.stage != "ending":
+        outdated[run.job_name] = run.record.job_version, times
+    end(leader, run, "outdated", reason, failed_at)
+
+
 def end(
     leader: Leader, run: Run, status: RunStatus, exception: str | None, failed_at: PanePlace | None = None
 ) -> None:

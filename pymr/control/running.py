@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pymr.control import losses
-from pymr.control.ending import cancel, end
+from pymr.control.ending import cancel, end, outdate
 from pymr.control.liveness import Peer
 from pymr.control.phases import MapReduceRun
 from pymr.control.records import BeginPublication, CommitTasks, Committed, ReleaseTasks
 from pymr.control.runs import FailedTry, Run, Task, Trouble
 from pymr.control.steps import SteppedRun
+from pymr.errors import InputOutdatedError
 from pymr.outcomes import AttemptId, Failure
 from pymr.protocol import FIRST_LINE_CHARACTERS_MAX, AttemptResult, Report, cut_text, first_line
 from pymr.rows import PanePlace
@@ -183,6 +184,9 @@ def _take_failure(
     if isinstance(run, SteppedRun) and failure.is_final and run.failed is None:
         run.failed = failure
     attempts_max = run.attempts_max
+    if failure.kind == InputOutdatedError.__name__ and isinstance(run, MapReduceRun):
+        outdate(leader, run, failure.error, place)
+        return
     if failure.is_final or task.failures >= attempts_max:
         text = failure.error + _times(run, task) * (task.failures > 1 and not failure.is_final)
         end(leader, run, "failed", text, place)

@@ -7,7 +7,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from pymr.engine.zstd import zstd
 
@@ -27,9 +27,23 @@ class Readable(Protocol):
         """At most `size` bytes of content; none at the end."""
 
 
-def open_compressed(raw: BinaryIO, codec: str) -> Readable:
+def open_compressed(raw: Readable, codec: str) -> Readable:
     """The content of a compressed file. codec: "gz", "bz2", "xz" or "zst"; of any number of streams."""
     return _Streams(raw, _DECOMPRESSORS[codec])
+
+
+class FirstBytes:
+    """The first bytes of a file, which may have more."""
+
+    def __init__(self, raw: Readable, size: int) -> None:
+        self._raw = raw
+        self._left_bytes = size
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+        data = self._raw.read(min(size, self._left_bytes))
+        self._left_bytes -= len(data)
+        return data
 
 
 class _Streams:
@@ -37,7 +51,7 @@ class _Streams:
     for harmless bytes behind the first and end there; here it is an error. That of gzip also keeps to itself
     what it has decompressed when it meets the end of a truncated file."""
 
-    def __init__(self, raw: BinaryIO, new_decompressor: Callable[[], Any]) -> None:
+    def __init__(self, raw: Readable, new_decompressor: Callable[[], Any]) -> None:
         self._raw = raw
         self._new = new_decompressor
         self._stream = new_decompressor()

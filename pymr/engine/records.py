@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, chain, compress, islice, repeat
@@ -12,10 +12,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
-from pymr.engine.decompress import DECOMPRESSION_ERRORS, Readable, open_compressed
+from pymr.engine.decompress import DECOMPRESSION_ERRORS, FirstBytes, Readable, open_compressed
+from pymr.engine.fingerprints import ContentEdges, Fingerprint
+from pymr.engine.input_changes import has_grown, refuse_changed, refuse_gone
 from pymr.engine.inputs import InputFile, Split, refuse_other_than_text
 from pymr.engine.signatures import HEAD_BYTES, NOT_COMPRESSED, what_is_no_text
-from pymr.errors import InputError, InputOutdatedError, disk_error
+from pymr.errors import InputError, disk_error
 
 LINE_BYTES_MAX = 16 << 20
 CHUNK_BYTES = 256 << 10
@@ -79,7 +81,10 @@ class RecordReader:
     downsample: keep a line with this probability; the choice hangs on `seed`, the file's name below its
     input folder and the byte the line begins at, hence not on splits or workers.
     lines_max: end after so many lines; None for all.
-    Raises InputError, of it InputOutdatedError for a file that no longer is as it was listed.
+    whole_files: raise InputGrownError for a file that is longer than it was listed, before or after its lines
+    were handed out. Else such a file is read up to the last complete line within its listed length.
+    on_content: is told the fingerprint of each compressed file that was read.
+    Raises InputError, of it InputOutdatedError for a file that was replaced, rewritten or removed since.
     Memory: one chunk, or the longest line.
     """
 
@@ -92,6 +97,8 @@ class RecordReader:
         downsample: float = 1.0,
         seed: int = 0,
         lines_max: int | None = None,
+        whole_files: bool = False,
+        on_content: Callable[[InputFile, Fingerprint], object] | None = None,
     ) -> None:
         self._splits = splits
         self._encoding_errors = encoding_errors
@@ -99,6 +106,8 @@ class RecordReader:
         self._downsample = downsample
         self._seed = seed
         self._lines_max = lines_max
+        self._whole_files = whole_files
+        self._on_content = on_content
         self._batch: Any = iter(())  # a list's iterator: it knows how many of its lines are still to come
         self._lines: list[str] = []
         self._offsets: list[int] | None = None
@@ -138,6 +147,7 @@ class RecordReader:
             downsample=self._downsample,
             seed=self._seed,
             lines_max=self._lines_max,
+            whole_files=self._whole_files,
         )
 
     @property
@@ -192,7 +202,7 @@ class RecordReader:
                         yield None
             except InputError:
                 with suppress(OSError):
-                    _check_unchanged(os.stat(split.file.path), split.file)  # if that is why, say so
+                    self._refuse_changed(os.stat(split.file.path), split.file)  # if that is why, say so
                 raise
             end_bytes = before.bytes_before + split.length
             self._progress = self._progress.all_before(end_bytes - self._progress.bytes_before)
@@ -259,23 +269,46 @@ class RecordReader:
     def _chunks(self, split: Split) -> Iterator[bool]:
         """Chunks of whole lines, for all lines that begin in `split`, see `_whole_lines`."""
         file = split.file
+        edges: ContentEdges | None = None
         try:
             with open(file.path, "rb", buffering=0) as raw:
                 self._raw = raw
+                self._refuse_changed(os.fstat(raw.fileno()), file)
                 if file.codec == NOT_COMPRESSED:
                     begin = self._line_start(raw, split.start, file)
                     end = self._line_start(raw, split.end, file)
                     raw.seek(begin)
-                    yield from self._whole_lines(raw, begin, end - begin, file)
+                    chunks = self._whole_lines(raw, begin, end - begin, file)
                 else:
-                    yield from self._whole_lines(open_compressed(raw, file.codec), 0, None, file)
-                _check_unchanged(os.fstat(raw.fileno()), file)
-        except OSError as error:
-            if error.errno is not None:
-                raise disk_error("reading", file.path, error) from error
-            raise self._corrupt(file, error) from error  # bz2 reports bad content as a bare OSError
-        except DECOMPRESSION_ERRORS as error:
-            raise self._corrupt(file, error) from error
+                    edges = ContentEdges(open_compressed(FirstBytes(raw, file.size), file.codec))
+                    chunks = self._whole_lines(edges, 0, None, file)
+                for is_chunk in chunks:
+                    is_begun = is_chunk and not self._chunk.endswith(b"\n")
+                    if is_begun and has_grown(os.fstat(raw.fileno()), file):
+                        self._chunk = b""  # a line that somebody has only begun to write
+                        break
+                    yield is_chunk
+                self._refuse_changed(os.fstat(raw.fileno()), file)
+                if edges is not None and self._on_content is not None:
+                    self._on_content(file, edges.fingerprint())
+        except FileNotFoundError as error:
+            refuse_gone(file, error)
+        except (OSError, *DECOMPRESSION_ERRORS) as error:
+            self._take_bad_content(file, error)
+
+    def _take_bad_content(self, file: InputFile, error: Exception) -> None:
+        """Raise what an error in reading means; return where a file that grew is cut at its listed length."""
+        if isinstance(error, OSError) and error.errno is not None:  # bad content is a bare OSError of bz2
+            raise disk_error("reading", file.path, error) from error
+        with suppress(OSError):
+            status = os.stat(file.path)
+            if has_grown(status, file):
+                self._refuse_changed(status, file)
+                return
+        raise self._corrupt(file, error) from error
+
+    def _refuse_changed(self, status: os.stat_result, file: InputFile) -> None:
+        refuse_changed(status, file, whole_files=self._whole_files)
 
     def _done_bytes(self, split: Split) -> int:
         """How much of a split, on disk, is done with when the lines of the present chunk are."""
@@ -347,7 +380,7 @@ class RecordReader:
             return position
         raw.seek(position - 1)
         at = position - 1
-        while data := raw.read(CHUNK_BYTES):
+        while data := raw.read(min(CHUNK_BYTES, file.size - at)):  # what came behind that is of no account
             found = data.find(b"\n")
             if found >= 0:
                 return at + found + 1
@@ -384,11 +417,3 @@ class RecordReader:
 def _place(file: InputFile, offset: int) -> str:
     of_what = "" if file.codec == NOT_COMPRESSED else " of its content"
     return f"{file.path}, byte {offset:,}{of_what}"
-
-
-def _check_unchanged(status: os.stat_result, file: InputFile) -> None:
-    if (status.st_size, status.st_mtime_ns, status.st_ino) != (file.size, file.mtime_ns, file.inode):
-        raise InputOutdatedError(
-            f"{file.path} changed while it was being read ({file.size:,} bytes when listed, "
-            f"{status.st_size:,} now); run the job when nobody writes to its input"
-        )

@@ -119,7 +119,8 @@ return {'ok', 1}
 # A job that runs once stays after its success until all of its group have run, so that a group that fails can
 # be retried as a whole. What a run has consumed counts with its success, whatever has become of its job: its
 # output is there. Of runs that were skipped one after another, the history keeps the last: a job that finds
-# nothing new, cycle after cycle, must not push what has run out of it.
+# nothing new, cycle after cycle, must not push what has run out of it. A run whose input changed while it was
+# read is as good as not begun: its job is due again, and who waits for its first run waits for the next one.
 END_RUN = r"""
 local function drop_record(id)
   redis.call('ZREM', key('history:' .. redis.call('HGET', key('run:' .. id), 'job_name')), id)
@@ -145,6 +146,12 @@ local function end_job(name, version, id, began, status, exception, group_failur
   local job = redis.call('HMGET', key('job:' .. name), 'version', 'run_id', 'first_run_id', 'run_once',
     'group', 'seconds')
   if job[1] ~= version or job[2] ~= id or status == 'deleted' or status == 'replaced' then return end
+  if status == 'outdated' then
+    redis.call('HSET', key('job:' .. name), 'status', 'queued', 'run_id', '', 'start_time', '',
+      'end_time', '', 'first_run_id', job[3] == id and '' or job[3])
+    set_exception(name, '')
+    return touch_job(name)
+  end
   if status == 'succeeded' and job[4] == '1' and (job[5] or '') == '' then return remove_job(name) end
   redis.call('HSET', key('job:' .. name), 'status', status, 'end_time', time)
   set_exception(name, exception)

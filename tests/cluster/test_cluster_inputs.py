@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from cluster.clusters import Cluster, ordered
 from cluster.held_runs import HeldRun
 from cluster.running import MAP_WORDS, REDUCE_TOTAL
@@ -172,3 +173,69 @@ def test_two_thousand_files_of_three_hosts(make_cluster: MakeCluster) -> None:
 
     assert dict(cluster.output())["every"] == 2_100
     assert ordered(cluster.output()) == ordered(cluster.reference(partitions=7))
+
+
+CHANGING_MAP = """
+import os
+
+def words(line, auxiliary_data):
+    if line == "long" and os.path.exists(FLAG):
+        CHANGE
+        if not FOREVER:
+            os.unlink(FLAG)
+    return [(word, 1) for word in line.split()]
+"""
+
+
+def changing(cluster: Cluster, path: Path, change: str, *, forever: bool = False) -> Cluster:
+    """Let the map function do that to an input file, once or whenever it reads it. path: of that file."""
+    flag = cluster.folder / f"flag-{cluster.job}"
+    flag.write_text("")
+    source = CHANGING_MAP.replace("FLAG", repr(str(flag))).replace("FOREVER", str(forever))
+    cluster.project(source.replace("CHANGE", change.replace("PATH", repr(str(path)))), REDUCE_TOTAL)
+    return cluster
+
+
+@pytest.mark.parametrize(
+    "change", ["os.truncate(PATH, 5)", "os.utime(PATH, (1, 1))", "os.replace(PATH, PATH + '.new')"]
+)
+def test_input_that_changes_while_it_is_read_is_planned_anew(lend_cluster: Lend, change: str) -> None:
+    cluster = lend_cluster(HeldRun.HOSTS)
+    path = cluster.feed("beta", "a.txt", "long", *["word"] * 40_000)
+    lines = ["long"] if "truncate" in change else ["long", *["word"] * 40_000]
+    changing(cluster, path, change)
+    cluster.feed("alpha", "b.txt", "one")
+    cluster.submit(run_once=False)
+    cluster.succeed()
+    runs = cluster.client.history(cluster.job)
+    expected = [["long", 1], ["one", 1], *([["word", 40_000]] if len(lines) > 1 else [])]
+
+    assert ordered(cluster.output()) == expected
+    if "replace" not in change:  # whoever has it open reads what was planned
+        assert [run.status for run in runs] == ["succeeded", "outdated"]
+        assert runs[1].exception is not None and str(path) in runs[1].exception
+
+
+def test_input_that_changes_all_the_time_fails_the_job_after_max_attempts(lend_cluster: Lend) -> None:
+    cluster = lend_cluster(HeldRun.HOSTS)
+    path = cluster.feed("beta", "a.txt", "long", "word")
+    changing(cluster, path, "os.utime(PATH, ns=(1, os.stat(PATH).st_mtime_ns + 1))", forever=True)
+    cluster.submit(max_attempts=3)
+    outcome = cluster.finish()
+    statuses = [run.status for run in cluster.client.history(cluster.job)]
+
+    assert outcome.status == "failed"
+    assert str(path) in outcome.exception and "3 runs one after another" in outcome.exception
+    assert statuses == ["failed", "outdated", "outdated"]
+
+
+def test_input_that_grows_is_read_up_to_the_last_line_that_was_complete(lend_cluster: Lend) -> None:
+    cluster = lend_cluster(HeldRun.HOSTS)
+    path = cluster.feed("beta", "a.txt", "long", *["word"] * 40_000)
+    path.write_bytes(path.read_bytes() + b"begun")
+    changing(cluster, path, "open(PATH, 'a').write(' and ended\\nmore\\n')")
+    cluster.submit()
+    cluster.succeed()
+
+    assert ordered(cluster.output()) == [["long", 1], ["word", 40_000]]
+    assert [run.status for run in cluster.client.history(cluster.job)] == ["succeeded"]

@@ -171,7 +171,10 @@ def test_line_above_the_bound_is_named(place: SharedPlace, split_bytes: int) -> 
     )
 
 
-def test_file_that_grows_while_it_is_read_is_named(place: SharedPlace) -> None:
+@pytest.mark.parametrize("how", [["--workers", "1"], ["--inline"]])
+def test_file_that_grows_while_it_is_read_is_read_as_it_was_listed(
+    place: SharedPlace, how: list[str]
+) -> None:
     grown = place.feed("a", "b")
     place.functions(f"""
         def words(line, auxiliary_data):
@@ -179,22 +182,41 @@ def test_file_that_grows_while_it_is_read_is_named(place: SharedPlace) -> None:
                 file.write("more\\n")
             return [(line, 1)]
     """)
+    place.succeed(*how)
 
-    place.fail("--workers", "1", says=["text.txt", "changed while it was being read"])
+    assert place.counts() == {"a": 1, "b": 1}
 
 
-def test_file_that_vanishes_before_it_is_read_is_named(place: SharedPlace) -> None:
+@pytest.mark.parametrize("how", [["--workers", "1"], ["--inline"]])
+def test_file_that_vanishes_before_it_is_read_has_the_run_planned_anew(
+    place: SharedPlace, how: list[str]
+) -> None:
     place.feed("a", name="a.txt")
     gone = place.feed("b", name="b.txt")
     place.functions(f"""
         import os
 
         def words(line, auxiliary_data):
-            os.unlink({str(gone)!r})
+            if os.path.exists({str(gone)!r}):
+                os.unlink({str(gone)!r})
+            return [(line, 1)]
+    """)
+    place.succeed(*how)
+
+    assert place.counts() == {"a": 1}
+
+
+def test_file_that_changes_whenever_it_is_read_is_named(place: SharedPlace) -> None:
+    changed = place.feed("a", "b")
+    place.functions(f"""
+        import os
+
+        def words(line, auxiliary_data):
+            os.utime({str(changed)!r}, ns=(1, os.stat({str(changed)!r}).st_mtime_ns + 1))
             return [(line, 1)]
     """)
 
-    place.fail("--workers", "1", says=["b.txt", "No such file"])
+    place.fail_everywhere("--set", "max_attempts=2", says=["text.txt", "changed while it was being read"])
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n"])

@@ -254,7 +254,7 @@ class Cluster:
         why = record.exception or ""
         allowed: tuple[str, ...] = {
             "good": ("waited", "the worker died"),
-            "flaky": ("waited", "the worker died", "it raised now"),
+            "flaky": ("waited", "the worker died", "it raised now", "max_attempts"),
             "broken": ("waited", "the worker died", "it raised"),
             "wrong": ("waited", "the worker died", "it cannot be read", "is no peer of this cluster"),
             "random": ("waited", "the worker died", "gave other items"),

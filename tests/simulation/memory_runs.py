@@ -161,9 +161,24 @@ def _end_job(redis: MemoryRedis, begun: RunRecord, ended: RunRecord) -> None:
     job = redis.jobs.get(begun.job_name)
     if job is None or (job.version, job.run_id) != (begun.job_version, begun.run_id):
         return
+    group, is_first = group_of(job), job.first_run_id == ended.run_id
+    if ended.status == "outdated":
+        first = None if is_first else job.first_run_id
+        change_job(
+            redis,
+            replace(
+                job,
+                status="queued",
+                run_id=None,
+                start_time=None,
+                end_time=None,
+                first_run_id=first,
+                exception=None,
+            ),
+        )
+        return
     if ended.status not in ("succeeded", "failed", "skipped"):
         return
-    group, is_first = group_of(job), job.first_run_id == ended.run_id
     job = replace(
         job,
         status=ended.status,

@@ -188,6 +188,8 @@ class Workers:
             return Failure("UserFunctionError", "it raised")
         if model.kind == "flaky" and self._world.chance(plan.flakiness):
             return Failure("UserFunctionError", "it raised now")
+        if model.kind == "flaky" and id.is_map and self._world.chance(plan.flakiness / 8):
+            return Failure("InputOutdatedError", "its input was replaced", is_final=True)
         return None
 
     def _do(self, worker: Worker, id: AttemptId, work: Callable[[], Outcome]) -> None:

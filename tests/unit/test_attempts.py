@@ -16,7 +16,7 @@ from strategies import job_context
 
 from pymr import faults
 from pymr.config import ClusterConfig, EngineConfig, PeerConfig
-from pymr.engine.inputs import Split, list_input_files
+from pymr.engine.inputs import list_input_files, plan_splits
 from pymr.engine.pipeline import map_all, reduce_all
 from pymr.engine.plans import write_plan
 from pymr.engine.segments import read_index
@@ -69,7 +69,7 @@ class Host:
         os.makedirs(self.places.run(RUN))
         self.run_dir = self.places.run(RUN)
         files = list_input_files([str(inputs)])
-        write_plan(self.places.plan(RUN), [MapTask(0, (Split(file, 0, file.size),)) for file in files])
+        write_plan(self.places.plan(RUN), [MapTask(0, tuple(plan_splits([file]))) for file in files])
 
     def map(self, index: int = 0, attempt: str = "1.1") -> MapOutcome:
         id = self.map_id(index, attempt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec import msgpack, to_builtins
 from msgspec.structs import replace
 from store_places import (
@@ -188,6 +189,34 @@ def test_a_job_that_runs_once_leaves_with_its_success_only(store: AnyStore) -> N
 
     assert store.changes(seen).deleted == ("words",)
     assert len(store.history("words", 10)) == 2
+
+
+@pytest.mark.parametrize("run_once", [True, False])
+def test_the_job_of_an_outdated_run_is_due_again_and_waited_for(store: AnyStore, run_once: bool) -> None:
+    outdated = begin(store, submit(store, "words", run_once=run_once))
+    end(store, outdated, "outdated", "a.log changed")
+    job = job_named(store, "words")
+    assert job
+    again = begin(store, job)
+    running = job_named(store, "words")
+
+    assert (job.status, job.run_id, job.first_run_id, job.exception) == ("queued", None, None, None)
+    assert running and running.first_run_id == again.run_id != outdated.run_id
+    assert [(run.status, run.exception) for run in store.history("words", 10)] == [
+        ("outdated", "a.log changed")
+    ]
+
+
+def test_an_outdated_run_of_a_job_that_recurs_does_not_change_its_first_run(store: AnyStore) -> None:
+    first = begin(store, submit(store, "words"))
+    end(store, first, "succeeded")
+    job = job_named(store, "words")
+    assert job
+    end(store, begin(store, job), "outdated")
+    after = job_named(store, "words")
+
+    assert after and (after.first_run_id, after.first_run_status) == (first.run_id, "succeeded")
+    assert after.status == "queued"
 
 
 def test_the_end_of_a_run_leaves_a_newer_version_of_its_job_alone(store: AnyStore) -> None:

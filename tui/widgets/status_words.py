@@ -16,6 +16,7 @@ STATUS_LOOKS: dict[JobStatus | RunStatus, tuple[str, str]] = {
     "skipped": ("○", MUTED),
     "deleted": ("○", MUTED),
     "replaced": ("○", MUTED),
+    "outdated": ("○", MUTED),
 }
 """(symbol, colour of the theme) by status."""
 

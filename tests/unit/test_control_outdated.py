@@ -1,0 +1,95 @@
+"""A run whose input changed while it was read is planned anew, in another run, and not for ever."""
+
+from __future__ import annotations
+
+from leader_desk import FIELDS, MAPPED, Desk, job, run_record
+
+from pymr.control.records import BeginRun, CommitTasks, EndRun, SavePlan
+from pymr.outcomes import Failure
+from pymr.protocol import PlanReport
+
+CHANGED = Failure("InputOutdatedError", "input/a.log changed while it was being read", is_final=True)
+
+
+def run_id(number: int) -> str:
+    return f"job-{number:06d}"
+
+
+def mapping(desk: Desk, number: int) -> None:
+    """Bring the run of that number to its map task."""
+    desk.answer(BeginRun, run_record(run_id=run_id(number)))
+    desk.report("a", plans=(PlanReport(run_id(number), 1, 1, 1),))
+    desk.answer(SavePlan)
+
+
+def begun() -> Desk:
+    """FIELDS allow two attempts."""
+    desk = Desk(("a", "one", 1))
+    desk.load([job()])
+    desk.report("a")
+    desk.report("a")
+    return desk
+
+
+def fail(desk: Desk, number: int) -> EndRun:
+    desk.result("a", "map-00000", CHANGED)
+    write: EndRun = desk.asked(EndRun)[0]
+    desk.end()
+    desk.change([job(change=number + 1)])
+    desk.report("a")
+    return write
+
+
+def test_changed_input_costs_a_run_and_the_job_is_begun_again_at_once() -> None:
+    desk = begun()
+    mapping(desk, 1)
+    write = fail(desk, 1)
+
+    assert write.record.status == "outdated"
+    assert write.record.exception == CHANGED.error
+    assert write.state is None
+    assert desk.asked(BeginRun)
+    assert "run.outdated" in desk.told
+
+
+def test_input_that_changes_in_each_of_max_attempts_runs_fails_the_job() -> None:
+    desk = begun()
+    mapping(desk, 1)
+    fail(desk, 1)
+    mapping(desk, 2)
+    write = fail(desk, 2)
+
+    assert write.record.status == "failed"
+    assert write.record.exception is not None
+    assert write.record.exception.startswith(CHANGED.error)
+    assert "2 runs one after another, which is max_attempts" in write.record.exception
+
+
+def test_a_run_that_ends_otherwise_ends_the_counting() -> None:
+    desk = begun()
+    mapping(desk, 1)
+    fail(desk, 1)
+    mapping(desk, 2)
+    desk.change([job(version=2, change=9)])
+    assert desk.end().status == "replaced"
+    desk.report("a")
+    desk.answer(BeginRun, run_record(run_id=run_id(3), job_version=2))
+    desk.report("a", plans=(PlanReport(run_id(3), 1, 1, 1),))
+    desk.answer(SavePlan)
+
+    assert fail(desk, 3).record.status == "outdated"
+
+
+def test_what_others_have_mapped_of_an_outdated_run_does_not_count() -> None:
+    desk = Desk(("a", "one", 2))
+    desk.load([job(fields=FIELDS | {"max_attempts": 4})])
+    desk.report("a")
+    desk.report("a")
+    desk.answer(BeginRun, run_record(fields=FIELDS | {"max_attempts": 4}))
+    desk.report("a", plans=(PlanReport(run_id(1), 2, 1, 1),))
+    desk.answer(SavePlan)
+    desk.result("a", "map-00000", MAPPED)
+    desk.result("a", "map-00001", CHANGED)
+    desk.answer(CommitTasks, ("5.1",))
+
+    assert [write.record.status for write in desk.asked(EndRun)] == ["outdated"]
