@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Twice the cores: the tests of the cluster mostly wait for daemons.
 TEST_PROCESSES ?= $(shell expr 2 \* `getconf _NPROCESSORS_ONLN`)
 
-.PHONY: help demo test pythons python-tests chaos check format bench clean
+.PHONY: help demo test pythons python-tests chaos keys check format bench clean
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -40,6 +40,9 @@ python-tests: $(STAMP)
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal tests/property tests/cluster/test_run_command.py \
 	  tests/cluster/test_run_cluster.py tests/cluster/test_fields.py tests/cluster/test_cluster_words.py \
 	  tests/cluster/test_cli_cluster.py
+
+keys: $(STAMP)   ## 10,000 random keys in the console (some minutes)
+	@RANDOM_KEYS_SEEDS=10 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal tests/tui/test_random_keys.py
 
 check: $(STAMP)  ## style and types
 	@$(BIN)/ruff check .

@@ -53,6 +53,7 @@ class KeysInOrder(App[None]):
         """Give the next key to what has the focus, unless one is under way."""
         while self._held and self._done_turn == self._turn and self.screen_stack:
             self._turn += 1
+            self._leave_removed_focus()
             taker = self.focused or self.screen
             await super().on_event(self._held.popleft())
             if not taker.is_running or not taker.post_message(WorkedOff(self._turn)):
@@ -63,3 +64,11 @@ class KeysInOrder(App[None]):
             self._lost = asyncio.get_running_loop().call_later(
                 _LOST_SECONDS, self.post_message, WorkedOff(self._turn)
             )
+
+    def _leave_removed_focus(self) -> None:
+        """A widget that is gone takes no key. Textual moves the focus on when one is removed, but may give it
+        the focus after its removal has begun."""
+        focused = self.focused
+        if focused is not None and not focused.is_attached:
+            chain = self.screen.focus_chain
+            self.screen.set_focus(chain[0] if chain else None)
