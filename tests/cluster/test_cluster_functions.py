@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,3 +155,68 @@ def test_a_counter_of_another_machine_is_added_up(lend_cluster: Lend, tmp_path: 
     cluster.succeed()
 
     assert cluster.client.history(cluster.job)[0].counters["lines"] == 301
+
+
+PICKLING_MAP = """
+    import logging, multiprocessing, pickle
+    from dataclasses import dataclass
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s of mine: %(message)s")
+
+    @dataclass
+    class Word:
+        text: str
+
+    def words(line, auxiliary_data):
+        logging.info("looking at %s", line)
+        return [(word, pickle.dumps(Word(word))) for word in line.split()]
+"""
+PICKLING_REDUCE = """
+    import multiprocessing, pickle
+    from map_functions import Word
+
+    def length(word):
+        return len(word.text)
+
+    def total(group, auxiliary_data):
+        words = [pickle.loads(value) for value in group.values]
+        assert all(isinstance(word, Word) for word in words)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            return [(group.key, sum(pool.map(length, words)))]
+"""
+
+
+def test_objects_of_the_project_travel_from_map_to_reduce_and_into_spawned_processes(
+    lend_cluster: Lend,
+) -> None:
+    cluster = lend_cluster(HeldRun.HOSTS)
+    cluster.project(PICKLING_MAP, PICKLING_REDUCE)
+    for name in cluster.names:
+        cluster.feed(name, "a.txt", f"{name} word")
+    cluster.submit(partitions=3)
+    run_id = cluster.succeed().run_id
+    told = "".join(
+        cluster.pymr("logs", worker, "--run", run_id).out for worker in cluster.client.panes_of(run_id)
+    )
+
+    assert ordered(cluster.output()) == [["alpha", 5], ["beta", 4], ["gamma", 5], ["word", 12]]
+    assert all(f"INFO of mine: looking at {name} word\n" in told for name in cluster.names)
+
+
+def test_what_an_exception_says_controls_no_terminal_of_those_who_wait(lend_cluster: Lend) -> None:
+    cluster = lend_cluster()
+    cluster.project(
+        "def words(line, auxiliary_data):\n    raise ValueError('\\x1b[2J\\u202efirst\\nsecond')\n",
+        REDUCE_TOTAL,
+    )
+    cluster.feed("alpha", "a.txt", "a")
+    cluster.submit(max_attempts=2)
+    waited = cluster.pymr("wait", cluster.job)
+    listed = cluster.pymr("history").out
+    shown = [waited.err, cluster.pymr("show", cluster.job).out, listed, cluster.pymr("history", "--json").out]
+
+    assert waited.status == 1
+    assert "ValueError: \\x1b[2J\\u202efirst\nsecond" in waited.err
+    assert "2 attempts, the same each time" in waited.err
+    assert re.search(r"failed .*ValueError: \?\[2J\?first$", listed, re.MULTILINE)
+    assert not {"\x1b", "\u202e"} & set("".join(shown))

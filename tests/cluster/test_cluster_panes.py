@@ -206,6 +206,23 @@ def test_a_breakpoint_is_answered_from_a_console(
     assert ordered(cluster.output()) == [["even", 2], ["line", 3], ["odd", 1]]
 
 
+def test_whoever_quits_the_debugger_stops_the_run(
+    cluster: Cluster, seat: Seat, at_breakpoint: WorkerRow
+) -> None:
+    with seat.attach(at_breakpoint.name) as terminal:
+        terminal.wait_for(r"\(Pdb\) ")
+        terminal.press("q\r")
+        outcome = cluster.finish()
+        let_go(terminal)
+    run = cluster.client.history(cluster.job)[0]
+
+    assert (outcome.status, run.attempts_failed) == ("failed", 1)
+    assert outcome.exception == (
+        "stopped by the operator, who quit the debugger, at p/map_functions.py:5 in words"
+    )
+    assert "BdbQuit" not in outcome.exception
+
+
 def test_detaching_leaves_it_waiting(cluster: Cluster, seat: Seat, at_breakpoint: WorkerRow) -> None:
     worker = at_breakpoint.name
     with seat.attach(worker) as terminal:

@@ -396,6 +396,8 @@ def test_leaving_the_debugger_ends_the_run_and_leaves_nothing(place: Place) -> N
         status = terminal.finish()
 
     assert status in (1, 130)
+    assert "stopped by the operator, who quit the debugger, at p/map_functions.py:" in terminal.shown
+    assert "BdbQuit" not in terminal.shown
     assert str(PYMR.parent.parent / "lib") not in terminal.shown, "frames of the debugger or of pymr"
     assert place.left_files() == []
 

@@ -125,7 +125,9 @@ def test_deep_nesting_is_bad() -> None:
 
 
 def test_nesting_below_the_bound_is_good() -> None:
-    decode_any(SUBMIT + b"\x81\xa1a" + b"\x91" * (NESTING_MAX - 3) + b"\xc0")
+    frame = SUBMIT + b"\x81\xa1a" + b"\x91" * (NESTING_MAX - 3) + b"\xc0"
+
+    assert decode_any(frame) is not None
 
 
 @pytest.mark.parametrize(
