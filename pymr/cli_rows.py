@@ -57,6 +57,7 @@ def job_view_object(
         "phases": view.phases,
         "tasks": view.tasks,
         "partition_bytes": view.partition_bytes,
+        "removed_peers": view.removed,
         "counters": view.counters if ended is None else ended.counters,
         "bad_records": ended.bad_records if ended is not None else None,
         "warnings": view.warnings if ended is None else ended.warnings,
@@ -160,6 +161,9 @@ def job_view_lines(
         lines += ["", partitions_line(view.partition_bytes)]
     if slow := slow_lines(view.tasks, width):
         lines += ["", *slow]
+    if view.removed:
+        text = f"parts are with {', '.join(view.removed)}, in cluster.toml no more: nobody reads what is left"
+        lines += ["", *field_lines([("output", text)])]
     ended = _ended_run(view, runs)
     if found := view.counters if ended is None else ended.counters:
         counters = [(name, f"{number:,}") for name, number in sorted(found.items())]
@@ -308,7 +312,7 @@ def peers_lines(peers: Sequence[PeerRow], width: int) -> list[str]:
         rows.append(
             (
                 peer.name + (" *" if peer.leader else ""),
-                peer.address,
+                peer.address or "-",
                 peer.state or ("alive" if peer.alive else "unknown"),
                 str(peer.pid or "-"),
                 str(peer.epoch),
@@ -328,7 +332,12 @@ def peers_lines(peers: Sequence[PeerRow], width: int) -> list[str]:
     leads = [] if any(peer.leader for peer in peers) else ["(no peer leads at the moment)"]
     table = table_lines(headers[:shown], [row[:shown] for row in rows], width=width)
     problems = [(peer.name, peer.machine.disk_problem) for peer in peers if peer.alive]
-    return _with_whole_texts(table, problems) + leads
+    removed = [
+        f"{peer.name} is in cluster.toml no more, and has parts of the output of {', '.join(peer.outputs)}"
+        for peer in peers
+        if peer.outputs
+    ]
+    return _with_whole_texts(table, problems) + leads + removed
 
 
 def workers_lines(workers: Sequence[WorkerRow], width: int) -> list[str]:

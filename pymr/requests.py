@@ -306,7 +306,8 @@ class JobView(_Reply, frozen=True, kw_only=True, tag="job"):
     """row: None when there is no such job. runs: the latest first. left_fields: the definition of the latest
     run of a job that has left the queue. tasks: the attempts that are running, those first that have been for
     longest, TASKS_SHOWN_MAX at most. warnings: of the running run. partition_bytes: how much has been
-    gathered of each partition; () before any has been, and of a run with more than PARTITIONS_SHOWN_MAX."""
+    gathered of each partition; () before any has been, and of a run with more than PARTITIONS_SHOWN_MAX.
+    removed: peers that have parts of its output, and are in cluster.toml no more."""
 
     row: JobRow | None
     phases: tuple[PhaseRow, ...] = ()
@@ -317,6 +318,7 @@ class JobView(_Reply, frozen=True, kw_only=True, tag="job"):
     warnings: tuple[str, ...] = ()
     runs: tuple[RunRow, ...] = ()
     left_fields: dict[str, Any] = {}
+    removed: tuple[str, ...] = ()
 
 
 class HistoryView(_Reply, frozen=True, kw_only=True, tag="history"):

@@ -133,7 +133,8 @@ class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A peer. address: host:port of its control endpoint. heard: seconds since its last report."""
+    """A peer. address: host:port of its control endpoint. heard: seconds since its last report. outputs: of
+    one that is in cluster.toml no more (state `removed`), the jobs of whose outputs it has parts."""
 
     name: str
     address: str
@@ -148,6 +149,7 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     heard: float | None = None
     version: str = ""
     machine: MachineFigures = MachineFigures()
+    outputs: tuple[str, ...] = ()
 
 
 class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ from pymr.peer.keyboards import Keyboards
 from pymr.peer.places import Places
 from pymr.peer.previews import Previews
 from pymr.peer.publication import listed_output, output_manifest
+from pymr.peer.removed_peers import RemovedPeers
 from pymr.peer.store import StoreUnavailable
 from pymr.peer.threads import StoreThread
 from pymr.peer.transport import Sender
@@ -113,6 +114,7 @@ class Answers:
         self._stop = stop
         self._job_views = views.JobViews(config)
         self._is_silent_until = float("-inf")
+        self._removed = RemovedPeers(Places(me.data_dir), disk, [peer.name for peer in config.peers])
         self._wishes = Wishes(config, me, state, store, jobs, standing, wake_leader)
 
     def answer(self, request: Request, sender: Sender, respond: Respond) -> None:
@@ -199,7 +201,8 @@ class Answers:
     def _peers(self, request: GetPeers) -> PeersView:
         standing = self._standing()
         if standing.leader is not None:
-            return PeersView(id=request.id, rows=views.peer_rows(self._config, standing.leader))
+            rows = views.peer_rows(self._config, standing.leader)
+            return PeersView(id=request.id, rows=(*rows, *self._removed.rows()))
         rows = tuple(
             PeerRow(
                 name=peer.name,
@@ -215,7 +218,7 @@ class Answers:
             )
             for peer in self._config.peers
         )
-        return PeersView(id=request.id, rows=rows)
+        return PeersView(id=request.id, rows=(*rows, *self._removed.rows()))
 
     def _answer_jobs(self, request: GetJobs | GetJob, respond: Respond) -> None:
         """From the table as Redis has it now; as it was last known where Redis does not answer."""
@@ -266,6 +269,7 @@ class Answers:
                     failed_attempts=views.failed_attempts(run) if run else (),
                     runs=tuple(views.run_row(one) for one in runs),
                     left_fields=runs[0].fields if runs and job is None else {},
+                    removed=self._removed.of_job(request.job_name),
                 )
             )
 

@@ -46,6 +46,13 @@ def test_nobody_takes_what_is_left_of_an_output_for_all_of_it(
     without = re.sub(r'\[\[peers\]\]\nname = "gamma"\n.*?(?=\n\[|\Z)', "", with_gamma, flags=re.DOTALL)
     restart_with(cluster, without, "alpha", "beta")
 
+    cluster.wait_for(
+        lambda: "gamma is in cluster.toml no more" in cluster.pymr("peers").out, what="gamma to be told of"
+    )
+    listed = {row["name"]: row for row in json.loads(cluster.pymr("peers", "--json").out)}
+    assert (listed["gamma"]["state"], listed["gamma"]["alive"]) == ("removed", False)
+    assert listed["gamma"]["outputs"] == ["adds", "job"]
+    assert "parts are with gamma, in cluster.toml no more" in cluster.pymr("show", "job").out
     printed = cluster.pymr("output", "job")
     folder = cluster.folder / "collected"
     collected = cluster.pymr("output", "job", "--to", folder)
