@@ -14,7 +14,7 @@ from pymr.publishing import read_manifest
 from pymr.rows import PeerRow
 
 LOOK_SECONDS = 2.0
-"""So often the manifests are looked at while somebody asks; those that have not changed are not read again."""
+"""So often manifests are looked at while somebody asks; those that have not changed are not read again."""
 
 _log = logging.getLogger("pymr")
 _Version = tuple[int, int, int]
