@@ -237,6 +237,7 @@ class PlanOrder(msgspec.Struct, frozen=True):
     counts; "" for none. consumed_peer: in whose data folder on this host that list lies; "" where none of
     this host planned that run.
     turn: (epoch, number); the higher one is asked for later, and only what answers the last one is taken.
+    is_anew: as the input of the run before had changed while it was read.
     """
 
     run_id: str
@@ -245,6 +246,7 @@ class PlanOrder(msgspec.Struct, frozen=True):
     consumed: str = ""
     consumed_peer: str = ""
     turn: tuple[int, int] = (0, 0)
+    is_anew: bool = False
 
 
 class StepInput(msgspec.Struct, frozen=True, array_like=True):

@@ -182,7 +182,8 @@ def _plan_orders(leader: Leader, run: MapReduceRun) -> dict[str, list[PlanOrder]
         if planner is not None:
             workers = sum(one.facts.workers for one in leader.alive(None if shared else host))
             consumed, owner = _consumed(leader, run, where, is_shared=shared)
-            order = PlanOrder(run.run_id, workers, shared, consumed, owner, turn)
+            is_anew = run.job_name in leader.queueing.outdated
+            order = PlanOrder(run.run_id, workers, shared, consumed, owner, turn, is_anew)
             found.setdefault(planner.name, []).append(order)
     return found
 

@@ -13,7 +13,7 @@ from pymr.control.phases import MapReduceRun
 from pymr.control.records import BeginPublication, CommitTasks, Committed, ReleaseTasks
 from pymr.control.runs import FailedTry, Run, Task, Trouble
 from pymr.control.steps import SteppedRun
-from pymr.errors import InputOutdatedError
+from pymr.errors import InputGrownError, InputOutdatedError
 from pymr.outcomes import AttemptId, Failure
 from pymr.protocol import FIRST_LINE_CHARACTERS_MAX, AttemptResult, Report, cut_text, first_line
 from pymr.rows import PanePlace
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 COMMITS_MAX = 1_000
 COUNTERS_MAX = 20_000
 """Most tasks committed with one write; and their counters, but for those of the first one."""
+
+_OF_CHANGED_INPUT = (InputOutdatedError.__name__, InputGrownError.__name__)
 
 FAILURES_TOLD_MAX = 5
 """Events that tell of failed attempts, for each run: a thousand failing tasks push no others out."""
@@ -184,7 +186,7 @@ def _take_failure(
     if isinstance(run, SteppedRun) and failure.is_final and run.failed is None:
         run.failed = failure
     attempts_max = run.attempts_max
-    if failure.kind == InputOutdatedError.__name__ and isinstance(run, MapReduceRun):
+    if failure.kind in _OF_CHANGED_INPUT and isinstance(run, MapReduceRun):
         outdate(leader, run, failure.error, place)
         return
     if failure.is_final or task.failures >= attempts_max:

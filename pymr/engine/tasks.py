@@ -146,6 +146,7 @@ def run_map_task(context: JobContext, task: MapTask, directory: str, watch: Task
         downsample=job.downsample,
         seed=context.engine.downsample_seed,
         lines_max=context.lines_max,
+        whole_files=job.hold_state,  # else what was appended would count again with all that was read now
     )
     shuffler = Shuffler(
         os.path.join(directory, "runs"),

@@ -7,7 +7,7 @@ lists count. Every peer of a host keeps a copy, so that any of them can plan, an
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import translate
 from re import compile as compile_pattern
@@ -37,7 +37,8 @@ class Planning:
     """For which run of which job an input is listed. consumed: the run whose lists count; "" for none.
 
     has_list: whether that run was planned on this host, so that there has to be one.
-    shared: whether of the folders that all hosts share. incarnation: of the cluster. turn: see PlanOrder.
+    shared: whether of the folders that all hosts share. incarnation: of the cluster. turn, is_anew: see
+    PlanOrder.
     """
 
     job_name: str
@@ -47,6 +48,7 @@ class Planning:
     shared: bool = False
     incarnation: str = ""
     turn: tuple[int, int] = (0, 0)
+    is_anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,12 @@ class Seen:
     alive: frozenset[str]
 
 
-def new_files(lists: HostLists, planning: Planning, found: Mapping[str, InputFile]) -> list[InputFile]:
+def new_files(
+    lists: HostLists,
+    planning: Planning,
+    found: Mapping[str, InputFile],
+    on_warning: Callable[[str], object] = lambda text: None,
+) -> list[InputFile]:
     """The files that were not consumed yet; when it returns, the list of this run is on the disk, with them.
 
     found: the input, by real path; the order stays. Which of them was consumed, `match_files` says.
@@ -74,6 +81,8 @@ def new_files(lists: HostLists, planning: Planning, found: Mapping[str, InputFil
     with lists.locked():
         _refuse_late(lists, planning)
         before = _consumed_before(lists, planning)
+        if planning.is_anew:
+            found = _without_grown(lists, planning, found, on_warning)
         lists.remove(job_name, {planning.consumed, run_id}, shared=shared)
         fault_point("plan.before_state")
         files, new = match_files(before, found)
@@ -81,6 +90,32 @@ def new_files(lists: HostLists, planning: Planning, found: Mapping[str, InputFil
         lists.write(job_name, run_id, after, shared=shared)
         fault_point("plan.after_state")
     return new
+
+
+def _without_grown(
+    lists: HostLists,
+    planning: Planning,
+    found: Mapping[str, InputFile],
+    on_warning: Callable[[str], object],
+) -> dict[str, InputFile]:
+    """The listing without the files that have grown since the run before listed them: they are left to a
+    later run, as they are consumed whole or not at all."""
+    others = lists.runs(planning.job_name, shared=planning.shared) - {planning.run_id, planning.consumed}
+    before = max(others, key=run_number, default=None)
+    listed = lists.find(planning.job_name, before, shared=planning.shared) if before else None
+    sizes: dict[tuple[bytes, int], int] = {}
+    for fact in listed.files if listed is not None else ():
+        of_file = fact.path, fact.inode
+        sizes[of_file] = max(sizes.get(of_file, 0), fact.size)
+    kept = {}
+    for path, file in found.items():
+        if file.size > sizes.get((os.fsencode(path), file.inode), file.size):
+            on_warning(
+                f"{path} grew while it was being read, and was left out: it is read when it is at rest"
+            )
+        else:
+            kept[path] = file
+    return kept
 
 
 def consumed_page(

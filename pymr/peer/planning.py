@@ -134,9 +134,16 @@ def _plan(
     if job.hold_state:
         has_list = bool(plan.consumed_peer)
         planning = Planning(
-            job.job_name, order.run_id, plan.consumed, has_list, plan.shared, incarnation, plan.turn
+            job.job_name,
+            order.run_id,
+            plan.consumed,
+            has_list,
+            plan.shared,
+            incarnation,
+            plan.turn,
+            plan.is_anew,
         )
-        files = new_files(HostLists(own, peers), planning, found)
+        files = new_files(HostLists(own, peers), planning, found, warnings.add)
     else:
         files = list(found.values())
     try:

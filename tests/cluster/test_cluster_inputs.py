@@ -239,3 +239,20 @@ def test_input_that_grows_is_read_up_to_the_last_line_that_was_complete(lend_clu
 
     assert ordered(cluster.output()) == [["long", 1], ["word", 40_000]]
     assert [run.status for run in cluster.client.history(cluster.job)] == ["succeeded"]
+
+
+def test_a_job_that_holds_state_leaves_out_what_grows_and_reads_it_once_at_rest(lend_cluster: Lend) -> None:
+    cluster = lend_cluster(HeldRun.HOSTS)
+    path = cluster.feed("beta", "a.txt", "long", *["word"] * 40_000)
+    cluster.feed("beta", "b.txt", "one")
+    changing(cluster, path, "open(PATH, 'a').write('more\\n')")
+    cluster.submit(hold_state=True, delete_job_data=False, run_once=False)
+    cluster.succeed()
+    first = cluster.output()
+    (warning,) = cluster.client.history(cluster.job)[0].warnings
+    cluster.submit(hold_state=True, delete_job_data=False, run_once=False)
+    cluster.succeed()
+
+    assert first == [["one", 1]]
+    assert f"{path} grew" in warning and "left out" in warning
+    assert ordered(cluster.output()) == [["long", 1], ["more", 1], ["one", 1], ["word", 40_000]]

@@ -97,6 +97,24 @@ def test_only_what_was_not_consumed_is_new_in_the_order_in_which_it_was_found(ho
     assert host.plan(3, of=2) == []
 
 
+def test_a_file_that_grew_while_it_was_read_is_left_to_a_later_run(host: Host) -> None:
+    host.plan(1)
+    host.put("3", "4")
+    host.plan(2, of=1)  # outdated, as 3 grew
+    host.put("3", text="line\nmore\n")
+    host.put("5")
+    warnings: list[str] = []
+    planning = Planning(JOB, run_id(3), run_id(1), True, False, "i", (1, 1), is_anew=True)
+    files = new_files(host.lists(), planning, host.found(), warnings.append)
+
+    assert [file.name for file in files] == ["4", "5"]
+    assert warnings == [
+        f"{host.input}/3 grew while it was being read, and was left out: it is read when it is at rest"
+    ]
+    assert "input/3" not in host.shown(3)
+    assert host.plan(4, of=3) == ["3"]
+
+
 def test_nothing_counts_before_its_run_does(host: Host) -> None:
     host.plan(1)
     host.put("3")
