@@ -10,6 +10,9 @@ from pymr.outcomes import AttemptId
 from pymr.protocol import LOST_MAX, ShuffleReport, Source
 from pymr.requests import PARTITIONS_SHOWN_MAX
 
+SETTLED_MAX = 250_000
+"""Most segments, about, that one step learns to be wanted as partitions have got their home here: 40 ms."""
+
 Wanted = list[tuple[int, list[Source]]]
 """What to fetch, by partition."""
 
@@ -68,9 +71,14 @@ class Gathering:
         return self._want(self._homes, news.values())
 
     def settle(self, homes: Iterable[int], partitions: int) -> Wanted:
-        """Learn which of the run's partitions are reduced here; returns what to fetch for new ones."""
+        """Learn which of the run's partitions are reduced here; returns what to fetch for new ones.
+
+        Of those that come when very many outputs are known, some: the others with the next orders.
+        """
         self._shows_sizes = partitions <= PARTITIONS_SHOWN_MAX
-        before, self._homes = self._homes, frozenset(homes)
+        before, wanted = self._homes, frozenset(homes)
+        room = max(1, SETTLED_MAX // max(1, len(self._sources)))
+        self._homes = before & wanted | frozenset(sorted(wanted - before)[:room])
         for partition in before - self._homes:
             self._missing.pop(partition, None)
             self._refused.pop(partition, None)

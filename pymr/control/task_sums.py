@@ -81,4 +81,4 @@ class _Counter:
         try:
             return float(total)
         except OverflowError:  # each is finite, all of them together are not
-            return math.copysign(math.inf, total)
+            return math.inf if total > 0 else -math.inf

@@ -308,7 +308,7 @@ def exact_sum(several: list[float]) -> float:
     try:
         return float(total)
     except OverflowError:
-        return math.copysign(math.inf, total)
+        return math.inf if total > 0 else -math.inf
 
 
 # -- the follower
@@ -374,6 +374,17 @@ def test_sources_are_put_in_order_once() -> None:
     gathering.announce(3, [Source(1, "5.2", "a")], 3)
 
     assert [one.attempt for one in gathering.in_order()] == ["5.1", "5.2", "5.1"]
+
+
+def test_partitions_that_come_late_are_gathered_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pymr.control.gathering.SETTLED_MAX", 5)
+    gathering = Gathering(RUN, lambda _: False, lambda *_: None)
+    gathering.settle((0, 1, 2), 9)  # before anything is known of them: all
+    gathering.announce(0, [Source(task, "5.1", "b") for task in range(2)], 2)
+    told = [[one for one, _ in gathering.settle(range(8), 9)] for _ in range(4)]
+
+    assert told == [[3, 4], [5, 6], [7], []]
+    assert not gathering.is_complete(7)
 
 
 def test_lost_outputs_are_told_some_at_a_time() -> None:
