@@ -24,7 +24,7 @@ class LoopDisk:
         self.image = image
         self.path = path
         self._is_frozen = False
-        path.mkdir()
+        path.mkdir(exist_ok=True)
         _run("mount", "-o", "loop", image, path)
 
     def freeze(self) -> None:
@@ -56,13 +56,13 @@ class LoopDisk:
 
 
 @contextmanager
-def loop_disk(folder: Path, megabytes: int = 32) -> Iterator[LoopDisk]:
-    """A new disk, mounted at `folder`/disk while in here."""
+def loop_disk(folder: Path, megabytes: int = 32, path: Path | None = None) -> Iterator[LoopDisk]:
+    """A new disk, mounted at `path` while in here; default: `folder`/disk. Its file lies in the folder."""
     image = folder / "disk.image"
     with open(image, "wb") as file:
         file.truncate(megabytes << 20)
     _run("mkfs.ext4", "-q", "-F", image)
-    disk = LoopDisk(image, folder / "disk")
+    disk = LoopDisk(image, path or folder / "disk")
     try:
         yield disk
     finally:

@@ -8,6 +8,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import psutil
@@ -18,6 +19,7 @@ from pymr.counters import count, take_counts
 from pymr.engine.tasks import JobContext, TaskWatch
 from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome
 from pymr.peer.nursery import Nursery
+from pymr.peer.pane_writers import PaneWriters
 from pymr.peer.panes import PaneStore, read_pane
 from pymr.peer.worker import TaskFunctions
 from pymr.peer.worker_events import WorkerEvent
@@ -56,7 +58,9 @@ class Bench:
         write_project(folder / "projects", map_functions=PLAIN, reduce_functions=REDUCE)
         self.nursery = Nursery.start(tasks)
         self.events: list[WorkerEvent] = []
-        self.workers = Workers("alpha", slots, self.nursery, PaneStore(self.panes), self.events.append)
+        self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self.writers = PaneWriters(PaneStore(self.panes), self._calls.put)
+        self.workers = Workers("alpha", slots, self.nursery, self.writers, self.events.append)
 
     def setup(self, run_id: str = RUN, **fields: Any) -> WorkerSetup:
         job = {**MAPREDUCE, "project_name": "demo", "map_function_name": "words", **fields}
@@ -90,6 +94,14 @@ class Bench:
             if descriptor in dict(self.workers.descriptors()):
                 handlers[descriptor]()
         self.workers.tick(time.monotonic())
+        while not self._calls.empty():
+            self._calls.get()()
+
+    def write_panes(self) -> None:
+        """Wait until all that was read from workers is in their panes."""
+        deadline = time.monotonic() + DEADLINE_S
+        while self.writers.unwritten:
+            self._calls.get(timeout=max(0.0, deadline - time.monotonic()))()
 
     def until(self, condition: Callable[[], Any], what: str = "", seconds: float = DEADLINE_S) -> Any:
         deadline = time.monotonic() + seconds
@@ -101,7 +113,7 @@ class Bench:
         return found
 
     def event(self, kind: type[Any], slot: int | None = None) -> Any:
-        """The first event of a kind not taken yet, waited for."""
+        """The first event of a kind not taken yet, waited for; what was printed before it is in the pane."""
 
         def take() -> Any:
             for event in self.events:
@@ -110,9 +122,12 @@ class Bench:
                     return event
             return None
 
-        return self.until(take, kind.__name__)
+        found = self.until(take, kind.__name__)
+        self.write_panes()
+        return found
 
     def pane(self, slot: int = 0) -> str:
+        self.write_panes()
         text = b""
         while (chunk := read_pane(self.panes, slot, RUN, len(text), 1 << 30)).data:
             text += chunk.data
@@ -148,6 +163,7 @@ def check_end(bench: Bench, files: int) -> None:
     """End a bench; nothing of it is left. files: how many this process had open before."""
     below = psutil.Process(bench.nursery.pid).children(recursive=True) if not bench.workers._is_lost else []
     bench.workers.close()
+    bench.writers.stop(DEADLINE_S)
 
     assert has_ended(bench.nursery.pid)
     assert [process for process in below if process.is_running()] == []

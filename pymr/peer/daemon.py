@@ -20,6 +20,7 @@ from pymr.peer.data_service import prepare_data_service
 from pymr.peer.nursery import Nursery
 from pymr.printable import keep_log_printable, printable_text
 
+LOG_END_SECONDS_MAX = 2.0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 _PR_SET_PDEATHSIG = 1
@@ -73,6 +74,7 @@ def run_peer(config: ClusterConfig, me: PeerConfig, *, until_stdin_closes: bool 
         prepare_data_service()  # likewise
 
         from pymr.keys import load_security
+        from pymr.peer.log_thread import LogThread
         from pymr.peer.loop import Loop
         from pymr.peer.passwords import redis_password
         from pymr.peer.peer import Peer
@@ -105,6 +107,7 @@ def run_peer(config: ClusterConfig, me: PeerConfig, *, until_stdin_closes: bool 
     )  # as it may have been inherited
     if until_stdin_closes:
         loop.watch(0, lambda: None if os.read(0, 1) else loop.stop())
+    log = LogThread()  # not before the processes are forked, which would have its queue and not its thread
     try:
         peer.begin()
         loop.run()
@@ -112,6 +115,7 @@ def run_peer(config: ClusterConfig, me: PeerConfig, *, until_stdin_closes: bool 
         peer.close()
         loop.close()
         _log.info("%s has ended", me.name)
+        log.stop(LOG_END_SECONDS_MAX)
 
 
 def _import_what_workers_need() -> None:

@@ -52,7 +52,7 @@ class PaneStore:
     def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
         self.directory = directory
         self._clock = clock
-        self._open: set[Path] = set()
+        self._open: dict[Pane, Path] = {}
         self.bytes_appended = 0
         """To all panes, since this was made."""
 
@@ -61,14 +61,16 @@ class PaneStore:
 
         Never raises for what the disk does: see Pane.append. Raises ValueError for no id of a run.
         """
+        pane = self.prepare(slot, run_id)
+        pane.mark_newest()
+        return pane
+
+    def prepare(self, slot: int, run_id: str) -> Pane:
+        """As `open`, without a look at the disk; Pane.mark_newest does the rest, from any thread."""
         folder = _folder(self.directory, slot, run_id)
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            new = folder.parent / f"{_NEWEST_FILE}.new"
-            new.write_text(run_id)
-            new.replace(folder.parent / _NEWEST_FILE)
-        self._open.add(folder)
-        return Pane(folder, self._clock, self._on_append, lambda: self._open.discard(folder))
+        pane = Pane(folder, self._clock, self._on_append, lambda: self._open.pop(pane, None))
+        self._open[pane] = folder
+        return pane
 
     def newest(self, slot: int) -> str | None:
         """The run whose pane is the newest of a slot."""
@@ -76,7 +78,7 @@ class PaneStore:
 
     def open_runs(self) -> set[str]:
         """The runs of which a pane is open."""
-        return {folder.name for folder in self._open}
+        return {folder.name for folder in list(self._open.values())}  # others close panes meanwhile
 
     def _on_append(self, bytes_written: int) -> None:
         self.bytes_appended += bytes_written
@@ -90,7 +92,7 @@ class Pane:
         folder: Path,
         clock: Callable[[], float],
         on_append: Callable[[int], None],
-        on_close: Callable[[], None],
+        on_close: Callable[[], object],
     ) -> None:
         self._folder = folder
         self._clock = clock
@@ -110,6 +112,15 @@ class Pane:
             with contextlib.suppress(OSError):
                 return _end_of(_segments(self._folder))
         return self._end
+
+    def mark_newest(self) -> None:
+        """Make it the newest of its slot. Never raises for what the disk does."""
+        slot_folder, run_id = self._folder.parent, self._folder.name
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            new = slot_folder / f"{_NEWEST_FILE}.new"
+            new.write_text(run_id)
+            new.replace(slot_folder / _NEWEST_FILE)
 
     def append(self, data: bytes) -> None:
         """Add to the end. What the disk refuses is lost, and noted in the pane once it takes something again.

@@ -41,6 +41,7 @@ from pymr.peer.loop import Loop
 from pymr.peer.machine import Measurements
 from pymr.peer.nursery import Nursery
 from pymr.peer.pane_sweep import PaneSweep
+from pymr.peer.pane_writers import PaneWriters
 from pymr.peer.panes import PaneStore
 from pymr.peer.places import Places
 from pymr.peer.previews import Previews
@@ -124,8 +125,9 @@ class Peer:
         self._endpoint = Endpoint(self._context, me.host, me.control_port, security, self._on_message)
         loop.watch_socket(self._endpoint)
         panes = PaneStore(Path(places.panes))
+        self._pane_writers = PaneWriters(panes, loop.call_soon)
         self._workers = Workers(
-            me.name, me.workers, nursery, panes, self._on_worker, loop.watch, loop.unwatch
+            me.name, me.workers, nursery, self._pane_writers, self._on_worker, loop.watch, loop.unwatch
         )
         self._execution = Execution(
             config,
@@ -235,7 +237,7 @@ class Peer:
         self._workers.close()
         self._execution.data.close()
         self._nursery.close()
-        for thread in (self._store, self._leader_store, self._state_thread, self._disk):
+        for thread in (self._store, self._leader_store, self._state_thread, self._pane_writers, self._disk):
             thread.stop(THREAD_END_SECONDS_MAX)
         self._links.close()
         self._endpoint.close()

@@ -240,6 +240,8 @@ class _Preview:
 class Printed:
     """What the functions print: the first PRINTED_BYTES_MAX of it."""
 
+    is_full = False
+
     def __init__(self) -> None:
         self.end = 0
         self._kept = bytearray()

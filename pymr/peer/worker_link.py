@@ -37,6 +37,10 @@ class Output(Protocol):
     def end(self) -> int:
         """How much there was."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the process should wait, as what it prints is not taken at the moment."""
+
     def append(self, data: bytes) -> None: ...
     def close(self) -> None: ...
 
@@ -132,7 +136,7 @@ class WorkerLink:
         self._write(self._pipe, self._unsent)
         self._write(self._terminal, self._untyped)
         if self._terminal is not None and not self._is_watching_terminal:
-            self._on_terminal()  # all its files closed; a process can open its terminal anew
+            self._on_terminal()  # its pane was full; or its files closed, and it may open its terminal anew
 
     def note(self, text: str) -> None:
         """A line of pymr's own in the pane."""
@@ -200,6 +204,9 @@ class WorkerLink:
         return True
 
     def _on_terminal(self) -> None:
+        if self._pane.is_full:
+            self._stop_watching_terminal()  # `flush` looks again: the process waits meanwhile, and not we
+            return
         size = self._read_terminal()
         if size is None:
             self._stop_watching_terminal()

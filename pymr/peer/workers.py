@@ -14,7 +14,7 @@ from pymr.errors import StartError, WorkerDiedError
 from pymr.outcomes import Failure
 from pymr.peer.nursery import Nursery, NurseryLost, StartedWorker
 from pymr.peer.nursery_protocol import Exited, StartFailed
-from pymr.peer.panes import PaneStore
+from pymr.peer.pane_writers import PaneWriters
 from pymr.peer.worker_events import (
     NurseryDied,
     WorkerDied,
@@ -69,7 +69,7 @@ class Workers:
         peer_name: str,
         slots: int,
         nursery: Nursery,
-        panes: PaneStore,
+        panes: PaneWriters,
         on_event: Callable[[WorkerEvent], None],
         on_watch: Watch = lambda *_: None,
         on_unwatch: Callable[[int], None] = lambda _: None,
@@ -98,8 +98,9 @@ class Workers:
             raise ValueError(f"{self._peer_name} has no slot {slot}, but {self.slots}")
         self.end(slot)
         self._last_id += 1
-        pane = self._panes.open(slot, setup.run_id)
-        link = WorkerLink(self._last_id, slot, setup.run_id, pane, self._on_message, self._on_pipe_closed)
+        id = self._last_id
+        pane = self._panes.open(slot, setup.run_id, lambda: self._begin(id))
+        link = WorkerLink(id, slot, setup.run_id, pane, self._on_message, self._on_pipe_closed)
         link.moved_at = time.monotonic()
         self._by_slot[slot] = self._by_id[link.id] = link
         if self._is_lost:
@@ -109,8 +110,11 @@ class Workers:
             link.send(frame(setup))
         except BadMessage as error:
             self._die(link, Failure("JobError", f"the definition of the job: {error}", is_final=True))
-            return
-        self._nursery.start_worker(link.id)
+
+    def _begin(self, id: int) -> None:
+        """Its pane is open: how long that is, is told with whatever happens to a worker."""
+        if id in self._by_id and not self._is_lost:
+            self._nursery.start_worker(id)
 
     def assign(self, slot: int, order: TaskOrder) -> bool:
         """Give a worker without a task one. False where the slot has no such worker (any more)."""
