@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 from pymr.control.backlog import Backlog
 from pymr.control.records import JobChanges
-from pymr.peer.kept_state import JobTable, KeptState
+from pymr.peer.kept_jobs import GatheredChanges, JobTable
+from pymr.peer.kept_state import KeptState
 from pymr.peer.store import StoreForgot
 from pymr.peer.threads import StoreThread, Thread
 
 KEEP_SECONDS = 1.0
-"""Least time between two writes of the table to the disk."""
+"""What changes is written to the disk together, this long after the first of it."""
+
+SNAPSHOT_SECONDS = 15.0
+"""Least time between two writes of the whole table; between them only what has changed is written."""
+
+JOURNAL_BYTES_MIN = 256 << 10
+"""A journal of what has changed is gone on with while it is shorter than this, or than the whole table."""
 
 RETRY_SECONDS = 1.0
 """Between two tries to read what has changed."""
+
+_log = logging.getLogger("pymr")
 
 
 class JobTableCopy:
@@ -29,7 +40,12 @@ class JobTableCopy:
         disk: Thread,
         incarnation: Callable[[], str],
         call_later: Callable[[float, Callable[[], object]], object],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
+        self._changes = GatheredChanges()
+        self._is_writing = False
+        self._snapshot_at = float("-inf")
         self._state = state
         self._store = store
         self._disk = disk
@@ -38,7 +54,7 @@ class JobTableCopy:
         self._is_keeping = self._is_retrying = False
         self.table = Backlog()
         self._of = ""
-        kept = state.kept_jobs()
+        kept = state.jobs.load()
         if kept is not None and kept.incarnation == (state.incarnation or ""):
             self._of = kept.incarnation
             self.table.apply(
@@ -56,14 +72,16 @@ class JobTableCopy:
         after = self.table.change if incarnation == self._of else 0
 
         def take(changes: JobChanges) -> None:
-            is_new = changes.change != self.table.change or self.table.unix_offset is None
-            if is_new or changes.is_whole:
+            has_changed = changes.change != self.table.change or changes.is_whole
+            if has_changed or self.table.unix_offset is None:
                 if changes.is_whole:
                     self.table.change = 0
                 self.table.apply(changes, time.monotonic())
                 self._of = incarnation
                 if incarnation == self._state.incarnation:
                     self._state.change = changes.change
+                if has_changed:
+                    self._changes.add(incarnation, changes)
                 self._keep_soon()
             on_done()
 
@@ -89,12 +107,38 @@ class JobTableCopy:
         jobs, states = tuple(table.jobs.values()), dict(table.states)  # as another thread writes them down
         return JobTable(self._of, table.change, jobs, table.cycle, states, table.is_paused)
 
-    def _keep_soon(self) -> None:
+    def _keep_soon(self, seconds: float = KEEP_SECONDS) -> None:
         if not self._is_keeping:
             self._is_keeping = True
-            self._call_later(KEEP_SECONDS, self._keep)
+            self._call_later(seconds, self._keep)
 
     def _keep(self) -> None:
+        """Write what has changed; or the whole table, where that has to be or the journal is long enough."""
         self._is_keeping = False
-        table = self.as_kept()
-        self._disk.do(lambda: self._state.keep_jobs(table), lambda _: None, lambda _: self._keep_soon())
+        if self._is_writing or not self._of:
+            return  # once that is done; or there is no table yet
+        kept, now = self._state.jobs, self._clock()
+        journal_bytes = kept.journal_bytes
+        is_long = journal_bytes is None or journal_bytes > max(JOURNAL_BYTES_MIN, kept.snapshot_bytes)
+        wait = self._snapshot_at + SNAPSHOT_SECONDS - now
+        work: Callable[[], None]
+        if is_long and wait <= 0:
+            self._snapshot_at = now
+            self._changes = GatheredChanges()
+            work = partial(kept.write, self.as_kept())
+        elif journal_bytes is None:
+            self._keep_soon(wait)
+            return
+        elif self._changes:
+            work = partial(kept.add, *self._changes.take())
+        else:
+            return
+        self._is_writing = True
+        self._disk.do(work, self._kept, self._kept)
+
+    def _kept(self, error: object) -> None:
+        self._is_writing = False
+        if isinstance(error, Exception):
+            _log.warning("the job table cannot be kept, and is tried again: %s", error)
+        if self._changes or error is not None:
+            self._keep_soon()

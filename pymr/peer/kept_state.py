@@ -10,10 +10,10 @@ from contextlib import suppress
 
 import msgspec
 
-from pymr.control.records import JobRecord, JobState
 from pymr.engine.durable import replace_file, write_file
 from pymr.errors import StartError, disk_error, is_unwritable
 from pymr.faults import fault_point
+from pymr.peer.kept_jobs import KeptJobs
 from pymr.peer.places import Places
 
 STAND_IN_SECONDS_MAX = 60.0
@@ -31,32 +31,18 @@ class _Epoch(msgspec.Struct, frozen=True):
     epoch: int
 
 
-class JobTable(msgspec.Struct, frozen=True):
-    """The jobs as they were at a change of some incarnation: what `pymr cluster recover` puts back.
-
-    cycle, states, paused: see JobChanges. One that an earlier release kept has none of them, and is read all
-    the same: as of the first cycle, with nothing consumed.
-    """
-
-    incarnation: str
-    change: int
-    jobs: tuple[JobRecord, ...]
-    cycle: int = 1
-    states: dict[str, JobState] = {}
-    paused: bool = False
-
-
 class KeptState:
     """The folder `state` of a peer, held by this process alone until it ends.
 
     boot: counts the starts, in a new folder from the time on: also after its disk was replaced, no life of a
     peer has the number of an earlier one. incarnation: of the cluster; None before the peer has ever met one.
-    change: the last one of its job table that this peer has read; kept with that (see JobTableCopy).
+    jobs: its job table, as it is kept. change: the last one of it that this peer has read (see JobTableCopy).
     Raises StartError where another process holds the folder, or it cannot be written.
     """
 
     def __init__(self, places: Places) -> None:
         self._places = places
+        self.jobs = KeptJobs(places.job_table)
         self._writing = threading.Lock()
         try:
             os.makedirs(places.state, exist_ok=True)
@@ -120,21 +106,9 @@ class KeptState:
             except OSError:
                 os.unlink(path)
 
-    def keep_jobs(self, table: JobTable) -> None:
-        """Keep the job table. Raises DiskError."""
-        try:
-            replace_file(self._places.job_table, msgspec.msgpack.encode(table))
-        except OSError as error:
-            raise disk_error("writing", self._places.job_table, error) from error
-
-    def kept_jobs(self) -> JobTable | None:
-        """The job table as it was kept last; None where there is none, or none that can be read."""
-        with suppress(OSError, msgspec.MsgspecError), open(self._places.job_table, "rb") as file:
-            return msgspec.msgpack.decode(file.read(), type=JobTable)
-        return None
-
     def close(self) -> None:
         """Let another process have the folder."""
+        self.jobs.close()
         os.close(self._lock)
 
 

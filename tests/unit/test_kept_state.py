@@ -8,12 +8,10 @@ import sys
 import threading
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from pymr.control.records import JobRecord, JobState
 from pymr.errors import StartError
-from pymr.peer.kept_state import JobTable, KeptState, StandIn
+from pymr.peer.kept_state import KeptState, StandIn
 from pymr.peer.places import Places
 
 
@@ -63,31 +61,4 @@ def test_a_second_daemon_is_refused_at_once_and_cannot_be_stood_in_for(tmp_path:
         KeptState(places)
     with pytest.raises(BlockingIOError), StandIn(places):
         pass
-    state.close()
-
-
-def test_the_job_table_is_kept_with_its_cycle_and_what_was_consumed(tmp_path: Path) -> None:
-    places = Places(str(tmp_path))
-    state = KeptState(places)
-    job = JobRecord(
-        name="words", version=3, change=7, fields={"job_name": "words"}, project_hash="", submitted_at=1.5,
-        cycle=2, seconds=0.5,
-    )  # fmt: skip
-    table = JobTable("life-1", 7, (job,), 2, {"words": JobState("words-000001", "a")}, True)
-    state.keep_jobs(table)
-
-    assert state.kept_jobs() == table
-    state.close()
-
-
-def test_a_job_table_of_an_earlier_release_is_read(tmp_path: Path) -> None:
-    places = Places(str(tmp_path))
-    state = KeptState(places)
-    job = {"name": "words", "version": 3, "change": 7, "fields": {}, "project_hash": "", "submitted_at": 1.5}
-    earlier = {"incarnation": "life-1", "change": 7, "jobs": [{**job, "status": "succeeded"}]}
-    Path(places.job_table).write_bytes(msgspec.msgpack.encode(earlier))
-    table = state.kept_jobs()
-
-    assert table is not None and (table.cycle, table.states, table.paused) == (1, {}, False)
-    assert (table.jobs[0].status, table.jobs[0].cycle, table.jobs[0].seconds) == ("succeeded", 0, None)
     state.close()
