@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, overload
 
 import msgpack
 
-from pymr.engine.blocks import check_carried, decode_block, encode_value, frame_payload
+from pymr.engine.blocks import check_carried, decode_block, encode_value, frame_payload, write_framed
 from pymr.engine.keys import Key
 from pymr.errors import DiskError, disk_error
 
@@ -40,7 +40,7 @@ class DiskList(Sequence[Any]):
         self._starts: list[int] = []  # index of the first item of each block
         self._offsets = [0]  # where each block begins in the file, and where the last one ends
         self._stored_items = 0
-        self._pending: list[bytes] = []  # the last items, encoded, not yet in a block
+        self._pending: list[bytes | memoryview] = []  # the last items, encoded, not yet in a block
         self._pending_bytes = 0
         self._decoded: list[Any] = []  # the first of the pending items, as far as they were asked for
         self._cached: tuple[int, Sequence[Any]] = (-1, ())
@@ -135,6 +135,7 @@ class DiskList(Sequence[Any]):
 
     def _block(self, number: int) -> Sequence[Any]:
         if self._cached[0] != number:
+            self._cached = (-1, ())
             offset, end = self._offsets[number], self._offsets[number + 1]
             assert self._file is not None
             try:
@@ -148,18 +149,16 @@ class DiskList(Sequence[Any]):
         """Write the pending items as a block of one column, under the key None."""
         count = len(self._pending)
         raw = b"".join((_COLUMN_OF_NONE, msgpack.Packer().pack_array_header(count), *self._pending))
-        data = frame_payload(raw, 1, count, "none")
+        framed = frame_payload(raw, 1, count, "none")
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115
             self._file.seek(self._offsets[-1])
-            view = memoryview(data)
-            while view:
-                view = view[self._file.write(view) :]
+            size = write_framed(self._file, framed)
         except OSError as error:
             raise disk_error("writing", self._place(), error) from error
         self._starts.append(self._stored_items)
-        self._offsets.append(self._offsets[-1] + len(data))
+        self._offsets.append(self._offsets[-1] + size)
         self._stored_items += count
         self._pending, self._pending_bytes, self._decoded = [], 0, []
 

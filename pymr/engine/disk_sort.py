@@ -100,6 +100,7 @@ class DiskSort:
             self._shuffler.close(),
             f"{self._folder.name}/merged",
             fan_in_max=self._fan_in_max,
+            memory_bytes=self._memory.limit_bytes,
             block_bytes=self._block_bytes,
         )
 
@@ -131,7 +132,9 @@ def assemble_columns(
             end -= 1
             open_values = list(lists[end])
         if start < end:
-            yield keys[start:end], lists[start:end]
+            columns = [(keys[start:end], lists[start:end])]
+            keys = lists = ()  # let go of before the next block is read
+            yield columns.pop()
 
 
 def _within_memory(

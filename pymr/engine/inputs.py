@@ -99,8 +99,8 @@ def plan_splits(files: Iterable[InputFile], split_bytes: int = SPLIT_BYTES) -> l
     """
     splits = []
     for file in files:
-        if file.size and not file.codec:
-            file = _recognise(file)
+        if file.size:
+            file = recognise(file)
         step = split_bytes if file.codec == NOT_COMPRESSED else max(file.size, 1)
         splits += [Split(file, at, min(at + step, file.size)) for at in range(0, file.size, step)]
     return splits
@@ -137,8 +137,10 @@ def codec_by_head(path: str, head: bytes) -> str:
     return codec_of(head, by_name)
 
 
-def _recognise(file: InputFile) -> InputFile:
-    """The file with its codec."""
+def recognise(file: InputFile) -> InputFile:
+    """The file with its codec. Raises InputError where it is no text, DiskError."""
+    if file.codec:
+        return file
     try:
         with open(file.path, "rb", buffering=0) as raw:
             head = raw.read(min(HEAD_BYTES, file.size))

@@ -7,7 +7,17 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from pymr.engine.blocks import BLOCK_BYTES, Block, BlockWriter, Run, Singles, count_values, read_blocks
+from pymr.engine.blocks import (
+    BLOCK_BYTES,
+    OVERSIZE,
+    Block,
+    BlockWriter,
+    Run,
+    Singles,
+    count_values,
+    largest_block,
+    read_blocks,
+)
 from pymr.engine.columns import group_columns, sort_columns, sort_items
 from pymr.engine.keys import Key, KeyOrder
 
@@ -19,6 +29,9 @@ _RECURRENCE_MIN = 1.5
 
 FAN_IN_MAX = 128
 """Default for the most runs merged at once; more of them add a pass over the disk."""
+
+
+_LARGE_BLOCKS_PART = 4
 
 
 def fan_in_within(memory_bytes: int, block_bytes: int, fan_in_max: int = FAN_IN_MAX) -> int:
@@ -36,12 +49,15 @@ def merge_runs(
     fan_in_max: int = FAN_IN_MAX,
     block_codec: str = "none",
     block_bytes: int = BLOCK_BYTES,
+    memory_bytes: int | None = None,
     on_block: Callable[[], None] = lambda: None,
 ) -> Iterator[Block]:
     """One ascending stream of blocks out of sorted runs; equal keys brought together.
 
     runs: in the order in which the values of equal keys are to stand.
     scratch_path: beginning of the names of files for the passes that more than `fan_in_max` (>= 2) runs need.
+    memory_bytes: the bound of the process; of runs with larger blocks than `block_bytes`, because of a single
+        large value, so few are merged at once that their blocks take a quarter of it. None: no such bound.
     on_block: called for every block read, in all passes; tells who waits that the merge moves.
     Yields blocks whose keys ascend over all of the stream; `continues` marks a key whose values go on in the
     next block, so that a key with more values than fit into memory passes through in pieces.
@@ -52,17 +68,42 @@ def merge_runs(
         raise ValueError(f"fan_in_max is {fan_in_max}; a merge takes at least 2 runs at once")
     order = KeyOrder()
     passes = 0
-    while len(runs) > fan_in_max:
+    while True:
+        excess = [_excess_bytes(run, block_bytes) if memory_bytes else 0 for run in runs]
+        allowed_bytes = (memory_bytes or 0) // _LARGE_BLOCKS_PART
+        if len(runs) <= fan_in_max and (sum(excess) <= allowed_bytes or len(runs) <= 2):
+            break
         passes += 1
         writer = BlockWriter(f"{scratch_path}-{passes}", codec=block_codec, block_bytes=block_bytes)
+        writer.weighs_values = any(excess)
         runs = [
             _merge_into(writer, _open(neighbours, on_block), neighbours[0].partition, order)
-            for neighbours in _neighbours(runs, fan_in_max)
+            for part in _neighbours(range(len(runs)), fan_in_max)
+            for neighbours in _light_neighbours([(runs[at], excess[at]) for at in part], allowed_bytes)
         ]
         writer.close()
         if passes > 1:
             os.unlink(f"{scratch_path}-{passes - 1}")
     yield from merge_blocks(_open(runs, on_block), order)
+
+
+def _excess_bytes(run: Run, block_bytes: int) -> int:
+    """By how much the largest block of a run passes what is usual."""
+    usual_bytes = OVERSIZE * block_bytes
+    return max(largest_block(run) - usual_bytes, 0) if run.length > usual_bytes else 0
+
+
+def _light_neighbours(runs: Sequence[tuple[Run, int]], allowed_bytes: int) -> Iterator[list[Run]]:
+    """Neighbours, at least two where there are, whose excess bytes are together what is allowed."""
+    group: list[Run] = []
+    held_bytes = 0
+    for run, excess_bytes in runs:
+        if len(group) >= 2 and held_bytes + excess_bytes > allowed_bytes:
+            yield group
+            group, held_bytes = [], 0
+        group.append(run)
+        held_bytes += excess_bytes
+    yield group
 
 
 def merge_blocks(sources: Sequence[Iterator[Block]], order: KeyOrder | None = None) -> Iterator[Block]:
@@ -79,7 +120,7 @@ def merge_blocks(sources: Sequence[Iterator[Block]], order: KeyOrder | None = No
                 raise
             order.generalise()
             continue
-        yield from filter(_has_keys, blocks)
+        yield from filter(_has_keys, _passed_on(blocks))
         if is_open:
             yield from _stream_key(cursors, bound)
         cursors = [cursor for cursor in cursors if cursor.position < len(cursor.keys) or cursor.advance()]
@@ -101,17 +142,18 @@ class _Cursor:
 
     def advance(self) -> bool:
         """Make the next block the head; False where the run has ended."""
+        self.keys, self.lists, self.continues = (), (), False  # let go of before the next is read
         block = next(self._blocks, None)
-        if block is None:
-            self.keys, self.lists, self.continues = (), (), False
-        else:
+        if block is not None:
             self.keys, self.lists, self.continues = block
         self.position = 0
         return block is not None
 
     def rest(self) -> Iterator[Block]:
         """What is left, when no other run is."""
-        yield Block(self.keys[self.position :], self.lists[self.position :], self.continues)
+        rest = [Block(self.keys[self.position :], self.lists[self.position :], self.continues)]
+        self.keys = self.lists = ()
+        yield rest.pop()
         yield from self._blocks
 
 
@@ -154,6 +196,13 @@ def _put_together(heads: list[tuple[Sequence[Key], Sequence[Sequence[Any]]]], or
     return (group_columns if order.keys_recur else sort_columns)(all_keys, all_lists, order)
 
 
+def _passed_on(blocks: list[Block]) -> Iterator[Block]:
+    """The blocks, which are let go of one by one."""
+    blocks.reverse()
+    while blocks:
+        yield blocks.pop()
+
+
 def _has_keys(block: Block) -> bool:
     return bool(block.keys)
 
@@ -173,13 +222,11 @@ def _stream_key(cursors: list[_Cursor], key: Key) -> Iterator[Block]:
 
 
 def _open(runs: Sequence[Run], on_block: Callable[[], None]) -> list[Iterator[Block]]:
-    return [_counted(read_blocks(run), on_block) for run in runs]
-
-
-def _counted(blocks: Iterator[Block], on_block: Callable[[], None]) -> Iterator[Block]:
-    for block in blocks:
+    def counted(block: Block) -> Block:
         on_block()
-        yield block
+        return block
+
+    return [map(counted, read_blocks(run)) for run in runs]  # a map holds none of them
 
 
 def _merge_into(
@@ -191,7 +238,7 @@ def _merge_into(
     return writer.end_run()
 
 
-def _neighbours(runs: Sequence[Run], size: int) -> Iterable[Sequence[Run]]:
+def _neighbours(runs: Sequence[int], size: int) -> Iterable[Sequence[int]]:
     """Runs in groups of at most `size` neighbours, as evenly as can be: values keep their order."""
     groups = -(-len(runs) // size)
     return [runs[len(runs) * i // groups : len(runs) * (i + 1) // groups] for i in range(groups)]

@@ -36,6 +36,8 @@ _BATCH_ITEMS_MAX = 4_096
 _BATCH_BYTES = 64 << 10
 """Items are encoded and written in batches near this many bytes."""
 
+_PIECE_BYTES_MAX = 1 << 20
+
 _JSON_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
 
 _WRITE_BUFFER_BYTES = 1 << 20
@@ -80,30 +82,47 @@ class OutputWriter:
         self._compression = compression
         self._nan = nan
         self._batch_items = _BATCH_ITEMS_FIRST
+        self._file_items = 0  # in the present file
         self.parts: list[Part] = []
         self.items_written = 0
 
     def write(self, items: Iterable[tuple[Any, Any]]) -> None:
         """Write all items of an iterable. What the iterable raises passes through."""
-        source = iter(items)
-        batch = self._next_batch(source, self._max_items)
-        while batch:
+        self.write_portions((items,))
+
+    def write_portions(self, portions: Iterable[Iterable[tuple[Any, Any]]]) -> None:
+        """Write all items of several iterables, each of which is written before another is asked for."""
+        batches = self._batches(portions)
+        batch = next(batches, None)
+        while batch is not None:
             name = f"part-{self._partition:05d}-{len(self.parts):04d}.jsonl{SUFFIXES[self._compression]}"
             path = os.path.join(self._directory, name)
-            file_items = 0
+            self._file_items = 0
             with _open_part(path, self._compression) as file:
-                while batch:
-                    data = encode_lines(batch, self._nan)
-                    self._write(file, data, path)
-                    self._adapt(len(batch), len(data))
-                    file_items += len(batch)
-                    self.items_written += len(batch)
-                    batch = self._next_batch(source, self._max_items - file_items)
-            self.parts.append(Part(name, file_items, os.path.getsize(path)))
-            batch = self._next_batch(source, self._max_items)
+                while batch is not None:
+                    written_bytes = 0
+                    for lines in encode_pieces(batch, self._nan):
+                        self._write(file, lines, path)
+                        written_bytes += len(lines)
+                    self._file_items += len(batch)
+                    self._adapt(len(batch), written_bytes)
+                    batch, lines = None, b""  # let go of before the next is made
+                    if self._file_items < self._max_items:
+                        batch = next(batches, None)
+            self.items_written += self._file_items
+            self.parts.append(Part(name, self._file_items, os.path.getsize(path)))
+            is_full = self._file_items == self._max_items
+            self._file_items = 0
+            batch = next(batches, None) if is_full else None
 
-    def _next_batch(self, source: Iterator[Any], items_max: int) -> list[Any]:
-        return list(islice(source, min(self._batch_items, items_max)))
+    def _batches(self, portions: Iterable[Iterable[Any]]) -> Iterator[list[Any]]:
+        """Items to be encoded at once, all of which go into one file."""
+        for portion in portions:
+            source = iter(portion)
+            while batch := list(islice(source, min(self._batch_items, self._max_items - self._file_items))):
+                held = [batch]
+                del batch
+                yield held.pop()
 
     def _write(self, file: IO[bytes], data: bytes, path: str) -> None:
         try:
@@ -122,18 +141,41 @@ def encode_lines(items: list[Any], nan: NanForm = "error") -> bytes:
 
     Raises OutputError, showing the item that cannot be written.
     """
+    return b"".join(encode_pieces(items, nan))
+
+
+def encode_pieces(items: list[Any], nan: NanForm = "error") -> Iterator[bytes]:
+    """As `encode_lines`, in pieces of at most _PIECE_BYTES_MAX or of one item; one is held at a time."""
+    lines = _encode(items, nan)
+    if lines is not None:
+        yield lines
+    else:
+        half = len(items) // 2
+        yield from encode_pieces(items[:half], nan)
+        yield from encode_pieces(items[half:], nan)
+
+
+def _encode(items: list[Any], nan: NanForm) -> bytes | None:
+    """The lines, or None where they are too many bytes for one piece."""
     if not set(map(type, items)) <= {tuple, list} or set(map(len, items)) != {2}:
         try:
             check_pairs(items)  # which a named tuple is
         except TypeError as error:
             raise OutputError(f"it returned something else than pairs: {error}") from error
     try:
-        data = orjson.dumps(items, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+        if len(items) == 1:  # perhaps for its size, so that there is but one copy
+            data = orjson.dumps(items[0], option=_JSON_OPTIONS)
+        else:
+            data = orjson.dumps(items, option=orjson.OPT_PASSTHROUGH_DATACLASS)
     except TypeError:
         return b"".join(map(_encode_line, items, repeat(nan)))
     if nan == "error" and b"null" in data and _may_hold_nan(items):
         for item in items:
             _refuse_nan(item)
+    if len(items) == 1:
+        return data
+    if len(data) > _PIECE_BYTES_MAX:
+        return None
     # As one array, in half the time of one by one, if what parts its items stands nowhere in them.
     if data.count(b"],[") == len(items) - 1:
         return data[1:-1].replace(b"],[", b"]\n[") + b"\n"

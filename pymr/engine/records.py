@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, chain, compress, islice, repeat
 from operator import lt
 from typing import Any, BinaryIO, NamedTuple
@@ -15,7 +15,7 @@ from xxhash import xxh3_64_intdigest
 from pymr.engine.decompress import DECOMPRESSION_ERRORS, FirstBytes, Readable, open_compressed
 from pymr.engine.fingerprints import ContentEdges, Fingerprint
 from pymr.engine.input_changes import has_grown, refuse_changed, refuse_gone
-from pymr.engine.inputs import InputFile, Split, refuse_other_than_text
+from pymr.engine.inputs import InputFile, Split, recognise, refuse_other_than_text
 from pymr.engine.signatures import HEAD_BYTES, NOT_COMPRESSED, what_is_no_text
 from pymr.errors import InputError, disk_error
 
@@ -182,6 +182,7 @@ class RecordReader:
         portion_content_bytes = 0
         for split in self._splits:
             self._path = split.file.path
+            split = replace(split, file=recognise(split.file))
             before = self._progress.all_before(0)
             try:
                 for is_chunk in self._chunks(split):

@@ -51,12 +51,29 @@ class GroupReader:
         self._keys: Sequence[Key] = ()
         self._batch: Any = iter(())  # knows how many of its groups are still to come
         self._groups_before = 0
+        self._is_portion_over = False
         self.is_finished = False  # whether all groups were handed out
         self.values_read = 0
 
     def groups(self) -> Iterator[AnyGroup]:
         """Every group, in order; driven in C but for one step of ours per batch of columns."""
-        return chain.from_iterable(self._batches())
+        return chain.from_iterable(filter(None, self._batches()))
+
+    def portions(self) -> Iterator[Iterator[AnyGroup]]:
+        """The same groups in portions: one ends when the process has grown by much, so that whoever gathers
+        what is made of them lets go of that. Whoever stops within a portion gets no other."""
+        batches = self._batches()
+        self._is_portion_over = True
+        while self._is_portion_over and not self.is_finished:
+            self._is_portion_over = False
+            yield chain.from_iterable(self._until_pause(batches))
+
+    def _until_pause(self, batches: Iterator[Iterator[AnyGroup] | None]) -> Iterator[Iterator[AnyGroup]]:
+        for batch in batches:
+            if batch is None:
+                break
+            yield batch
+        self._is_portion_over = True
 
     @property
     def groups_read(self) -> int:
@@ -69,7 +86,8 @@ class GroupReader:
         index = len(self._keys) - self._batch.__length_hint__() - 1
         return self._keys[max(index, 0)] if self._keys else None
 
-    def _batches(self) -> Iterator[Iterator[AnyGroup]]:
+    def _batches(self) -> Iterator[Iterator[AnyGroup] | None]:
+        """The groups of each batch of columns; None where a portion ends."""
         for keys, lists in self._columns:
             self._keys = keys
             self._batch = iter(keys)
@@ -83,6 +101,9 @@ class GroupReader:
             self.values_read += count_values(lists)
             self._groups_before += len(keys)
             self._keys, self._batch = (), iter(())
+            keys = lists = values = ()  # let go of before the next are read
+            if self._memory.has_grown():
+                yield None
             if self._memory.is_full():
                 self._memory.give_back()
         self.is_finished = True

@@ -219,9 +219,11 @@ class Shuffler:
 
     def _write_runs(self) -> None:
         distinct = 0
+        weighs_values = self._memory.is_half_full()
         for partition, blocks in self._held.sorted_parts(self._partitions):
             if self._writer is None:
                 self._writer = BlockWriter(self._path, codec=self._block_codec, block_bytes=self._block_bytes)
+            self._writer.weighs_values = weighs_values
             self._writer.begin_run(partition)
             for block in blocks:
                 self._writer.write(block)

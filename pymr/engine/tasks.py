@@ -204,7 +204,9 @@ def run_reduce_task(context: JobContext, task: ReduceTask, directory: str, watch
 
     try:
         with reduce_failures(function, reader, reread, context.auxiliary_reducer):
-            writer.write(reduce_groups(function, reader.groups(), context.auxiliary_reducer))
+            writer.write_portions(
+                reduce_groups(function, groups, context.auxiliary_reducer) for groups in reader.portions()
+            )
     except OutputError as error:
         raise _bad_output(function, reread(), context, error) from error
     return ReduceOutput(directory, tuple(writer.parts), reader.groups_read, reader.values_read, take_counts())
@@ -219,6 +221,7 @@ def _read_groups(context: JobContext, task: ReduceTask, directory: str, watch: T
         fan_in_max=fan_in_within(context.memory_bytes, engine.block_bytes, engine.merge_fan_in_max),
         block_codec=engine.block_codec,
         block_bytes=engine.block_bytes,
+        memory_bytes=context.memory_bytes,
         on_block=watch.tick,
     )
     return GroupReader(

@@ -22,6 +22,10 @@ from pymr.peer.process_trees import children_of
 from .running import PYMR, Place
 
 BOUND_MIB = 64
+LONG_BOUND_MIB = 128
+"""Of the cases with long lines: eight times engine.line_bytes_max."""
+
+LONG_LINE_BYTES = 15_000_000
 _SAMPLE_SECONDS = 0.01
 
 MAP = """
@@ -36,6 +40,9 @@ MAP = """
 
     def lines(line, auxiliary_data):
         return [(line, None)]
+
+    def lines_by_length(line, auxiliary_data):
+        return [(len(line), line)]
 """
 REDUCE = """
     def total(group, auxiliary_data):
@@ -49,6 +56,9 @@ REDUCE = """
 
     def last(group, auxiliary_data):
         return [(group.key, group.values[-1])]
+
+    def each(group, auxiliary_data):
+        return group
 """
 
 
@@ -84,6 +94,13 @@ CASES = (
 )
 
 
+LONG_CASES = (
+    Case("long lines as keys", {"map_function_name": "lines", "reduce_function_name": "each"}),
+    Case("long lines as values", {"map_function_name": "lines_by_length", "reduce_function_name": "each"}),
+)
+"""On long lines among short ones: what is read, spilled, merged and written is one line at a time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What a case took. peak_bytes: of the workers, by process id."""
@@ -106,11 +123,21 @@ def generate_text(path: Path, megabytes: float, seed: int = 1) -> None:
             file.writelines(" ".join(source.choices(fives, k=2)) + "\n" for _ in range(5_000))
 
 
-def measure(place: Place, case: Case, workers: int = 2) -> Measured:
+def generate_long_lines(path: Path, lines: int) -> None:
+    """Lines of about LONG_LINE_BYTES, no two alike, each behind a thousand short ones, of a fixed seed."""
+    source = random.Random(2)
+    with path.open("w") as file:
+        for number in range(lines):
+            file.writelines(f"{source.getrandbits(40):x}\n" for _ in range(1_000))
+            word = f"{source.getrandbits(320):x}"
+            file.write(word * ((LONG_LINE_BYTES - number * 1_000) // len(word)) + "\n")
+
+
+def measure(place: Place, case: Case, workers: int = 2, bound_mib: int = BOUND_MIB) -> Measured:
     """Run a case in a place that has its input. Raises CalledProcessError where the run fails."""
     place.functions(MAP, REDUCE)
     place.job(**{"partitions": workers, **case.fields})
-    bound = f"engine.memory_bytes_per_worker={BOUND_MIB << 20}"
+    bound = f"engine.memory_bytes_per_worker={bound_mib << 20}"
     with tempfile.TemporaryFile("w+") as log:
         began = time.monotonic()
         process = place.start("--workers", workers, "--set", bound, stdout=log, stderr=log)
@@ -155,8 +182,12 @@ def table(megabytes: float, workers: int, cases: Sequence[Case] = CASES) -> Iter
         times = size / (BOUND_MIB << 20)
         yield f"{size / 10**6:,.0f} MB of input, {times:.1f} times the bound of {BOUND_MIB} MiB"
         for case in cases:
+            bound_mib = BOUND_MIB
+            if case in LONG_CASES:
+                bound_mib = LONG_BOUND_MIB
+                generate_long_lines(place.input / "text.txt", round(megabytes * 10**6 / LONG_LINE_BYTES))
             try:
-                measured = measure(place, case, workers)
+                measured = measure(place, case, workers, bound_mib)
             except subprocess.CalledProcessError as error:
                 yield f"{case.name:<28} failed: {error.output[-500:]}"
                 continue
@@ -169,9 +200,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=float, default=1400.0)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--case", action="append", choices=[case.name for case in CASES])
+    parser.add_argument("--case", action="append", choices=[case.name for case in CASES + LONG_CASES])
     arguments = parser.parse_args()
-    cases = [case for case in CASES if arguments.case is None or case.name in arguments.case]
+    cases = [case for case in CASES + LONG_CASES if arguments.case is None or case.name in arguments.case]
     for line in table(arguments.megabytes, arguments.workers, cases):
         print(line, flush=True)
 

@@ -6,13 +6,21 @@ import os
 import re
 from typing import Any
 
-import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import carried, exactly, few_keys, grouped, keys, scratch_folder, values, write_run
 
-from pymr.engine.blocks import CODECS, Block, BlockWriter, Run, decode_block, encode_block, read_blocks
+from pymr.engine.blocks import (
+    CODECS,
+    Block,
+    BlockWriter,
+    Run,
+    decode_block,
+    encode_block,
+    new_packer,
+    read_blocks,
+)
 from pymr.errors import CorruptBlockError
 
 codecs = st.sampled_from(CODECS)
@@ -24,7 +32,7 @@ def block_of(pairs: list[tuple[Any, list[Any]]], continues: bool = False) -> Blo
 
 
 def encoded(block: Block, codec: str = "none") -> bytes:
-    return encode_block(block, codec, msgpack.Packer(autoreset=True))
+    return b"".join(encode_block(block, codec, new_packer()))
 
 
 def store(folder: str, data: bytes) -> Run:

@@ -12,23 +12,29 @@ import pytest
 from strategies import write_run
 
 from pymr import faults
+from pymr.engine import blocks
 from pymr.engine.blocks import (
     BLOCK_VALUES_MAX,
     CODECS,
     Block,
     BlockWriter,
+    Singles,
     check_item,
+    count_values,
     decode_block,
     encode_block,
     frame_payload,
+    largest_block,
+    new_packer,
     read_blocks,
+    weight_of,
 )
 from pymr.errors import CorruptBlockError, DiskError, RecordError
 
 
 def encoded(*pairs: tuple[Any, list[Any]], codec: str = "none") -> bytes:
     block = Block([key for key, _ in pairs], [values for _, values in pairs])
-    return encode_block(block, codec, msgpack.Packer(autoreset=True))
+    return b"".join(encode_block(block, codec, new_packer()))
 
 
 def nested(depth: int) -> Any:
@@ -111,14 +117,14 @@ def test_a_block_of_another_version_says_which(tmp_path: Path, codec: str) -> No
 
 
 def test_a_payload_that_is_no_msgpack_is_a_corrupt_block() -> None:
-    data = frame_payload(b"\xc1", 1, 1, "none", False)
+    data = b"".join(frame_payload(b"\xc1", 1, 1, "none", False))
 
     with pytest.raises(CorruptBlockError, match="byte 7 of run"):
         decode_block(data, "run", 7)
 
 
 def test_a_payload_that_is_no_pair_of_columns_is_a_corrupt_block() -> None:
-    data = frame_payload(msgpack.packb(1), 1, 1, "none", False)
+    data = b"".join(frame_payload(msgpack.packb(1), 1, 1, "none", False))
 
     with pytest.raises(CorruptBlockError, match="byte 7 of run"):
         decode_block(data, "run", 7)
@@ -187,3 +193,36 @@ def test_a_fault_point_stands_at_each_write_of_a_block(
     with pytest.raises(DiskError, match="No space left"):
         write_run(writer, [("b", 1)])
     writer.close()
+
+
+def test_large_values_are_weighed_before_they_are_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded_values = []
+
+    def watched(block: Block, codec: str, packer: msgpack.Packer) -> Any:
+        encoded_values.append(count_values(block.lists))
+        return encode_block(block, codec, packer)
+
+    monkeypatch.setattr(blocks, "encode_block", watched)
+    writer = BlockWriter(str(tmp_path / "run"), block_bytes=1_000)
+    writer.weighs_values = True
+    writer.begin_run(0)
+    large = [{"text": ["x" * 10_000]}, ("y" * 10_000, 1), "z" * 10_000]
+    writer.write(Block(["a", "b", "c"], [large, [1, 2], large]))
+    run = writer.end_run()
+    writer.close()
+
+    assert max(encoded_values[:3] + encoded_values[-3:]) == 1
+    assert largest_block(run) > 10_000
+    back = [value for block in read_blocks(run) for values in block.lists for value in values]
+    assert len(back) == 8
+    assert back[0] == {"text": ("x" * 10_000,)}
+
+
+def test_weight_counts_what_is_nested() -> None:
+    nested_value = {"a": [("x" * 1_000, {"b": "y" * 1_000})]}
+
+    assert weight_of(Block(["key"], [[nested_value]])) > 2_000
+    assert weight_of(Block(["key"], Singles(["x" * 1_000]))) > 1_000
+    assert weight_of(Block(list(range(100)), Singles([1] * 100))) < 10_000

@@ -84,3 +84,20 @@ def test_a_fan_in_that_can_merge_nothing_is_refused(tmp_path: Path) -> None:
 
     with cpu_seconds_at_most(0.1), pytest.raises(ValueError, match="fan_in_max"):
         merged(tmp_path, runs, fan_in_max=1)
+
+
+@pytest.mark.parametrize("runs_count", [1, 2, 3, 4, 7, 8])
+@pytest.mark.parametrize("memory_bytes", [None, 1, 40_000, 1 << 30])
+def test_runs_with_large_values_are_merged_few_at_a_time(
+    tmp_path: Path, runs_count: int, memory_bytes: int | None
+) -> None:
+    parts = [
+        [(key, "x" * (10_000 if (key + number) % 3 == 0 else 1) + str(number)) for key in range(5)]
+        for number in range(runs_count)
+    ]
+    runs = written(tmp_path, *parts, block_bytes=500)
+
+    found = merged(tmp_path, runs, block_bytes=500, memory_bytes=memory_bytes)
+
+    assert found == [(key, [part[key][1] for part in parts]) for key in range(5)]
+    assert any(tmp_path.glob("merged-*")) == (memory_bytes in (1, 40_000) and runs_count > 2)

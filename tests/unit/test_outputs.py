@@ -11,6 +11,7 @@ import os
 import sys
 import uuid
 from collections import OrderedDict, namedtuple
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 from pymr import faults
 from pymr.engine.keys import show
-from pymr.engine.outputs import OutputWriter, Part, encode_lines
+from pymr.engine.outputs import OutputWriter, Part, encode_lines, encode_pieces
 from pymr.engine.zstd import zstd
 from pymr.errors import DiskError, OutputError
 
@@ -261,3 +262,27 @@ def test_a_fault_while_writing_is_an_error_of_the_disk(
 def test_a_folder_that_does_not_exist_is_an_error_of_the_disk(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match="absent"):
         write(tmp_path / "absent", [("a", 1)])
+
+
+def test_many_bytes_are_written_in_pieces_that_say_the_same() -> None:
+    items = [(number, "x" * 300_000) for number in range(9)]
+    pieces = list(encode_pieces(items))
+
+    assert max(map(len, pieces)) <= 1 << 20
+    assert b"".join(pieces) == encode_lines(items)
+    assert [tuple(json.loads(line)) for line in b"".join(pieces).splitlines()] == items
+
+
+def test_a_portion_is_written_before_another_is_asked_for(tmp_path: Path) -> None:
+    writer = OutputWriter(str(tmp_path), 3, max_items=4)
+    written: list[int] = []
+
+    def portions() -> Iterator[list[tuple[int, None]]]:
+        for number in range(5):
+            yield [(number * 3 + at, None) for at in range(3)]
+            written.append(sum(part.items for part in writer.parts))
+
+    writer.write_portions(portions())
+
+    assert [part.items for part in writer.parts] == [4, 4, 4, 3]
+    assert written == [0, 4, 8, 12, 12]
