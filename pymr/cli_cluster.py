@@ -145,12 +145,15 @@ def status(as_json: bool, config_path: str | None) -> None:
 @json_option
 @config_option
 def recover(yes: bool, as_json: bool, config_path: str | None) -> None:
-    """Give a Redis that has forgotten the cluster its jobs back, from what the peers remember."""
+    """Give a Redis that has forgotten the cluster its jobs back, from what the peers remember.
+
+    They do not remember the history of the runs: it stays as far as Redis has it.
+    """
     config = open_config(config_path)
     if not yes and sys.stdin is not None and sys.stdin.isatty():
         click.confirm(
             f"Put the jobs that the peers of {config.name} remember into its Redis, under a new incarnation? "
-            "Runs that were going on begin anew",
+            "Runs that were going on begin anew, and the part of the history that Redis has lost stays lost",
             abort=True,
             err=True,
         )
@@ -183,9 +186,13 @@ def _state_object(state: ClusterState) -> dict[str, Any]:
         "leader": state.leader,
         "epoch": state.epoch,
         "problem": state.problem,
+        "warning": state.warning,
         "paused": state.paused,
         "ok": state.is_well,
-        "peers": [{key: getattr(peer, key) for key in keys} for peer in state.peers],
+        "peers": [
+            {**{key: getattr(peer, key) for key in keys}, "version": peer.view.version if peer.view else ""}
+            for peer in state.peers
+        ],
     }
 
 

@@ -144,11 +144,14 @@ def open_client(config_path: str | None) -> Iterator[Client]:
 @contextmanager
 def open_listing(config_path: str | None) -> Iterator[Client]:
     """A client for a command that prints what it is told in this context. What is wrong with the cluster is
-    told on stderr behind that, and the command fails: what was printed may be old, or not all there is."""
+    told on stderr behind that, and the command fails: what was printed may be old, or not all there is. What
+    only needs attention is told there, too."""
     with open_client(config_path) as client:
         yield client
         if client.problem:
             fail(client.problem)
+        if warning := warning_of(client):
+            tell(f"pymr: warning: {warning}")
 
 
 def complete_from_cluster(
@@ -200,6 +203,18 @@ complete_deleted_jobs = complete_from_cluster(_names_of_deleted_jobs)
 complete_jobs_and_groups = complete_from_cluster(_names_of_jobs_and_groups)
 complete_workers = complete_from_cluster(_names_of_workers)
 complete_peers = complete_from_cluster(_names_of_peers)
+
+
+def warning_of(client: Client) -> str:
+    """What is not right in the cluster, though it works: that its peers run different versions; "" for
+    nothing, and where they cannot be asked, which the listing itself tells."""
+    from pymr.client_errors import ClientError
+    from pymr.wording import version_warning
+
+    try:
+        return version_warning({row.name: row.version for row in client.peers() if row.alive})
+    except ClientError:
+        return ""
 
 
 def say_json(value: object) -> None:

@@ -30,6 +30,7 @@ from pymr.cli_console import (
     split_setting,
     tell,
     terminal_width,
+    warning_of,
 )
 
 if TYPE_CHECKING:
@@ -185,7 +186,8 @@ def show(job_name: str, as_json: bool, config_path: str | None) -> None:
                 else f"there is no job {job_name}: it is not in the queue, nor has it ever run"
             )
         if as_json:
-            say_json(job_view_object(job_name, view, runs, panes, is_kept))
+            shown = job_view_object(job_name, view, runs, panes, is_kept)
+            say_json({**shown, "cluster_warning": warning_of(client)})
         else:
             _say_lines(job_view_lines(job_name, view, runs, terminal_width(), panes, is_kept))
 

@@ -374,6 +374,7 @@ def _done_by(worker: WorkerRow) -> str:
 def cluster_lines(state: ClusterState, width: int) -> list[str]:
     lines = cluster_table(state).lines(width)
     lines += ["(paused: no more runs are started until `pymr resume`)"] * state.paused
+    lines += [f"warning: {state.warning}"] * bool(state.warning)
     return [*lines, f"problem: {state.problem}"] if state.problem else lines
 
 

@@ -15,6 +15,7 @@ from pymr.config_choice import choose_config
 from pymr.errors import FatalError
 from pymr.private_redis import PrivateRedis, running_pid
 from pymr.requests import ClusterView
+from pymr.wording import version_warning
 
 START_SECONDS = 30.0
 DRAIN_SECONDS = 60.0
@@ -45,13 +46,14 @@ class PeerState:
 @dataclass(frozen=True, slots=True, repr=False)
 class ClusterState:
     """A cluster as its peers see it; it shows as a table. problem: why nothing is scheduled, and what to do;
-    "" if all is well."""
+    "" if all is well. warning: what is not right, though it works."""
 
     name: str
     peers: tuple[PeerState, ...]
     leader: str
     epoch: int
     problem: str
+    warning: str = ""
 
     @property
     def is_well(self) -> bool:
@@ -185,7 +187,8 @@ class ManageCluster:
             problem = "no peer answers: start the cluster with `pymr cluster start`"
         elif not leader and not problem:
             problem = "no peer leads at the moment: one is elected within seconds"
-        return ClusterState(self.config.name, tuple(peers), leader, epoch, problem)
+        warning = version_warning({view.peer: view.version for view in alive})
+        return ClusterState(self.config.name, tuple(peers), leader, epoch, problem, warning)
 
     def _redis_pid(self) -> int:
         """The process of a managed Redis; 0 where none runs, or it is not managed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymr.rows import PhaseRow, RunRow
@@ -120,3 +120,22 @@ def phase_share(phase: PhaseRow) -> float:
     by_tasks = phase.done / phase.total if phase.total else 0.0
     by_units = phase.units[1] / phase.total_units if phase.total_units else 0.0
     return min(max(by_tasks, by_units), 0.999)
+
+
+def version_warning(versions: Mapping[str, str]) -> str:
+    """What to do where not all peers run the same version; "" where they do. versions: by peer, of those that
+    are alive; "" where it is not known."""
+    names: dict[str, list[str]] = {}
+    for name, version in versions.items():
+        if version:
+            names.setdefault(version, []).append(name)
+    if len(names) < 2:
+        return ""
+    few = [f"{version} ({_some(names[version])})" for version in sorted(names)]
+    return f"the peers run different versions: {', '.join(few)}; install the same one everywhere"
+
+
+def _some(names: list[str]) -> str:
+    """The first names, and how many others there are."""
+    shown = ", ".join(names[:3])
+    return f"{shown} and {len(names) - 3} others" if len(names) > 4 else ", ".join(names)

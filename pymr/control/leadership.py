@@ -43,6 +43,7 @@ from pymr.control.records import (
     CommitTasks,
     EndRun,
     Event,
+    LeaveQueue,
     ReleaseTasks,
     RunRecord,
     SavePlan,
@@ -138,6 +139,7 @@ class Leader:
                 self._watch_peers()
         if self.is_loaded and not self._is_over:
             self.queueing.begin_runs(self)
+            self.queueing.let_leave(self)
             self._advance(is_tick=isinstance(event, Tick))
             if self._owed:
                 self._send_orders()
@@ -183,10 +185,16 @@ class Leader:
         self._commands.append(DoWrite(self._tickets, write))
 
     def announce(
-        self, kind: str, text: str, run: Run | None = None, peer: str = "", place: PanePlace | None = None
+        self,
+        kind: str,
+        text: str,
+        run: Run | None = None,
+        peer: str = "",
+        place: PanePlace | None = None,
+        job_name: str = "",
     ) -> None:
-        """Tell operators of something. place: where a worker has printed it."""
-        job_name, run_id = (run.job_name, run.run_id) if run else ("", "")
+        """Tell operators of something. place: where a worker printed it. job_name: where there is no run."""
+        job_name, run_id = (run.job_name, run.run_id) if run else (job_name, "")
         self._commands.append(
             Announce(Event(kind=kind, text=text, job_name=job_name, run_id=run_id, peer=peer, place=place))
         )
@@ -354,6 +362,10 @@ class Leader:
         match write:
             case BeginCycle():
                 self.queueing.cycle_begun(self, outcome)
+            case LeaveQueue():
+                if outcome:
+                    text = f"{write.job_name} leaves the queue, as nobody has retried it since it failed"
+                    self.announce("job.left", text, job_name=write.job_name)
             case BeginRun():
                 self.queueing.run_begun(self, write, is_begun=outcome is not None)
                 if isinstance(outcome, RunRecord) and outcome.run_id not in self.runs:

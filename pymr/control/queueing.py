@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pymr.control.backlog import group_of
 from pymr.control.ending import end
 from pymr.control.phases import MapReduceRun
-from pymr.control.records import BeginCycle, BeginRun, JobChanges, JobRecord, RunRecord
+from pymr.control.records import BeginCycle, BeginRun, JobChanges, JobRecord, LeaveQueue, RunRecord
 from pymr.control.runs import Run
 from pymr.control.steps import SteppedRun, is_stepped
 
@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from pymr.control.leadership import Leader
 
 NEVER = float("inf")
+
+FAILED_TRANSFER_SECONDS = 86_400.0
+"""A file transfer that was to be done once and failed so long ago leaves the queue: nobody is going to retry
+it any more. The history keeps its runs."""
+
+LEAVE_LOOK_SECONDS = 60.0
+LEAVING_MAX = 100
+"""So many jobs at most leave the queue at a time."""
 
 
 class Queueing:
@@ -31,6 +39,7 @@ class Queueing:
         self.looks_at = 0.0
         self.is_cycling = False
         self.outdated: dict[str, tuple[int, int]] = {}  # (version, runs) by job
+        self._looks_for_leaving_at = 0.0
 
     # -- what was read or written
 
@@ -108,6 +117,17 @@ class Queueing:
         leader.write(BeginCycle(backlog.cycle))
         return True
 
+    def let_leave(self, leader: Leader) -> None:
+        """Let jobs leave the queue that failed long ago, and that nobody is going to retry."""
+        backlog = leader.backlog
+        if leader.now < self._looks_for_leaving_at or not self.knows_jobs or backlog.unix_offset is None:
+            return
+        self._looks_for_leaving_at = leader.now + LEAVE_LOOK_SECONDS
+        failed_by = leader.now + backlog.unix_offset - FAILED_TRANSFER_SECONDS
+        leaving = [job for job in backlog.jobs.values() if _is_to_leave(job, failed_by)]
+        for job in leaving[:LEAVING_MAX]:
+            leader.write(LeaveQueue(job.name, job.version))
+
     # -- runs
 
     def end_runs_of_changed_jobs(self, leader: Leader) -> None:
@@ -120,6 +140,13 @@ class Queueing:
                 job is None or job.version > run.record.job_version
             ):
                 end(leader, run, "replaced" if job else "deleted", None)
+
+
+def _is_to_leave(job: JobRecord, failed_by: float) -> bool:
+    fields = job.fields
+    is_one_off = fields.get("job_type") == "file_transfer" and bool(fields.get("run_once"))
+    has_failed = job.status == "failed" and job.end_time is not None and job.end_time <= failed_by
+    return is_one_off and has_failed and not group_of(fields)
 
 
 def make_run(leader: Leader, record: RunRecord) -> Run:

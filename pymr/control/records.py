@@ -207,6 +207,14 @@ class BeginCycle(msgspec.Struct, frozen=True, tag="cycle"):
     ended: int
 
 
+class LeaveQueue(msgspec.Struct, frozen=True, tag="leave"):
+    """A job that has failed, and is in no group, leaves the queue. Outcome: whether it has; False where it is
+    no longer as it was: deleted, replaced or retried."""
+
+    job_name: str
+    job_version: int
+
+
 class BeginRun(msgspec.Struct, frozen=True, tag="begin"):
     """A job that is due begins to run, in this cycle. Outcome: the RunRecord; None where the job is no longer
     as it was: deleted, replaced, failed or running.
@@ -274,5 +282,6 @@ class EndRun(msgspec.Struct, frozen=True, tag="end"):
 
 
 Write = (
-    BeginCycle | BeginRun | BeginAttempt | SavePlan | CommitTasks | ReleaseTasks | BeginPublication | EndRun
-)
+    BeginCycle | LeaveQueue | BeginRun | BeginAttempt | SavePlan | CommitTasks | ReleaseTasks
+    | BeginPublication | EndRun
+)  # fmt: skip

@@ -240,9 +240,9 @@ class Peer:
         for thread in (self._store, self._leader_store, self._state_thread, self._pane_writers, self._disk):
             thread.stop(THREAD_END_SECONDS_MAX)
         self._links.close()
+        self._state.close()  # before the port: where nobody listens, another process may begin
         self._endpoint.close()
         self._gatekeeper.close()
-        self._state.close()
         self._context.destroy(linger=1_000)
 
     # -- the lease

@@ -15,6 +15,16 @@ end
 return {'ok', text(cycle)}
 """
 
+LEAVE_QUEUE = r"""
+local refused = refusal()
+if refused then return refused end
+local name, version = unpack(arguments)
+local job = redis.call('HMGET', key('job:' .. name), 'version', 'status', 'group')
+local leaves = job[1] == version and job[2] == 'failed' and job[3] == ''
+if leaves then remove_job(name) end
+return {'ok', leaves and 1 or 0}
+"""
+
 # A job that recurs begins from `succeeded` or `skipped` as well; one that was to run once and has is in the
 # table for its group only. A call that was delayed on its way, and that
 # a later one of the same leader has overtaken, must not begin a run nobody waits for: thus the ordinal.

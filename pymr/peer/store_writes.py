@@ -12,6 +12,7 @@ from pymr.control.records import (
     BeginRun,
     CommitTasks,
     EndRun,
+    LeaveQueue,
     ReleaseTasks,
     SavePlan,
     Write,
@@ -28,6 +29,8 @@ def script_of(write: Write, token: str) -> tuple[str, list[Argument]]:
     match write:
         case BeginCycle(ended):
             return scripts.BEGIN_CYCLE, [ended]
+        case LeaveQueue(job_name, job_version):
+            return scripts.LEAVE_QUEUE, [job_name, job_version]
         case BeginRun(job_name, job_version, opens_cycle):
             ordinal = time.clock_gettime_ns(_BOOT_CLOCK) // 1000
             return scripts.BEGIN_RUN, [job_name, job_version, ordinal, int(opens_cycle)]
@@ -60,7 +63,7 @@ def outcome_of(write: Write, reply: list[Any]) -> Any:
             return int(reply[0])
         case BeginRun():
             return records.decode_run(reply[0]).record() if reply else None
-        case SavePlan() | BeginPublication():
+        case LeaveQueue() | SavePlan() | BeginPublication():
             return bool(reply[0])
         case CommitTasks():
             return tuple(attempt.decode() for attempt in reply)

@@ -239,9 +239,11 @@ class Wishes:
             respond(Refused(id=request.id, code="invalid", reason=reason))
             return
 
-        def answer(is_done: bool) -> None:
+        def answer(outcome: tuple[bool, str]) -> None:
+            is_done, latest_run = outcome
             _log.warning("recovery of the cluster from this peer's memory: %s", is_done)
-            text = f"{len(kept.jobs)} jobs are back, under the new incarnation {new}"
+            jobs = "1 job is back" if len(kept.jobs) == 1 else f"{len(kept.jobs)} jobs are back"
+            text = f"{jobs}, under the new incarnation {new}; {_history_left(latest_run)}"
             respond(
                 Done(id=request.id, detail=text)
                 if is_done
@@ -250,7 +252,7 @@ class Wishes:
                 )
             )
 
-        def recover(store: Store) -> bool:
+        def recover(store: Store) -> tuple[bool, str]:
             # Runs of a job that have ended after its state are forgotten.
             states = {name: replace(state, is_recovered=True) for name, state in kept.states.items()}
             is_done = store.recover(
@@ -258,7 +260,8 @@ class Wishes:
             )
             if is_done:
                 self._put_packages_back(store, kept.jobs)
-            return is_done
+            runs = store.history("", 1)
+            return is_done, runs[0].run_id if runs else ""
 
         ask_store(
             self._store,
@@ -320,6 +323,13 @@ def refused(request: Request, error: Exception) -> Refused:
     return Refused(
         id=request.id, code="unavailable", reason=f"unexpected: {error!r}; see the log of the peer"
     )
+
+
+def _history_left(latest_run: str) -> str:
+    """What a recovery has to say of the history, which peers do not remember. latest_run: in Redis."""
+    if latest_run:
+        return f"the history of the runs ends with {latest_run}, as Redis has it: later ones are lost"
+    return "the history of the runs is lost; what they have put out is still there"
 
 
 def _unknown_job(id: str, name: str) -> Refused:

@@ -276,6 +276,7 @@ def test_what_a_run_that_did_not_count_has_shown_goes_with_the_next(make_cluster
     thesis.unlink()
     recovered = cluster.pymr("cluster", "recover", "--yes")
     assert recovered.status == 0, recovered.err
+    assert "the history of the runs is lost" in recovered.out
     cluster.wait_for(lambda: ended_runs(cluster, "job"), what="the run after the recovery")
     (last,) = ended_runs(cluster, "job")
     assert (last.status, last.files) == ("succeeded", 2)

@@ -22,6 +22,7 @@ from pymr.control.records import (
     CommitTasks,
     EndRun,
     JobRecord,
+    LeaveQueue,
     ReleaseTasks,
     RunRecord,
     SavePlan,
@@ -36,6 +37,15 @@ def begin_cycle(redis: MemoryRedis, write: BeginCycle) -> int:
         redis.cycle_began_at = redis.clock()
         redis.next_change()
     return redis.cycle
+
+
+def leave_queue(redis: MemoryRedis, write: LeaveQueue) -> bool:
+    job = redis.jobs.get(write.job_name)
+    leaves = job is not None and job.version == write.job_version and job.status == "failed"
+    if job is None or not leaves or job.fields.get("group_name"):
+        return False
+    remove_job(redis, job.name)
+    return True
 
 
 def begin_run(redis: MemoryRedis, write: BeginRun, epoch: int) -> RunRecord | None:

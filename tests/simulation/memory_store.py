@@ -24,6 +24,7 @@ from pymr.control.records import (
     JobChanges,
     JobRecord,
     JobState,
+    LeaveQueue,
     ReleaseTasks,
     RunRecord,
     SavePlan,
@@ -170,6 +171,8 @@ class MemoryStore:
         match write:
             case BeginCycle():
                 return self._answered(run_rules.begin_cycle(redis, write))
+            case LeaveQueue():
+                return self._answered(run_rules.leave_queue(redis, write))
             case BeginRun():
                 return self._answered(run_rules.begin_run(redis, write, epoch))
             case BeginAttempt():

@@ -86,6 +86,36 @@ LISTINGS: Answers = {
 }
 
 
+def of_versions(*versions: str) -> PeersView:
+    return PeersView(
+        id="",
+        rows=tuple(
+            PeerRow(name=f"p{number}", address="h:1", data_address="h:2", alive=True, version=version)
+            for number, version in enumerate(versions)
+        ),
+    )
+
+
+@pytest.mark.parametrize("words", [("jobs",), ("peers",), ("workers",), ("history",), ("show", "j")])
+def test_each_listing_warns_where_the_peers_run_different_versions(
+    pymr: Command, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    views = [of_versions("0.4.0", "0.3.0", "0.4.0"), of_versions("0.4.0", "0.4.0", "")]
+    answers = LISTINGS | {GetPeers: lambda request: msgspec.structs.replace(views[0], id=request.id)}
+    with fake_cluster(tmp_path, answers):
+        table, listed = pymr(*words), pymr(*words, "--json")
+        del views[0]
+        same = pymr(*words)
+
+    told = "the peers run different versions: 0.3.0 (p1), 0.4.0 (p0, p2); install the same one everywhere"
+    assert (table.status, listed.status, same.status) == (0, 0, 0)
+    assert told in table.err and told in listed.err
+    assert json.loads(listed.out)
+    assert "warning" not in same.err
+    if words[0] == "show":
+        assert json.loads(listed.out)["cluster_warning"] == told
+
+
 # ---- the configuration
 
 

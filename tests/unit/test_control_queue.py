@@ -10,7 +10,8 @@ import pytest
 from leader_desk import RUN, Desk, run_record
 
 from pymr.control.backlog import Backlog, queue_order
-from pymr.control.records import BeginCycle, BeginRun, JobChanges, JobRecord, JobState
+from pymr.control.queueing import FAILED_TRANSFER_SECONDS, LEAVE_LOOK_SECONDS, LEAVING_MAX
+from pymr.control.records import BeginCycle, BeginRun, JobChanges, JobRecord, JobState, LeaveQueue
 from pymr.rows import JobStatus
 
 ONE = ("a", "h", 1)
@@ -332,3 +333,41 @@ def test_a_cycle_waits_for_what_is_due_and_cannot_begin_yet() -> None:
     desk.pass_time(120.0)
 
     assert desk.asked(BeginCycle) == []
+
+
+# -- what leaves the queue by itself
+
+
+def transfer(name: str, failed_ago: float, **other: Any) -> JobRecord:
+    fields = {"job_type": "file_transfer", "run_once": True, "transfer_type": "upload"} | other
+    return job(name, status="failed", end_time=1000.0 - failed_ago, **fields)
+
+
+def test_a_one_off_transfer_that_failed_a_day_ago_leaves_the_queue() -> None:
+    desk = desk_of()
+    known = [
+        transfer("old", FAILED_TRANSFER_SECONDS + 1),
+        transfer("new", FAILED_TRANSFER_SECONDS - 3_600),
+        transfer("recurring", FAILED_TRANSFER_SECONDS + 1, run_once=False),
+        transfer("grouped", FAILED_TRANSFER_SECONDS + 1, group_name="g"),
+        job("script", status="failed", end_time=0.0, job_type="script", run_once=True),
+        ran("succeeded", job_type="file_transfer", run_once=True, end_time=0.0),
+    ]
+    desk.change(known)
+    desk.pass_time(LEAVE_LOOK_SECONDS + 1)
+
+    assert desk.asked(LeaveQueue) == [LeaveQueue("old", 1)]
+
+    desk.answer(LeaveQueue, True)
+
+    assert [event.text for event in desk.events if event.kind == "job.left"] == [
+        "old leaves the queue, as nobody has retried it since it failed"
+    ]
+
+
+def test_of_many_that_failed_long_ago_some_leave_at_a_time() -> None:
+    desk = desk_of()
+    desk.change([transfer(f"t{number}", FAILED_TRANSFER_SECONDS * 2) for number in range(LEAVING_MAX + 5)])
+    desk.pass_time(LEAVE_LOOK_SECONDS + 1)
+
+    assert len(desk.asked(LeaveQueue)) == LEAVING_MAX

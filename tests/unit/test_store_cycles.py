@@ -23,6 +23,7 @@ from pymr.control.records import (
     BeginRun,
     EndRun,
     JobState,
+    LeaveQueue,
     RunRecord,
 )
 from pymr.errors import StaleEpochError
@@ -182,3 +183,32 @@ def test_how_long_runs_take_is_an_average_that_outlives_the_version(store: AnySt
 def took(run: RunRecord) -> float:
     assert run.end_time is not None
     return run.end_time - run.start_time
+
+
+# ---- what leaves the queue by itself
+
+
+def test_a_failed_job_leaves_the_queue_only_as_the_leader_knows_it(store: AnyStore) -> None:
+    job = submit(store, "sent", run_once=True)
+    is_queued = store.write(1, LIFE, LeaveQueue(job.name, job.version))
+    run(store, "sent", "failed", "no space")
+    store.retry(new_id(), LIFE, "sent")
+    of_before = store.write(1, LIFE, LeaveQueue(job.name, job.version))
+    run(store, "sent", "failed", "no space")
+    before = store.changes(0)
+    left = store.write(1, LIFE, LeaveQueue("sent", jobs_of(store)["sent"].version))
+    again = store.write(1, LIFE, LeaveQueue("sent", job.version))
+
+    assert (is_queued, of_before, left, again) == (False, False, True, False)
+    assert jobs_of(store) == {}
+    assert store.changes(before.change).deleted == ("sent",)
+    assert len(store.history("sent", 9)) == 2
+
+
+def test_a_failed_member_of_a_group_stays(store: AnyStore) -> None:
+    submit(store, "sent", run_once=True, group_name="g")
+    run(store, "sent", "failed", "no space")
+    job = jobs_of(store)["sent"]
+
+    assert store.write(1, LIFE, LeaveQueue("sent", job.version)) is False
+    assert "sent" in jobs_of(store)

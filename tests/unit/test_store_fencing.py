@@ -28,6 +28,7 @@ from pymr.control.records import (
     Event,
     JobRecord,
     JobState,
+    LeaveQueue,
     ReleaseTasks,
     RunRecord,
     SavePlan,
@@ -56,6 +57,7 @@ def leader_writes(run: RunRecord, job: JobRecord) -> list[Write]:
     done = map_done(run, "map-00000")
     return [
         BeginCycle(1),
+        LeaveQueue(job.name, job.version),
         BeginRun(job.name, job.version),
         BeginAttempt(run.run_id, "copy-00000"),
         SavePlan(run.run_id, PLAN),

@@ -274,11 +274,25 @@ def test_a_cluster_is_recovered_with_its_cycle_and_what_was_consumed(desk: Desk)
     desk.redis.forget()
     reply = desk.wish(RecoverCluster, incarnation=life, epoch=1)
 
-    assert isinstance(reply, Done) and "1 jobs are back" in reply.detail
+    assert isinstance(reply, Done) and "1 job is back" in reply.detail
+    assert "the history of the runs is lost" in reply.detail
     assert desk.redis.cycle == 4
     assert desk.redis.states == {"s": JobState("s-000001", "h", is_recovered=True)}
     assert desk.redis.jobs["s"].cycle == 4
     assert desk.redis.paused
+
+
+def test_a_recovery_says_where_the_history_ends_that_redis_still_has(desk: Desk) -> None:
+    desk.wish(SubmitJob, fields=SCRIPT)
+    desk.run("s", "succeeded")
+    (run,) = desk.store.history("", 9)
+    desk.jobs.refresh(lambda: None, pytest.fail)
+    desk.redis.incarnation, life = "began-anew", desk.redis.incarnation or ""
+    desk.redis.epoch = 0
+    reply = desk.wish(RecoverCluster, incarnation=life, epoch=1)
+
+    assert isinstance(reply, Done)
+    assert f"the history of the runs ends with {run.run_id}" in reply.detail
 
 
 def test_a_redis_that_does_not_answer_is_told_of(desk: Desk) -> None:

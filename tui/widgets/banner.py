@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.app import RenderResult
 from textual.widget import Widget
 
-from pymr.wording import span
+from pymr.wording import span, version_warning
 from tui.model.printable import printable
 from tui.model.state import ClusterState
 
@@ -17,7 +17,7 @@ _PATIENCE_SECONDS = 1.5
 
 
 class Banner(Widget):
-    """Shown while no peer answers, or the one that does has a problem."""
+    """Shown while no peer answers, or the one that does has a problem, or the peers' versions differ."""
 
     DEFAULT_CSS = """
     Banner { height: auto; max-height: 3; width: 100%; padding: 0 1; display: none; }
@@ -56,7 +56,10 @@ class Banner(Widget):
                 return ""
             return f"Lost the cluster: this is how it stood {span(age_s)} ago. Trying all its peers."
         problem = state.cluster.problem if state.cluster is not None else ""
-        return problem or state.fault
+        if problem or state.fault:
+            return problem or state.fault
+        warning = version_warning({row.name: row.version for row in state.peers if row.alive})
+        return _first_line(warning) if warning else ""
 
 
 def _first_line(text: str) -> str:
