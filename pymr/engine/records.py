@@ -301,11 +301,12 @@ class RecordReader:
         """Raise what an error in reading means; return where a file that grew is cut at its listed length."""
         if isinstance(error, OSError) and error.errno is not None:  # bad content is a bare OSError of bz2
             raise disk_error("reading", file.path, error) from error
-        with suppress(OSError):
-            status = os.stat(file.path)
-            if has_grown(status, file):
-                self._refuse_changed(status, file)
-                return
+        if isinstance(error, EOFError):  # and not in the middle of the file, where it is damaged
+            with suppress(OSError):
+                status = os.stat(file.path)
+                if has_grown(status, file):
+                    self._refuse_changed(status, file)
+                    return
         raise self._corrupt(file, error) from error
 
     def _refuse_changed(self, status: os.stat_result, file: InputFile) -> None:

@@ -286,6 +286,20 @@ def test_a_compressed_file_that_grew_is_read_up_to_its_last_complete_line(tmp_pa
     assert read(file) == ["line"]
 
 
+@every_codec
+def test_a_compressed_file_that_is_damaged_is_so_also_when_it_has_grown(tmp_path: Path, codec: str) -> None:
+    numbers = random.Random(4)
+    content = b"".join(b"%d\n" % numbers.randrange(10**9) for _ in range(100_000))
+    whole = bytearray(COMPRESS[codec](content))
+    middle = len(whole) // 2
+    whole[middle : middle + 100] = numbers.randbytes(100)
+    file = listed(tmp_path, bytes(whole), f"a.{codec}")
+    append(file, COMPRESS[codec](b"more\n"))
+
+    with pytest.raises(InputError, match="is truncated or corrupt"):
+        read(file)
+
+
 def test_a_file_that_grew_is_an_error_where_only_whole_ones_may_be_read(tmp_path: Path) -> None:
     file = listed(tmp_path, b"line\n" * 200_000)
     lines = RecordReader(plan_splits([file]), whole_files=True).lines()
