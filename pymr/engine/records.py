@@ -23,6 +23,9 @@ LINE_BYTES_MAX = 16 << 20
 CHUNK_BYTES = 256 << 10
 """Bytes read, decoded and cut into lines at once: small enough for a core's cache, so lines stay hot."""
 
+OnContent = Callable[[InputFile, Fingerprint], object]
+"""Takes the fingerprint of the content of a compressed file."""
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_SHOWN_CHARACTERS = 160
 _LOOKED_BACK_BYTES_MAX = 1 << 30
@@ -98,7 +101,7 @@ class RecordReader:
         seed: int = 0,
         lines_max: int | None = None,
         whole_files: bool = False,
-        on_content: Callable[[InputFile, Fingerprint], object] | None = None,
+        on_content: OnContent | None = None,
     ) -> None:
         self._splits = splits
         self._encoding_errors = encoding_errors

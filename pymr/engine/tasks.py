@@ -23,7 +23,7 @@ from pymr.engine.mapper import first_checked, map_failures, map_lines, map_lines
 from pymr.engine.memory import MemoryBudget
 from pymr.engine.merge import fan_in_within, merge_runs
 from pymr.engine.outputs import OutputWriter, Part, encode_lines
-from pymr.engine.records import RecordReader
+from pymr.engine.records import OnContent, RecordReader
 from pymr.engine.reducer import (
     GroupReader,
     ReduceFunction,
@@ -133,9 +133,16 @@ class TaskWatch:
         return self.moved
 
 
-def run_map_task(context: JobContext, task: MapTask, directory: str, watch: TaskWatch) -> MapOutput:
+def run_map_task(
+    context: JobContext,
+    task: MapTask,
+    directory: str,
+    watch: TaskWatch,
+    on_content: OnContent | None = None,
+) -> MapOutput:
     """Map the splits of a task into sorted runs in `directory`, which exists and is the task's own.
 
+    on_content: see RecordReader.
     Raises InputError, RecordError, UserFunctionError naming file and byte; DiskError.
     """
     job, functions = context.job, context.functions
@@ -147,6 +154,7 @@ def run_map_task(context: JobContext, task: MapTask, directory: str, watch: Task
         seed=context.engine.downsample_seed,
         lines_max=context.lines_max,
         whole_files=job.hold_state,  # else what was appended would count again with all that was read now
+        on_content=on_content,
     )
     shuffler = Shuffler(
         os.path.join(directory, "runs"),

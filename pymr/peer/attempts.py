@@ -42,7 +42,8 @@ from pymr.errors import (
 from pymr.faults import fault_point
 from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome, StepOutcome
 from pymr.peer.bad_records import keep_list_of_failed
-from pymr.peer.places import HIDDEN_PREFIX, attempt_of, checked_folder
+from pymr.peer.content_notes import ContentNotes
+from pymr.peer.places import HIDDEN_PREFIX, Places, attempt_of, checked_folder
 from pymr.protocol import cut_text
 
 FACTS_SUFFIX = ".facts"
@@ -81,17 +82,24 @@ def do_map(
     """Do a map task of a plan; leaves the folder TASK-ATTEMPT in `run_dir`. A finished one is not done again.
 
     Raises as `run_map_task` and `read_plan_task`; then nothing is left of the attempt but the list of the bad
-    records, where these were too many.
+    records, where these were too many; and the notes of what was in compressed files, if the job has to know
+    them again.
     """
     pid = os.getpid()
+    job = context.job
+    places = Places(os.path.dirname(os.path.dirname(run_dir)))
+    notes = ContentNotes(places.content_notes(job.job_name, id.run_id)) if job.hold_state else None
 
     def work(folder: str) -> None:
         try:
-            output = run_map_task(context, read_plan_task(plan_path, plan_index), folder, watch)
+            task = read_plan_task(plan_path, plan_index)
+            output = run_map_task(context, task, folder, watch, notes.add if notes else None)
         except UserFunctionError:
             if os.getpid() == pid:  # else it is that of whoever forked
                 keep_list_of_failed(run_dir, id.task, folder)
             raise
+        if notes is not None:
+            notes.flush()  # before the attempt can count: planning finds the notes of all that does
         runs_path = os.path.join(folder, RUNS_NAME)
         if not output.runs:
             write_file(runs_path, b"")

@@ -18,7 +18,7 @@ from pymr.control.records import JobState
 from pymr.engine.inputs import InputFile
 from pymr.errors import DamagedFileError, DiskError, InputError, PymrError
 from pymr.faults import fault_point
-from pymr.peer.consumed_files import match_files
+from pymr.peer.consumed_files import match_files, with_note
 from pymr.peer.consumed_lists import ConsumedList, Fact, HostLists
 from pymr.rows import StateRow
 
@@ -80,7 +80,7 @@ def new_files(
     job_name, run_id, shared = planning.job_name, planning.run_id, planning.shared
     with lists.locked():
         _refuse_late(lists, planning)
-        before = _consumed_before(lists, planning)
+        before = _with_contents(lists, planning, _consumed_before(lists, planning))
         if planning.is_anew:
             found = _without_grown(lists, planning, found, on_warning)
         lists.remove(job_name, {planning.consumed, run_id}, shared=shared)
@@ -227,6 +227,14 @@ def _consumed_before(lists: HostLists, planning: Planning) -> tuple[Fact, ...]:
         )
     lists.write(job_name, run_id, ConsumedList(incarnation=planning.incarnation), shared=shared)
     return ()
+
+
+def _with_contents(lists: HostLists, planning: Planning, before: Sequence[Fact]) -> Sequence[Fact]:
+    """The facts with the fingerprints of what was compressed already when it was consumed."""
+    if all(fact.digest for fact in before):
+        return before
+    notes = lists.notes(planning.job_name, planning.consumed)
+    return [fact if fact.digest else with_note(fact, notes) for fact in before]
 
 
 def _roots(peers: Sequence[PeerConfig]) -> dict[str, str]:

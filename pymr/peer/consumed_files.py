@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pymr.engine.fingerprints import UNKNOWN, Fingerprint, fingerprint_of
 from pymr.engine.inputs import InputFile
 from pymr.peer.consumed_lists import Fact
+from pymr.peer.content_notes import NoteKey, note_key
 
 _NS = 1_000_000_000
 
@@ -45,6 +46,12 @@ def match_files(
         kept.append(_fact(path, file, looked_at.get(path) or fingerprint_of(file.path, file.size)))
     kept.sort()
     return kept, list(left.values())
+
+
+def with_note(fact: Fact, notes: Mapping[NoteKey, Fingerprint]) -> Fact:
+    """The fact with the fingerprint that was noted when the file was read, if it was."""
+    noted = notes.get(note_key(fact.path, fact.inode, fact.size, fact.mtime_ns))
+    return fact if noted is None else fact._replace(length=noted.length, digest=noted.digest)
 
 
 def _match_by_path(consumed: Iterable[Fact], left: _Left, kept: list[Fact]) -> list[Fact]:

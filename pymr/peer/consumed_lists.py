@@ -25,10 +25,12 @@ from xxhash import xxh3_64_intdigest
 
 from pymr.config import PeerConfig
 from pymr.engine.durable import make_folders, replace_file
+from pymr.engine.fingerprints import Fingerprint
 from pymr.engine.zstd import zstd
 from pymr.errors import DamagedFileError, DiskError, disk_error
+from pymr.peer.content_notes import NoteKey, read_notes
 from pymr.peer.file_locks import lock_within
-from pymr.peer.places import Places
+from pymr.peer.places import NOTES_SUFFIX, Places
 
 LOCK_SECONDS_MAX = 10.0
 """How long the lists are waited for: others hold them for a moment, unless they were stopped in it."""
@@ -39,6 +41,7 @@ _CHECKSUM = Struct("<Q")
 _HEADER_BYTES = len(_MAGIC) + _CHECKSUM.size
 _ZSTD_LEVEL = 1
 _LIST_NAME = re.compile(r"(.+-[0-9]+)(-shared)?")
+_NOTES_NAME = re.compile(rf"(.+-[0-9]+){re.escape(NOTES_SUFFIX)}")
 
 _log = logging.getLogger("pymr")
 
@@ -138,12 +141,11 @@ class HostLists:
                 _log.warning("the copy %s was not written: %s", path, error)
 
     def remove(self, job_name: str, keep: Collection[str], *, shared: bool) -> None:
-        """Remove the lists of all runs but `keep`, and what was left unfinished. Raises DiskError."""
+        """Remove the lists and notes of all runs but `keep`, and what is unfinished. Raises DiskError."""
         for one in self._places:
             folder = one.consumed_of(job_name)
             for name in _names(folder):
-                match = _LIST_NAME.fullmatch(name)
-                if match is None or (bool(match[2]) == shared and match[1] not in keep):
+                if not _is_kept(name, keep, shared=shared):
                     path = os.path.join(folder, name)
                     try:
                         os.unlink(path)
@@ -155,6 +157,11 @@ class HostLists:
         names = (name for one in self._places for name in _names(one.consumed_of(job_name)))
         matches = filter(None, map(_LIST_NAME.fullmatch, names))
         return {match[1] for match in matches if bool(match[2]) == shared}
+
+    def notes(self, job_name: str, run_id: str) -> dict[NoteKey, Fingerprint]:
+        """What map tasks on this host have found in the compressed files that a run has read. Raises
+        DiskError."""
+        return read_notes(one.content_notes(job_name, run_id) for one in self._places)
 
     def has_run(self, run_id: str) -> bool:
         """Whether a peer of this host has anything of a run, which is so until it has ended."""
@@ -202,6 +209,13 @@ def _column(kind: str, data: bytes) -> array[int]:
     column = array(kind)
     column.frombytes(data)
     return column
+
+
+def _is_kept(name: str, keep: Collection[str], *, shared: bool) -> bool:
+    if notes := _NOTES_NAME.fullmatch(name):
+        return notes[1] in keep
+    match = _LIST_NAME.fullmatch(name)
+    return match is not None and (bool(match[2]) != shared or match[1] in keep)
 
 
 def _lock(descriptor: int, path: str, deadline: float) -> None:

@@ -18,6 +18,9 @@ from pymr.protocol import STEPS
 HIDDEN_PREFIX = "."
 """Begins the names of what is not finished; a daemon that starts clears it away."""
 
+NOTES_SUFFIX = ".contents"
+"""Ends the names of the notes beside the lists of what was consumed."""
+
 FETCHED = "fetched"
 """The folder of a run in which copies of other hosts' segments are."""
 
@@ -63,6 +66,10 @@ class Places:
     def consumed(self, job_name: str, run_id: str, *, shared: bool = False) -> str:
         """The list that counts if this run is the last that succeeded."""
         return os.path.join(self.consumed_of(job_name), plain(run_id) + ("-shared" if shared else ""))
+
+    def content_notes(self, job_name: str, run_id: str) -> str:
+        """What the map tasks of a run on this peer have found in compressed files, see `content_notes`."""
+        return os.path.join(self.consumed_of(job_name), plain(run_id) + NOTES_SUFFIX)
 
     @property
     def bad_records_of_runs(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -256,3 +258,22 @@ def test_a_job_that_holds_state_leaves_out_what_grows_and_reads_it_once_at_rest(
     assert first == [["one", 1]]
     assert f"{path} grew" in warning and "left out" in warning
     assert ordered(cluster.output()) == [["long", 1], ["more", 1], ["one", 1], ["word", 40_000]]
+
+
+def test_a_compressed_log_that_is_unpacked_later_is_not_read_again(lend_cluster: Lend) -> None:
+    cluster = lend_cluster(HeldRun.HOSTS)
+    counting(cluster)
+    path = cluster.input_of("beta") / "a.log.gz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(b"one two\n"))
+    fields = {"hold_state": True, "delete_job_data": False, "run_once": False}
+    cluster.submit(**fields)
+    cluster.succeed()
+    path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+    shutil.copystat(path, path.with_suffix(""))
+    path.unlink()
+    cluster.feed("alpha", "b.log", "three")
+    cluster.submit(**fields)
+    cluster.succeed()
+
+    assert ordered(cluster.output()) == [["one", 1], ["three", 1], ["two", 1]]
