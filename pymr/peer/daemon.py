@@ -66,7 +66,10 @@ def command(config: str, name: str, log_level: str, until_stdin_closes: bool) ->
 
 
 def run_peer(config: ClusterConfig, me: PeerConfig, *, until_stdin_closes: bool = False) -> None:
-    """Be that peer, until a signal or a console ends it, or whoever holds the other end of stdin."""
+    """Be that peer, until a signal or a console ends it, or whoever holds the other end of stdin.
+
+    Raises PymrError where it could not be started, or ended because it cannot go on.
+    """
     os.makedirs(me.data_dir, exist_ok=True)
     _import_what_workers_need()
     nursery = Nursery.start()  # before there is any thread in this process
@@ -116,6 +119,8 @@ def run_peer(config: ClusterConfig, me: PeerConfig, *, until_stdin_closes: bool 
         loop.close()
         _log.info("%s has ended", me.name)
         log.stop(LOG_END_SECONDS_MAX)
+    if peer.failure:
+        raise PymrError(peer.failure)
 
 
 def _import_what_workers_need() -> None:

@@ -81,7 +81,7 @@ _log = logging.getLogger("pymr")
 class Peer:
     """One peer of a cluster, from its start to its end. Everything in it happens in the loop's thread.
 
-    nursery: forked before this process had any thread.
+    nursery: forked before this process had any thread. failure: why it ends without being asked to; "" else.
     Raises StartError and ConfigError for what keeps it from starting.
     """
 
@@ -100,6 +100,7 @@ class Peer:
         self._security = security
         self._loop = loop
         self._nursery = nursery
+        self.failure = ""
         self._is_stopping = False
         self._report: Report | None = None
         self._leading: Leading | None = None
@@ -387,7 +388,8 @@ class Peer:
 
     def _take_worker_event(self, event: worker_events.WorkerEvent) -> None:
         if isinstance(event, worker_events.NurseryDied):
-            _log.error("the process that starts workers has ended; this peer ends, to be started again")
+            self.failure = "the process that starts workers has ended; this peer ends, to be started again"
+            _log.error("%s", self.failure)
             self._loop.stop()
             return
         for news in worker_news(event, self._workers):

@@ -84,6 +84,19 @@ def test_the_workers_of_a_peer_that_is_killed_end_with_it(lend_cluster: Lend) ->
     assert left
 
 
+def test_a_peer_that_cannot_start_workers_any_more_ends_as_a_failure(lend_cluster: Lend) -> None:
+    """So that a supervisor that looks at the exit status starts it again."""
+    cluster = lend_cluster()
+    victim = cluster.names[-1]
+    (nursery,) = (one for one in cluster.descendants(victim) if one.name() == "pymr-nursery")
+    nursery.kill()
+    cluster.wait_for(lambda: cluster.processes[victim].poll() is not None, what=f"{victim} to end")
+    status = cluster.processes[victim].returncode
+    cluster.restart(victim)
+
+    assert status == 1
+
+
 @pytest.mark.parametrize("is_one_host", [True, False])
 def test_a_part_of_an_output_is_not_given_for_all_of_it(
     lend_cluster: Lend, monkeypatch: pytest.MonkeyPatch, is_one_host: bool
