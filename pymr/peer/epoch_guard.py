@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from pymr.control.duties import PeerCommand, Remember, SendReport
+from pymr.control.duties import PeerCommand, ReadJobs, Remember, SendReport
 from pymr.errors import disk_error
 
 RETRY_SECONDS = 0.5
@@ -36,7 +36,8 @@ class EpochGuard:
 
     Reports do not wait for a disk that is at it: they promise nothing, and a peer whose disk hangs is not
     dead. They are dropped while the epoch cannot be written down: they would say that this peer follows. So
-    the leader hears nothing of the peer meanwhile, and gives its work to others.
+    the leader hears nothing of the peer meanwhile, and gives its work to others. The job table is read
+    all the while: that is under no epoch, and a disk that is full for a night would let too much gather.
     do: does work in a thread of its own, as Thread.do. problem: what is wrong, for operators; "" while
     nothing is. end: ends the peer.
     """
@@ -69,10 +70,13 @@ class EpochGuard:
         """Carry a command out, now or when those before it have been."""
         if not self._is_waiting and not self._held:
             self._do(command)
+        elif isinstance(command, ReadJobs):
+            self._carry_out(command)
         elif not isinstance(command, SendReport):
             self._held.append(command)
             if len(self._held) > COMMANDS_HELD_MAX:
-                _log.error("%s; too much waits for the disk, so this peer ends", self.problem)
+                why = self.problem or f"the epoch has not been written to {self._state_folder} yet"
+                _log.error("%s, and too much waits for that: this peer ends", why)
                 self._end()
         elif not self.problem:
             self._carry_out(command)

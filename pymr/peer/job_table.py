@@ -45,6 +45,7 @@ class JobTableCopy:
         self._clock = clock
         self._changes = GatheredChanges()
         self._is_writing = False
+        self._has_lost = False  # changes, of which nobody knows whether they were written
         self._snapshot_at = float("-inf")
         self._state = state
         self._store = store
@@ -110,20 +111,22 @@ class JobTableCopy:
     def _keep_soon(self, seconds: float = KEEP_SECONDS) -> None:
         if not self._is_keeping:
             self._is_keeping = True
-            self._call_later(seconds, self._keep)
+            self._call_later(seconds, self.keep)
 
-    def _keep(self) -> None:
-        """Write what has changed; or the whole table, where that has to be or the journal is long enough."""
+    def keep(self) -> None:
+        """Have written what has changed, or the whole table, where that has to be or the journal is long
+        enough. It happens by itself; to be called before the peer ends."""
         self._is_keeping = False
         if self._is_writing or not self._of:
             return  # once that is done; or there is no table yet
         kept, now = self._state.jobs, self._clock()
-        journal_bytes = kept.journal_bytes
+        journal_bytes = None if self._has_lost else kept.journal_bytes
         is_long = journal_bytes is None or journal_bytes > max(JOURNAL_BYTES_MIN, kept.snapshot_bytes)
         wait = self._snapshot_at + SNAPSHOT_SECONDS - now
         work: Callable[[], None]
         if is_long and wait <= 0:
             self._snapshot_at = now
+            self._has_lost = False
             self._changes = GatheredChanges()
             work = partial(kept.write, self.as_kept())
         elif journal_bytes is None:
@@ -139,6 +142,7 @@ class JobTableCopy:
     def _kept(self, error: object) -> None:
         self._is_writing = False
         if isinstance(error, Exception):
+            self._has_lost = True
             _log.warning("the job table cannot be kept, and is tried again: %s", error)
         if self._changes or error is not None:
             self._keep_soon()

@@ -112,13 +112,18 @@ class KeptJobs:
     def close(self) -> None:
         """Free the descriptor; nothing can be added before `write`."""
         self.journal_bytes = None
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):  # what matters of it was flushed
+                os.close(descriptor)
 
     def _open(self, length: int) -> None:
         self._descriptor = os.open(self._journal_path, os.O_RDWR | os.O_CLOEXEC)
-        os.ftruncate(self._descriptor, length)
+        try:
+            os.ftruncate(self._descriptor, length)
+        except OSError:
+            self.close()
+            raise
         self.journal_bytes = length
 
     def _go_through_journal(self, table: JobTable, checksum: bytes) -> JobTable:
@@ -141,7 +146,8 @@ class KeptJobs:
             jobs.update((job.name, job) for job in changes.jobs)
             states.update(changes.states)
             table = JobTable(entry.incarnation, changes.change, (), changes.cycle, {}, changes.paused)
-        self._open(end)
+        with suppress(OSError):  # a disk that takes nothing now: a whole table is written next
+            self._open(end)
         return msgspec.structs.replace(table, jobs=tuple(jobs.values()), states=states)
 
 

@@ -238,6 +238,7 @@ class Peer:
         self._workers.close()
         self._execution.data.close()
         self._nursery.close()
+        self._jobs.keep()
         for thread in (self._store, self._leader_store, self._state_thread, self._pane_writers, self._disk):
             thread.stop(THREAD_END_SECONDS_MAX)
         self._links.close()

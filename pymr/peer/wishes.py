@@ -239,11 +239,13 @@ class Wishes:
             respond(Refused(id=request.id, code="invalid", reason=reason))
             return
 
-        def answer(outcome: tuple[bool, str]) -> None:
-            is_done, latest_run = outcome
+        def answer(outcome: tuple[bool, str, list[str]]) -> None:
+            is_done, latest_run, lacking = outcome
             _log.warning("recovery of the cluster from this peer's memory: %s", is_done)
             jobs = "1 job is back" if len(kept.jobs) == 1 else f"{len(kept.jobs)} jobs are back"
             text = f"{jobs}, under the new incarnation {new}; {_history_left(latest_run)}"
+            if lacking:
+                text += f"; submit again, as their projects are lost: {', '.join(lacking)}"
             respond(
                 Done(id=request.id, detail=text)
                 if is_done
@@ -252,16 +254,15 @@ class Wishes:
                 )
             )
 
-        def recover(store: Store) -> tuple[bool, str]:
+        def recover(store: Store) -> tuple[bool, str, list[str]]:
             # Runs of a job that have ended after its state are forgotten.
             states = {name: replace(state, is_recovered=True) for name, state in kept.states.items()}
             is_done = store.recover(
                 kept.incarnation, new, epoch, kept.jobs, kept.change, kept.cycle, states, kept.paused
             )
-            if is_done:
-                self._put_packages_back(store, kept.jobs)
+            lacking = self._put_packages_back(store, kept.jobs) if is_done else []
             runs = store.history("", 1)
-            return is_done, runs[0].run_id if runs else ""
+            return is_done, runs[0].run_id if runs else "", lacking
 
         ask_store(
             self._store,
@@ -271,21 +272,24 @@ class Wishes:
             respond,
         )
 
-    def _put_packages_back(self, store: Store, jobs: Iterable[JobRecord]) -> None:
-        """The projects of the jobs, as this peer has unpacked them; the log tells of one it never had."""
+    def _put_packages_back(self, store: Store, jobs: Iterable[JobRecord]) -> list[str]:
+        """The projects of the jobs, as unpacked here; returns the names of the jobs whose project is lost."""
+        lacking = []
         for job in jobs:
-            project = project_of(job.fields)
             if not job.project_hash or store.has_package(job.project_hash):
                 continue
             try:
-                package = pack_project(Path(self._places.project(job.project_hash)), project)
+                package = pack_project(Path(self._places.project(job.project_hash)), project_of(job.fields))
             except PymrError as error:
-                _log.warning(
-                    "submit %s again, as its project is not here to be put back: %s", job.name, error
-                )
+                _log.warning("the project of %s is not here to be put back: %s", job.name, error)
+                lacking.append(job.name)
                 continue
             if package.content_hash == job.project_hash:
                 store.put_package(package.content_hash, package.data)
+            else:
+                _log.warning("the project of %s is not put back, as what is here was changed", job.name)
+                lacking.append(job.name)
+        return lacking
 
 
 def ask_store(

@@ -6,12 +6,15 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster.clusters import Cluster, ordered
+from cluster.gated import Gates
 from cluster.held_runs import PHASES, HeldRun
 
 from pymr.client import RefusedError
+from pymr.peer.kept_jobs import KeptJobs
 
 MakeCluster = Callable[..., Cluster]
 
@@ -129,3 +132,58 @@ def test_a_redis_of_an_old_backup_takes_no_jobs_and_spoils_no_memory(
     assert refused.value.code == "forgotten"
     assert sorted(shown) == ["early", "late"] and remembered == {2}
     assert recovered.status == 0, recovered.err
+
+
+def kept_priorities(table: Path, scratch: Path) -> dict[str, Any]:
+    """The priority of each job in the table that a peer keeps, and its journal; of a copy."""
+    for path in (table, table.with_name("jobs.journal")):
+        shutil.copy(path, scratch)
+    kept = KeptJobs(str(scratch / table.name))
+    found = kept.load()
+    kept.close()
+    return {job.name: job.fields["job_priority"] for job in found.jobs} if found else {}
+
+
+def test_peers_that_are_started_again_remember_what_has_changed_last(
+    make_cluster: MakeCluster, tmp_path: Path
+) -> None:
+    cluster = make_cluster(peers=2)
+    gates = Gates(cluster.folder / "gates")
+    cluster.env |= gates.faults
+    cluster.project(gates.map_source, gates.reduce_source)
+    for name in cluster.names:
+        cluster.feed(name, "a.txt", "to be or not", f"to be {name}")
+    cluster.start()
+    cluster.client.pause()
+    tables = [cluster.data(name) / "state" / "jobs" for name in cluster.names]
+    cluster.wait_for(lambda: all(path.exists() for path in tables), what="a table on each disk")
+    cluster.submit(job_name="gone")
+    cluster.submit(job_name="late", job_priority=1)
+    cluster.submit(job_name="late", job_priority=7)
+    cluster.client.delete("gone")
+    cluster.wait_for(
+        lambda: [kept_priorities(path, tmp_path) for path in tables] == [{"late": 7}] * 2,
+        what="the latest change to be on each disk",
+    )
+    are_in_tables = [b"late" in path.read_bytes() for path in tables]
+    for name in cluster.names:
+        cluster.kill(name)
+    cluster.kill_redis()
+    cluster.restart_redis(empty=True)
+    for name in cluster.names:
+        cluster.restart(name)
+    cluster.wait_for(cluster.problem, what="a peer to say that Redis has forgotten")
+    remembered = cluster.remembered_jobs()
+    recovered = cluster.pymr("cluster", "recover", "--yes")
+    view = cluster.client.jobs()
+    cluster.submit(job_name="late")
+    cluster.client.resume()
+    cluster.succeed("late")
+
+    assert are_in_tables == [False, False], "it was in the journals that this was about"
+    assert remembered == {1}
+    assert recovered.status == 0 and "1 job is back" in recovered.out, recovered.err
+    assert "submit again, as their projects are lost: late" in recovered.out, "it never ran"
+    assert [(row.fields["job_name"], row.fields["job_priority"]) for row in view.rows] == [("late", 7)]
+    assert view.paused
+    assert ordered(cluster.output("late")) == ordered(cluster.reference())

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cluster.small_disks import small_disk
 
-from pymr.control.duties import EndWorker, PeerCommand, Remember, SendReport
+from pymr.control.duties import EndWorker, PeerCommand, ReadJobs, Remember, SendReport
 from pymr.peer.epoch_guard import COMMANDS_HELD_MAX, EpochGuard
 from pymr.peer.kept_state import KeptState
 from pymr.peer.places import Places
@@ -133,6 +134,29 @@ def test_a_peer_for_which_too_much_would_wait_ends() -> None:
         desk.guard.take(EndWorker(1))
 
     assert desk.ended == 1 and desk.done == []
+
+
+def test_the_job_table_is_read_while_the_disk_is_full_however_long_that_is() -> None:
+    desk = Desk()
+    desk.is_full = True
+    desk.guard.take(Remember("i", 2))
+    for number in range(COMMANDS_HELD_MAX + 1):
+        desk.guard.take(ReadJobs(number))
+
+    assert desk.ended == 0 and len(desk.done) == COMMANDS_HELD_MAX + 1
+
+
+def test_a_peer_that_ends_behind_a_disk_that_hangs_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+    desk.hangs = True
+    desk.guard.take(Remember("i", 2))
+    for _ in range(COMMANDS_HELD_MAX + 1):
+        desk.guard.take(EndWorker(1))
+
+    assert desk.ended == 1
+    assert caplog.messages == [
+        "the epoch has not been written to /data/a/state yet, and too much waits for that: this peer ends"
+    ]
 
 
 def test_the_state_is_written_down_on_a_full_disk_as_space_is_kept_for_it(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pymr.peer.job_table import KEEP_SECONDS, SNAPSHOT_SECONDS, JobTableCopy
 from pymr.peer.kept_jobs import GatheredChanges, JobTable, KeptJobs
 from pymr.peer.kept_state import KeptState
 from pymr.peer.places import Places
+from pymr.peer.store import StoreUnavailable
 
 LIFE = "life-1"
 
@@ -169,7 +170,7 @@ class Desk:
         self.state.remember(LIFE, 1)
         self.changes = changed(jobs, *(job(f"job-{n:05d}", n + 1) for n in range(jobs)), is_whole=True)
         self.timers: list[tuple[float, Callable[[], object]]] = []
-        self.hangs = False
+        self.hangs = self.refuses = False
         self.waiting: list[tuple[Any, Any, Any]] = []
         self.folder = Path(self.state.jobs._path).parent
         self.copy = JobTableCopy(
@@ -183,7 +184,9 @@ class Desk:
         on_done(self.changes)
 
     def do(self, work: Callable[[], Any], on_done: Any, on_error: Any) -> None:
-        if self.hangs:
+        if self.refuses:
+            on_error(StoreUnavailable("too much is waiting already"))
+        elif self.hangs:
             self.waiting.append((work, on_done, on_error))
         else:
             on_done(work())
@@ -286,3 +289,43 @@ def test_changes_of_one_job_are_put_together_by_the_last_of_them() -> None:
     assert (incarnation, changes.change, bool(gathered)) == (LIFE, 3, False)
     assert changes.jobs == (job("a", 2), job("b", 3)) and changes.deleted == ("b",)
     assert set(changes.states) == {"b"}
+
+
+def test_a_journal_that_cannot_be_gone_on_with_is_read_all_the_same(
+    kept: KeptJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.write(TABLE)
+    kept.add(LIFE, changed(8, job("c", 8)))
+    again = reopened(kept)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(errno.EROFS, "no")))
+        table = again.load()
+
+    assert table is not None and (table.change, [one.name for one in table.jobs]) == (8, ["a", "b", "c"])
+    assert again.journal_bytes is None, "a whole table is written next"
+
+
+def test_after_changes_that_were_not_written_the_whole_table_is(desk: Desk) -> None:
+    desk.pass_time(60)
+    desk.refuses = True
+    desk.change("job-00007")
+    desk.pass_time(KEEP_SECONDS)
+    desk.refuses = False
+    desk.change("job-00042")
+    desk.pass_time(SNAPSHOT_SECONDS + KEEP_SECONDS)
+    desk.state.jobs.close()
+    table = KeptJobs(desk.state.jobs._path).load()
+
+    assert table is not None
+    changes = {one.name: one.change for one in table.jobs}
+    assert (changes["job-00007"], changes["job-00042"]) == (10_001, 10_002)
+
+
+def test_what_has_changed_last_is_written_before_the_peer_ends(desk: Desk) -> None:
+    desk.pass_time(60)
+    desk.change("job-00007")
+    desk.copy.keep()
+    desk.state.jobs.close()
+    table = KeptJobs(desk.state.jobs._path).load()
+
+    assert table is not None and table.change == 10_001

@@ -18,6 +18,7 @@ from pymr.peer.kept_state import KeptState
 from pymr.peer.places import Places
 from pymr.peer.submissions import JOB_BYTES_MAX, Submission, check_submission
 from pymr.peer.wishes import Standing, Wishes
+from pymr.project_packages import pack_project, unpack_project
 from pymr.requests import (
     UNDELETE_SECONDS,
     CheckJob,
@@ -293,6 +294,28 @@ def test_a_recovery_says_where_the_history_ends_that_redis_still_has(desk: Desk)
 
     assert isinstance(reply, Done)
     assert f"the history of the runs ends with {run.run_id}" in reply.detail
+
+
+def test_a_recovery_names_the_jobs_whose_project_is_lost_with_redis(desk: Desk, tmp_path: Path) -> None:
+    for name in ("here", "damaged", "never-ran"):
+        folder = tmp_path / "projects" / name / "words"
+        folder.mkdir(parents=True)
+        (folder / "map_functions.py").write_text(f"# {name}")
+        package = pack_project(folder.parent, "words")
+        desk.store.put_package(package.content_hash, package.data)
+        desk.wish(SubmitJob, fields=COUNT | {"job_name": name}, project_hash=package.content_hash)
+        unpacked = Path(Places(str(tmp_path / "beta")).project(package.content_hash), "words")
+        if name != "never-ran":
+            unpack_project(package.data, unpacked, package.content_hash)
+        if name == "damaged":
+            (unpacked / "map_functions.py").write_text("")
+    desk.jobs.refresh(lambda: None, pytest.fail)
+    life = desk.redis.incarnation or ""
+    desk.redis.forget()
+    reply = desk.wish(RecoverCluster, incarnation=life, epoch=1)
+
+    assert isinstance(reply, Done) and reply.detail.startswith("3 jobs are back")
+    assert reply.detail.endswith("; submit again, as their projects are lost: damaged, never-ran")
 
 
 def test_a_redis_that_does_not_answer_is_told_of(desk: Desk) -> None:
