@@ -28,7 +28,7 @@ from pymr.cli_console import (
 )
 from pymr.errors import DefinitionError, PymrError
 from pymr.interruption import INTERRUPTING_SIGNALS, interrupt, was_interrupted
-from pymr.standard_streams import check_streams, finish_streams, put
+from pymr.standard_streams import check_streams, finish_streams, is_one_place, put
 
 if TYPE_CHECKING:
     from pymr.embedded import RunRequest
@@ -243,8 +243,24 @@ def _run(request: RunRequest) -> None:
             fail(f"{request.job.job_name}: stopped\n{_state_of_output(request)}", EXIT_INTERRUPTED)
         if not isinstance(error, PymrError):
             raise
-        fail(f"{request.job.job_name}: failed: {error}\n{_state_of_output(request)}", exit_status_of(error))
+        text = f"{request.job.job_name}: failed: {_not_shown_yet(error)}"
+        fail(f"{text}\n{_state_of_output(request)}", exit_status_of(error))
     say("\n".join(summary_lines(summary)))
+
+
+def _not_shown_yet(error: PymrError) -> str:
+    """Why the run failed, without a traceback that stands among the lines of a worker, where these go to the
+    same place as what is wrong: a terminal, or a file that takes both."""
+    from pymr.errors import RunFailedError
+    from pymr.wording import without_traceback
+
+    text = str(error)
+    if not isinstance(error, RunFailedError) or not error.shown_by or not is_one_place():
+        return text
+    brief = without_traceback(text)
+    return (
+        brief if brief == text else f"{brief}\n(its traceback is above, among the lines of {error.shown_by})"
+    )
 
 
 def _state_of_output(request: RunRequest) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
-from pymr.errors import DefinitionError, ProjectError
+from pymr.errors import DefinitionError, JobError, ProjectError, RunFailedError
 from pymr.printable import printable_text
 from pymr.standard_streams import put
 
@@ -31,6 +31,7 @@ EXIT_INTERRUPTED = 130
 
 CONFIG_NAME = "cluster.toml"
 _COMPLETION_SECONDS = 1.0
+_KINDS_OF_USAGE = (ProjectError.__name__, JobError.__name__)  # of failures that a worker has met
 
 Command = Callable[..., Any]
 
@@ -250,4 +251,6 @@ def fail(message: str, status: int = EXIT_FAILED) -> NoReturn:
 def exit_status_of(error: Exception) -> int:
     """EXIT_USAGE for what is wrong in a definition, and would be on any cluster: in a job, the project and
     the functions that it names, a configuration, a key file."""
+    if isinstance(error, RunFailedError):
+        return EXIT_USAGE if error.kind in _KINDS_OF_USAGE else EXIT_FAILED
     return EXIT_USAGE if isinstance(error, DefinitionError | ProjectError) else EXIT_FAILED

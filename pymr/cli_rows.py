@@ -10,6 +10,7 @@ import msgspec
 
 from pymr.cli_run_rows import partitions_line, slow_lines
 from pymr.cli_tables import Table, bar, field_lines, table_lines
+from pymr.outcomes import without_addresses
 from pymr.requests import JobsView, JobView
 from pymr.rows import FailedAttempt, JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
 from pymr.wording import (
@@ -186,11 +187,12 @@ def failures_shown(attempts: Sequence[FailedAttempt]) -> list[tuple[str, str]]:
     """Headings and errors of failed attempts, the latest first; those that failed alike once."""
     alike: dict[tuple[str, str], list[FailedAttempt]] = {}
     for attempt in attempts:
-        alike.setdefault((attempt.task, attempt.error), []).append(attempt)
+        alike.setdefault((attempt.task, without_addresses(attempt.error)), []).append(attempt)
     shown = []
-    for (task, error), same in alike.items():
+    for (task, _), same in alike.items():
         last = f"attempt {same[0].attempt} of {task} failed on {same[0].worker}"
-        shown.append((last + (f"; {len(same)} attempts, the same each time:" if same[1:] else ":"), error))
+        times = f"; {len(same)} attempts, the same each time:" if same[1:] else ":"
+        shown.append((last + times, same[0].error))
     return shown
 
 

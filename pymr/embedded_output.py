@@ -29,6 +29,7 @@ class PaneLines:
         self._run_id = run_id
         self._show = show
         self._offset = 0
+        self._gap_end = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._begun = ""
         self._moved_at = time.monotonic()
@@ -39,6 +40,7 @@ class PaneLines:
             chunk = read_pane(self._directory, self._slot, self._run_id, self._offset, READ_BYTES_MAX)
             if chunk.skipped:
                 self._add(f"\n[pymr: {chunk.skipped:,} bytes of output were too much to keep]\n")
+                self._gap_end = chunk.offset
             self._offset = chunk.offset + len(chunk.data)
             if chunk.data:
                 self._add(self._decoder.decode(chunk.data))
@@ -46,6 +48,10 @@ class PaneLines:
         if self._begun and time.monotonic() - self._moved_at >= QUIET_SECONDS:
             self.end()
         return False
+
+    def has_shown(self, size_bytes: int, end: int) -> bool:
+        """Whether so much was shown of what stands before an offset, without a gap."""
+        return self._gap_end <= max(end - size_bytes, 0) and end <= self._offset
 
     def end(self) -> None:
         """Show also a line that has no end."""

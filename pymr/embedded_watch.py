@@ -13,10 +13,10 @@ from pymr.client_wait import Outcome, Wait
 from pymr.embedded_cluster import PEER, EmbeddedCluster
 from pymr.embedded_output import PaneLines
 from pymr.embedded_phases import PhaseReports
-from pymr.errors import FatalError
+from pymr.errors import FatalError, RunFailedError
 from pymr.interruption import check_interruption
 from pymr.requests import JobView
-from pymr.rows import RunRow
+from pymr.rows import PanePlace, RunRow
 from pymr.run_phases import Observer
 
 WAIT_SECONDS_MAX = 3.0
@@ -62,7 +62,7 @@ class Watch:
         self._waiting_since: float | None = None
 
     def until_end(self) -> RunRow:
-        """What the run did. Raises FatalError with why it failed."""
+        """What the run did. Raises RunFailedError, or another FatalError, with why it failed."""
         waiting = Wait(self._job_name)
         for pause_s in _pauses():
             check_interruption()
@@ -99,11 +99,20 @@ class Watch:
         self._wait_for_workers(outcome.run_id)
         self._show_output(is_last=True)
         self._tell_events()
+        ended = [run for run in self._client.history(self._job_name) if run.run_id == outcome.run_id]
         if not outcome.is_success:
-            raise FatalError(self._in_own_words(outcome.exception))
-        run = next(run for run in self._client.history(self._job_name) if run.run_id == outcome.run_id)
-        self._phases.finish(run)
-        return run
+            text = self._in_own_words(outcome.exception)
+            shown_by = self._shown_by(outcome.exception, ended[0].failed_at) if ended else ""
+            raise RunFailedError(text, shown_by, ended[0].failure_kind if ended else "")
+        self._phases.finish(ended[0])
+        return ended[0]
+
+    def _shown_by(self, error: str, place: PanePlace | None) -> str:
+        """The worker among whose lines a failure was shown whole."""
+        if place is None or place.run_id != self._panes_of:
+            return ""
+        pane = self._panes[int(place.worker.rpartition("/")[2])]
+        return place.worker if pane.has_shown(len(error.encode()), place.offset) else ""
 
     # -- what workers print
 

@@ -18,6 +18,17 @@ class FatalError(PymrError):
     """The same input gives the same error; the job fails at once."""
 
 
+class RunFailedError(FatalError):
+    """A run in a cluster of its own has failed. shown_by: the worker among whose lines, as they were shown to
+    the user, the whole of it stands; "" for none. kind: the name of the class of what its last attempt failed
+    with; "" where it was none."""
+
+    def __init__(self, message: str, shown_by: str = "", kind: str = "") -> None:
+        super().__init__(message)
+        self.shown_by = shown_by
+        self.kind = kind
+
+
 class StaleEpochError(PymrError):
     """A newer leader exists; whoever got this stops acting as one."""
 

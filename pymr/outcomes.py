@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
+from xxhash import xxh3_64_hexdigest
 
 INCOMPARABLE = "~"
 """Begins a digest that may differ for equal items: see engine.shuffler.CUT_BY_MEMORY."""
+
+_ADDRESSES = re.compile(r"\b0x[0-9a-f]+")  # of objects, which are others in each process
 
 
 class AttemptId(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -102,6 +107,25 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     exit_status: int | None = None
     output: str = ""
     is_of_disk: bool = False
+
+
+class EarlierFailure(msgspec.Struct, frozen=True, array_like=True):
+    """How an earlier attempt at a task has failed, and which worker has printed that: the same error again is
+    told of in a line. digest: see error_digest."""
+
+    attempt: str
+    worker: str
+    digest: str
+
+
+def error_digest(error: str) -> str:
+    """Equal for errors that differ in nothing but the addresses of objects."""
+    return xxh3_64_hexdigest(without_addresses(error).encode("utf-8", "backslashreplace"))
+
+
+def without_addresses(error: str) -> str:
+    """An error without what differs in each process, so that it can be compared."""
+    return _ADDRESSES.sub("", error)
 
 
 Outcome = MapOutcome | ReduceOutcome | StepOutcome | Failure

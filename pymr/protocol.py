@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from pymr.outcomes import AttemptId, Outcome
+from pymr.outcomes import AttemptId, EarlierFailure, Outcome
 from pymr.output_shares import OutputRead
 from pymr.run_warnings import RunWarnings
 
@@ -262,6 +262,7 @@ class Assignment(msgspec.Struct, frozen=True):
 
     plan_peer, plan_index: for a map task, whose plan it is in and where there (from 0). plan_shared: which of
     that peer's plans. inputs: for a step, all committed attempts at the steps before it, in their order.
+    earlier: for a task that has failed before.
     """
 
     id: AttemptId
@@ -270,6 +271,7 @@ class Assignment(msgspec.Struct, frozen=True):
     plan_index: int = 0
     plan_shared: bool = False
     inputs: tuple[StepInput, ...] = ()
+    earlier: EarlierFailure | None = None
 
 
 class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):

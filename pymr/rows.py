@@ -92,7 +92,8 @@ class PanePlace(msgspec.Struct, frozen=True):
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of a job. Times: Unix seconds. attempts_failed: over all tasks. map_tasks, reduce_tasks:
     how many it has; 0 before they are known. skipped, exit_status, output: see control.records.RunRecord.
-    failed_at: where the failure that ended it was printed. warnings: see `run_warnings`."""
+    failed_at, failure_kind: where the failure that ended it was printed, and the name of its class. warnings:
+    see `run_warnings`."""
 
     run_id: str
     job_name: str
@@ -119,6 +120,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     output: str = ""
     failed_at: PanePlace | None = None
     warnings: tuple[str, ...] = ()
+    failure_kind: str = ""
 
 
 class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -70,6 +70,14 @@ class CheckedFile(io.RawIOBase):
         )
 
 
+def is_one_place() -> bool:
+    """Whether stdout and stderr go to the same terminal or file, so that who reads one of them sees both."""
+    try:
+        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+    except (OSError, ValueError):  # closed, or none of the system's
+        return False
+
+
 def check_streams() -> None:
     """Have stdout and stderr written through a CheckedFile each, and no character that cannot be written.
 

@@ -10,6 +10,7 @@ from typing import Any
 from pymr.rows import PhaseRow, RunRow
 
 _TRACEBACK = "Traceback (most recent call last):"
+_BEGINS_TRACEBACK = re.compile(rf"{re.escape(_TRACEBACK)}$|  File \"")
 _OF_FUNCTION = re.compile(r"(?:map|combine|reduce) function \S+ raised (?!on )(.+)")
 _PROBLEMS = re.compile(r": \d+ problems?$")
 
@@ -89,6 +90,17 @@ def reason_of(exception: str | None) -> str:
         return f"{first}: {lines[1].strip().removeprefix('- ')}"
     called = _OF_FUNCTION.match(first)
     return called[1] if called else first.removeprefix("unexpected: ")
+
+
+def without_traceback(error: str) -> str:
+    """What was raised, where, and how often, of an error whose traceback its reader has seen; one that has
+    none as it is."""
+    lines = error.splitlines()
+    begin = next((number for number, line in enumerate(lines) if _BEGINS_TRACEBACK.match(line)), 0)
+    if not begin:
+        return error
+    places = [line for line in lines[1:begin] if line.startswith("  at ")]
+    return "\n".join([lines[0], *places[-1:], *(line for line in lines[-1:] if line.startswith("(task "))])
 
 
 def _raised_in(lines: Sequence[str]) -> str:

@@ -17,12 +17,12 @@ from written_projects import PLAIN, REDUCE, write_project
 
 from pymr.counters import count, take_counts
 from pymr.engine.tasks import JobContext, TaskWatch
-from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome
+from pymr.outcomes import AttemptId, EarlierFailure, Failure, MapOutcome, ReduceOutcome, error_digest
 from pymr.peer.nursery import Nursery
 from pymr.peer.pane_writers import PaneWriters
 from pymr.peer.panes import PaneStore, read_pane
 from pymr.peer.worker import TaskFunctions
-from pymr.peer.worker_events import WorkerEvent
+from pymr.peer.worker_events import WorkerEvent, WorkerFinished
 from pymr.peer.worker_protocol import MapOrder, WorkerSetup
 from pymr.peer.workers import Workers
 
@@ -76,12 +76,25 @@ class Bench:
             runs_dir=str(self.folder / "runs"),
         )
 
-    def do(self, source: str, slot: int = 0, task: int = 0) -> AttemptId:
-        """Let a slot run some Python as a map task; its worker is started if there is none."""
+    def do(
+        self,
+        source: str,
+        slot: int = 0,
+        task: int = 0,
+        *,
+        attempt: int = 1,
+        earlier: WorkerFinished | None = None,
+    ) -> AttemptId:
+        """Let a slot run some Python as a map task; its worker is started if there is none. earlier: how an
+        earlier attempt at it failed."""
         if self.workers.view(slot) is None:
             self.workers.start(slot, self.setup())
-        id = AttemptId(RUN, f"map-{task:05d}", "1.1")
-        assert self.workers.assign(slot, MapOrder(id, source, task))
+        id = AttemptId(RUN, f"map-{task:05d}", f"1.{attempt}")
+        before = None
+        if earlier is not None and isinstance(earlier.outcome, Failure):
+            digest = error_digest(earlier.outcome.error)
+            before = EarlierFailure(earlier.id.attempt, f"alpha/{earlier.slot}", digest)
+        assert self.workers.assign(slot, MapOrder(id, source, task, before))
         return id
 
     def turn(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pymr.outcomes import AttemptId, Failure, Outcome
+from pymr.outcomes import AttemptId, EarlierFailure, Failure, Outcome
 from pymr.protocol import (
     Assignment,
     AttemptResult,
@@ -269,6 +269,7 @@ class GiveReduce:
     id: AttemptId
     partition: int
     sources: tuple[Source, ...]
+    earlier: EarlierFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,17 @@ def outdate(leader: Leader, run: Run, reason: str, failed_at: PanePlace | None =
 
 
 def end(
-    leader: Leader, run: Run, status: RunStatus, exception: str | None, failed_at: PanePlace | None = None
+    leader: Leader,
+    run: Run,
+    status: RunStatus,
+    exception: str | None,
+    failed_at: PanePlace | None = None,
+    failure_kind: str = "",
 ) -> None:
     """A run comes to its end: its attempts are cancelled now; what it has made stays until Redis knows.
 
-    failed_at: where a worker has printed what ends it.
+    failed_at: where a worker has printed what ends it. failure_kind: of the attempt that does so,
+    if one does.
     """
     if run.stage == "ending":
         return
@@ -57,6 +63,7 @@ def end(
         status=status,
         exception=cut_text(exception) if exception else None,
         failed_at=failed_at,
+        failure_kind=failure_kind,
     )
     hosts = {peer.name: peer.host for peer in leader.peers.values()}
     state = None

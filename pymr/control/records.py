@@ -145,6 +145,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     files, bytes: of input, or transferred; skipped: files that a transfer found to be there already.
     exit_status, output: of a script (of several, the first that failed, or of all); its last lines.
     failed_at: where the failure that ended it was printed; None where no worker had a part in that.
+    failure_kind: the name of its class, where it was that of an attempt.
     warnings: see `run_warnings`.
     """
 
@@ -174,6 +175,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     output: str = ""
     failed_at: PanePlace | None = None
     warnings: tuple[str, ...] = ()
+    failure_kind: str = ""
 
 
 class ActiveRun(msgspec.Struct, frozen=True):

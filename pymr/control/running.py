@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from pymr.control import losses
 from pymr.control.ending import cancel, end, outdate
@@ -13,8 +14,8 @@ from pymr.control.phases import MapReduceRun
 from pymr.control.records import BeginPublication, CommitTasks, Committed, ReleaseTasks
 from pymr.control.runs import FailedTry, Run, Task, Trouble
 from pymr.control.steps import SteppedRun
-from pymr.errors import InputGrownError, InputOutdatedError
-from pymr.outcomes import AttemptId, Failure
+from pymr.errors import InputGrownError, InputOutdatedError, TaskTimeoutError, WorkerDiedError
+from pymr.outcomes import AttemptId, Failure, error_digest
 from pymr.protocol import FIRST_LINE_CHARACTERS_MAX, AttemptResult, Report, cut_text, first_line
 from pymr.rows import PanePlace
 from pymr.run_warnings import empty_input_refused
@@ -26,12 +27,11 @@ COMMITS_MAX = 1_000
 COUNTERS_MAX = 20_000
 """Most tasks committed with one write; and their counters, but for those of the first one."""
 
+_TOLD_EACH_TIME = (WorkerDiedError.__name__, TaskTimeoutError.__name__)  # by the daemon, which knows no other
 _OF_CHANGED_INPUT = (InputOutdatedError.__name__, InputGrownError.__name__)
 
 FAILURES_TOLD_MAX = 5
 """Events that tell of failed attempts, for each run: a thousand failing tasks push no others out."""
-
-_ADDRESSES = re.compile(r"\b0x[0-9a-f]+")  # of objects, which are others in each process
 
 
 def advance(leader: Leader, run: MapReduceRun) -> None:
@@ -83,7 +83,10 @@ def _assign_one(leader: Leader, run: Run, peer: Peer) -> bool:
     task = run.next_task(peer.name, peer.host)
     if task is None:
         return False
-    peer.give(run.assignment(task, leader.epoch, slot, peer.name, leader.now))
+    assignment = run.assignment(task, leader.epoch, slot, peer.name, leader.now)
+    if earlier := run.earlier_failure(task):
+        assignment = msgspec.structs.replace(assignment, earlier=earlier)
+    peer.give(assignment)
     leader.owe(peer)
     return True
 
@@ -177,11 +180,8 @@ def _take_failure(
     run.stop(task)
     run.attempts_failed += 1
     task.failures += failure.is_counted
-    place = None
-    if result.pane_offset is not None:
-        place = PanePlace(f"{peer.name}/{result.slot}", run.run_id, result.pane_offset)
-    shown = cut_text(failure.error, FIRST_LINE_CHARACTERS_MAX)
-    tried = FailedTry(task.name, result.id.attempt, peer.name, result.slot, shown, place)
+    tried = _failed_try(run, task, peer, result, failure)
+    place = tried.place
     run.failed_tries.append(tried)
     if isinstance(run, SteppedRun) and failure.is_final and run.failed is None:
         run.failed = failure
@@ -191,7 +191,7 @@ def _take_failure(
         return
     if failure.is_final or task.failures >= attempts_max:
         text = failure.error + _times(run, task) * (task.failures > 1 and not failure.is_final)
-        end(leader, run, "failed", text, place)
+        end(leader, run, "failed", text, place, failure.kind)
         return
     is_of_machine = failure.missing is None and not failure.is_counted
     trouble = Trouble(peer.name, f"{peer.shown}: {first_line(failure.error)}", leader.now)
@@ -205,9 +205,23 @@ def _take_failure(
     leader.feed(run, task)
 
 
+def _failed_try(run: Run, task: Task, peer: Peer, result: AttemptResult, failure: Failure) -> FailedTry:
+    """What is kept of an attempt that failed. Where an earlier one has printed the same error, this one has
+    told of it in a line, and the place of the other is the one to look at."""
+    shown = cut_text(failure.error, FIRST_LINE_CHARACTERS_MAX)
+    digest = error_digest(failure.error)
+    place = None
+    if result.pane_offset is not None:
+        place = PanePlace(f"{peer.name}/{result.slot}", run.run_id, result.pane_offset)
+        if failure.kind not in _TOLD_EACH_TIME:
+            alike = (one.place for one in run.failed_tries if (one.task, one.digest) == (task.name, digest))
+            place = next(filter(None, alike), place)
+    return FailedTry(task.name, result.id.attempt, peer.name, result.slot, shown, place, digest)
+
+
 def _times(run: Run, task: Task) -> str:
     """How often a task has failed that is not tried again; and whether it makes sense to hope."""
-    errors = {_ADDRESSES.sub("", one.error) for one in run.failed_tries if one.task == task.name}
+    errors = {one.digest for one in run.failed_tries if one.task == task.name}
     if len(errors) == 1:
         return f"\n(task {task.name}: {task.failures} attempts, the same each time)"
     return f"\n(task {task.name} failed {task.failures} times, which is max_attempts)"

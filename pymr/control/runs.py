@@ -14,7 +14,7 @@ import msgspec
 from pymr.control.durations import Durations
 from pymr.control.records import ActiveRun, Committed, JobState, RunPlan, RunRecord
 from pymr.control.task_sums import TaskSums
-from pymr.outcomes import AttemptId
+from pymr.outcomes import AttemptId, EarlierFailure
 from pymr.protocol import Assignment, RunOrder
 from pymr.rows import PanePlace
 from pymr.run_warnings import RunWarnings
@@ -55,7 +55,8 @@ class Task(msgspec.Struct, gc=False, eq=False):
 
 @dataclass(slots=True)
 class FailedTry:
-    """An attempt that failed, for operators. place: where that was printed, if it was."""
+    """An attempt that failed, for operators. place: where its error was printed, if it was: by this attempt,
+    or by the first one that failed alike. digest: of the error, as it was before it was cut."""
 
     task: str
     attempt: str
@@ -63,6 +64,7 @@ class FailedTry:
     slot: int
     error: str
     place: PanePlace | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,15 @@ class Run(ABC):
     def present_trouble(self) -> str:
         """What an operator could do something about for the run to go on; "" where nothing is in its way."""
         return self.trouble
+
+    def earlier_failure(self, task: Task) -> EarlierFailure | None:
+        """How the last attempt at a task failed, and which attempt has printed that; None where none has, or
+        it is forgotten."""
+        tries = [one for one in self.failed_tries if one.task == task.name and one.place is not None]
+        if not tries:
+            return None
+        first = next(one for one in tries if one.place == tries[-1].place)
+        return EarlierFailure(first.attempt, f"{first.peer}/{first.slot}", first.digest)
 
     def stop(self, task: Task) -> None:
         """Note that a task does not run any more."""

@@ -199,7 +199,8 @@ class Slots:
             return True
         if not run.gathering.is_complete(attempt.number):
             return False
-        self._emit(GiveReduce(number, attempt, attempt.number, run.gathering.in_order()))
+        sources = run.gathering.in_order()
+        self._emit(GiveReduce(number, attempt, attempt.number, sources, one.assignment.earlier))
         return True
 
     # -- what workers do

@@ -144,7 +144,7 @@ class Execution:
                 self._give_reduce(command)
             case GiveStep(slot, assignment):
                 self._given[slot] = assignment.id
-                self._assign(slot, StepOrder(assignment.id, assignment.inputs))
+                self._assign(slot, StepOrder(assignment.id, assignment.inputs, assignment.earlier))
             case EndWorker(slot):
                 self._given.pop(slot, None)
                 self._workers.end(slot)
@@ -199,9 +199,10 @@ class Execution:
 
     def _give_map(self, command: GiveMap) -> None:
         """Once the run has a folder here, and its plan: that of shared folders was made on another host."""
-        id = command.assignment.id
-        planner = self._peers[command.assignment.plan_peer]
-        path = Places(planner.data_dir).plan(id.run_id, shared=command.assignment.plan_shared)
+        assignment = command.assignment
+        id = assignment.id
+        planner = self._peers[assignment.plan_peer]
+        path = Places(planner.data_dir).plan(id.run_id, shared=assignment.plan_shared)
         is_near = planner.host == self._me.host
 
         def fail(error: Exception) -> None:
@@ -209,7 +210,7 @@ class Execution:
 
         if is_near or id.run_id in self._copied_plans:
             path = path if is_near else self._places.plan_copy(id.run_id)
-            order = MapOrder(id, path, command.assignment.plan_index)
+            order = MapOrder(id, path, assignment.plan_index, assignment.earlier)
             work = partial(make_run_folder, self._places, id.run_id)
             self._disk.do("short", work, lambda _: self._assign(command.slot, order), fail, run_id=id.run_id)
             return
@@ -254,6 +255,7 @@ class Execution:
     def _give_reduce(self, command: GiveReduce) -> None:
         """Put the list of segments on the disk, beside the attempt: with many map tasks it is long."""
         path = self._places.sources(command.id)
+        order = ReduceOrder(command.id, command.partition, path, command.earlier)
 
         def write() -> None:
             segments = [self._segment(command, source) for source in command.sources]
@@ -263,7 +265,7 @@ class Execution:
         self._disk.do(
             "short",
             write,
-            lambda _: self._assign(command.slot, ReduceOrder(command.id, command.partition, path)),
+            lambda _: self._assign(command.slot, order),
             lambda error: self._on_event(TaskEnded(command.slot, command.id, failure_of(error))),
             run_id=command.id.run_id,
         )

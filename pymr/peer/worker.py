@@ -28,7 +28,15 @@ from pymr.engine.tasks import JobContext, TaskWatch, load_auxiliary
 from pymr.errors import DiskError, FatalError, PymrError, RetryableError, ScriptError
 from pymr.job_fields import FileTransferJob, ScriptJob
 from pymr.jobs import MapReduceJob, parse_job, template
-from pymr.outcomes import AttemptId, Failure, MapOutcome, Outcome, ReduceOutcome, StepOutcome
+from pymr.outcomes import (
+    AttemptId,
+    Failure,
+    MapOutcome,
+    Outcome,
+    ReduceOutcome,
+    StepOutcome,
+    error_digest,
+)
 from pymr.peer.breakpoints import break_on_terminal
 from pymr.peer.python_defaults import restore_python_defaults
 from pymr.peer.worker_protocol import (
@@ -167,7 +175,6 @@ class _Worker:
         self._lock = threading.Lock()
         self._watch = TaskWatch()
         self._may_interrupt = False
-        self._last_failure: tuple[AttemptId, str] | None = None
         # Ctrl-C of whoever is attached interrupts a function, never what stands around it.
         signal.signal(signal.SIGINT, self._interrupt)
         break_on_terminal(self._pause, self._resume)
@@ -227,19 +234,10 @@ class _Worker:
                 self._may_interrupt = False
         except BaseException as error:  # the boundary of a task: whatever it was, the leader decides
             failure = _failure_of(error)
-            self._show_failure(order.id, failure, error)
+            _show_failure(order, failure, error)
             return failure
         finally:
             _flush()
-
-    def _show_failure(self, id: AttemptId, failure: Failure, error: BaseException) -> None:
-        """Put it into the pane; where it is the same again, in a line (see WorkerLink.place_of)."""
-        heading = f"{id.task}, attempt {id.attempt}, has failed"
-        before, self._last_failure = self._last_failure, (id, failure.error)
-        if before is not None and (before[0].task, before[1]) == (id.task, failure.error):
-            _show(f"{heading} as attempt {before[0].attempt} did: {first_line(failure.error)}")
-        else:  # the last lines of a script are there already
-            _show(f"{heading}:\n{error.reason if isinstance(error, ScriptError) else failure.error}")
 
     def _do_one(
         self, tasks: TaskFunctions, context: JobContext | StepContext, order: TaskOrder, run_dir: str
@@ -355,6 +353,16 @@ def _show(text: str) -> None:
     _flush()
     with contextlib.suppress(Exception):  # the user's streams
         print(text, file=sys.stderr)
+
+
+def _show_failure(order: TaskOrder, failure: Failure, error: BaseException) -> None:
+    """Put it into the pane; where an earlier attempt has failed alike, in a line: its pane has the rest."""
+    heading = f"{order.id.task}, attempt {order.id.attempt}, has failed"
+    earlier = order.earlier
+    if earlier is not None and earlier.digest == error_digest(failure.error):
+        _show(f"{heading} as attempt {earlier.attempt} did on {earlier.worker}: {first_line(failure.error)}")
+    else:  # the last lines of a script are there already
+        _show(f"{heading}:\n{error.reason if isinstance(error, ScriptError) else failure.error}")
 
 
 def _failure_of(error: BaseException) -> Failure:

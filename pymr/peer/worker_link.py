@@ -81,7 +81,6 @@ class WorkerLink:
         self._reader: MessageReader[FromWorker] = MessageReader(FROM_WORKER)
         self._unsent = bytearray()
         self._untyped = bytearray()
-        self._last_failure: tuple[str, str, int] | None = None
         self._unwatch: Callable[[int], None] = lambda _: None
         self._watch: Watch = lambda *_: None
 
@@ -146,12 +145,6 @@ class WorkerLink:
     def pane_end(self) -> int:
         """How long its pane is, also when it was let go of."""
         return self._pane.end
-
-    def place_of(self, task: str, error: str) -> int:
-        """Where the pane ended when it told of a failure: now, or earlier, if it is the same again."""
-        if self._last_failure is None or self._last_failure[:2] != (task, error):
-            self._last_failure = (task, error, self.pane_end)
-        return self._last_failure[2]
 
     def drain(self) -> None:
         """Take to the pane what the process has written so far."""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import msgpack
 
 from pymr.config import ClusterConfig
-from pymr.outcomes import AttemptId, Failure, Outcome
+from pymr.outcomes import AttemptId, EarlierFailure, Failure, Outcome
 from pymr.protocol import StepInput
 
 MESSAGE_BYTES_MAX = 1 << 20
@@ -66,11 +66,12 @@ class PreviewSetup(msgspec.Struct, frozen=True, kw_only=True, tag="preview"):
 
 
 class MapOrder(msgspec.Struct, frozen=True, tag="map"):
-    """Do the `plan_index`-th map task of the plan at `plan_path`."""
+    """Do the `plan_index`-th map task of the plan at `plan_path`. earlier: see protocol.Assignment."""
 
     id: AttemptId
     plan_path: str
     plan_index: int
+    earlier: EarlierFailure | None = None
 
 
 class ReduceOrder(msgspec.Struct, frozen=True, tag="reduce"):
@@ -79,6 +80,7 @@ class ReduceOrder(msgspec.Struct, frozen=True, tag="reduce"):
     id: AttemptId
     partition: int
     sources_path: str
+    earlier: EarlierFailure | None = None
 
 
 class StepOrder(msgspec.Struct, frozen=True, tag="step"):
@@ -87,6 +89,7 @@ class StepOrder(msgspec.Struct, frozen=True, tag="step"):
 
     id: AttemptId
     inputs: tuple[StepInput, ...] = ()
+    earlier: EarlierFailure | None = None
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):

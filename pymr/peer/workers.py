@@ -288,7 +288,7 @@ class Workers:
         pane_offset = None
         if isinstance(message.outcome, Failure):
             link.drain()
-            pane_offset = link.place_of(message.id.task, message.outcome.error)
+            pane_offset = link.pane_end
         self._on_event(WorkerFinished(link.slot, message.id, message.outcome, pane_offset))
 
     def _fail_to_start(self, link: WorkerLink, text: str) -> None:

@@ -5,8 +5,11 @@ One error of each kind; all others, which only the engine decides on, stand in t
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from cluster.running import Place
+from cluster.terminal import Terminal
 
 MAP = """
     import sys
@@ -97,6 +100,83 @@ def test_map_function_that_raises_is_tried_as_often_as_the_job_says(place: Place
     )
 
     assert finished.out.count("│ called") == 3
+    assert finished.out.count("Traceback (most recent call last)") == 1
+    assert finished.err.count("Traceback (most recent call last)") == 1
+    assert finished.out.count(" did on local/0: map function 'words' raised RuntimeError: never works") == 2
+
+
+PRINTED_TOGETHER = """
+    import os, time
+
+    def words(line, auxiliary_data):
+        if line in "ab":  # both fail at about the same time, so that each may be next in the other's worker
+            mine, other = (os.path.join(FOLDER, one) for one in (line, "ab".replace(line, "")))
+            number = sum(name.startswith(line) for name in os.listdir(FOLDER))
+            open(f"{mine}{number}", "w").close()
+            deadline = time.monotonic() + 1
+            while not os.path.exists(f"{other}{number}") and time.monotonic() < deadline:
+                time.sleep(0.001)
+            raise RuntimeError(f"never works with {line}")
+        return [(line, 1)]
+"""
+
+
+def test_an_error_is_shown_once_whichever_worker_makes_the_next_attempt(place: Place) -> None:
+    marks = place.folder / "marks"
+    marks.mkdir()
+    place.feed("a", "x" * 100, "b", "x" * 100)
+    place.functions(PRINTED_TOGETHER.replace("FOLDER", repr(str(marks))))
+    finished = place.fail("--workers", "2", "--set", "engine.split_bytes=100", attempts=6)
+
+    for line in "ab":
+        shown = f"│ RuntimeError: never works with {line}\n"
+        assert finished.out.count(shown) == 1, finished.out
+    assert finished.out.count(" did on local/") >= 5, finished.out
+
+
+@pytest.mark.parametrize("arguments", [(), ("--inline",)])
+def test_on_a_terminal_a_traceback_is_shown_once_and_the_end_says_the_rest(
+    place: Place, arguments: tuple[str, ...]
+) -> None:
+    place.feed("good", "bad")
+    place.functions("""
+        def words(line, auxiliary_data):
+            return [(line, 1 / (line != "bad"))]
+    """)
+    with Terminal(place, place.command("--workers", "2", *arguments)) as terminal:
+        status = terminal.finish()
+    text = " ".join(terminal.shown.split())
+    end = text[
+        text.index("pymr: job: failed: map function 'words' raised ZeroDivisionError: division by zero") :
+    ]
+
+    assert status == 1
+    assert text.count("Traceback (most recent call last)") == 1
+    assert "text.txt, byte 5: 'bad'" in end
+    if arguments:
+        assert "Traceback (most recent call last)" in end and "line 3, in words" in end
+    else:
+        assert "(task map-00000: 4 attempts, the same each time)" in end
+        assert "(its traceback is above, among the lines of local/0)" in end
+
+
+def test_where_both_streams_go_to_one_file_a_traceback_is_there_once(place: Place) -> None:
+    place.feed("bad")
+    place.functions("def words(line, auxiliary_data):\n    return [(1 / 0, line)]\n")
+    finished = place.run("--workers", "1", stderr=subprocess.STDOUT)
+
+    assert finished.status == 1
+    assert finished.out.count("Traceback (most recent call last)") == 1
+    assert "4 attempts, the same each time" in finished.out
+
+
+def test_where_nobody_sees_what_workers_print_the_end_has_the_traceback(place: Place) -> None:
+    place.feed("bad")
+    place.functions("def words(line, auxiliary_data):\n    return [(1 / 0, line)]\n")
+    finished = place.run("--workers", "1", stdout=subprocess.DEVNULL)
+
+    assert finished.status == 1
+    assert finished.err.count("Traceback (most recent call last)") == 1
 
 
 def test_reduce_function_that_raises_is_told_with_its_key_and_traceback(place: Place) -> None:
@@ -128,7 +208,7 @@ def test_reading_from_stdin_inline_without_any_is_an_error_and_no_wait(place: Pl
 def test_project_that_does_not_exist_is_named_with_those_that_do(place: Place) -> None:
     place.job(project_name="q")
 
-    place.fail_everywhere(says=["'q'", "p"])
+    place.fail_everywhere(says=["'q'", "p"], status=2)
 
 
 def test_module_that_kills_its_process_is_an_error_and_no_endless_loop(place: Place) -> None:
@@ -142,7 +222,8 @@ def test_module_that_cannot_be_loaded_is_named_with_its_line(place: Place) -> No
     place.feed("a")
     place.functions("def words(line, auxiliary_data): ...\nraise RuntimeError('not today')")
 
-    place.fail_everywhere(says=["p/map_functions.py cannot be loaded, p/map_functions.py:2", "not today"])
+    says = ["p/map_functions.py cannot be loaded, p/map_functions.py:2", "not today"]
+    place.fail_everywhere(says=says, status=2)
 
 
 def test_missing_auxiliary_data_is_named(place: Place) -> None:

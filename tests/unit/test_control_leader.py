@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from leader_desk import MAPPED, REDUCED, RUN, Desk, job, run_record, tasks_given
+from msgspec.structs import replace
 
 from pymr.control.messages import PresenceSeen
 from pymr.control.records import (
@@ -22,7 +23,7 @@ from pymr.control.records import (
 )
 from pymr.control.running import FAILURES_TOLD_MAX
 from pymr.engine.shuffler import CUT_BY_MEMORY
-from pymr.outcomes import INCOMPARABLE, AttemptId, Failure, MapOutcome
+from pymr.outcomes import INCOMPARABLE, AttemptId, EarlierFailure, Failure, MapOutcome, error_digest
 from pymr.peer.views import failed_attempts, run_row
 from pymr.protocol import (
     Acknowledged,
@@ -199,15 +200,52 @@ def test_a_failure_leads_to_the_place_where_its_worker_printed_it() -> None:
     (tried,) = failed_attempts(desk.leader.runs[RUN])
     desk.result("a", "map-00000", Failure("UserFunctionError", "it raised\nlong"), 5_678)
     record = desk.end()
-    first, last = PanePlace("a/0", RUN, 1_234), PanePlace("a/0", RUN, 5_678)
+    place = PanePlace("a/0", RUN, 1_234)  # the second one is told of in a line
 
-    assert (tried.worker, tried.pane_offset) == (first.worker, first.offset)
-    assert record.failed_at == last
-    assert run_row(record).failed_at == last
+    assert (tried.worker, tried.pane_offset) == (place.worker, place.offset)
+    assert record.failed_at == place
+    assert run_row(record).failed_at == place
     assert [(one.kind, one.place) for one in desk.events if one.place] == [
-        ("task.failed", first),
-        ("run.failed", last),
+        ("task.failed", place),
+        ("run.failed", place),
     ]
+
+
+def earlier(desk: Desk) -> EarlierFailure | None:
+    """What the worker that makes the next attempt is told of the one before."""
+    return desk.orders["a"].assignments[-1].earlier
+
+
+@pytest.mark.parametrize("last", ["<P at 0x7f03>", "another"])
+def test_the_worker_of_each_attempt_is_told_how_the_one_before_failed_and_where_that_is(last: str) -> None:
+    """The addresses of objects make no difference."""
+    desk = Desk(ONE)
+    desk.begin("a")
+    run = desk.leader.runs[RUN]
+    run.record = replace(run.record, fields=run.record.fields | {"max_attempts": 9})
+    told = [earlier(desk)]
+    for offset, error in ((100, "<P at 0x7f01>"), (200, "<P at 0x7f02>"), (300, last)):
+        desk.result("a", "map-00000", Failure("UserFunctionError", error), offset)
+        told.append(earlier(desk))
+    same, shown = EarlierFailure("5.1", "a/0", error_digest("<P at 0x0>")), run.failed_tries
+
+    assert told == [
+        None,
+        same,
+        same,
+        same if last != "another" else EarlierFailure("5.3", "a/0", error_digest(last)),
+    ]
+    assert [one.place.offset for one in shown if one.place] == [100, 100, 100 if last != "another" else 300]
+
+
+@pytest.mark.parametrize("kind", ["WorkerDiedError", "TaskTimeoutError"])
+def test_a_worker_that_is_ended_leaves_its_last_words_each_time(kind: str) -> None:
+    desk = Desk(ONE)
+    desk.begin("a")
+    for offset in (100, 200):
+        desk.result("a", "map-00000", Failure(kind, "a/0 has ended"), offset)
+
+    assert desk.end().failed_at == PanePlace("a/0", RUN, 200)
 
 
 def test_a_run_whose_tasks_fail_a_thousand_times_tells_of_the_first_only() -> None:

@@ -283,19 +283,22 @@ def test_error_is_a_failure_and_the_worker_goes_on(
         assert ("Traceback (most recent call last):" in shown) == (kind == "RetryableError")
 
 
-def test_an_error_that_comes_again_is_shown_once_and_leads_to_where_it_was_shown(bench: Bench) -> None:
-    ended = []
-    for number, source in enumerate(["raise ValueError('one')"] * 3 + ["raise ValueError('two')"]):
-        bench.do(f"print('attempt', {number // 3 or '...'})\n{source}")
-        ended.append(bench.event(WorkerFinished))
-    first, *again, other = ended
+def test_an_error_that_comes_again_is_told_in_a_line_whichever_worker_it_comes_in(bench: Bench) -> None:
+    same, other = "raise ValueError(object())", "raise ValueError('two')"
+    first = None
+    for attempt, (slot, source) in enumerate([(0, same), (0, same), (1, same), (1, other)], start=1):
+        bench.do(source, slot, attempt=attempt, earlier=first)
+        finished = bench.event(WorkerFinished)
+        first = first or finished
+        assert finished.pane_offset == len(bench.pane(slot=slot))
+    shown = [bench.pane(slot=slot) for slot in (0, 1)]
 
-    assert {one.outcome.error for one in again} == {first.outcome.error}
-    assert bench.pane().count("Traceback") == 2
-    assert bench.pane().count("has failed as attempt 1.1 did: unexpected: ValueError: one\r\n") == 2
-    assert {one.pane_offset for one in again} == {first.pane_offset}
-    assert bench.pane()[: first.pane_offset].endswith("ValueError: one\r\n\r\n")
-    assert other.pane_offset == len(bench.pane())
+    line = (
+        "map-00000, attempt 1.{}, has failed as attempt 1.1 did on alpha/0: unexpected: ValueError: <object"
+    )
+    assert [text.count("Traceback") for text in shown] == [1, 1]
+    assert [line.format(2) in shown[0], line.format(3) in shown[1]] == [True, True]
+    assert shown[1].endswith("ValueError: two\r\n\r\n")
 
 
 def test_counters_of_any_size_travel(bench: Bench) -> None:
