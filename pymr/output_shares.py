@@ -9,9 +9,19 @@ from typing import Any
 
 import msgspec
 
+SHARES_MAX = 1_000
+"""Most shares that are told one by one of what an output has to have: of more, only how many items each run
+has, and each peer. Of more runs than this, RUNS_TOGETHER are told as one. A job may have added to its output
+for years, on hundreds of machines, and all of that has to fit into a frame."""
+
+RUNS_TOGETHER = 64
+_TOGETHER = "~"
+"""Ends the id that stands for RUNS_TOGETHER runs, by their numbers: the same on every machine."""
+
 
 class OutputShare(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """How many items of a run's output a peer has. peer: "" where only their sum is known."""
+    """How many items of a run's output a peer has. peer: "" where only their sum is known. run_id: "" for
+    those of all runs together, of what an output has to have."""
 
     run_id: str
     peer: str
@@ -46,23 +56,31 @@ def missing_items(expected: Iterable[OutputShare], shown: Iterable[OutputShare])
     that is known of a run of an earlier release. shown: what there is, once for each peer. A peer that was
     given another name lacks nothing, as long as somebody shows it.
     """
-    by_run: dict[str, dict[str, int]] = {}
-    for share in expected:
+    wanted_shares, here_shares = _most(expected), list(shown)
+    if any(_is_of_several(share) for share in wanted_shares):
+        one_by_one = [share for share in wanted_shares if not _is_of_several(share)]
+        wanted_shares = [share for share in wanted_shares if _is_of_several(share)] + _together(one_by_one)
+        here_shares = _together(here_shares)
+    by_run: dict[str, dict[str, int]] = {}  # "" for all runs
+    for share in _most(wanted_shares):
         by_run.setdefault(share.run_id, {})[share.peer] = share.items
+    by_peer = by_run.pop("", {})
     here: Counter[str] = Counter()
     here_by_peer: Counter[tuple[str, str]] = Counter()
-    for share in shown:
+    for share in here_shares:
         here[share.run_id] += share.items
         here_by_peer[share.run_id, share.peer] += share.items
+        here_by_peer["", share.peer] += share.items if share.run_id in by_run else 0
     items = total = 0
     holders: set[str] = set()
     for run_id, shares in by_run.items():
-        known = {peer: count for peer, count in shares.items() if peer} or shares
-        wanted = sum(known.values())
+        known = {peer: count for peer, count in shares.items() if peer}
+        wanted = sum((known or shares).values())
         total += wanted
         if here[run_id] < wanted:
             items += wanted - here[run_id]
-            holders.update(peer for peer, count in known.items() if here_by_peer[run_id, peer] < count)
+            where = (run_id, known) if known else ("", by_peer)
+            holders.update(peer for peer, count in where[1].items() if here_by_peer[where[0], peer] < count)
     return MissingItems(items, total, tuple(sorted(holders - {""}))) if items else None
 
 
@@ -112,7 +130,7 @@ def missing_in_words(job_name: str, missing: MissingItems, peers: Collection[str
 def expected_shares(
     manifest: Mapping[str, Any], shown_runs: Collection[str], counts: Callable[[str], bool] = lambda _: False
 ) -> list[OutputShare]:
-    """What a manifest says all peers have together, of these runs and those that count."""
+    """What a manifest says all peers have together, of these runs and those that count; see SHARES_MAX."""
     run_items: dict[str, dict[str, int]] = manifest.get("run_items") or {}
     shares = [
         OutputShare(run_id, peer, items)
@@ -124,7 +142,16 @@ def expected_shares(
     items = summary.get("items") if isinstance(summary, dict) else None
     if run_id not in run_items and run_id in shown_runs and isinstance(items, int):
         shares.append(OutputShare(run_id, "", items))
-    return shares
+    if _has_many_runs(manifest):
+        shares = _together(shares)
+    if len(shares) <= SHARES_MAX:
+        return shares
+    by_run, by_peer = Counter[str](), Counter[str]()
+    for share in shares:
+        by_run[share.run_id] += share.items
+        by_peer[share.peer] += share.items
+    sums = [OutputShare(run_id, "", items) for run_id, items in by_run.items()]
+    return sums + [OutputShare("", peer, items) for peer, items in by_peer.items() if peer]
 
 
 def shown_shares(manifest: Mapping[str, Any], peer: str) -> list[OutputShare]:
@@ -132,7 +159,38 @@ def shown_shares(manifest: Mapping[str, Any], peer: str) -> list[OutputShare]:
     items = Counter(taken_items(manifest, {}))
     for part in manifest["parts"]:
         items[_run_of(manifest, part.name)] += part.items
-    return [OutputShare(run_id, peer, count) for run_id, count in items.items()]
+    shares = [OutputShare(run_id, peer, count) for run_id, count in items.items()]
+    return _together(shares) if _has_many_runs(manifest) else shares
+
+
+def _most(shares: Iterable[OutputShare]) -> list[OutputShare]:
+    """Of several shares of the same run and peer the one of most items, as a manifest may know less."""
+    found: dict[tuple[str, str], OutputShare] = {}
+    for share in shares:
+        key = share.run_id, share.peer
+        if key not in found or found[key].items < share.items:
+            found[key] = share
+    return list(found.values())
+
+
+def _is_of_several(share: OutputShare) -> bool:
+    return share.run_id.endswith(_TOGETHER)
+
+
+def _has_many_runs(manifest: Mapping[str, Any]) -> bool:
+    return len(manifest.get("run_items") or ()) > SHARES_MAX
+
+
+def _together(shares: Iterable[OutputShare]) -> list[OutputShare]:
+    """The shares of RUNS_TOGETHER runs as those of one."""
+    sums = Counter[tuple[str, str]]()
+    for share in shares:
+        name, _, number = share.run_id.rpartition("-")
+        run_id = share.run_id
+        if number.isdecimal():
+            run_id = f"{name}-{int(number) // RUNS_TOGETHER * RUNS_TOGETHER}{_TOGETHER}"
+        sums[run_id, share.peer] += share.items
+    return [OutputShare(run_id, peer, items) for (run_id, peer), items in sums.items()]
 
 
 def taken_items(manifest: Mapping[str, Any], removed: Mapping[str, int]) -> dict[str, int]:

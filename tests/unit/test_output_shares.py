@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
+
 from pymr.engine.outputs import Part
+from pymr.output_shares import SHARES_MAX, expected_shares, missing_in_words, missing_items, shown_shares
 from pymr.output_shares import OutputShare as Share
-from pymr.output_shares import expected_shares, missing_in_words, missing_items, shown_shares
+from pymr.peer.frames import FRAME_BYTES_MAX
 
 WHOLE = [Share("r1", "a", 5), Share("r1", "b", 7)]
 
@@ -91,3 +95,47 @@ def test_a_run_without_any_item_lacks_nothing() -> None:
 
     assert expected_shares(said, {"r2"}) == []
     assert missing_items(expected_shares(manifest(summary={"items": 0}), {"r2"}), []) is None
+
+
+PEERS = [f"peer-{number:03d}" for number in range(200)]
+
+
+def added_to(runs: int, peer: str) -> dict[str, object]:
+    """The manifest of a peer, of an output to which so many runs have added five items on every peer."""
+    parts = [Part(f"part-00000-{number:04d}.jsonl", 5, 50) for number in range(runs)]
+    return manifest(
+        run_id=f"j-{runs}",
+        parts=parts,
+        part_runs={part.name: f"j-{number + 1}" for number, part in enumerate(parts)},
+        run_items={f"j-{number + 1}": dict.fromkeys(PEERS, 5) for number in range(runs)},
+    )
+
+
+def all_runs(run_id: str) -> bool:
+    return True
+
+
+@pytest.mark.parametrize("runs", [4, 900, 20_000])
+def test_what_is_told_of_an_output_is_bounded_and_still_tells_what_is_missing(runs: int) -> None:
+    last = added_to(runs, "x")
+    expected = expected_shares(last, (), all_runs)
+    shown = [share for peer in PEERS for share in shown_shares(last, peer)]
+    of_a_peer = [share for share in shown if share.peer == PEERS[0]]
+
+    assert len(msgspec.msgpack.encode((expected, of_a_peer))) < FRAME_BYTES_MAX / 20
+    assert missing_items(expected, shown) is None
+    missing = missing_items(expected, [share for share in shown if share.peer != PEERS[7]])
+    assert missing is not None
+    assert (missing.items, missing.total) == (5 * runs, 5 * runs * len(PEERS))
+    assert missing.holders == (PEERS[7],)
+
+
+def test_machines_that_tell_runs_one_by_one_and_together_are_compared() -> None:
+    some, more = added_to(SHARES_MAX, "a"), added_to(SHARES_MAX + 1, "b")
+    expected = expected_shares(some, (), all_runs) + expected_shares(more, (), all_runs)
+    shown = [share for peer in PEERS for share in shown_shares(some if peer == "a" else more, peer)]
+
+    assert missing_items(expected, shown) is None
+    last = shown_shares(added_to(SHARES_MAX, "a"), PEERS[0])
+    missing = missing_items(expected, [share for share in shown if share.peer != PEERS[0]] + last)
+    assert missing is not None and (missing.items, missing.holders) == (5, (PEERS[0],))
