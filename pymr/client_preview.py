@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from pymr.client_errors import UnreachableError
 from pymr.config import PeerConfig
 from pymr.requests import PreviewView
 from pymr.rows import PeerRow
+from pymr.run_warnings import ABSENT_WAY_OUT
 
 if TYPE_CHECKING:
     from pymr.client import Client
@@ -38,7 +41,17 @@ def preview_on(
         views[host] = view
     if not views and unreachable:
         raise unreachable
-    return next(iter(views.values()))
+    return _without_input(list(views.values()))
+
+
+def _without_input(views: list[PreviewView]) -> PreviewView:
+    """What is told where no host has input, which is an error if one of its folders is nowhere."""
+    nowhere = [name for name in views[0].absent if all(name in view.absent for view in views)]
+    if not nowhere:
+        return views[0]
+    where = " and ".join(view.peer for view in views)
+    reason = f"input_dirs: {nowhere[0]} is not there on {where}; {ABSENT_WAY_OUT}"
+    return replace(views[0], error=reason)
 
 
 def in_turn(peers: Iterable[PeerConfig], rows: Iterable[PeerRow]) -> list[str]:

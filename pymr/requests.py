@@ -377,7 +377,8 @@ class PreviewView(_Reply, frozen=True, kw_only=True, tag="preview"):
     """What came of a preview. path: the input file that was read, "" where the host has none. lines: how many
     of it. items: what the map function gave, output: what the reduce function made of that, both as lines of
     JSON, the first of `items_total` and `output_total`. printed: what the functions printed. error: a
-    traceback, or why it was given up; "" where all went well. Each is cut where it is long."""
+    traceback, or why it was given up; "" where all went well. Each is cut where it is long.
+    absent: entries of input_dirs that no peer of the host has, and another host may."""
 
     peer: str
     path: str = ""
@@ -389,6 +390,7 @@ class PreviewView(_Reply, frozen=True, kw_only=True, tag="preview"):
     printed: str = ""
     error: str = ""
     seconds: float = 0.0
+    absent: tuple[str, ...] = ()
 
 
 class MemoryView(_Reply, frozen=True, kw_only=True, tag="memory"):

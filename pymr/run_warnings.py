@@ -12,6 +12,9 @@ WARNINGS_MAX = 20
 WARNING_CHARACTERS_MAX = 500
 """Longest text of a warning; of a longer one the middle is left out."""
 
+ABSENT_WAY_OUT = "make it there (an empty folder will do), or take it out of input_dirs"
+"""What to do about an entry of input_dirs that no machine has."""
+
 
 class RunWarnings(msgspec.Struct, frozen=True):
     """At most WARNINGS_MAX different texts in the order of their discovery, and how many more there were."""

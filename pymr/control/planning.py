@@ -15,7 +15,7 @@ from pymr.control.records import HostPlan, RunPlan, SavePlan
 from pymr.control.running import is_refused
 from pymr.output_shares import why_not_read
 from pymr.protocol import PlanOrder, PlanReport
-from pymr.run_warnings import RunWarnings, joined
+from pymr.run_warnings import ABSENT_WAY_OUT, RunWarnings, joined
 from pymr.wording import count_of
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ TROUBLE_SECONDS_MAX = 60.0
 """An input that cannot be listed, by an error that may go by itself, is tried again for this long."""
 
 _NAMES_SHOWN = 5
-_WHAT_TO_DO = "make it there (an empty folder will do), or take it out of input_dirs"
-
 REPLAN_SECONDS = 1.0
 """After so long an input is planned again where an output in it was being replaced."""
 
@@ -131,7 +129,7 @@ def _check_absent(leader: Leader, run: MapReduceRun) -> bool:
         places = {peer: found_absent[peer] for peer in leader.peers if peer in found_absent}
         if not leader.peers.keys() - places.keys():
             text = f"input_dirs: {_some(places.values(), 'peer')} cannot be read: No such file or directory"
-            end(leader, run, "failed", f"{text}; {_WHAT_TO_DO}")
+            end(leader, run, "failed", f"{text}; {ABSENT_WAY_OUT}")
             return False
         found.append(
             RunWarnings((f"{name} is not there, and so taken as empty, on {_some(places, 'peer')}",))

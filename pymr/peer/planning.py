@@ -22,12 +22,10 @@ from pymr.peer.output_reading import outputs_read
 from pymr.peer.places import Places, is_below, resolve_input, roots_of
 from pymr.protocol import AbsentInput, PlanOrder, PlanReport, RunOrder, cut_text
 from pymr.publishing import read_manifest, refuse_foreign_files
-from pymr.run_warnings import WarningCollector
+from pymr.run_warnings import ABSENT_WAY_OUT, WarningCollector
 
 TASK_BYTES_MIN = 1 << 20
 """Input is not cut into smaller tasks than this for the sake of giving every worker one."""
-
-_WHAT_TO_DO = "make it there (an empty folder will do), or take it out of input_dirs"
 
 _Absent = list[tuple[str, PeerConfig, str]]
 """Entries of input_dirs that a peer does not have, and where they would lie."""
@@ -70,10 +68,12 @@ def first_input_files(
     peer_name: str,
     files_max: int,
     on_file: Callable[[], object] = lambda: None,
+    on_absent: Callable[[str], object] = lambda name: None,
 ) -> list[InputFile]:
     """The first files of a job's input on the host of a peer, also of shared folders; none that is empty.
 
     on_file: called for each that is looked at, empty ones too. Looks at no more of the folders than it needs.
+    on_absent: called for each entry of input_dirs that no peer of this host has, and another host may.
     Raises InputError as planning does.
     """
     own = _peer_named(config, peer_name)
@@ -82,8 +82,11 @@ def first_input_files(
     absent: _Absent = []
     sources = list(_sources(job, None, config, own, peers, absent))
     for name, peer, place in absent:
-        if len([one for one in absent if one[0] == name]) == len(peers):
+        if peer != peers[0] or len([one for one in absent if one[0] == name]) < len(peers):
+            continue
+        if len(peers) == len(config.peers):
             raise _not_readable(place, peer, os.strerror(errno.ENOENT))
+        on_absent(name)
     for real, file in _found_files(sources, no_warning):
         on_file()
         if file.size:
@@ -226,7 +229,7 @@ def _check_readable(path: str, peer: PeerConfig) -> None:
 
 
 def _not_readable(path: str, peer: PeerConfig, reason: str | None) -> InputError:
-    return InputError(f"input_dirs: {_place(path, peer)} cannot be read: {reason}; {_WHAT_TO_DO}")
+    return InputError(f"input_dirs: {_place(path, peer)} cannot be read: {reason}; {ABSENT_WAY_OUT}")
 
 
 def _place(path: str, peer: PeerConfig) -> str:

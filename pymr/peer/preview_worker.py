@@ -98,7 +98,7 @@ def try_job(setup: PreviewSetup, news: PreviewTeller) -> tuple[tuple[str, ...], 
         setup.lines,
     )
     news.begin("find")
-    files = first_input_files(job, setup.cluster, setup.peer, setup.lines, news.note_file)
+    files = first_input_files(job, setup.cluster, setup.peer, setup.lines, news.note_file, news.note_absent)
     mapped = _map(context, files, setup.scratch, news)
     return _reduce(context, mapped, setup.scratch, news)
 
@@ -158,6 +158,7 @@ class PreviewTeller:
         self.lines = 0
         self.watch = TaskWatch()
         self._stage: PreviewStage = "load"
+        self._absent: tuple[str, ...] = ()
         self._projects_dir = projects_dir
         self._send = send
         self._lock = threading.Lock()
@@ -177,6 +178,10 @@ class PreviewTeller:
     def note_file(self) -> None:
         """Count a file that was seen while the input is looked for."""
         self.files += 1
+
+    def note_absent(self, name: str) -> None:
+        """Note an entry of input_dirs that this host does not have."""
+        self._absent = (*self._absent, name)
 
     def begins_line(self) -> bool:
         """Note that the function is given a line. False for one that it had before: the engine asks once more
@@ -215,6 +220,7 @@ class PreviewTeller:
                     items_total=self._items_total,
                     groups=groups.groups_read if groups is not None else 0,
                     where=where,
+                    absent=self._absent,
                     **last,
                 )
             )

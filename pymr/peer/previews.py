@@ -233,6 +233,7 @@ class _Preview:
             output_total=news.output_total,
             printed=self.printed.text(),
             error=error,
+            absent=news.absent,
             seconds=time.monotonic() - self._began,
         )
 

@@ -134,6 +134,7 @@ class PreviewNews(msgspec.Struct, frozen=True, kw_only=True, tag="preview"):
     output_total: int = 0
     error: str = ""
     is_last: bool = False
+    absent: tuple[str, ...] = ()
 
 
 class TaskDone(msgspec.Struct, frozen=True, tag="done"):

@@ -224,6 +224,18 @@ def test_a_folder_that_is_missing_is_named_as_in_a_run(bench: Bench) -> None:
         bench.preview(input_dirs=["nowhere"])
 
 
+def test_a_folder_that_only_other_hosts_may_have_is_empty_here_and_told(bench: Bench) -> None:
+    path = bench.feed("alpha/input/a.txt", "a\n")
+    elsewhere = PeerConfig(name="other", host="elsewhere", workers=1, data_dir="/other")
+    bench.config = ClusterConfig(peers=(*bench.config.peers, elsewhere))
+    output = bench.preview(input_dirs=["nowhere", "input"])
+
+    assert output == (('["a",1]',), 1)
+    assert (bench.news[-1].path, bench.news[-1].absent) == (str(path), ("nowhere",))
+    bench.preview(input_dirs=["nowhere"])
+    assert (bench.news[-1].path, bench.news[-1].absent) == ("", ("nowhere",))
+
+
 def test_whatever_goes_wrong_is_the_last_that_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preview_worker, "_be_alone", lambda: None)
     monkeypatch.setattr(preview_worker, "_wait_for_end", lambda: None)
@@ -467,7 +479,14 @@ def test_a_viewer_may_not_preview() -> None:
 class Hosts:
     """A client of peers on hosts, some of which are away, known or not; on one host there is input."""
 
-    def __init__(self, hosts: dict[str, str], away: set[str], input_on: str, known: str = "") -> None:
+    def __init__(
+        self,
+        hosts: dict[str, str],
+        away: set[str],
+        input_on: str,
+        known: str = "",
+        absent: dict[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self.config = ClusterConfig(
             peers=tuple(
                 PeerConfig(name=name, host=host, workers=1, data_dir=f"/{name}")
@@ -478,6 +497,7 @@ class Hosts:
         self._away = away
         self._input_on = input_on
         self._known = known
+        self._absent = absent or {}
 
     def peers(self) -> list[PeerRow]:
         names = [one.name for one in self.config.peers]
@@ -491,7 +511,8 @@ class Hosts:
         if name in self._away:
             raise UnreachableError(f"{name} is away")
         host = next(one.host for one in self.config.peers if one.name == name)
-        return PreviewView(id="1", peer=name, path="/input" if host == self._input_on else "")
+        path = "/input" if host == self._input_on else ""
+        return PreviewView(id="1", peer=name, path=path, absent=self._absent.get(host, ()))
 
 
 TWO_HOSTS = {"a0": "a", "a1": "a", "b0": "b", "b1": "b"}
@@ -532,3 +553,22 @@ def test_a_preview_that_nobody_answers_says_so() -> None:
         preview_on(client, {}, "", 10)  # type: ignore[arg-type]
 
     assert client.asked == ["a0", "b0", "a1", "b1"]
+
+
+@pytest.mark.parametrize("peer", ["", "b1"])
+def test_a_folder_that_no_host_has_is_an_error(peer: str) -> None:
+    client = Hosts(TWO_HOSTS, set(), "", absent={"a": ("logs", "more"), "b": ("logs",)})
+    view = preview_on(client, {}, "", 10, peer)  # type: ignore[arg-type]
+
+    where = "a0 and b0" if not peer else "b1"
+    assert view.error == (
+        f"input_dirs: logs is not there on {where}; make it there (an empty folder will do), or take it out "
+        "of input_dirs"
+    )
+
+
+def test_a_folder_that_one_host_has_is_none() -> None:
+    client = Hosts(TWO_HOSTS, set(), "", absent={"a": ("logs",)})
+    view = preview_on(client, {}, "", 10)  # type: ignore[arg-type]
+
+    assert (client.asked, view.error) == (["a0", "b0"], "")
