@@ -144,9 +144,10 @@ def end(
     status: str,
     exception: str | None = None,
     state: JobState | None = None,
+    outdated: tuple[int, int] = (0, 0),
 ) -> RunRecord:
     ended = replace(run, status=status, exception=exception)
-    stored: RunRecord = store.write(1, LIFE, EndRun(ended, state))
+    stored: RunRecord = store.write(1, LIFE, EndRun(ended, state, outdated))
     return stored
 
 

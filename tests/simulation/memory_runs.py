@@ -149,7 +149,7 @@ def end_run(redis: MemoryRedis, write: EndRun) -> RunRecord:
         set_state(redis, run.record.job_name, state)
     if ended.status == "skipped":
         _join_skipped(redis, ended)
-    _end_job(redis, run.record, ended)
+    _end_job(redis, run.record, ended, write.outdated)
     while len(redis.history) > redis.limits.history_runs:
         del redis.history[min(redis.history.values(), key=_place_of).run_id]
     return ended
@@ -167,7 +167,7 @@ def _join_skipped(redis: MemoryRedis, ended: RunRecord) -> None:
         del redis.history[before.run_id]
 
 
-def _end_job(redis: MemoryRedis, begun: RunRecord, ended: RunRecord) -> None:
+def _end_job(redis: MemoryRedis, begun: RunRecord, ended: RunRecord, outdated: tuple[int, int]) -> None:
     job = redis.jobs.get(begun.job_name)
     if job is None or (job.version, job.run_id) != (begun.job_version, begun.run_id):
         return
@@ -184,6 +184,7 @@ def _end_job(redis: MemoryRedis, begun: RunRecord, ended: RunRecord) -> None:
                 end_time=None,
                 first_run_id=first,
                 exception=None,
+                outdated=outdated,
             ),
         )
         return
@@ -196,6 +197,7 @@ def _end_job(redis: MemoryRedis, begun: RunRecord, ended: RunRecord) -> None:
         exception=ended.exception,
         first_run_status=ended.status if is_first else job.first_run_status,
         seconds=_average(job, begun, ended) if ended.status == "succeeded" else job.seconds,
+        outdated=outdated,
     )
     if is_done_once(job) and not group:
         remove_job(redis, job.name)

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,71 @@ def test_a_file_that_grew_while_it_was_read_is_left_to_a_later_run(host: Host) -
     ]
     assert "input/3" not in host.shown(3)
     assert host.plan(4, of=3) == ["3"]
+
+
+def grow(host: Host, *names: str) -> None:
+    for name in names:
+        with open(host.input / name, "a") as file:
+            file.write("more\n")
+
+
+def plan_anew(host: Host, run: int, of: int = 0, turn: int = 1, peer: str = "a") -> list[str]:
+    planning = Planning(JOB, run_id(run), run_id(of) if of else "", bool(of), False, "i", (1, turn), True)
+    return [file.name for file in new_files(host.lists(peer), planning, host.found())]
+
+
+@pytest.mark.parametrize("of", [0, 1])
+def test_what_was_left_out_stays_so_over_all_outdated_runs_and_each_gets_further(host: Host, of: int) -> None:
+    host.put("3", "4", "5")
+    if of:
+        host.plan(1)
+        grow(host, "1", "2", "3", "4", "5")
+    assert host.plan(2, of=of) == ["1", "2", "3", "4", "5"]
+    left = []
+    for run in range(3, 7):
+        grow(host, *(f"{number}" for number in range(1, run - 1)))
+        left.append(plan_anew(host, run, of, peer="ab"[run % 2]))
+
+    assert left == [["2", "3", "4", "5"], ["3", "4", "5"], ["4", "5"], ["5"]]
+    assert host.plan(7, of=6) == ["1", "2", "3", "4"]
+
+
+def test_what_was_left_out_stays_so_when_it_is_renamed(host: Host) -> None:
+    host.plan(2)
+    grow(host, "1")
+    assert plan_anew(host, 3) == ["2"]
+    os.rename(host.input / "1", host.input / "1.old")
+
+    assert plan_anew(host, 4) == ["2"]
+
+
+def test_a_new_file_with_the_inode_of_one_consumed_long_ago_is_not_taken_for_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.plan(1)
+    gone = (host.input / "1").stat().st_ino
+    (host.input / "1").unlink()
+    host.plan(2, of=1)
+    host.put("new", text="longer than that was\n")
+    found = {path: replace(file, inode=gone) for path, file in host.found().items() if "new" in path}
+    planning = Planning(JOB, run_id(3), run_id(1), True, False, "i", (1, 1), is_anew=True)
+
+    assert [file.name for file in new_files(host.lists(), planning, found)] == ["new"]
+
+
+@pytest.mark.parametrize("point", ["plan.before_state", "plan.after_state"])
+def test_a_kill_while_planning_anew_forgets_nothing_that_was_left_out(
+    host: Host, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    host.put("3")
+    host.plan(2)
+    grow(host, "1")
+    plan_anew(host, 3)
+    grow(host, "2")
+    killed_in(monkeypatch, point, lambda: plan_anew(host, 4))
+
+    assert plan_anew(host, 4, turn=2, peer="b") == ["3"]
+    assert host.list_names() == [run_id(4)]
 
 
 def test_nothing_counts_before_its_run_does(host: Host) -> None:

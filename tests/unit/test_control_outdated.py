@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from leader_desk import FIELDS, MAPPED, Desk, job, run_record
 
-from pymr.control.records import BeginRun, CommitTasks, EndRun, SavePlan
+from pymr.control import ending
+from pymr.control.records import ActiveRun, BeginRun, CommitTasks, EndRun, SavePlan
 from pymr.outcomes import Failure
 from pymr.protocol import PlanReport
 
+GROWN = Failure("InputGrownError", "input/a.log grew while it was being read", is_final=True)
 CHANGED = Failure("InputOutdatedError", "input/a.log changed while it was being read", is_final=True)
 
 
@@ -31,11 +34,11 @@ def begun() -> Desk:
     return desk
 
 
-def fail(desk: Desk, number: int) -> EndRun:
-    desk.result("a", "map-00000", CHANGED)
+def fail(desk: Desk, number: int, failure: Failure = CHANGED) -> EndRun:
+    desk.result("a", "map-00000", failure)
     write: EndRun = desk.asked(EndRun)[0]
     desk.end()
-    desk.change([job(change=number + 1)])
+    desk.change([job(change=number + 1, outdated=write.outdated)])
     desk.report("a")
     return write
 
@@ -63,6 +66,46 @@ def test_input_that_changes_in_each_of_max_attempts_runs_fails_the_job() -> None
     assert write.record.exception is not None
     assert write.record.exception.startswith(CHANGED.error)
     assert "2 runs one after another, which is max_attempts" in write.record.exception
+
+
+def test_files_that_grow_cost_no_attempts_and_their_bound_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "GROWN_RUNS_MAX", 7)
+    desk = begun()
+    writes = []
+    for number in range(1, 8):
+        mapping(desk, number)
+        writes.append(fail(desk, number, CHANGED if number == 4 else GROWN))
+    mapping(desk, 8)
+    last = fail(desk, 8, GROWN)
+
+    assert [write.record.status for write in writes] == ["outdated"] * 7
+    assert [write.outdated for write in writes[2:5]] == [(0, 3), (1, 3), (1, 4)]
+    assert last.record.status == "failed" and last.record.exception is not None
+    assert "7 runs one after another were planned anew as files grew" in last.record.exception
+
+
+def test_changes_count_across_runs_that_ended_as_files_grew() -> None:
+    desk = begun()
+    for number, failure in enumerate((CHANGED, GROWN), 1):
+        mapping(desk, number)
+        fail(desk, number, failure)
+    mapping(desk, 3)
+
+    assert fail(desk, 3).record.status == "failed"
+
+
+@pytest.mark.parametrize("outdated", [(0, 0), (1, 0), (0, 1)])
+def test_the_next_leader_goes_on_with_the_row_of_outdated_runs(outdated: tuple[int, int]) -> None:
+    desk = Desk(("a", "one", 1), epoch=6)
+    desk.load([job(outdated=outdated)], [ActiveRun(run_record(run_id=run_id(1)), (), {})])
+    desk.report("a")
+    desk.report("a")
+    (order,) = desk.orders["a"].plans
+    assert order.is_anew == any(outdated)
+    desk.report("a", plans=(PlanReport(run_id(1), 1, 1, 1, turn=order.turn),))
+    desk.answer(SavePlan)
+
+    assert fail(desk, 1).record.status == ("failed" if outdated[0] else "outdated")
 
 
 def test_a_run_that_ends_otherwise_ends_the_counting() -> None:

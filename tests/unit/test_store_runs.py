@@ -207,6 +207,31 @@ def test_the_job_of_an_outdated_run_is_due_again_and_waited_for(store: AnyStore,
     ]
 
 
+@pytest.mark.parametrize("then", ["succeeded", "failed", "skipped", "submitted"])
+def test_how_many_runs_are_outdated_in_a_row_is_kept_until_one_ends_otherwise(
+    store: AnyStore, then: str
+) -> None:
+    rows = [submit(store, "words").outdated]
+    for outdated in ((1, 0), (1, 1), (1, 2)):
+        job = job_named(store, "words")
+        assert job
+        end(store, begin(store, job), "outdated", outdated=outdated)
+        again = job_named(store, "words")
+        assert again
+        rows.append(again.outdated)
+    run = begin(store, again)
+    running = job_named(store, "words")
+    assert running and running.outdated == (1, 2)
+    if then == "submitted":
+        submit(store, "words")
+    else:
+        end(store, run, then)
+    after = job_named(store, "words")
+
+    assert rows == [(0, 0), (1, 0), (1, 1), (1, 2)]
+    assert after and after.outdated == (0, 0)
+
+
 def test_an_outdated_run_of_a_job_that_recurs_does_not_change_its_first_run(store: AnyStore) -> None:
     first = begin(store, submit(store, "words"))
     end(store, first, "succeeded")
