@@ -7,6 +7,11 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Examples are judged by what comes of them, not by how long they take: machines that run tests may be busy.
+settings.register_profile("pymr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pymr")
 
 # What whoever started the tests ignores (nohup, a shell's background), all that they start would ignore.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):

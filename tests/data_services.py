@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import select
-import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import TracebackType
 
 import msgspec
 import psutil
+from cluster.ports import free_port
 
 from pymr.config import ClusterConfig, PeerConfig, SchedulerConfig, SecurityConfig
 from pymr.engine.blocks import Run
@@ -27,12 +27,6 @@ RUN_ID = "job-1"
 ATTEMPT = "1.1"
 HOSTS = {"alpha": "127.0.0.1", "beta": "127.0.0.2"}
 LIMIT_SECONDS = 60.0
-
-
-def free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def make_config(
@@ -52,8 +46,8 @@ def make_config(
             PeerConfig(
                 name=name,
                 host=host,
-                control_port=free_port(host),
-                data_port=free_port(host),
+                control_port=free_port(),
+                data_port=free_port(),
                 workers=1,
                 data_dir=str(data_dir),
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import zmq
+from cluster.ports import free_port
 
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.keys import Security
@@ -103,12 +103,6 @@ class FakeCluster:
     def __init__(self, config: ClusterConfig, peers: list[FakePeer]) -> None:
         self.config = config
         self.peers = peers
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _toml(config: ClusterConfig) -> str:

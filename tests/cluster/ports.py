@@ -1,4 +1,6 @@
-"""Ports for the daemons of a test: blocks that no other test of this machine has at the same time."""
+"""Ports for what listens in a test, none of which another test of this machine has at the same time: a block
+for each cluster, and single ones. No test asks the system for a free port and lets go of it again: the system
+gives the same one to whoever asks next."""
 
 from __future__ import annotations
 
@@ -29,12 +31,28 @@ class PortBlock:
 
     def take(self) -> int:
         """The next port."""
-        assert self._next < self._end, "a test takes more ports than a block has"
+        assert self.is_left, "a test takes more ports than a block has"
         self._next += 1
         return self._next - 1
 
+    @property
+    def is_left(self) -> bool:
+        """Whether there is another one."""
+        return self._next < self._end
+
     def close(self) -> None:
         self._guard.close()
+
+
+_blocks: list[PortBlock] = []  # of this process, kept to its end
+
+
+def free_port() -> int:
+    """A port at which nothing listens, on any address of this machine, and that nobody else is given while
+    this process lives."""
+    if not _blocks or not _blocks[-1].is_left:
+        _blocks.append(PortBlock())
+    return _blocks[-1].take()
 
 
 def is_free(port: int, host: str = "0.0.0.0") -> bool:

@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 import pytest
+from cluster.ports import free_port
 from cluster.running import MARKER, PYMR, Finished, processes_of, wait_until
 from cluster.terminal import Terminal
-from fake_peer import free_port
 
 from pymr.client import RefusedError
 from pymr.manage_cluster import ManageCluster

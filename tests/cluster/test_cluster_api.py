@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from cluster.ports import free_port
 from cluster.running import MARKER, processes_of, wait_until
-from fake_peer import free_port
 
 from pymr import ManageCluster, Scheduler
 from pymr.cli_transfers import auxiliary, download, upload

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,12 @@ def mapping(*statements: str) -> str:
     body = "".join(f"    {statement}\n" for statement in statements)
     imports = "import os, sys, time\n\nn = 0\n\n"
     return f"{imports}def words(line, auxiliary_data):\n    global n\n    n += 1\n{body}{IDENTITY_LINE}"
+
+
+def runs(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def is_gone(cluster: Cluster, pid: int) -> bool:
@@ -126,9 +133,18 @@ def test_a_preview_is_answered_though_what_starts_workers_is_killed_and_its_peer
     cluster = lend_cluster()
     cluster.feed("alpha", "a.txt", "one", "two")
     kill = "os.kill(os.getppid(), 9), time.sleep(60)"
-    view = preview(cluster, mapping(f"if n == 2: {kill}"), peer="alpha")
-    cluster.wait_for(lambda: cluster.processes["alpha"].poll() is not None, 20.0, "the end of alpha")
-    cluster.restart_dead()
+    alpha = psutil.Process(cluster.pid("alpha"))
+    of_alpha = [alpha, *alpha.children(recursive=True)]
+    try:
+        view = preview(cluster, mapping(f"if n == 2: {kill}"), peer="alpha")
+    finally:  # what it has started as well, which has its ports
+        ended = wait_until(
+            lambda: cluster.processes["alpha"].poll() is not None and not any(map(runs, of_alpha))
+        )
+        cluster.restart_dead()
+        cluster.wait_for(lambda: cluster.is_up(cluster.names), what="alpha to be there again")
+
+    assert ended
 
     assert "was ended with the process that starts the workers of this peer" in view.error
     assert (view.peer, view.items) == ("alpha", ('["one",1]',))

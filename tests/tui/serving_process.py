@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
-from cluster.ports import PortBlock
+from cluster.ports import free_port
 
 PYMR_TUI = Path(sys.executable).with_name("pymr-tui")
 END_S = 20.0
@@ -52,7 +52,7 @@ class Serving:
 @contextmanager
 def serving(*arguments: str, **environment: str) -> Iterator[Serving]:
     """A server of the console on a port of its own. Whatever it leaves behind makes the test fail."""
-    server = Serving(arguments, environment, PortBlock().take())
+    server = Serving(arguments, environment, free_port())
     consoles: list[psutil.Process] = []
     try:
         yield server

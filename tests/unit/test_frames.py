@@ -48,10 +48,11 @@ ORDERS = Orders(
     runs=(RunOrder(run_id="r", job_name="j", fields={"a": [1, 2.5, None]}, project_hash="", partitions=3),),
 )  # fmt: skip
 
+texts = st.text(max_size=20)
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=20,
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
 )
 
 
@@ -60,7 +61,7 @@ def test_messages_of_peers_come_back(message: Any) -> None:
     assert decode_any(encode(message)) == decode_peer(encode(message)) == message
 
 
-@given(st.dictionaries(st.text(), plain, max_size=5))
+@given(st.dictionaries(texts, plain, max_size=3))
 def test_requests_come_back(fields: dict[str, Any]) -> None:
     request = SubmitJob(id="1", fields=fields)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import zmq
+from cluster.ports import free_port
 
 from pymr.config import ClusterConfig, PeerConfig, SecurityConfig
 from pymr.errors import ConfigError
@@ -538,8 +539,3 @@ def test_a_link_that_was_turned_away_tries_again_by_itself(
 
 def peer_context() -> transport.Context:
     return transport.shared_context()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
