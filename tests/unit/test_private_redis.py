@@ -104,6 +104,38 @@ def test_data_that_a_redis_of_an_earlier_release_wrote_is_taken_over(server: Pri
     assert ask(server, "GET", "key") == b"value"
 
 
+def test_data_that_the_newest_server_does_not_read_and_no_note_tells_of_goes_to_one_that_does(
+    server: PrivateRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.start()
+    ask(server, "SET", "key", "value")
+    server.stop()
+    note = server.directory / "redis.written-by"
+    written_by = note.read_text()
+    note.unlink()  # as of an earlier release
+    newest = tmp_path / "bin" / "redis-server"
+    newest.parent.mkdir()
+    newest.write_text("#!/bin/sh\n[ \"$1\" = --version ] && echo 'Redis server v=99.0.0 sha=0'\nexit 1\n")
+    newest.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{newest.parent}{os.pathsep}{os.environ['PATH']}")
+    server.start()
+    held = ask(server, "GET", "key")
+    server.stop()
+    server.start()  # as the note says now
+
+    assert held == ask(server, "GET", "key") == b"value"
+    assert note.read_text() == written_by
+
+
+def test_a_server_that_did_not_start_is_not_noted_as_the_writer(server: PrivateRedis) -> None:
+    server.directory.mkdir()
+    (server.directory / "appendonly.aof").write_bytes(b"no commands of Redis")
+    with pytest.raises(StartError, match="ended with status"):
+        server.start()
+
+    assert not (server.directory / "redis.written-by").exists()
+
+
 def test_data_of_a_server_that_is_not_here_is_left_alone_and_the_server_named(server: PrivateRedis) -> None:
     server.start()
     ask(server, "SET", "key", "value")
