@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 
 from pymr.config import ClusterConfig, PeerConfig
@@ -16,6 +18,7 @@ from pymr.peer.data_service import DataService
 from pymr.peer.disk import Disk
 from pymr.peer.places import FETCHED, Places
 from pymr.peer.publication import make_run_folder
+from pymr.peer.staging import FACTS_SUFFIX
 from pymr.protocol import Source, cut_text
 
 FETCH_LOG_SECONDS = 10.0
@@ -55,6 +58,8 @@ class SegmentFetches:
         self._work = LongWork()
         self._is_going_on = False
         self._refused: list[FetchSegments] = []  # of one source each
+        # By (run, partition): those whose copies are being removed, with what is to be fetched after that.
+        self._leaving: dict[tuple[str, int], list[FetchSegments]] = {}
         self._logged_at = float("-inf")
 
     def owners(self, peer: str) -> tuple[Owner, ...]:
@@ -66,6 +71,10 @@ class SegmentFetches:
     def fetch(self, command: FetchSegments) -> None:
         """Ask for segments, little by little, once there is a folder for them; without it fetches fail, and
         are tried again."""
+        held = self._leaving.get((command.run_id, command.partition))
+        if held is not None:
+            held.append(command)
+            return
         partitions = self._runs.setdefault(command.run_id, {})
         partition = partitions.setdefault(command.partition, _Partition(command.in_flight))
 
@@ -85,15 +94,31 @@ class SegmentFetches:
                 self._do_later(self._ask_for(command, partition))
 
     def drop(self, run_id: str, partitions: Sequence[int]) -> None:
-        """Another peer reduces them. What has come of them stays until the run ends: they may come back."""
+        """Another peer reduces them. What has come of them goes: the disk may be full of it."""
+        left = []
         for number in partitions:
             partition = self._runs.get(run_id, {}).pop(number, None)
             if partition is not None:
                 self._do_later(self._cancel(run_id, partition))
+                left.append(number)
+                self._leaving[run_id, number] = []
+            elif (run_id, number) in self._leaving:
+                self._leaving[run_id, number].clear()
+
+        def go_on(_: object) -> None:
+            for number in left:
+                for command in self._leaving.pop((run_id, number), ()):
+                    self.fetch(command)
+
+        if left:
+            work = partial(remove_copies, self._places.fetched(run_id), left)
+            self._disk.do("short", work, go_on, go_on, run_id=run_id)
 
     def forget(self, run_id: str) -> None:
         """The run is over; its fetches are for the caller to cancel."""
         self._runs.pop(run_id, None)
+        for key in [key for key in self._leaving if key[0] == run_id]:
+            del self._leaving[key]
 
     # -- what has come
 
@@ -176,6 +201,17 @@ class SegmentFetches:
         for key in partition.sources:
             self._data().cancel(run_id, key)
             yield
+
+
+def remove_copies(folder: str, partitions: Collection[int]) -> None:
+    """Remove the copies of segments of some partitions of a run; what another process removes is no error.
+    Cost: a look at the name of each copy."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            number = entry.name.removesuffix(FACTS_SUFFIX).rpartition(".")[2]
+            if number.isdecimal() and int(number) in partitions:
+                with suppress(FileNotFoundError):
+                    os.unlink(entry.path)
 
 
 class _Partition:

@@ -325,6 +325,35 @@ def test_what_is_dropped_is_asked_for_no_more_and_cancelled_before_it_is_wanted_
     assert execution.data.cancelled == [key(task) for task in range(ORDERS_PER_CALL)]
 
 
+def test_copies_of_what_is_dropped_make_room_before_it_is_wanted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers, disk = Timers(), Recorder(is_slow=True)
+    execution, _ = execution_in(tmp_path, disk, monkeypatch, timers)
+    for partition in (0, 1):
+        execution.carry_out(wanted(3, partition))
+    disk.work()
+    while timers.waiting:
+        timers.turn()
+    copies = {n: Path(execution._places.segment(AttemptId(RUN, "map-00000", "1.1"), n)) for n in (0, 1, 10)}
+    for copy in copies.values():
+        copy.write_bytes(b"a segment")
+    execution._on_fetched(Fetched(RUN, key(0, 0), 9))
+    execution.carry_out(DropPartitions(RUN, (0,)))
+    execution.carry_out(wanted(2, 0))
+    execution.carry_out(DropPartitions(RUN, (0,)))
+    execution.carry_out(wanted(1, 0))
+    before = len(execution.data.asked)
+    left = {n for n, copy in copies.items() if copy.exists()}
+    disk.work()
+    while timers.waiting:
+        timers.turn()
+
+    assert left == {0, 1, 10}, "the disk is not asked in the loop"
+    assert {n for n, copy in copies.items() if copy.exists()} == {1, 10}
+    assert execution.data.asked[before:] == [key(0)], "once the copy that was there is gone"
+
+
 def test_a_run_that_is_over_is_asked_for_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timers = Timers()
     execution, _ = execution_in(tmp_path, Recorder(is_slow=False), monkeypatch, timers)
