@@ -29,15 +29,23 @@ def user_failure(
     if stop := operator_stop(error):
         return stop
     name = f"{kind} function {name_of(function)}"
+    error = _out_of_generator(error)
     if isinstance(error, SystemExit | StopIteration) or raised_by_user(error):
         return UserFunctionError(f"{name} raised {describe(error)}\n  at {where}\n{short_traceback(error)}")
-    return RecordError(f"{name}, {where}: {describe(error)}; {expected}")
+    reason = str(error) if isinstance(error, PymrError) else f"{describe(error)}; {expected}"
+    return RecordError(item_failure(kind, function, where, reason))
+
+
+def item_failure(kind: str, function: Callable[..., Any], where: str, reason: object) -> str:
+    """What is wrong with a result, in a line for whoever sees but one; then the record or key of it."""
+    return f"{kind} function {name_of(function)}: {reason}\n  at {where}"
 
 
 def placed(error: BaseException, call: Callable[[], object]) -> BaseException:
     """A StopIteration with its traceback, which is lost where map() takes one for the end of its input: it is
     raised again by `call`, which does what raised it. Any other error, and one that does not come again, as
     it is."""
+    error = _out_of_generator(error)
     if not isinstance(error, StopIteration) or raised_by_user(error):
         return error
     try:
@@ -49,6 +57,14 @@ def placed(error: BaseException, call: Callable[[], object]) -> BaseException:
     return error
 
 
+def _out_of_generator(error: BaseException) -> BaseException:
+    """The StopIteration that a generator of the user let out, of which Python makes a RuntimeError without a
+    place; any other error as it is."""
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration):
+        return error if raised_by_user(error) else error.__cause__
+    return error
+
+
 class CombineError(RecordError):
     """What a combine function made cannot be carried."""
 
@@ -57,7 +73,7 @@ def check_pairs(items: Iterable[Any]) -> None:
     """Raise TypeError, showing the item, where one is no (key, value) pair."""
     for item in items:
         if not isinstance(item, tuple | list) or len(item) != 2:
-            raise TypeError(f"the item {show(item)} is no (key, value) pair")
+            raise TypeError(f"the item {show(item)} is not a (key, value) pair")
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -127,6 +143,8 @@ def _user_frames(error: BaseException) -> list[traceback.FrameSummary]:
     if frames and frames[0].name.endswith("_failures"):  # our own `with`, around a call from anywhere
         del frames[0]
     ours = [frame.filename.startswith(_PACKAGE_FOLDER) for frame in frames]
+    if isinstance(error, StopIteration) and not any(ours):  # it went no further than its generator
+        return frames
     first_of_ours = ours.index(True) if True in ours else 0
     for index in range(first_of_ours + 1, len(frames)):
         if not ours[index]:

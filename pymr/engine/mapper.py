@@ -14,7 +14,7 @@ from pymr.engine.failures import (
     describe,
     is_disk_trouble,
     is_ours,
-    name_of,
+    item_failure,
     placed,
     raised_by_user,
     user_failure,
@@ -96,14 +96,13 @@ def _wrong_result(
     function: MapFunction, location: Location, auxiliary_data: Any, error: BaseException
 ) -> UserFunctionError | RecordError:
     """What is wrong with the items of the line at `location`: found by asking the function once more."""
-    where = f"map function {name_of(function)}, {location}"
     try:
         check_items(function(location.line, auxiliary_data))
     except RecordError as found:
-        return RecordError(f"{where}: {found}")
+        return RecordError(item_failure("map", function, str(location), found))
     except Exception as again:
-        return UserFunctionError(f"{where}: {describe(again)}")
-    return UserFunctionError(f"{where}: {describe(error)}")
+        error = again
+    return UserFunctionError(item_failure("map", function, str(location), describe(error)))
 
 
 def _bad_item(
@@ -118,7 +117,7 @@ def _bad_item(
         try:
             check_items(function(line, auxiliary_data))
         except RecordError as found:
-            return RecordError(f"map function {name_of(function)}, {again.location()}: {found}")
+            return RecordError(item_failure("map", function, str(again.location()), found))
         except Exception:
             continue  # a record that max_bad_records lets pass
     return RecordError(f"an item made of the lines up to {reader.location()}: {error}")
@@ -130,7 +129,7 @@ def check_items(result: Any) -> None:
         raise RecordError(f"it returned {show(result)}; {_EXPECTED}")
     for item in result:
         if not isinstance(item, tuple | list):
-            raise RecordError(f"it returned {show(result)}, in which {show(item)} is no pair; {_EXPECTED}")
+            raise RecordError(f"it returned {show(result)}, in which {show(item)} is not a pair; {_EXPECTED}")
         if len(item) != 2:
             raise RecordError(f"it returned the item {show(item)} of {len(item)} elements; {_EXPECTED}")
         check_item(*item)

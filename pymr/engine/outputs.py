@@ -161,7 +161,7 @@ def _encode(items: list[Any], nan: NanForm) -> bytes | None:
         try:
             check_pairs(items)  # which a named tuple is
         except TypeError as error:
-            raise OutputError(f"it returned something else than pairs: {error}") from error
+            raise OutputError(f"it returned something other than pairs: {error}") from error
     try:
         if len(items) == 1:  # perhaps for its size, so that there is but one copy
             data = orjson.dumps(items[0], option=_JSON_OPTIONS)
@@ -199,8 +199,8 @@ def _encode_line(item: Any, nan: NanForm) -> bytes:
         return text.encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise OutputError(
-            f"the output item {show(item)} has no JSON form: {error}; make it of None, bool, int, float, "
-            "str, lists, tuples and dicts"
+            f"the output item {show(item)} cannot be written as JSON: {error}; make it of None, bool, int, "
+            "float, str, lists, tuples and dicts"
         ) from error
 
 
@@ -255,7 +255,7 @@ def _as_orjson(value: Any) -> Any:
     """What orjson makes of a value that the json module does not know: dates, times and UUIDs."""
     if isinstance(value, date | time | UUID):
         return orjson.loads(orjson.dumps(value))
-    raise TypeError(f"a {type(value).__name__} has no JSON form")
+    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 class _open_part:  # noqa: N801 - a context manager, used as a function

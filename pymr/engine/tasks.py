@@ -16,7 +16,7 @@ from pymr.config import EngineConfig
 from pymr.counters import take_counts
 from pymr.engine.blocks import Run
 from pymr.engine.disk_sort import assemble_columns
-from pymr.engine.failures import TRACEBACK_CHARACTERS_MAX, describe, name_of, show_text
+from pymr.engine.failures import TRACEBACK_CHARACTERS_MAX, describe, item_failure, name_of, show_text
 from pymr.engine.inputs import InputFile, Split, group_splits, plan_splits
 from pymr.engine.keys import show
 from pymr.engine.mapper import first_checked, map_failures, map_lines, map_lines_tolerantly
@@ -245,15 +245,14 @@ def _bad_output(
     function: ReduceFunction, reader: GroupReader, context: JobContext, error: OutputError
 ) -> OutputError:
     """The key whose result cannot be written, which was found in a batch of many: by reducing once more."""
-    name = f"reduce function {name_of(function)}"
     for group in reader.groups():
         try:
             encode_lines(list(function(group, context.auxiliary_reducer)), context.job.nan)
         except OutputError as found:
-            return OutputError(f"{name}, the key {show(group.key)}: {found}")
+            return OutputError(item_failure("reduce", function, f"the key {show(group.key)}", found))
         except Exception:
             break
-    return OutputError(f"{name}: {error}")
+    return OutputError(f"reduce function {name_of(function)}: {error}")
 
 
 class BadRecords:

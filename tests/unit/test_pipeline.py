@@ -205,6 +205,63 @@ def test_the_place_of_a_stop_iteration_is_told_wherever_it_comes_from(corpus: Pa
     assert "byte" in str(caught.value), "of a function that does not do it again, at least the record"
 
 
+def test_the_place_of_a_stop_iteration_in_a_generator_is_told(corpus: Path, tmp_path: Path) -> None:
+    def first_plum(line: str, auxiliary_data: Any) -> Any:
+        yield next(word for word in line.split() if word == "plum"), 1
+
+    def even(group: Any, auxiliary_data: Any) -> Any:
+        yield group.key, next(value for value in group.values if value % 2 == 0)
+
+    with pytest.raises(UserFunctionError, match="'first_plum' raised StopIteration") as in_map:
+        mapped(job_context(first_plum), corpus)
+    told = []
+    for number, context in enumerate((job_context(words, even), job_context(words, total, combine=even))):
+        with pytest.raises(UserFunctionError, match="'even' raised StopIteration") as caught:
+            reduced(context, shutil.copytree(corpus, tmp_path / str(number) / "corpus"))
+        told.append(str(caught.value))
+
+    assert place_in(first_plum) in str(in_map.value)
+    assert "byte 0" in str(in_map.value)
+    assert [place_in(even) in text for text in told] == [True] * 2
+
+
+def test_the_first_line_of_a_failure_says_what_is_wrong_and_the_next_one_where(
+    corpus: Path, tmp_path: Path
+) -> None:
+    def none(line: str, auxiliary_data: Any) -> Any:
+        return None
+
+    def single(group: Any, auxiliary_data: Any) -> Any:
+        return group.key
+
+    def loose(group: Any, auxiliary_data: Any) -> Any:
+        return [(group.key, b"raw")]
+
+    def unhashable(group: Any, auxiliary_data: Any) -> Any:
+        return [({}, 1)]
+
+    told = []
+    contexts = [
+        job_context(none),
+        job_context(words, single),
+        job_context(words, loose),
+        job_context(words, total, combine=unhashable),
+    ]
+    for number, context in enumerate(contexts):
+        with pytest.raises(PymrError) as caught:
+            reduced(context, shutil.copytree(corpus, tmp_path / str(number) / "corpus"))
+        told.append(str(caught.value).split("\n"))
+
+    assert [lines[0].partition(": it returned")[0] for lines in told[:2]] == [
+        "map function 'none'",
+        "reduce function 'single'",
+    ]
+    assert told[2][0].startswith("reduce function 'loose': the output item (")
+    assert told[3][0].startswith("combine function 'unhashable': the key {} cannot be used")
+    assert told[0][1].startswith("  at ") and "byte 0" in told[0][1]
+    assert all(lines[1].startswith("  at the key ") for lines in told[1:])
+
+
 @contextmanager
 def failing_readably() -> Iterator[None]:
     """Around what might raise an error with text that has no UTF-8 form, which a test report cannot hold."""
@@ -271,7 +328,7 @@ def test_a_bad_item_is_found_with_its_line_among_bad_and_left_out_records(
             raise ValueError(line)
         return [(float("nan"), 1)] if line.startswith("9") else words(line, auxiliary_data)
 
-    with pytest.raises(RecordError, match=r"map_function.*byte [\d,]+: '9.*nan") as caught:
+    with pytest.raises(RecordError, match=r"map_function.*nan.*\n.*byte [\d,]+: '9") as caught:
         mapped(job_context(map_function, max_bad_records=100, downsample=downsample), corpus)
 
     assert "text.txt" in str(caught.value)
@@ -311,7 +368,9 @@ def test_a_result_that_is_no_number_is_named_by_its_key_or_written_as_null(
     for folder in folders:
         folder.mkdir()
     strict, null = (job_context(words, mean, disk_based_output=to_disk, nan=nan) for nan in ("error", "null"))
-    with pytest.raises(OutputError, match=r"reduce function '\w+', the key 'plum': .*nan = \"null\""):
+    with pytest.raises(
+        OutputError, match=r"reduce function '\w+': .*nan = \"null\"[^\n]*\n  at the key 'plum'"
+    ):
         reduce_all(strict, tasks, str(folders[0]))
     written = lines(reduce_all(null, tasks, str(folders[1])))
 
