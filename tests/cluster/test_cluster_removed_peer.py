@@ -13,7 +13,9 @@ from cluster.running import MAP_WORDS, REDUCE_TOTAL
 import pymr
 from pymr.client import ClientError
 from pymr.config import load_config
+from pymr.peer_processes import find_daemons, find_processes
 
+NAMES = ("alpha", "beta", "gamma")
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 READER = {"job_name": "reader", "input_dirs": ["jobs/job/reduce"], "map_function_name": None}
 
@@ -74,6 +76,14 @@ def test_nobody_takes_what_is_left_of_an_output_for_all_of_it(
     cluster.submit(**READER)
     outcome = cluster.finish("reader")
     assert outcome.status == "failed" and "gamma" in outcome.exception
+
+    assert cluster.stop() == []
+    started = cluster.pymr("cluster", "start")
+    running, of_gamma = find_daemons(str(cluster.path), NAMES), find_processes(str(cluster.path), ["gamma"])
+    stopped = cluster.pymr("cluster", "stop")
+    assert (started.status, stopped.status) == (0, 0), (started, stopped)
+    assert set(running) == {"alpha", "beta"} and of_gamma == []
+    assert not any("gamma" in text for text in (started.out, started.err, stopped.out, stopped.err))
 
     restart_with(cluster, with_gamma, "alpha", "beta", "gamma")
     cluster.submit(**READER)

@@ -82,11 +82,11 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
 def _keep_apart(fields: dict[str, Any], cluster_folder: str | None) -> None:
     """Let a transfer lead from one folder to another: a local one by a relative path lies in the data folder
     of a peer as well."""
-    local = {"input_dir": "output_dir", "output_dir": "input_dir"}.get(cluster_folder or "")
-    if (
-        local in fields
-        and PurePosixPath(fields[local]).parts[:1] == PurePosixPath(fields[cluster_folder]).parts[:1]
-    ):
+    if cluster_folder is None or not {"input_dir", "output_dir"} <= fields.keys():
+        return
+    local = "output_dir" if cluster_folder == "input_dir" else "input_dir"
+    first, other = (PurePosixPath(fields[name]).parts[:1] for name in (local, cluster_folder))
+    if first == other:
         fields[local] = f"/{fields[local]}"
 
 
