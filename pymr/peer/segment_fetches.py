@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -26,6 +27,10 @@ FETCH_LOG_SECONDS = 10.0
 
 ORDERS_PER_CALL = 500
 """Segments that are asked for, or no longer wanted, before the loop goes on to other things."""
+
+PROBES = 10
+"""Of the segments for which the disk had no room so many are tried at once, and the others when one of them
+has come: to try all would fetch some of each, for nothing."""
 
 _RETRY_S = 2.0
 _log = logging.getLogger("pymr")
@@ -58,6 +63,8 @@ class SegmentFetches:
         self._work = LongWork()
         self._is_going_on = False
         self._refused: list[FetchSegments] = []  # of one source each
+        self._unwritten: deque[FetchSegments] = deque()  # likewise, for want of space
+        self._is_retrying = False
         # By (run, partition): those whose copies are being removed, with what is to be fetched after that.
         self._leaving: dict[tuple[str, int], list[FetchSegments]] = {}
         self._logged_at = float("-inf")
@@ -87,6 +94,7 @@ class SegmentFetches:
     def ask_anew(self) -> None:
         """The data service has forgotten everything."""
         self._refused.clear()
+        self._unwritten.clear()
         for run_id, partitions in self._runs.items():
             for number, partition in partitions.items():
                 sources = tuple(partition.sources.values())
@@ -126,6 +134,8 @@ class SegmentFetches:
         """A segment is here."""
         number, source = self._find(notice.run_id, notice.key, is_done=True)
         if source is not None:
+            self._refused += self._unwritten
+            self._unwritten.clear()
             self._on_event(SegmentFetched(notice.run_id, source, number, notice.bytes))
 
     def failed(self, notice: FetchFailed) -> None:
@@ -140,10 +150,10 @@ class SegmentFetches:
         # No space here, or a key that is not admitted there.
         text, is_of_disk = cut_text(notice.reason), notice.code == "disk"
         self._on_event(SegmentRefused(notice.run_id, source, number, text, is_of_disk))
-        if not self._refused:
-            self._call_later(_RETRY_S, self._try_refused_again)
         in_flight = self._runs[notice.run_id][number].in_flight
-        self._refused.append(FetchSegments(notice.run_id, number, (source,), in_flight))
+        refused = self._unwritten if is_of_disk else self._refused
+        refused.append(FetchSegments(notice.run_id, number, (source,), in_flight))
+        self._retry_later()
 
     def log(self, notice: FetchFailed) -> None:
         """Tell operators. A full disk fails a thousand fetches, again and again: a record is enough, once in
@@ -162,12 +172,29 @@ class SegmentFetches:
         source = partition.sources.pop(key, None) if is_done else partition.sources.get(key)
         return number, source
 
+    def _retry_later(self) -> None:
+        if not self._is_retrying:
+            self._is_retrying = True
+            self._call_later(_RETRY_S, self._try_refused_again)
+
     def _try_refused_again(self) -> None:
+        self._is_retrying = False
         refused, self._refused = self._refused, []
         for command in refused:
-            partition = self._runs.get(command.run_id, {}).get(command.partition)
-            if partition is not None and _key(command, command.sources[0]) in partition.sources:
-                self._do_later(self._ask_for(command, partition))
+            self._try_again(command)
+        probes = 0
+        while self._unwritten and probes < PROBES:
+            probes += self._try_again(self._unwritten.popleft())
+        if self._unwritten:
+            self._retry_later()
+
+    def _try_again(self, command: FetchSegments) -> bool:
+        """False where nobody wants it any more."""
+        partition = self._runs.get(command.run_id, {}).get(command.partition)
+        if partition is None or _key(command, command.sources[0]) not in partition.sources:
+            return False
+        self._do_later(self._ask_for(command, partition))
+        return True
 
     # -- little by little
 

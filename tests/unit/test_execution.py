@@ -30,7 +30,7 @@ from pymr.outcomes import AttemptId, Failure
 from pymr.peer.data_orders import Fetched, FetchFailed, FetchOrder
 from pymr.peer.execution import Execution
 from pymr.peer.places import Places
-from pymr.peer.segment_fetches import ORDERS_PER_CALL
+from pymr.peer.segment_fetches import ORDERS_PER_CALL, PROBES
 from pymr.peer.unpacked_projects import UnpackedProjects
 from pymr.peer.worker_protocol import StepOrder, TaskOrder, WorkerSetup, frame
 from pymr.projects import pack_project, unpack_project
@@ -416,3 +416,52 @@ def test_what_an_earlier_life_was_about_to_remove_goes_while_the_peer_is_at_work
     recorder.work()
 
     assert not folder.parent.exists()
+
+
+def test_while_the_disk_is_full_a_few_segments_are_tried_and_all_once_one_has_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers, number = Timers(), 20 * PROBES
+    execution, _ = execution_in(tmp_path, Recorder(is_slow=False), monkeypatch, timers)
+    execution.carry_out(wanted(number))
+
+    def turn() -> list[str]:
+        """What is asked for once some time has passed, until nothing is left but to wait again."""
+        before = len(execution.data.asked)
+        timers.turn()
+        while soon := [one for one in timers.waiting if one[0] == 0.0]:
+            timers.waiting = [one for one in timers.waiting if one[0] > 0.0]
+            for _, function in soon:
+                function()
+        return list(execution.data.asked[before:])
+
+    tried = []
+    asked = turn()
+    for _ in range(3):
+        for one in asked:
+            execution._on_fetch_failed(FetchFailed(RUN, one, "disk", "no space"))
+        asked = turn()
+        tried.append(asked)
+    execution._on_fetched(Fetched(RUN, asked[0], 9))
+    for one in asked[1:]:
+        execution._on_fetch_failed(FetchFailed(RUN, one, "disk", "no space"))
+    rest = turn()
+
+    assert [len(one) for one in tried] == [PROBES] * 3
+    assert len({one for asked in tried for one in asked}) == 3 * PROBES, "each in its turn"
+    assert len(rest) == number - 1, "there is space again"
+
+
+def test_what_another_peer_refuses_does_not_wait_for_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers, number = Timers(), 5 * PROBES
+    execution, _ = execution_in(tmp_path, Recorder(is_slow=False), monkeypatch, timers)
+    execution.carry_out(wanted(number))
+    timers.turn()
+    for one in execution.data.asked:
+        execution._on_fetch_failed(FetchFailed(RUN, one, "denied", "the key is not listed"))
+    while timers.waiting:
+        timers.turn()
+
+    assert len(execution.data.asked) == 2 * number
