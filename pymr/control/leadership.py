@@ -409,8 +409,6 @@ class Leader:
     def _forget(self, write: EndRun, record: RunRecord) -> None:
         run = self.runs.pop(record.run_id, None)
         self.queueing.look_soon(self)
-        if record.status != "outdated":
-            self.queueing.outdated.pop(record.job_name, None)
         if write.state is not None and record.status == write.record.status:
             self.backlog.states[record.job_name] = write.state  # a next run may begin before it is read
         if record.status == "succeeded":

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pymr.control.counting import UNCOUNTED_MAX
-from pymr.control.ending import end
+from pymr.control.ending import end, outdated_before
 from pymr.control.liveness import Peer
 from pymr.control.losses import wait_for_machines
 from pymr.control.phases import MapReduceRun
@@ -180,7 +180,7 @@ def _plan_orders(leader: Leader, run: MapReduceRun) -> dict[str, list[PlanOrder]
         if planner is not None:
             workers = sum(one.facts.workers for one in leader.alive(None if shared else host))
             consumed, owner = _consumed(leader, run, where, is_shared=shared)
-            is_anew = run.job_name in leader.queueing.outdated
+            is_anew = any(outdated_before(leader, run))
             order = PlanOrder(run.run_id, workers, shared, consumed, owner, turn, is_anew)
             found.setdefault(planner.name, []).append(order)
     return found

@@ -29,8 +29,7 @@ class Queueing:
     """What the leader has begun of the queue and not yet heard of.
 
     beginning: the group of each job that is being begun, by its name. looks_at: when there may be something
-    to begin, if nothing else happens before. outdated: how many runs of a job, of
-    which version, have ended one after another as their input had changed.
+    to begin, if nothing else happens before.
     """
 
     def __init__(self) -> None:
@@ -38,7 +37,6 @@ class Queueing:
         self.beginning: dict[str, str] = {}
         self.looks_at = 0.0
         self.is_cycling = False
-        self.outdated: dict[str, tuple[int, int]] = {}  # (version, runs) by job
         self._looks_for_leaving_at = 0.0
 
     # -- what was read or written

@@ -19,6 +19,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     due again.
     seconds: how long its runs take that succeed, an average with more weight on the latest; None while none
     has. It outlives the version.
+    outdated: how many of its runs have ended so one after another, (as input changed, as files grew).
     """
 
     name: str
@@ -36,6 +37,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     exception: str | None = None
     cycle: int = 0
     seconds: float | None = None
+    outdated: tuple[int, int] = (0, 0)
 
 
 class UncountedRuns(msgspec.Struct, frozen=True):
@@ -275,12 +277,13 @@ class EndRun(msgspec.Struct, frozen=True, tag="end"):
     """The run ends: `record`, whose status is final, goes into the history, and the job's status follows.
 
     With the status failed, all jobs of its group leave the queue. state: of a job that has one; it is kept in
-    the same step.
+    the same step. outdated: of a run that ends so, what its job is to say from then on.
     Outcome: the RunRecord as it was stored, with end_time; the earlier one where it had ended already.
     """
 
     record: RunRecord
     state: JobState | None = None
+    outdated: tuple[int, int] = (0, 0)
 
 
 Write = (

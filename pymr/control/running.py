@@ -28,7 +28,8 @@ COUNTERS_MAX = 20_000
 """Most tasks committed with one write; and their counters, but for those of the first one."""
 
 _TOLD_EACH_TIME = (WorkerDiedError.__name__, TaskTimeoutError.__name__)  # by the daemon, which knows no other
-_OF_CHANGED_INPUT = (InputOutdatedError.__name__, InputGrownError.__name__)
+_GROWN = InputGrownError.__name__
+_OF_CHANGED_INPUT = (InputOutdatedError.__name__, _GROWN)
 
 FAILURES_TOLD_MAX = 5
 """Events that tell of failed attempts, for each run: a thousand failing tasks push no others out."""
@@ -187,7 +188,7 @@ def _take_failure(
         run.failed = failure
     attempts_max = run.attempts_max
     if failure.kind in _OF_CHANGED_INPUT and isinstance(run, MapReduceRun):
-        outdate(leader, run, failure.error, place)
+        outdate(leader, run, failure.error, place, has_grown=failure.kind == _GROWN)
         return
     if failure.is_final or task.failures >= attempts_max:
         text = failure.error + _times(run, task) * (task.failures > 1 and not failure.is_final)

@@ -81,41 +81,53 @@ def new_files(
     with lists.locked():
         _refuse_late(lists, planning)
         before = _with_contents(lists, planning, _consumed_before(lists, planning))
+        left_out: frozenset[tuple[int, int]] = frozenset()
         if planning.is_anew:
-            found = _without_grown(lists, planning, found, on_warning)
-        lists.remove(job_name, {planning.consumed, run_id}, shared=shared)
+            found, left_out = _without_grown(lists, planning, before, found, on_warning)
         fault_point("plan.before_state")
         files, new = match_files(before, found)
-        after = ConsumedList(tuple(files), planning.incarnation, turn=planning.turn)
+        after = ConsumedList(tuple(files), planning.incarnation, turn=planning.turn, left_out=left_out)
         lists.write(job_name, run_id, after, shared=shared)
         fault_point("plan.after_state")
+        lists.remove(job_name, {planning.consumed, run_id}, shared=shared)
     return new
 
 
 def _without_grown(
     lists: HostLists,
     planning: Planning,
+    consumed: Sequence[Fact],
     found: Mapping[str, InputFile],
     on_warning: Callable[[str], object],
-) -> dict[str, InputFile]:
-    """The listing without the files that have grown since the run before listed them: they are left to a
-    later run, as they are consumed whole or not at all."""
-    others = lists.runs(planning.job_name, shared=planning.shared) - {planning.run_id, planning.consumed}
+) -> tuple[dict[str, InputFile], frozenset[tuple[int, int]]]:
+    """(the listing without the files that have grown since the outdated run before was to read them, and
+    those which that one had left out; all of these by device and inode). They are left to a later run, as
+    they are consumed whole or not at all.
+
+    Where this run was planned before, by whom did not come to tell of it, its own list is the one before.
+    """
+    others = lists.runs(planning.job_name, shared=planning.shared) - {planning.consumed}
     before = max(others, key=run_number, default=None)
     listed = lists.find(planning.job_name, before, shared=planning.shared) if before else None
-    sizes: dict[tuple[bytes, int], int] = {}
-    for fact in listed.files if listed is not None else ():
-        of_file = fact.path, fact.inode
-        sizes[of_file] = max(sizes.get(of_file, 0), fact.size)
-    kept = {}
+    if listed is None or listed.incarnation != planning.incarnation:
+        return dict(found), frozenset()
+    passed_over = {(fact.inode, fact.size, fact.mtime_ns) for fact in consumed}
+    sizes = {
+        (fact.device, fact.inode): fact.size
+        for fact in listed.files
+        if (fact.inode, fact.size, fact.mtime_ns) not in passed_over
+    }
+    kept, left_out = {}, set(listed.left_out)
     for path, file in found.items():
-        if file.size > sizes.get((os.fsencode(path), file.inode), file.size):
+        of_file = file.device, file.inode
+        if of_file in left_out or file.size > sizes.get(of_file, file.size):
+            left_out.add(of_file)
             on_warning(
                 f"{path} grew while it was being read, and was left out: it is read when it is at rest"
             )
         else:
             kept[path] = file
-    return kept
+    return kept, frozenset(left_out)
 
 
 def consumed_page(

@@ -2,9 +2,10 @@
 
 pymrused                                8 bytes
 xxh3-64 of the payload                  8 bytes, little-endian
-payload: msgpack of [incarnation, turn, edition, paths, sizes, times, inodes, devices, lengths, digests];
-paths: bytes joined by NUL, as zstd; the others: 8 bytes for each file, in the order of the machine, devices
-and lengths as zstd. Those of an earlier release end with the inodes.
+payload: msgpack of [incarnation, turn, edition, paths, sizes, times, inodes, devices, lengths, digests,
+left out]; paths: bytes joined by NUL, as zstd; left out: a list of [device, inode]; the others: 8 bytes for
+each file, in the order of the machine, devices and lengths as zstd. Those of an earlier release end with the
+inodes.
 """
 
 from __future__ import annotations
@@ -65,12 +66,15 @@ class ConsumedList:
 
     turn: of the planning that wrote it, see PlanOrder. edition: how often files were forgotten from it.
     Of copies that differ the one of the last turn counts, of these the highest edition.
+    left_out: (device, inode) of files that grew while this run, or one of the outdated ones right before it,
+    read them, and that are not in it.
     """
 
     files: tuple[Fact, ...] = ()
     incarnation: str = ""
     edition: int = 0
     turn: tuple[int, int] = (0, 0)
+    left_out: frozenset[tuple[int, int]] = frozenset()
 
 
 class HostLists:
@@ -185,13 +189,15 @@ def read_list(path: str) -> ConsumedList | None:
     try:
         incarnation, (epoch, number), edition, packed, *columns = msgpack.unpackb(payload)
         numbers = [_column(kind, column) for kind, column in zip("QqQ", columns[:3], strict=True)]
+        left_out: list[tuple[int, int]] = []
         if len(columns) > 3:
-            devices, lengths, digests = columns[3:]
+            devices, lengths, digests, left_out = columns[3:]
             numbers += [_column("Q", zstd.decompress(column)) for column in (devices, lengths)]
             numbers.append(_column("Q", digests))
         paths = zstd.decompress(packed).split(b"\0") if numbers[0] else []
         files = tuple(Fact(*one) for one in zip(paths, *numbers, strict=True))
-        return ConsumedList(files, incarnation, edition, (epoch, number))
+        grown = frozenset((device, inode) for device, inode in left_out)
+        return ConsumedList(files, incarnation, edition, (epoch, number), grown)
     except (ValueError, TypeError, zstd.ZstdError) as error:
         raise _damaged(path, repr(error)) from error
 
@@ -201,7 +207,9 @@ def _encoded(content: ConsumedList) -> bytes:
     packed = zstd.compress(b"\0".join(paths), _ZSTD_LEVEL)
     numbers = [array(kind, column).tobytes() for kind, column in zip("QqQQQQ", columns, strict=True)]
     numbers[3:5] = [zstd.compress(column, _ZSTD_LEVEL) for column in numbers[3:5]]
-    payload = msgpack.packb([content.incarnation, content.turn, content.edition, packed, *numbers])
+    payload = msgpack.packb(
+        [content.incarnation, content.turn, content.edition, packed, *numbers, sorted(content.left_out)]
+    )
     return b"".join((_MAGIC, _CHECKSUM.pack(xxh3_64_intdigest(payload)), payload))
 
 

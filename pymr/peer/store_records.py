@@ -45,6 +45,7 @@ class StoredJob(msgspec.Struct, frozen=True, array_like=True):
     end_time: float
     cycle: int
     seconds: float
+    outdated: str = ""  # two numbers
 
     def record(self, definition: Definition, exception: str) -> JobRecord:
         return JobRecord(
@@ -63,6 +64,7 @@ class StoredJob(msgspec.Struct, frozen=True, array_like=True):
             exception=exception or None,
             cycle=self.cycle,
             seconds=self.seconds or None,
+            outdated=_outdated(self.outdated),
         )
 
 
@@ -154,7 +156,8 @@ def submission(fields: Mapping[str, Any], project_hash: str) -> list[Argument]:
 
 
 def ending(write: EndRun) -> list[Argument]:
-    """What the script that ends a run is told: id, status, exception, that of its group, record, state."""
+    """What the script that ends a run is told: id, status, exception, that of its group, record, state, and
+    how many runs of its job are outdated in a row."""
     record, state = write.record, state_to_keep(write)
     return [
         record.run_id,
@@ -163,6 +166,7 @@ def ending(write: EndRun) -> list[Argument]:
         group_failure(record),
         encode(record),
         encode(state) if state is not None else "",
+        " ".join(map(str, write.outdated)) if any(write.outdated) else "",
     ]
 
 
@@ -246,6 +250,11 @@ def submitted(outcome: bytes, fields: Mapping[str, Any], project_hash: str) -> t
 def submitter(definition: bytes) -> str:
     """Who submitted a job; "" where that is not known, or there is none."""
     return str(_decode_definition(definition).fields.get("job_submitter") or "") if definition else ""
+
+
+def _outdated(stored: str) -> tuple[int, int]:
+    changed, _, grown = stored.partition(" ")
+    return (int(changed), int(grown)) if grown else (0, 0)
 
 
 def _run_once(fields: Mapping[str, Any]) -> str:

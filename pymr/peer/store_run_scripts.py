@@ -152,10 +152,11 @@ local function join_skipped(name, id)
   if before and redis.call('HGET', key('run:' .. before), 'status') == 'skipped' then drop_record(before) end
 end
 
-local function end_job(name, version, id, began, status, exception, group_failure, time)
+local function end_job(name, version, id, began, status, exception, group_failure, time, outdated)
   local job = redis.call('HMGET', key('job:' .. name), 'version', 'run_id', 'first_run_id', 'run_once',
     'group', 'seconds')
   if job[1] ~= version or job[2] ~= id or status == 'deleted' or status == 'replaced' then return end
+  redis.call('HSET', key('job:' .. name), 'outdated', outdated)
   if status == 'outdated' then
     redis.call('HSET', key('job:' .. name), 'status', 'queued', 'run_id', '', 'start_time', '',
       'end_time', '', 'first_run_id', job[3] == id and '' or job[3])
@@ -184,7 +185,7 @@ end
 
 local refused = refusal()
 if refused then return refused end
-local id, status, exception, group_failure, record, state = unpack(arguments)
+local id, status, exception, group_failure, record, state, outdated = unpack(arguments)
 local run = redis.call('HMGET', key('run:' .. id), 'job_name', 'job_version', 'start_time', 'record',
   'end_time')
 if run[4] then return {'ok', packed_ended(run[4], run[5])} end
@@ -198,7 +199,7 @@ redis.call('ZADD', key('history'), run[3], id)
 redis.call('ZADD', key('history:' .. run[1]), run[3], id)
 if state ~= '' then set_state(run[1], state) end
 if status == 'skipped' then join_skipped(run[1], id) end
-end_job(run[1], run[2], id, run[3], status, exception, group_failure, time)
+end_job(run[1], run[2], id, run[3], status, exception, group_failure, time, outdated)
 trim_history()
 return {'ok', packed_ended(record, time)}
 """

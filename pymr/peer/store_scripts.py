@@ -15,7 +15,8 @@ Keys, each below `pymr:CLUSTER:`. Needs Redis 6.2, and no Redis Cluster, as scri
                              tombstones dropped; begin_epoch, begin_ordinal: of the last run begun; cycle,
                              cycle_began_at: of the present one
     job:NAME         hash    version change submitted_at status run_id first_run_id first_run_status
-                             start_time end_time run_once project_hash cycle seconds group priority; "": none
+                             start_time end_time run_once project_hash cycle seconds group priority
+                             outdated; "": none
     definitions      hash    name of each job in the table -> opaque Definition
     exceptions       hash    name of each job that has failed -> why
     group:NAME       set     names of the jobs in the table that have this group_name
@@ -158,9 +159,10 @@ end
 -- msgpack: a job as `store_records.StoredJob` takes it. No field is missing, so none of them is false.
 local function packed_job(name)
   local job = redis.call('HMGET', key('job:' .. name), 'version', 'change', 'submitted_at', 'status',
-    'run_id', 'first_run_id', 'first_run_status', 'start_time', 'end_time', 'cycle', 'seconds')
-  return '\156' .. cmsgpack.pack(name, tonumber(job[1]), tonumber(job[2]), tonumber(job[3]), job[4], job[5],
-    job[6], job[7], tonumber(job[8]) or 0, tonumber(job[9]) or 0, tonumber(job[10]), tonumber(job[11]) or 0)
+    'run_id', 'first_run_id', 'first_run_status', 'start_time', 'end_time', 'cycle', 'seconds', 'outdated')
+  return '\157' .. cmsgpack.pack(name, tonumber(job[1]), tonumber(job[2]), tonumber(job[3]), job[4], job[5],
+    job[6], job[7], tonumber(job[8]) or 0, tonumber(job[9]) or 0, tonumber(job[10]), tonumber(job[11]) or 0,
+    job[12] or '')
 end
 
 -- Why a job has failed; '' for one that has not.
@@ -269,7 +271,7 @@ local function queue_again(members)
     if job.status ~= 'running' then
       redis.call('HSET', key('job:' .. job.name), 'version', next_number('version'), 'status', 'queued',
         'run_id', '', 'first_run_id', '', 'first_run_status', '', 'start_time', '', 'end_time', '',
-        'cycle', '0')
+        'cycle', '0', 'outdated', '')
       set_exception(job.name, '')
       touch_job(job.name)
       count = count + 1
