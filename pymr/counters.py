@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import sys
+
+_INTEGER_MAX = (1 << 63) - 1
 _current: dict[str, float] = {}
 
 
@@ -17,7 +22,23 @@ def count(name: str, number: float = 1) -> None:
 
 
 def take_counts() -> dict[str, float]:
-    """The counts since the last call; starts again from nothing. The engine calls it at a task's ends."""
-    counts = dict(_current)
+    """The counts since the last call, see `finite`; starts again from nothing. The engine calls it at a
+    task's ends. What is not a number (NaN) counts as 0, which stderr is told."""
+    counts = {name: finite(number) for name, number in _current.items()}
+    for name, number in _current.items():
+        if number != number:
+            with contextlib.suppress(Exception):  # the user's stream
+                print(f"the counter {name!r} is not a number (NaN); it counts as 0", file=sys.stderr)
     _current.clear()
     return counts
+
+
+def finite(number: float) -> int | float:
+    """The nearest number that 64 bits hold, and JSON has; 0 for NaN."""
+    if isinstance(number, int) and abs(number) <= _INTEGER_MAX:
+        return int(number)
+    try:
+        as_float = float(number)
+    except OverflowError:
+        as_float = math.inf if number > 0 else -math.inf
+    return 0 if math.isnan(as_float) else max(-sys.float_info.max, min(as_float, sys.float_info.max))

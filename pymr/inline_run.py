@@ -12,6 +12,7 @@ import orjson
 from msgspec.structs import replace
 
 from pymr.config import memory_bytes_per_worker
+from pymr.counters import finite
 from pymr.engine.inputs import InputFile, list_input_files
 from pymr.engine.pipeline import map_all, reduce_all
 from pymr.engine.tasks import (
@@ -155,7 +156,10 @@ def _result(
         values=sum(output.values for output in reduced),
         groups=sum(output.groups for output in reduced),
         bad_records=sum(output.bad_records for output in mapped),
-        counters=dict(sorted(counters.items())),
+        counters={
+            name: finite(number) if isinstance(number, float) else number
+            for name, number in sorted(counters.items())
+        },
         outputs=[(output.directory, output.parts) for output in reduced],
         bad_records_paths=[output.bad_records_path for output in mapped if output.bad_records_path],
         phase_seconds=phase_seconds,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from fractions import Fraction
 
 from pymr.outcomes import MapOutcome, ReduceOutcome, StepOutcome
@@ -81,4 +81,4 @@ class _Counter:
         try:
             return float(total)
         except OverflowError:  # each is finite, all of them together are not
-            return math.inf if total > 0 else -math.inf
+            return sys.float_info.max if total > 0 else -sys.float_info.max

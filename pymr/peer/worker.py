@@ -7,7 +7,6 @@ import contextlib
 import ctypes
 import faulthandler
 import gc
-import math
 import os
 import signal
 import sys
@@ -74,7 +73,6 @@ REPORT_SECONDS = 0.1
 RUN_VARIABLE, ATTEMPT_VARIABLE = "PYMR_RUN", "PYMR_ATTEMPT"
 """In the environment of functions: the run, and the attempt (`map-00012-7.1`) that is being made."""
 
-_INTEGER_MAX = (1 << 63) - 1
 _IOLBF = 1  # of stdio.h
 
 MapFunction = Callable[[JobContext, AttemptId, str, int, str, TaskWatch], MapOutcome | Failure]
@@ -395,23 +393,8 @@ def _kind_and_text(error: BaseException) -> tuple[type[PymrError], str]:
 def _encodable(outcome: Outcome) -> Outcome:
     if isinstance(outcome, Failure):
         return outcome
-    counters = {_utf8(name): _finite(name, number) for name, number in outcome.counters.items()}
+    counters = {_utf8(name): number for name, number in outcome.counters.items()}
     return msgspec.structs.replace(outcome, counters=counters)
-
-
-def _finite(name: str, number: float) -> float:
-    """A counter as a number of 64 bits. What is none (NaN) counts as 0, which the pane is told."""
-    if isinstance(number, int) and abs(number) <= _INTEGER_MAX:
-        return int(number)
-    try:
-        as_float = float(number)
-    except OverflowError:
-        as_float = math.inf if number > 0 else -math.inf
-    if math.isnan(as_float):
-        with contextlib.suppress(Exception):
-            print(f"the counter {name!r} is not a number (NaN); it counts as 0", file=sys.stderr)
-        return 0
-    return max(-sys.float_info.max, min(as_float, sys.float_info.max))
 
 
 def _utf8(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import math
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -308,7 +308,7 @@ def exact_sum(several: list[float]) -> float:
     try:
         return float(total)
     except OverflowError:
-        return math.inf if total > 0 else -math.inf
+        return sys.float_info.max if total > 0 else -sys.float_info.max  # as JSON has no infinity
 
 
 # -- the follower

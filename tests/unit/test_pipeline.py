@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -148,6 +149,33 @@ def test_what_was_read_and_counted_is_told(corpus: Path) -> None:
     assert sum(output.bytes for output in outputs) == len(TEXT)
     assert sum(output.counters["lines"] for output in outputs) == 100
     assert sum(output.counters["words"] for output in outputs) == len(TEXT.split())
+
+
+@pytest.mark.parametrize(
+    ("counted", "number"),
+    [
+        (float("nan"), 0),
+        (float("inf"), sys.float_info.max),
+        (-float("inf"), -sys.float_info.max),
+        (10**400, sys.float_info.max),
+        (7, 7),
+        (0.5, 0.5),
+        (True, 1),
+    ],
+)
+def test_counters_are_numbers_that_json_has(
+    corpus: Path, counted: float, number: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def counting(line: str, auxiliary_data: Any) -> list[tuple[str, int]]:
+        if line == TEXT.splitlines()[0]:
+            pymr.count("once", counted)
+        return []
+
+    outputs = mapped(job_context(counting), corpus, task_bytes=len(TEXT))
+    found = outputs[0].counters["once"]
+
+    assert (found, type(found)) == (number, type(number))
+    assert ("'once' is not a number (NaN); it counts as 0" in capsys.readouterr().err) == (counted != counted)
 
 
 def place_in(function: Any) -> str:
