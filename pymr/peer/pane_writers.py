@@ -82,19 +82,25 @@ class PaneWriter:
         if self._writers.unwritten + len(data) > ALL_BYTES_MAX:
             self._lost += len(data)
             return
-        if self._lost:
-            text = f"\r\n[pymr: {self._lost:,} bytes of output are lost here: the disk takes none]\r\n"
-            data = text.encode() + data
-        self._lost = 0
-        self._count(len(data))
-        self._pieces.append(data)
+        self._take(self._note_of_lost() + data)
         self._write()
 
     def close(self) -> None:
         """Have it closed, after what was appended. To be called once."""
         self._is_closed = True
+        self._take(self._note_of_lost())
         # Now, and not when the disk has done the rest: a pane of the same run may be opened before that.
         self._do(self._batch(is_last=True))
+
+    def _note_of_lost(self) -> bytes:
+        """What is to be read in the place of what was lost; nothing where nothing was."""
+        lost, self._lost = self._lost, 0
+        text = f"\r\n[pymr: {lost:,} bytes of output are lost here: the disk takes none]\r\n"
+        return text.encode() if lost else b""
+
+    def _take(self, data: bytes) -> None:
+        self._count(len(data))
+        self._pieces.append(data)
 
     def _opened(self, end: object) -> None:
         self._end = end if isinstance(end, int) else 0
@@ -118,6 +124,7 @@ class PaneWriter:
             self._written(batch, end)
 
         def fail(_: Exception) -> None:  # too much waits for the thread
+            self._lost += len(batch.data)
             self._written(batch, self._end)
 
         self._thread.do(lambda: self._append(batch), done, fail)

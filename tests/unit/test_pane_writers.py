@@ -116,6 +116,21 @@ def test_a_disk_that_hangs_costs_a_bounded_memory_and_what_is_lost_is_noted(
     assert pane.end == len(desk.text())
 
 
+def test_what_was_lost_at_the_end_of_a_pane_is_noted_when_it_is_closed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pane_writers, "ALL_BYTES_MAX", PANE_BYTES_MAX)
+    pane = desk.open()
+    desk.goes_on.clear()
+    pane.append(b"a" * PANE_BYTES_MAX)
+    pane.append(b"its last words")
+    pane.close()
+    desk.goes_on.set()
+    desk.write_all()
+
+    assert desk.text().endswith(b"aaa\r\n[pymr: 14 bytes of output are lost here: the disk takes none]\r\n")
+
+
 def test_a_worker_waits_for_a_disk_that_hangs_and_the_daemon_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
