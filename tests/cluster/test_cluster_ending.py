@@ -39,7 +39,7 @@ def test_a_busy_peer_ends_when_it_is_done_though_its_leader_has_ended(
 
     assert is_busy
     assert took_s < DRAIN_S / 2
-    assert all(len(attempts) == 1 for attempts in held.attempts("map").values())
+    assert all(len(attempts) == 1 for attempts in held.attempts("held-map").values())
     assert ordered(cluster.output()) == ordered(cluster.reference())
 
 

@@ -215,10 +215,12 @@ def test_wait_tells_how_the_first_run_of_the_last_submission_ended(held: HeldRun
 
 def test_a_failed_job_can_be_tried_again(held: HeldRun) -> None:
     cluster = held.cluster
-    cluster.input_of("beta").rename(cluster.data("beta") / "elsewhere")
+    for peer in cluster.names:
+        cluster.input_of(peer).rename(cluster.data(peer) / "elsewhere")
     cluster.submit()
     failed = cluster.finish()
-    (cluster.data("beta") / "elsewhere").rename(cluster.input_of("beta"))
+    for peer in cluster.names:
+        (cluster.data(peer) / "elsewhere").rename(cluster.input_of(peer))
     retried = cluster.pymr("retry", cluster.job)
     cluster.wait_for(lambda: len(cluster.client.history(cluster.job)) == 2, what="a second run")
     cluster.wait_for(

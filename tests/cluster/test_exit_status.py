@@ -45,7 +45,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, lasting_cluster: Cluster) ->
     (folder / "bad.toml").write_text("a = \n")
     (folder / "wrong.json").write_text("{")
     for input_dir in (folder / "status-input", data / "status-input"):
-        input_dir.mkdir()
+        input_dir.mkdir(exist_ok=True)  # of a fixture that was made before
         (input_dir / "text.txt").write_text("a b a\n")
     stopped = init_cluster(folder / "stopped", peers=1, workers=1).config.source or ""
     text = Path(stopped).read_text()

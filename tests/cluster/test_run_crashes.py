@@ -23,7 +23,11 @@ def test_worker_that_crashes_is_an_error_that_says_how_and_in_which_task(
     statement, said = CRASHES[kind]
     crashing(place, statement, phase)
     finished = place.fail(
-        "--workers", "2", attempts=2, earlier_output=phase == "reduce", says=[said, "failed 2 times", phase]
+        "--workers",
+        "2",
+        attempts=2,
+        earlier_output=phase == "reduce",
+        says=[said, "2 attempts, the same each time", phase],
     )
 
     assert finished.out.count("│ about to crash\n") == 2

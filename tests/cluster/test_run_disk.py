@@ -40,7 +40,7 @@ def test_disk_error_at_publication_leaves_the_output_as_it_was(place: Place, ear
 @pytest.mark.parametrize(
     ("point", "said"),
     [
-        *((point, "max_attempts") for point in POINTS),
+        *((point, "4 attempts, the same each time") for point in POINTS),
         ("publish.before_swap", "the peer of this run was ended by"),
     ],
 )
@@ -165,7 +165,7 @@ def test_output_on_a_file_system_of_its_own_is_written_or_refused_clearly(place:
         finished.says("pymr: job: failed: ", str(disk))
 
 
-MAP_OUTPUTS = {"workers": "runs/*/map-00000-*/runs", "inline": "map-00000/runs"}
+MAP_OUTPUTS = {"workers": "runs/*/map-00000-*/runs", "inline": "attempt-*/map-00000/runs"}
 """Where the first map task's output lies below the scratch folder."""
 
 

@@ -74,10 +74,11 @@ def test_a_seed_replays_exactly_whatever_the_hashes_are() -> None:
     assert traces[0] == traces[1]
 
 
-def test_the_faults_do_happen() -> None:
-    words = " ".join(line for seed in range(40) for line in run(seed).world.trace())
+FAULT_SEEDS_MAX = 200
 
-    for event in (
+
+def test_the_faults_do_happen() -> None:
+    missing = {
         "crashes",
         "is stopped",
         "cut:",
@@ -97,5 +98,11 @@ def test_the_faults_do_happen() -> None:
         "failed",
         "drains",
         "stops leading",
-    ):
-        assert event in words, event
+    }
+    for seed in range(FAULT_SEEDS_MAX):
+        trace = " ".join(run(seed).world.trace())
+        missing = {event for event in missing if event not in trace}
+        if not missing:
+            break
+
+    assert missing == set()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,8 +32,12 @@ MAP_FAILING = """
 """
 
 
+NOON = datetime.now().replace(hour=12, minute=0, second=0, microsecond=0).timestamp()
+"""Of today, so that no event is of another day than those after it, at whatever time the tests run."""
+
+
 def event(number: int, kind: str = "run.started", **fields: Any) -> EventRow:
-    values: dict[str, Any] = {"text": f"event number {number:04}", "time": time.time() - 1_000 + number}
+    values: dict[str, Any] = {"text": f"event number {number:04}", "time": NOON + number}
     return EventRow(id=f"{number}-0", kind=kind, **(values | fields))
 
 

@@ -18,12 +18,14 @@ from pymr.requests import (
     ForgetState,
     GetBadRecords,
     GetHistory,
+    GetJob,
     GetState,
     HistoryView,
+    JobView,
     Refused,
     StateView,
 )
-from pymr.rows import RunRow, StateRow
+from pymr.rows import JobRow, RunRow, StateRow
 
 HOSTS = ("127.0.0.1", "127.0.0.1", "localhost")
 Command = Callable[..., tuple[int, str, str]]
@@ -156,7 +158,14 @@ def test_the_state_is_shown_as_a_table_and_as_json(tmp_path: Path, pymr: Command
 
 
 def test_a_job_without_state_says_so(tmp_path: Path, pymr: Command) -> None:
-    with fake_cluster(tmp_path, {GetState: NONE, ForgetState: refuse("unknown")}):
+    fields = {"job_name": "j", "job_type": "mapreduce"}
+    row = JobRow(fields=fields, status="queued", version=1, submitted_at=0)
+    answers = {
+        GetJob: lambda request: JobView(id=request.id, row=row),
+        GetState: NONE,
+        ForgetState: refuse("unknown"),
+    }
+    with fake_cluster(tmp_path, answers):
         shown, forgot = pymr("state", "j"), pymr("state", "j", "--forget", "*")
 
     assert (shown[0], "has consumed nothing" in shown[1]) == (0, True)

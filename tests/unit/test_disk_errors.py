@@ -33,7 +33,7 @@ from pymr.peer.worker import _failure_of
 )
 def test_a_disk_that_takes_nothing_is_the_machines_fault_and_named(number: int, condition: str) -> None:
     error = disk_error("writing", "/data/runs/x", OSError(number, os.strerror(number)))
-    failure = _failure_of(error, "a task")
+    failure = _failure_of(error)
 
     assert str(error).startswith(f"{condition}: writing /data/runs/x failed: " if condition else "writing")
     assert error.is_unwritable == failure.is_of_disk == bool(condition)
@@ -52,11 +52,11 @@ def reader() -> GroupReader:
 def test_a_function_that_fills_a_disk_of_its_own_fails_by_itself() -> None:
     with (
         pytest.raises(UserFunctionError, match="/somewhere/of/its/own") as raised,
-        reduce_failures(full, reader()),
+        reduce_failures(full, reader(), reader, None),
     ):
         full()
 
-    assert _failure_of(raised.value, "a task").is_counted
+    assert _failure_of(raised.value).is_counted
 
 
 def test_a_disk_that_is_full_under_a_disk_list_is_no_fault_of_the_function_that_uses_it(
@@ -69,7 +69,7 @@ def test_a_disk_that_is_full_under_a_disk_list_is_no_fault_of_the_function_that_
             auxiliary_data[0].append(("x" * 10_000, 1))
 
     function = with_disk_output(total, str(tmp_path))
-    with pytest.raises(DiskError) as raised, reduce_failures(function, reader()):
+    with pytest.raises(DiskError) as raised, reduce_failures(function, reader(), reader, None):
         list(function("a group", None))
 
     assert raised.value.is_unwritable

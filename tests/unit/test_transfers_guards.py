@@ -305,11 +305,11 @@ def test_a_full_disk_counts_against_no_transfer(
         with monkeypatch.context() as patch, pytest.raises(DiskError) as raised:
             patch.setattr(target, name, value)
             run.do("copy", 1, "beta")
-        failure = _failure_of(raised.value, "copy")
+        failure = _failure_of(raised.value)
         assert (failure.kind, failure.is_final, failure.is_counted) == ("DiskError", False, False)
     run.do("copy", 1, "beta")
     assert len(read_tree(data_of(cluster, "beta") / "filling")) == 3
-    assert _failure_of(disk_error("writing", "x", OSError(errno.EACCES, "denied")), "copy").is_counted
+    assert _failure_of(disk_error("writing", "x", OSError(errno.EACCES, "denied"))).is_counted
 
 
 @pytest.mark.parametrize(
