@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -132,13 +132,16 @@ def open_config(config_path: str | None) -> ClusterConfig:
 
 
 @contextmanager
-def open_client(config_path: str | None) -> Iterator[Client]:
-    """A client of the cluster that is meant. What is wrong with that by its last answer is told on stderr."""
+def open_client(config_path: str | None, told: Collection[str] = ()) -> Iterator[Client]:
+    """A client of the cluster that is meant. What is wrong with that by its last answer is told on stderr.
+
+    told: what the command tells there by itself.
+    """
     from pymr.client import Client
 
     with Client(open_config(config_path)) as client:
         yield client
-        if client.problem:
+        if client.problem and client.problem not in told:
             tell(f"pymr: {client.problem}")
 
 

@@ -205,7 +205,7 @@ def wait(job_name: str, timeout_s: float | None, config_path: str | None) -> Non
     from pymr.client_errors import UnreachableError
 
     seen = _Seen()
-    with open_client(config_path) as client:
+    with open_client(config_path, told=seen.problems) as client:
         try:
             outcome = client.wait(job_name, timeout_s, seen.look)
         except UnreachableError as error:
@@ -276,6 +276,8 @@ def _panes(client: Client, view: JobView, runs: Sequence[RunRow]) -> list[str]:
 def _tell_outcome(outcome: Outcome, job_type: str) -> None:
     from pymr.wording import span
 
+    for warning in outcome.warnings:
+        tell(f"pymr: warning: {warning}")
     took = f" in {span(outcome.seconds)}" if outcome.seconds is not None else ""
     if not outcome.is_success:
         fail(f"{outcome.job_name}: {outcome.status}: {outcome.exception}", EXIT_FAILED)
@@ -290,16 +292,18 @@ def _tell_outcome(outcome: Outcome, job_type: str) -> None:
 
 
 class _Seen:
-    """What a wait has seen of a job. job_type: "" while it has not seen any of it."""
+    """What a wait has seen of a job. job_type: "" while it has not seen any of it. problems: the one of the
+    cluster that was told last, while it goes on."""
 
     def __init__(self) -> None:
         self.job_type = ""
-        self._problem = ""
+        self.problems: set[str] = set()
 
     def look(self, view: JobView) -> None:
-        if view.problem and view.problem != self._problem:
+        if view.problem and view.problem not in self.problems:
             tell(f"pymr: {view.problem}; waiting on")
-        self._problem = view.problem
+        self.problems.clear()
+        self.problems.add(view.problem)
         if view.row is not None:
             self.job_type = str(view.row.fields.get("job_type"))
         elif view.runs:

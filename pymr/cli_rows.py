@@ -11,6 +11,7 @@ import msgspec
 from pymr.cli_run_rows import partitions_line, slow_lines
 from pymr.cli_tables import Table, bar, field_lines, table_lines
 from pymr.outcomes import without_addresses
+from pymr.protocol import MachineFigures
 from pymr.requests import JobsView, JobView
 from pymr.rows import FailedAttempt, JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
 from pymr.wording import (
@@ -163,7 +164,9 @@ def job_view_lines(
     if slow := slow_lines(view.tasks, width):
         lines += ["", *slow]
     if view.removed:
-        text = f"parts are with {', '.join(view.removed)}, in cluster.toml no more: nobody reads what is left"
+        text = (
+            f"parts are with {', '.join(view.removed)}, no longer in cluster.toml: nobody reads what is left"
+        )
         lines += ["", *field_lines([("output", text)])]
     ended = _ended_run(view, runs)
     if found := view.counters if ended is None else ended.counters:
@@ -310,20 +313,17 @@ def history_table(runs: Sequence[RunRow]) -> Table:
 def peers_lines(peers: Sequence[PeerRow], width: int) -> list[str]:
     rows = []
     for peer in peers:
-        machine = peer.machine
         rows.append(
             (
                 peer.name + (" *" if peer.leader else ""),
                 peer.address or "-",
                 peer.state or ("alive" if peer.alive else "unknown"),
                 str(peer.pid or "-"),
-                str(peer.epoch),
-                f"{peer.busy}/{peer.workers}",
-                f"{machine.cpu_percent:.0f}%",
-                f"{amount(machine.memory_used_bytes)} of {amount(machine.memory_bytes)}",
-                amount(machine.disk_free_bytes),
+                str(peer.epoch or "-"),
+                f"{peer.busy}/{peer.workers}" if peer.workers else "-",
+                *_machine_cells(peer.machine),
                 "-" if peer.heard is None else span(peer.heard),
-                machine.disk_problem if peer.alive else "",
+                peer.machine.disk_problem if peer.alive else "",
             )
         )
     headers = (
@@ -335,11 +335,19 @@ def peers_lines(peers: Sequence[PeerRow], width: int) -> list[str]:
     table = table_lines(headers[:shown], [row[:shown] for row in rows], width=width)
     problems = [(peer.name, peer.machine.disk_problem) for peer in peers if peer.alive]
     removed = [
-        f"{peer.name} is in cluster.toml no more, and has parts of the output of {', '.join(peer.outputs)}"
+        f"{peer.name} is no longer in cluster.toml, and has parts of the output of {', '.join(peer.outputs)}"
         for peer in peers
         if peer.outputs
     ]
     return _with_whole_texts(table, problems) + leads + removed
+
+
+def _machine_cells(machine: MachineFigures) -> tuple[str, str, str]:
+    """Processor, memory and disk; dashes for a machine that nothing is known of."""
+    if not machine.memory_bytes:
+        return "-", "-", "-"
+    memory = f"{amount(machine.memory_used_bytes)} of {amount(machine.memory_bytes)}"
+    return f"{machine.cpu_percent:.0f}%", memory, amount(machine.disk_free_bytes)
 
 
 def workers_lines(workers: Sequence[WorkerRow], width: int) -> list[str]:

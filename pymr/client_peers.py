@@ -35,7 +35,7 @@ def peers_alone(ask: AskOne, rows: Sequence[PeerRow]) -> tuple[PeerRow, ...]:
     found = {row.name: row for row in rows}
     deadline = time.monotonic() + ALL_SECONDS
     for row in rows:
-        if row.alive or time.monotonic() > deadline:
+        if row.alive or row.state == "removed" or time.monotonic() > deadline:
             continue
         try:
             told = ask.peers(row.name, EACH_SECONDS).rows

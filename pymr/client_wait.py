@@ -31,7 +31,8 @@ _EXCEPTIONS = {
 class Outcome:
     """How the first run after a submission ended. run_id: "" where the job ended without one.
 
-    seconds: that the run took, where that is known. exception: why it did not succeed.
+    seconds: that the run took, where that is known. exception: why it did not succeed. warnings: see
+    `run_warnings`.
     """
 
     job_name: str
@@ -39,6 +40,7 @@ class Outcome:
     run_id: str = ""
     seconds: float | None = None
     exception: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_success(self) -> bool:
@@ -122,7 +124,8 @@ class Wait:
 
     def _of_run(self, run: RunRow) -> Outcome:
         seconds = None if run.end_time is None else run.end_time - run.start_time
-        return Outcome(self._job_name, run.status, run.run_id, seconds, _why(run.status, run.exception))
+        why = _why(run.status, run.exception)
+        return Outcome(self._job_name, run.status, run.run_id, seconds, why, run.warnings)
 
 
 def _why(status: RunStatus, exception: str | None) -> str:

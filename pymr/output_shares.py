@@ -113,7 +113,7 @@ def missing_in_words(job_name: str, missing: MissingItems, peers: Collection[str
     here = [name for name in missing.holders if name in peers]
     reasons, ways = [], []
     if gone:
-        reasons.append(f"{_names(gone)} in cluster.toml no more")
+        reasons.append(f"{_names(gone)} no longer in cluster.toml")
         ways.append("put it back there" if len(gone) == 1 else "put them back there")
     if here:
         reasons.append(f"the data folder of {' and of '.join(here)} has lost what it had of them")

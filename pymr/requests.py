@@ -307,7 +307,7 @@ class JobView(_Reply, frozen=True, kw_only=True, tag="job"):
     run of a job that has left the queue. tasks: the attempts that are running, those first that have been for
     longest, TASKS_SHOWN_MAX at most. warnings: of the running run. partition_bytes: how much has been
     gathered of each partition; () before any has been, and of a run with more than PARTITIONS_SHOWN_MAX.
-    removed: peers that have parts of its output, and are in cluster.toml no more."""
+    removed: peers that have parts of its output, and are no longer in cluster.toml."""
 
     row: JobRow | None
     phases: tuple[PhaseRow, ...] = ()

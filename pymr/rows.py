@@ -136,7 +136,7 @@ class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
 
 class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     """A peer. address: host:port of its control endpoint. heard: seconds since its last report. outputs: of
-    one that is in cluster.toml no more (state `removed`), the jobs of whose outputs it has parts."""
+    one that is no longer in cluster.toml (state `removed`), the jobs of whose outputs it has parts."""
 
     name: str
     address: str

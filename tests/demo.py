@@ -13,7 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import orjson
@@ -45,11 +45,12 @@ def main() -> int:
 
 
 def link_sources(library: Path, folder: Path) -> int:
-    """Link every `*.py` of `library` under the same relative path in `folder`; returns how many."""
+    """Link every `*.py` of `library` that a job reads under the same relative path in `folder`; returns how
+    many. Names that begin with `_` or `.` are left out of the input of jobs, and so here."""
     count = 0
     for directory, subdirectories, names in os.walk(library):
-        subdirectories[:] = [name for name in subdirectories if name not in NOT_THE_LIBRARY]
-        sources = [name for name in names if name.endswith(".py") and Path(directory, name).is_file()]
+        subdirectories[:] = [name for name in _read(subdirectories) if name not in NOT_THE_LIBRARY]
+        sources = [name for name in _read(names) if name.endswith(".py") and Path(directory, name).is_file()]
         if sources:
             place = folder / Path(directory).relative_to(library)
             place.mkdir(parents=True, exist_ok=True)
@@ -57,6 +58,10 @@ def link_sources(library: Path, folder: Path) -> int:
                 (place / name).symlink_to(Path(directory, name).resolve())
         count += len(sources)
     return count
+
+
+def _read(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.startswith(("_", "."))]
 
 
 def run(command: list[str]) -> int:

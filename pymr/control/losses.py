@@ -146,7 +146,7 @@ def check_peers(leader: Leader, run: MapReduceRun) -> None:
             leader,
             run,
             "failed",
-            f"{', '.join(unknown)} has some of {run.run_id}, and is in cluster.toml no more. Put it back "
+            f"{', '.join(unknown)} has some of {run.run_id}, and is no longer in cluster.toml. Put it back "
             "there, or submit the job again without it",
         )
 

@@ -32,7 +32,7 @@ REPLAN_SECONDS = 1.0
 """After so long an input is planned again where an output in it was being replaced."""
 
 _LIST_GONE = (
-    "has the list of what this job has consumed of the shared folders, and is in cluster.toml no more: put "
+    "has the list of what this job has consumed of the shared folders, and is no longer in cluster.toml: put "
     "it back there, or give the job another name, under which it begins anew"
 )
 

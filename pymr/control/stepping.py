@@ -114,7 +114,7 @@ def check_peers(leader: Leader, run: SteppedRun) -> None:
             leader,
             run,
             "failed",
-            f"{names} has a part in {run.run_id}, and is in cluster.toml no more. Put it back there, or "
+            f"{names} has a part in {run.run_id}, and is no longer in cluster.toml. Put it back there, or "
             "submit the job again without it",
         )
 

@@ -1,4 +1,4 @@
-"""Removed peers: those in cluster.toml no more that have parts of outputs, as this peer's manifests tell."""
+"""Removed peers: those no longer in cluster.toml that have parts of outputs, as its manifests tell."""
 
 from __future__ import annotations
 

@@ -104,6 +104,9 @@ def test_an_empty_job_succeeds_with_an_empty_output_and_warns_of_it(lend_cluster
     assert cluster.output() == []
     assert (run.status, run.records, run.items) == ("succeeded", 0, 0)
     assert run.warnings == ("the input has no records: the output is empty",)
+    waited = cluster.pymr("wait", cluster.job)
+    assert "succeeded" in waited.out
+    assert waited.err == "pymr: warning: the input has no records: the output is empty\n"
 
 
 def test_an_empty_input_fails_where_it_is_not_allowed_and_the_output_stays(lend_cluster: Lend) -> None:

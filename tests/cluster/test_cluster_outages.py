@@ -64,6 +64,7 @@ def test_a_redis_that_is_cut_off_or_slow_is_told_by_every_listing_and_waited_for
     assert slow.status == 1 and "no peer can lead while that takes more than 0.3 s" in slow.err
     assert waited.status == 0, waited.err
     assert "has not answered within" in waited.err and "waiting on" in waited.err
+    assert len(set(waited.err.splitlines())) == len(waited.err.splitlines()), "each problem once"
     assert ordered(cluster.output()) == ordered(cluster.reference())
     assert cluster.client.problem == ""
 

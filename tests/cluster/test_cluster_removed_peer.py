@@ -49,19 +49,19 @@ def test_nobody_takes_what_is_left_of_an_output_for_all_of_it(
     restart_with(cluster, without, "alpha", "beta")
 
     cluster.wait_for(
-        lambda: "gamma is in cluster.toml no more" in cluster.pymr("peers").out, what="gamma to be told of"
+        lambda: "gamma is no longer in cluster.toml" in cluster.pymr("peers").out, what="gamma to be told of"
     )
     listed = {row["name"]: row for row in json.loads(cluster.pymr("peers", "--json").out)}
     assert (listed["gamma"]["state"], listed["gamma"]["alive"]) == ("removed", False)
     assert listed["gamma"]["outputs"] == ["adds", "job"]
-    assert "parts are with gamma, in cluster.toml no more" in cluster.pymr("show", "job").out
+    assert "parts are with gamma, no longer in cluster.toml" in cluster.pymr("show", "job").out
     printed = cluster.pymr("output", "job")
     folder = cluster.folder / "collected"
     collected = cluster.pymr("output", "job", "--to", folder)
     downloaded = cluster.pymr("download", "jobs/job/reduce", cluster.folder / "downloaded")
     for finished in (printed, collected, downloaded, cluster.pymr("output", "adds")):
         assert finished.status == 1, finished
-        assert "gamma, which has them, is in cluster.toml no more" in finished.err
+        assert "gamma, which has them, is no longer in cluster.toml" in finished.err
     assert printed.out == "" and not folder.exists()
     with pymr.Scheduler(str(cluster.path)) as scheduler:
         with pytest.raises(ClientError, match="gamma"):

@@ -125,6 +125,19 @@ def test_no_line_is_wider_than_the_pane(width: int) -> None:
         assert max(line.cell_length for line in lines) <= width
 
 
+@pytest.mark.parametrize("width", [30, 40, 57])
+def test_sentences_of_an_exception_are_broken_between_words_and_code_as_it_stands(width: int) -> None:
+    sentence = "the output of counts is not whole: gamma, which has a part of it, is not there"
+    code = "    " + "(first  +  second) " * 4
+    row = job("j", "failed", exception=f"{sentence}\n{sentence}; run it again\n{code}")
+
+    lines = [line[1:] for line in text_of(row, width=width).split("\n") if line.startswith(" ")]
+
+    words = {word for line in lines for word in line.split()}
+    assert set(sentence.replace("there", "there;").split()) <= words
+    assert code.strip() in "".join(line.ljust(width - 2) for line in lines)
+
+
 def test_text_of_a_job_is_shown_as_it_is_and_moves_no_cursor() -> None:
     row = job("j", "failed", exception="[red]bold[/]\n\x1b[2Jgone\ttab\u202e")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -233,6 +234,7 @@ def test_peers_workers_and_runs_have_a_line_each() -> None:
         ),
         PeerRow(name="b", address="h:3", data_address="h:4"),
     )
+    removed = (PeerRow(name="c", address="", data_address="", state="removed", outputs=("j",)),)
     workers = (
         WorkerRow(name="a/0", peer="a", pid=5, state="map", job_name="j", phase="map", done=(1, 2_000)),
         WorkerRow(name="a/1", peer="a", pid=0, state="idle"),
@@ -250,6 +252,7 @@ def test_peers_workers_and_runs_have_a_line_each() -> None:
     )
 
     assert peers_lines(peers, 0)[1].startswith("a *  ")
+    assert not re.search(r"0%|0 B|0/0", peers_lines(removed, 0)[1]), "of which nothing is known"
     assert " unknown " in peers_lines(peers, 0)[2]
     assert "1 record, 2.0 kB" in workers_lines(workers, 0)[1]
     assert "2.5 s" in history_lines(runs, 0)[1]

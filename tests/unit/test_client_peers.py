@@ -48,6 +48,13 @@ def test_each_peer_tells_of_itself_and_one_that_does_not_is_not_said_to_be_gone(
     ]
 
 
+def test_one_that_was_taken_out_of_the_cluster_is_not_asked() -> None:
+    removed = PeerRow(name="z", address="", data_address="", state="removed", outputs=("job",))
+    rows = peers_alone(asking(silent="z"), (*seen_by("a"), removed))
+
+    assert rows[-1] == removed
+
+
 def test_a_leader_that_one_of_them_knows_tells_of_all() -> None:
     rows = peers_alone(asking(leader_seen_by="b"), seen_by("a"))
 

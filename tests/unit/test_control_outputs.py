@@ -51,7 +51,7 @@ def test_a_machine_that_is_no_more_and_has_some_of_it_ends_the_run_by_name() -> 
 
     assert write.record.status == "failed"
     assert "4 of its 9 items" in (write.record.exception or "")
-    assert "gamma, which has them, is in cluster.toml no more" in (write.record.exception or "")
+    assert "gamma, which has them, is no longer in cluster.toml" in (write.record.exception or "")
     assert desk.asked(SavePlan) == []
 
 

@@ -56,10 +56,10 @@ def test_the_words_name_machines_and_a_way_out() -> None:
 
     text = missing_in_words("j", missing, ["a", "x"])
     assert "11 of its 13 items" in text
-    assert "b and c, which have them, are in cluster.toml no more" in text
+    assert "b and c, which have them, are no longer in cluster.toml" in text
     assert "the data folder of a has lost" in text
     assert "run j again" in text and "`pymr output j --partial`" in text
-    assert "b, which has them, is in" in missing_in_words("j", missing, ["a", "c"])
+    assert "b, which has them, is no longer in" in missing_in_words("j", missing, ["a", "c"])
 
 
 def manifest(**values: object) -> dict[str, object]:

@@ -153,10 +153,21 @@ def _exception(text: str, width: int) -> list[Content]:
     if not text.strip():
         return []
     reason = printable(reason_of(text))
-    lines = [_inset(line) for line in Content.styled(reason, "bold $error").fold(width - 2 * MARGIN)]
+    lines = [_inset(line) for line in _words(Content.styled(reason, "bold $error"), width)]
     if text.strip() == reason:
         return lines
-    return [*lines, Content(), *_wrapped(text, width)]
+    whole: list[Content] = []
+    for line in printable_lines(text)[-_EXCEPTION_LINES_MAX:]:
+        is_code = line.startswith(" ")  # as it stands, so that what marks a place in it fits
+        whole += Content(line).fold(width - 2 * MARGIN) if is_code else _words(Content(line), width)
+    return [*lines, Content(), *(_inset(line) for line in whole)]
+
+
+def _words(content: Content, width: int) -> list[Content]:
+    """A line, broken between words where it is too long for one."""
+    if content.cell_length <= width - 2 * MARGIN:
+        return [content]
+    return content.wrap(width - 2 * MARGIN)
 
 
 def _warnings(warnings: Sequence[str], width: int) -> list[Content]:
