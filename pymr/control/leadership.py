@@ -249,21 +249,20 @@ class Leader:
         if report.epoch > self.epoch:
             self._abdicate(0.0, f"{report.peer} follows a leader of epoch {report.epoch}")
             return
-        last = peer.report
         if peer.hear(report, self.epoch, self.now):
             losses.lose(self, peer, peer.forget_boot())
             planning.look_again(self)
-            last = None
             self.owe(peer)
         if peer.state != "alive":
             self._note_state(peer, peer.state_at(self.now))
         if report.epoch == self.epoch and self.is_loaded:
-            self._compare(peer, report, last)
+            self._compare(peer, report)
 
-    def _compare(self, peer: Peer, report: Report, last: Report | None) -> None:
+    def _compare(self, peer: Peer, report: Report) -> None:
         """Take over what is new in the report of a peer that follows this leader."""
         if peer.state == "dead":
             return  # it does not hear: what it says comes to nothing until it does
+        last = peer.take(report)
         if report.inventory is not None and not peer.has_inventory:
             inventories.take(self, peer, report, report.inventory)
         if peer.compared != report.running_version or peer.unseen:

@@ -43,6 +43,8 @@ class Peer:
     has_inventory: it has told what lies on its disk, and what of that was lost is known. inventory_known: how
     much it has told. unaccounted: while it tells, the committed attempts that it has not told of, by run.
     compared: running_version of the report with which they were last compared; None: that is to be done.
+    taken: the last report whose news were taken over, of this boot; None before there is one, as while runs
+    are being loaded. refused: results that it was told to remove, and has not yet ceased to report.
     """
 
     facts: PeerFacts
@@ -58,6 +60,8 @@ class Peer:
     slots: dict[int, AttemptId] = field(default_factory=dict)
     unseen: dict[AttemptId, Given] = field(default_factory=dict)
     compared: int | None = None
+    taken: Report | None = None
+    refused: set[AttemptId] = field(default_factory=set)
     cancelled: tuple[AttemptId, ...] = ()
     shuffles: dict[str, ShuffleReport] = field(default_factory=dict)
     reconcile: dict[str, PublishOrder] | None = None  # by job; None: to be put together again
@@ -117,11 +121,19 @@ class Peer:
         is_new = self.report is None or self.report.boot != report.boot
         if is_new:
             self.confirmed = 0
+            self.refused.clear()
         confirmed = report.orders if report.epoch == epoch else 0
         if is_new or confirmed > self.confirmed:
             self.confirmed, self.heard_at = confirmed, now
         self.report = report
         return is_new
+
+    def take(self, report: Report) -> Report | None:
+        """Note that the news of a report are taken over; returns the one before."""
+        last, self.taken = self.taken, report
+        if self.refused and not report.has_more_results:
+            self.refused.intersection_update([result.id for result in report.results])
+        return last
 
     def state_at(self, now: float) -> PeerState:
         """What its silence so far makes of it."""
@@ -141,7 +153,7 @@ class Peer:
         self._free = list(range(self.facts.workers))
         self.shuffles = {}
         self.cancelled = ()
-        self.compared = self.runs = self.reconcile = None
+        self.compared = self.taken = self.runs = self.reconcile = None
         self.has_inventory = False
         self.inventory_known, self.unaccounted = 0, None
         self.rests_until = self.failures = 0

@@ -26,7 +26,6 @@ def orders_to(leader: Leader, peer: Peer, stages: Collection[Stage]) -> Orders:
     if peer.reconcile or peer.reconcile is None or "publishing" in stages:
         publish = publishing.orders(leader, peer)
     report = peer.report
-    follows = report is not None and report.epoch == leader.epoch
     return Orders(
         incarnation=leader.incarnation,
         epoch=leader.epoch,
@@ -43,14 +42,24 @@ def orders_to(leader: Leader, peer: Peer, stages: Collection[Stage]) -> Orders:
         cancelled=peer.cancelled,
         sources=losses.sources_orders(leader, peer) if "tasks" in stages else (),
         publish=publish,
-        acknowledged=_acknowledgements(leader, report) if report and follows and report.results else (),
+        acknowledged=_acknowledgements(leader, peer, peer.taken) if peer.taken is not None else (),
     )
 
 
-def _acknowledgements(leader: Leader, report: Report) -> tuple[Acknowledged, ...]:
-    """What has become of the results that a peer still repeats."""
-    fates = ((result.id, _fate(leader, result.id)) for result in report.results)
-    return tuple([Acknowledged(attempt, keep) for attempt, keep in fates if keep is not None])
+def _acknowledgements(leader: Leader, peer: Peer, taken: Report) -> tuple[Acknowledged, ...]:
+    """What has become of the results that a peer still repeats, of those that were taken over.
+
+    One that was refused once is refused for good: its files may be gone when a report that was sent before
+    arrives.
+    """
+    found = []
+    for result in taken.results:
+        keep = False if result.id in peer.refused else _fate(leader, result.id)
+        if keep is False:
+            peer.refused.add(result.id)
+        if keep is not None:
+            found.append(Acknowledged(result.id, keep))
+    return tuple(found)
 
 
 def _fate(leader: Leader, attempt: AttemptId) -> bool | None:

@@ -151,6 +151,8 @@ def take_results(leader: Leader, peer: Peer, results: Iterable[AttemptResult]) -
     for result in results:
         if peer.take_back(result.id):
             leader.hungry[peer.name] = peer
+        if result.id in peer.refused:
+            continue
         run = leader.runs.get(result.id.run_id)
         task = run.find(result.id.task) if run and run.stage == "tasks" else None
         if run is None or task is None:
