@@ -26,6 +26,7 @@ ONCE_WRONG = (
     (4120, 5),  # a list of a transfer was lost while another peer was about to make its own
     (2445, 3),  # a reduce task was in the queue of its former home twice
     (102016, 9),  # the copy of a write overtook the writes before it, which one connection does not do
+    (249, 606),  # a result was refused that had come before its run was known, and committed once it was gone
 )
 """(seed, variant) of simulations that have found something that was wrong, in the product or here."""
 
