@@ -170,14 +170,15 @@ def describe_units(phase: Phase) -> str:
 
 def summary_lines(summary: RunSummary) -> list[str]:
     """The closing summary of a run that succeeded."""
-    phases = ", ".join(f"{name} {duration(seconds)}" for name, seconds in summary.phase_seconds.items())
+    took = {name: duration(seconds) for name, seconds in summary.phase_seconds.items()}
+    phases = ", ".join(f"{name} {text}" for name, text in took.items() if text != duration(0.0))
     size = sum(part.length for part in summary.parts)
     rows = [
         ("records in", f"{summary.records:,} ({megabytes(summary.bytes)} in {_files(summary.files)})"),
         ("items shuffled", f"{summary.values:,}"),
         ("groups", f"{summary.groups:,}"),
         ("items out", f"{summary.items_out:,} ({_files(len(summary.parts))} there, {megabytes(size)})"),
-        ("time", phases),
+        ("time", phases or duration(0.0)),
     ]
     rows += [("bad records", f"{summary.bad_records:,}, listed in _bad_records.jsonl")] * bool(
         summary.bad_records
