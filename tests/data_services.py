@@ -11,7 +11,6 @@ from types import TracebackType
 
 import msgspec
 import psutil
-from cluster.ports import free_port
 
 from pymr.config import ClusterConfig, PeerConfig, SchedulerConfig, SecurityConfig
 from pymr.engine.blocks import Run
@@ -22,6 +21,7 @@ from pymr.peer.data_orders import Fetched, FetchFailed, FetchOrder, Owner
 from pymr.peer.data_protocol import Resource, Segment
 from pymr.peer.data_service import DataService
 from pymr.peer.transport import make_keypair
+from tests.cluster.ports import free_port
 
 RUN_ID = "job-1"
 ATTEMPT = "1.1"

@@ -563,7 +563,7 @@ def test_an_output_of_which_a_machine_that_is_gone_has_some_is_given_only_as_a_p
         fake_cluster(tmp_path, knowing, unknowing, hosts=TWO_HOSTS) as cluster,
         Client(cluster.config) as client,
     ):
-        with pytest.raises(ClientError, match=r"4 of its 9 items .* gamma, which has them, is in cluster"):
+        with pytest.raises(ClientError, match=r"4 of its 9 items .* gamma, which has them, is no longer in"):
             client.output("j")
         listing = client.output("j", partial=True)
 
