@@ -298,10 +298,13 @@ async def test_a_repaint_costs_what_is_visible_however_many_marks_a_line_has() -
             app.view.add(PaneBytes("r1", 0, data * 50, len(data) * 50))
             app.view.mark(re.compile("a"))
             await pilot.pause()
-            began = time.process_time()
-            app.view.action_move(-1)
-            await pilot.pause()
-            took_s[length] = time.process_time() - began
+            moves_s = []
+            for _ in range(5):
+                began = time.process_time()
+                app.view.action_move(-1)
+                await pilot.pause()
+                moves_s.append(time.process_time() - began)
+            took_s[length] = min(moves_s)
 
     assert took_s[4_000] < 10 * took_s[400]  # about the same; with the whole lines marked 1,000 times as much
 
