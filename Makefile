@@ -23,6 +23,9 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)   ## count the words of Python's own standard library
 	@$(BIN)/python -m tests.demo
 
+# Tests start many daemons, which are not to compile pymr each time, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
+
 test: $(STAMP)   ## all tests (some minutes)
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 

@@ -38,9 +38,15 @@ from pymr.protocol import ERROR_CHARACTERS_MAX
 
 @pytest.fixture
 def alone() -> str:
-    """The state of an interpreter of its own."""
+    """The state of an interpreter of its own; of one that a shell started in the background, SIGQUIT too."""
     source = f"{STATE}\nprint([*state.items(), ['']], end='')"
-    return subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", source],
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: signal.signal(signal.SIGQUIT, signal.SIG_DFL),
+    ).stdout
 
 
 @pytest.fixture
