@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -31,13 +32,19 @@ STARTERS = {"tui/demo.py", "tui/screens/no_cluster.py"}
 """Parts of the console that start clusters; all others only ask them."""
 
 
+@cache
 def source_files() -> list[str]:
     paths = [path for package in ("pymr", "tui") for path in (ROOT / package).rglob("*.py")]
     return sorted(str(path.relative_to(ROOT)) for path in paths)
 
 
-def imports_of(path: str) -> Iterator[str]:
+@cache
+def imports_of(path: str) -> frozenset[str]:
     """Every module a file imports anywhere in it, in full; `from package import name` counts as both."""
+    return frozenset(_imports_of(path))
+
+
+def _imports_of(path: str) -> Iterator[str]:
     package = path.removesuffix(".py").split("/")[:-1]
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.Import):
@@ -51,6 +58,7 @@ def imports_of(path: str) -> Iterator[str]:
             )
 
 
+@cache
 def is_module(name: str) -> bool:
     path = ROOT / name.replace(".", "/")
     return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
