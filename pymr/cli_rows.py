@@ -25,6 +25,7 @@ from pymr.wording import (
     reason_of,
     result_of,
     span,
+    status_of,
 )
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def jobs_table(rows: Sequence[JobRow], now: float) -> Table:
             str(row.fields.get("group_name") or "-"),
             kind_of(row.fields),
             str(row.fields.get("job_priority")),
-            row.status,
+            status_of(row),
             f"{row.current_phase or 'begins'} {percent(row.progress)}" if row.status == "running" else "-",
             _start(row, now),
             span(row.seconds_left) if row.status == "running" else "-",
@@ -145,6 +146,8 @@ def _start(row: JobRow, now: float) -> str:
 def _note(row: JobRow) -> str:
     if row.waiting_for:
         return f"waits for {row.waiting_for}"
+    if row.breakpoints:
+        return f"at a breakpoint: {', '.join(row.breakpoints)}"
     return reason_of(row.exception) if row.status == "failed" else ""
 
 
@@ -202,10 +205,11 @@ def failures_shown(attempts: Sequence[FailedAttempt]) -> list[tuple[str, str]]:
 def _standing(row: JobRow) -> list[str]:
     """How a job stands, then its definition."""
     now = time.time()
-    pairs = [("job", str(row.fields.get("job_name"))), ("status", row.status)]
+    pairs = [("job", str(row.fields.get("job_name"))), ("status", status_of(row))]
     if row.current_phase:
         left = f", {span(row.seconds_left)} left" if row.seconds_left is not None else ""
         pairs.append(("phase", f"{row.current_phase} ({percent(row.progress)} of the run{left})"))
+    pairs += [("breakpoint", f"pymr attach {worker}") for worker in row.breakpoints]
     pairs += [("waits for", row.waiting_for)] * bool(row.waiting_for)
     pairs += [("run", row.run_id or "")] * bool(row.run_id)
     if row.status != "running" and row.expected_start is not None:
@@ -264,6 +268,7 @@ def _phases_lines(phases: Sequence[PhaseRow], width: int) -> list[str]:
         (
             phase.name,
             bar(phase_share(phase)),
+            span(phase.seconds_left),
             f"{phase.done}/{phase.total}",
             str(phase.running),
             _units(phase),
@@ -272,7 +277,7 @@ def _phases_lines(phases: Sequence[PhaseRow], width: int) -> list[str]:
         )
         for phase in phases
     ]
-    headers = ("PHASE", "DONE", ">TASKS", ">RUNNING", ">UNITS", ">AMOUNT", ">TIME")
+    headers = ("PHASE", "DONE", ">LEFT", ">TASKS", ">RUNNING", ">UNITS", ">AMOUNT", ">TIME")
     return table_lines(headers, rows, width=width)
 
 

@@ -334,32 +334,19 @@ def describe(row: JobRow, phases: tuple[PhaseRow, ...]) -> tuple[str, str]:
     phase = next((phase for phase in phases if phase.name == step), None)
     if phase is None or not (phase.units[0] or phase.total_units):
         return step, step
-    return step, f"{step}: {_amounts(phase, _files_of(phase, phases), row.seconds_left)}"
+    return step, f"{step}: {_amounts(phase, row.seconds_left)}"
 
 
-def _files_of(phase: PhaseRow, phases: tuple[PhaseRow, ...]) -> int:
-    """How many files a step is to move, as those before it have found them; 0 while that is not known."""
-    found = {before.name: before.units for before in phases}
-    files, size = found.get("spread") or found.get("list") or (0, 0)
-    if not phase.total_units or not size:
-        return 0
-    return files * round(phase.total_units / size)  # auxiliary data go to several peers
-
-
-def _amounts(phase: PhaseRow, files_total: int, seconds_left: float | None) -> str:
+def _amounts(phase: PhaseRow, seconds_left: float | None) -> str:
     from pymr.wording import amount, count_of, span
 
     files, done = phase.units
-    total = phase.total_units
+    files_total, total = phase.total_first, phase.total_units
     of_files = f"{files:,} of {count_of(files_total, 'file')}" if files_total else count_of(files, "file")
     parts = [of_files, amount(done) + (f" of {amount(total)}" if total else "")]
     if done and phase.seconds >= 0.5:
         parts.append(_rate(files, done, phase.seconds))
-        # The bytes of small files are here long before the files have their names.
-        is_of_files = files_total and _are_small(files_total, total)
-        share = files / files_total if is_of_files else done / total if total else 1.0
-        left = phase.seconds * (1 - share) / share if 0 < share < 1 else None if is_of_files else seconds_left
-        parts += [f"{span(left)} left"] * (left is not None)
+    parts += [f"{span(seconds_left)} left"] * (seconds_left is not None)
     return ", ".join(parts)
 
 

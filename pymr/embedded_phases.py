@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pymr.requests import JobView
 from pymr.rows import PhaseRow, RunRow
 from pymr.run_phases import Observer, Phase
+from pymr.time_left import seconds_left
 
 SHOW_SECONDS = 0.1
 """Between two reports of a phase that goes on."""
@@ -67,6 +68,7 @@ class PhaseReports:
         now = time.monotonic()
         phase.total, phase.total_units = row.total, row.total_units
         phase.done, phase.units = row.done, row.units
+        phase.seconds_left = row.seconds_left
         phase.started_at = now - row.seconds
         phase.ended_at = now if _is_over(row) else None
         if phase.ended_at is not None or now - self._shown_at >= SHOW_SECONDS:
@@ -75,7 +77,7 @@ class PhaseReports:
 
 
 def _is_over(row: PhaseRow) -> bool:
-    return row.done >= row.total
+    return row.is_over or row.done >= row.total
 
 
 def _reducing(rows: Mapping[str, PhaseRow]) -> PhaseRow:
@@ -88,4 +90,5 @@ def _reducing(rows: Mapping[str, PhaseRow]) -> PhaseRow:
         units=row.units,
         total_units=row.total_units,
         seconds=sum(rows[name].seconds for name in _REDUCING),
+        seconds_left=seconds_left([rows["sort"], rows["reduce"]]),
     )

@@ -268,7 +268,7 @@ class _Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):
 
 class ClusterView(_Reply, frozen=True, kw_only=True, tag="cluster"):
     """problem: why nothing is scheduled, and what to do; "" if all is well. is_draining: the peer that
-    answers is about to end."""
+    answers is about to end. breakpoints: the workers that stand at one, BREAKPOINTS_SHOWN_MAX at most."""
 
     name: str
     peer: str
@@ -285,6 +285,7 @@ class ClusterView(_Reply, frozen=True, kw_only=True, tag="cluster"):
     role: Role
     problem: str = ""
     is_draining: bool = False
+    breakpoints: tuple[str, ...] = ()
 
 
 class JobsView(_Reply, frozen=True, kw_only=True, tag="jobs"):

@@ -14,9 +14,14 @@ RunStatus = Literal[
 ]
 
 
+BREAKPOINTS_SHOWN_MAX = 100
+
+
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     """A job as it stands. fields: its definition. progress: 0 to 1 of the running run. Times: Unix seconds.
 
+    seconds_left: of the running run, see `time_left`; None where nothing moves, or it stands at a breakpoint.
+    breakpoints: the workers at which it does so, BREAKPOINTS_SHOWN_MAX at most.
     first_run_id: the first run begun after the last submission; None while there is none.
     waiting_for: what a run cannot go on without, for a person; "" if nothing.
     expected_start, expected_end: of the next run of a job that waits, and the end of one that runs; None
@@ -31,6 +36,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     current_phase: str | None = None
     progress: float = 0.0
     seconds_left: float | None = None
+    breakpoints: tuple[str, ...] = ()
     run_id: str | None = None
     first_run_id: str | None = None
     first_run_status: RunStatus | None = None
@@ -48,15 +54,20 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
 class PhaseRow(msgspec.Struct, frozen=True, kw_only=True):
     """A phase of a run, or a step of a script or file_transfer run. done, total: tasks (segments in shuffle,
     peers in a step). units: (records, bytes) in map, (segments, bytes) in shuffle, (groups, values) in sort
-    and reduce, (files, bytes) in a step; total_units: what the second is to reach."""
+    and reduce, (files, bytes) in a step; total_first, total_units: what the first and the second are to
+    reach, 0 where that is not known. is_over: nothing is left of it, also where there was nothing to do.
+    seconds_left: how long it still takes, see `time_left`."""
 
     name: str
     done: int = 0
     total: int = 0
     running: int = 0
     units: tuple[int, int] = (0, 0)
+    total_first: int = 0
     total_units: int = 0
     seconds: float = 0.0
+    is_over: bool = False
+    seconds_left: float | None = None
 
 
 SLOW_FACTOR = 1.5
@@ -172,7 +183,7 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened. id: its place in the stream. time: Unix seconds. place: of a failure, where it
-    was printed."""
+    was printed. worker: that it is about, in the run. user: who asked for it, as far as that is known."""
 
     id: str
     time: float
@@ -182,6 +193,8 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str = ""
     peer: str = ""
     place: PanePlace | None = None
+    worker: str = ""
+    user: str = ""
 
 
 class OutputPart(msgspec.Struct, frozen=True):

@@ -11,7 +11,8 @@ from typing import Protocol
 class Phase:
     """How a phase stands. done and total: tasks (segments in shuffle). units: (records, bytes) in map,
     (segments, bytes) in shuffle, (groups, values) in reduce; the second of them is to reach `total_units`,
-    which is 0 where that is not known. Times in monotonic seconds."""
+    which is 0 where that is not known. seconds_left: see `time_left`; None where nothing moves. Times in
+    monotonic seconds."""
 
     name: str
     total: int
@@ -20,6 +21,7 @@ class Phase:
     units: tuple[int, int] = (0, 0)
     started_at: float = field(default_factory=time.monotonic)
     ended_at: float | None = None
+    seconds_left: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -33,13 +35,6 @@ class Phase:
             return 1.0
         done, total = (self.units[1], self.total_units) if self.total_units else (self.done, self.total)
         return min(done / total, 1.0) if total else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """What is left at the pace so far; None as long as there is none to tell."""
-        if self.ended_at is not None or self.share <= 0 or self.seconds < 1.0:
-            return None
-        return self.seconds * (1 - self.share) / self.share
 
 
 class Observer(Protocol):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from pymr.rows import PhaseRow, RunRow
+from pymr.rows import JobRow, JobStatus, PhaseRow, RunRow
+
+ShownStatus = JobStatus | Literal["breakpoint"]
+"""A job at a breakpoint runs, for programs; people are told apart what waits for them."""
 
 _TRACEBACK = "Traceback (most recent call last):"
 _BEGINS_TRACEBACK = re.compile(rf"{re.escape(_TRACEBACK)}$|  File \"")
@@ -79,6 +82,11 @@ def kind_of(fields: dict[str, Any]) -> str:
     return str(fields.get("transfer_type") or fields.get("job_type") or "-")
 
 
+def status_of(row: JobRow) -> ShownStatus:
+    """How a job stands, in a word. Of one that runs, whether it goes on or stands at a breakpoint."""
+    return "breakpoint" if row.status == "running" and row.breakpoints else row.status
+
+
 def reason_of(exception: str | None) -> str:
     """A reason in one line: of an exception its type and the first line of its message, of a script how it
     ended, of several problems the first."""
@@ -127,7 +135,7 @@ def result_of(run: RunRow) -> str:
 
 def phase_share(phase: PhaseRow) -> float:
     """How much of a phase is done, 0 to 1: by its tasks, and where it is known by bytes or values."""
-    if phase.total and phase.done >= phase.total:
+    if phase.is_over or (phase.total and phase.done >= phase.total):
         return 1.0
     by_tasks = phase.done / phase.total if phase.total else 0.0
     by_units = phase.units[1] / phase.total_units if phase.total_units else 0.0

@@ -284,8 +284,9 @@ class ConsoleApp(QueueActions):
         self.forget_returned()
         if could_change != self.state.may_change:
             self.refresh_bindings()
-        for text in self._failures.new_in(self.state.events):
-            self.notify(text, title="Failed", severity="error", timeout=8, markup=False)
+        for text, is_failure in self._failures.new_in(self.state.events):
+            title, severity = ("Failed", "error") if is_failure else ("Breakpoint", "warning")
+            self.notify(text, title=title, severity=severity, timeout=8, markup=False)  # type: ignore[arg-type]
         self.show_on(self.shown_screen)
 
     def on_panes_changed(self) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from pymr.control import homes, inventories, losses, planning, publishing, running, stepping
+from pymr.control import breakpoints, homes, inventories, losses, planning, publishing, running, stepping
 from pymr.control.backlog import Backlog
 from pymr.control.ending import end
 from pymr.control.liveness import Peer, PeerState
@@ -192,12 +192,17 @@ class Leader:
         peer: str = "",
         place: PanePlace | None = None,
         job_name: str = "",
+        worker: str = "",
     ) -> None:
-        """Tell operators of something. place: where a worker printed it. job_name: where there is no run."""
-        job_name, run_id = (run.job_name, run.run_id) if run else (job_name, "")
-        self._commands.append(
-            Announce(Event(kind=kind, text=text, job_name=job_name, run_id=run_id, peer=peer, place=place))
+        """Tell operators of something. place: where a worker printed it. job_name: where there is no run.
+        worker: that it is about."""
+        run_id = ""
+        if run is not None:
+            job_name, run_id = run.job_name, run.run_id
+        event = Event(
+            kind=kind, text=text, job_name=job_name, run_id=run_id, peer=peer, place=place, worker=worker
         )
+        self._commands.append(Announce(event))
 
     def alive(self, host: str | None = None) -> list[Peer]:
         """Peers that count as there, of one host or of all, in the order of the configuration."""
@@ -277,6 +282,7 @@ class Leader:
         for published in report.published:
             publishing.take(self, peer, published)
         running.note_phase(self, report)
+        breakpoints.note(self, last, report)
         if report.is_draining:
             self.draining[peer.name] = peer
         elif self.draining.pop(peer.name, None) is not None:

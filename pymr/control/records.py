@@ -192,7 +192,8 @@ class ActiveRun(msgspec.Struct, frozen=True):
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something an operator wants to know of. kind: such as `run.failed`; text: a line for a person. place:
-    of a failure, where it was printed."""
+    of a failure, where it was printed. worker: that it is about, in the run. user: who asked for it; "" where
+    that is not known. at: when it was, in Unix seconds, where it is told of later; None: when it is told."""
 
     kind: str
     text: str
@@ -200,6 +201,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str = ""
     peer: str = ""
     place: PanePlace | None = None
+    worker: str = ""
+    user: str = ""
+    at: float | None = None
 
 
 class BeginCycle(msgspec.Struct, frozen=True, tag="cycle"):

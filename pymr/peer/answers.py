@@ -67,7 +67,7 @@ from pymr.requests import (
     TypeIntoWorker,
     WorkersView,
 )
-from pymr.rows import EventRow, OutputPart, PeerRow
+from pymr.rows import OutputPart, PeerRow
 
 EVENTS_MAX = 1_000
 
@@ -116,6 +116,10 @@ class Answers:
         self._is_silent_until = float("-inf")
         self._removed = RemovedPeers(Places(me.data_dir), disk, [peer.name for peer in config.peers])
         self._wishes = Wishes(config, me, state, store, jobs, standing, wake_leader)
+
+    def look(self) -> None:
+        """See how far the runs are; to be called about once a second."""
+        self._job_views.look(self._standing().leader, time.monotonic())
 
     def answer(self, request: Request, sender: Sender, respond: Respond) -> None:
         """Do what is asked; `respond` is called once, now or later. The reply tells what is wrong with the
@@ -179,6 +183,7 @@ class Answers:
         standing = self._standing()
         leader = standing.leader
         alive = [peer for peer in leader.peers.values() if peer.is_alive] if leader else []
+        reports = [peer.report for peer in alive] if leader else [standing.report]
         return ClusterView(
             id=request.id,
             name=self._config.name,
@@ -196,6 +201,7 @@ class Answers:
             role=sender.role,
             problem=standing.problem,
             is_draining=standing.is_draining,
+            breakpoints=views.at_breakpoints(reports),
         )
 
     def _peers(self, request: GetPeers) -> PeersView:
@@ -285,13 +291,7 @@ class Answers:
 
     def _answer_past(self, request: GetHistory | GetEvents, respond: Respond) -> None:
         def answer_events(events: list[tuple[str, float, Event]]) -> None:
-            rows = tuple(
-                EventRow(
-                    id=id, time=when, kind=event.kind, text=event.text, job_name=event.job_name,
-                    run_id=event.run_id, peer=event.peer, place=event.place,
-                )
-                for id, when, event in events
-            )  # fmt: skip
+            rows = tuple(views.event_row(id, when, event) for id, when, event in events)
             respond(EventsView(id=request.id, rows=rows))
 
         ask = partial(ask_store, self._store, request, is_patient=not self._standing().outage)

@@ -96,10 +96,11 @@ def usual_seconds(jobs: Iterable[JobRecord]) -> dict[str, float]:
     return {kind: total / count for kind, (total, count) in sums.items()}
 
 
-def seconds_left(
+def expected_left(
     usual: float | None, elapsed: float, progress: float, measured_from: float = 0.03
 ) -> float | None:
-    """How long a run still takes: as its job has taken so far, but no less than its progress says.
+    """How long a run may still take whose pace is not known: as its job has taken so far, but no less than
+    its progress says.
 
     usual: None where that is not known. elapsed: since it began. progress: 0 to 1; from `measured_from` on it
     says anything.

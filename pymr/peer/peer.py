@@ -69,6 +69,9 @@ from pymr.requests import Reply, Request
 MEASURE_SECONDS = 1.0
 """Between two measurements of the machine."""
 
+LOOK_SECONDS = 1.0
+"""Between two looks at how far the runs are, by which consoles are told of the time left."""
+
 DRAIN_SECONDS_MAX = 60.0
 """How long a peer that is asked to stop lets its tasks go on, before they are left to others."""
 
@@ -205,6 +208,7 @@ class Peer:
         )
         loop.call_every(TICK_SECONDS, self._tick)
         loop.call_every(MEASURE_SECONDS, self._measurements.measure)
+        loop.call_every(LOOK_SECONDS, self._answers.look)
 
     def begin(self) -> None:
         """Begin to take part; the loop does the rest."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from pymr.control.leadership import Leader
+from pymr.control.liveness import Peer
 from pymr.control.phases import MapReduceRun
 from pymr.control.runs import Run
 from pymr.control.steps import SteppedRun
 from pymr.protocol import RunningAttempt
-from pymr.rows import PhaseRow
+from pymr.rows import BREAKPOINTS_SHOWN_MAX, PhaseRow
+from pymr.wording import phase_share
 
 _SHARES = {
     "plan": 0.02, "map": 0.58, "shuffle": 0.05, "sort": 0.05, "reduce": 0.28, "publish": 0.02,
@@ -19,19 +22,32 @@ _SHARES = {
 number."""
 
 
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """How far a run is. breakpoints: the workers that stand at one, BREAKPOINTS_SHOWN_MAX at most."""
+
+    phases: tuple[PhaseRow, ...]
+    breakpoints: tuple[str, ...] = ()
+
+
 def phase_rows(leader: Leader, run: Run) -> tuple[PhaseRow, ...]:
     """All phases of a running run, as far as they have come. Cost: O(attempts under way), O(peers)."""
-    return phases_of_runs(leader, (run,))[run.run_id]
+    return progress_of_runs(leader, (run,))[run.run_id].phases
 
 
-def phases_of_runs(leader: Leader, runs: Collection[Run]) -> dict[str, tuple[PhaseRow, ...]]:
-    """The same for several runs, by their ids; what is under way is looked through once."""
+def progress_of_runs(leader: Leader, runs: Collection[Run]) -> dict[str, RunProgress]:
+    """How far several runs are, by their ids; what is under way is looked through once."""
     running = {run.run_id: _Running() for run in runs}
     for peer in leader.peers.values():
         for one in peer.report.running if running and peer.report else ():
             if (of_run := running.get(one.id.run_id)) is not None:
-                of_run.add(one)
-    return {run.run_id: _phases(leader, run, running[run.run_id]) for run in runs}
+                of_run.add(peer, one)
+    return {
+        run.run_id: RunProgress(
+            _phases(leader, run, running[run.run_id]), tuple(running[run.run_id].breakpoints)
+        )
+        for run in runs
+    }
 
 
 def _phases(leader: Leader, run: Run, running: _Running) -> tuple[PhaseRow, ...]:
@@ -51,13 +67,19 @@ class _Running:
         self.count: dict[str, int] = {}
         self.done: dict[str, tuple[int, int]] = {}
         self.in_state: dict[str, int] = {}
+        self.breakpoints: list[str] = []
 
-    def add(self, one: RunningAttempt) -> None:
+    def add(self, peer: Peer, one: RunningAttempt) -> None:
+        if one.state == "breakpoint" and peer.is_alive and len(self.breakpoints) < BREAKPOINTS_SHOWN_MAX:
+            self.breakpoints.append(f"{peer.name}/{one.slot}")
         kind = one.id.kind
         self.count[kind] = self.count.get(kind, 0) + 1
         first, second = self.done.get(kind, (0, 0))
         self.done[kind] = first + one.done[0], second + one.done[1]
-        self.in_state[one.state] = self.in_state.get(one.state, 0) + 1
+        state = one.state
+        if state == "breakpoint" and kind == "reduce":  # the worker sorts or reduces all the same
+            state = "reduce" if one.done[0] else "sort"
+        self.in_state[state] = self.in_state.get(state, 0) + 1
 
     def units(self, run: Run, kind: str, first: str, second: str) -> tuple[int, int]:
         """Two sums over all tasks of a kind: those under way, and those that are done."""
@@ -67,15 +89,8 @@ class _Running:
 
 def progress(phases: Sequence[PhaseRow]) -> float:
     """How much of a run is done, 0 to 1."""
-    done = sum(_SHARES[phase.name] * _share(phase) for phase in phases)
+    done = sum(_SHARES[phase.name] * phase_share(phase) for phase in phases)
     return min(done / sum(_SHARES[phase.name] for phase in phases), 1.0)
-
-
-def _share(phase: PhaseRow) -> float:
-    share = phase.done / phase.total if phase.total else 0.0
-    if phase.total_units:
-        share = max(share, phase.units[1] / phase.total_units)
-    return min(share, 1.0)
 
 
 def _phase_row(leader: Leader, run: MapReduceRun, name: str, running: _Running, seconds: float) -> PhaseRow:
@@ -110,7 +125,14 @@ def _shuffle_row(leader: Leader, run: MapReduceRun, seconds: float) -> PhaseRow:
         total=total,
         units=(fetched, sum(one.fetched_bytes for one in reports)),
         seconds=seconds,
+        is_over=run.plan is not None and not run.maps_left and _is_all_fetched(run, fetched, total),
     )
+
+
+def _is_all_fetched(run: MapReduceRun, fetched: int, total: int) -> bool:
+    """Of a run whose map phase is over. Of one without segments on other hosts it is known once some task has
+    all it needs."""
+    return fetched >= total if total else run.phase not in ("plan", "map", "shuffle")
 
 
 def _reduce_row(name: str, run: MapReduceRun, running: _Running, seconds: float) -> PhaseRow:
@@ -139,14 +161,15 @@ def _step_row(run: SteppedRun, step: int, running: _Running, seconds: dict[str, 
         total=total,
         running=running.count.get(name, 0),
         units=running.units(run, name, "files", "bytes"),
-        total_units=_bytes_to_copy(run, total) if name == "copy" else 0,
+        total_first=_to_copy(run, total, "files") if name == "copy" else 0,
+        total_units=_to_copy(run, total, "bytes") if name == "copy" else 0,
         seconds=seconds.get(name, 0.0),
     )
 
 
-def _bytes_to_copy(run: SteppedRun, peers: int) -> int:
-    """As the step before has found them; 0 while that is not known."""
+def _to_copy(run: SteppedRun, peers: int, what: str) -> int:
+    """Files or bytes, as the step before has found them; 0 while that is not known."""
     if "spread" in run.phases:
-        return run.sums.of("spread", "bytes")
+        return run.sums.of("spread", what)
     to_each = peers if run.record.fields.get("transfer_type") == "upload_auxiliary" else 1
-    return run.sums.of("list", "bytes") * to_each
+    return run.sums.of("list", what) * to_each

@@ -5,24 +5,37 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.backlog import Backlog
 from pymr.control.leadership import Leader
 from pymr.control.phases import PHASES
-from pymr.control.records import JobRecord, RunRecord
+from pymr.control.records import Event, JobRecord, RunRecord
 from pymr.control.runs import Run
-from pymr.peer.forecast import UNKNOWN, Forecast, Times, seconds_left
+from pymr.peer.forecast import UNKNOWN, Forecast, Times, expected_left
 from pymr.peer.frames import BadFrame, encode
-from pymr.peer.phase_views import phase_rows, phases_of_runs, progress
+from pymr.peer.phase_views import RunProgress, phase_rows, progress, progress_of_runs
 from pymr.peer.task_views import partition_bytes, task_rows
 from pymr.protocol import STEPS, MachineFigures, Report
 from pymr.requests import JOBS_PER_PAGE, HistoryView, JobsView
-from pymr.rows import FailedAttempt, JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
+from pymr.rows import (
+    BREAKPOINTS_SHOWN_MAX,
+    EventRow,
+    FailedAttempt,
+    JobRow,
+    PeerRow,
+    PhaseRow,
+    RunRow,
+    WorkerRow,
+)
+from pymr.time_left import TimeLeft, seconds_left
 
 __all__ = [
     "JobViews",
     "address_of",
+    "at_breakpoints",
+    "event_row",
     "failed_attempts",
     "history_page",
     "own_workers",
@@ -36,18 +49,28 @@ __all__ = [
 
 
 class JobViews:
-    """The jobs as they stand, from a copy of the job table; and from the leader where it is at hand."""
+    """The jobs as they stand, from a copy of the job table; and from the leader where it is at hand. To be
+    let `look` about once a second: how long runs take follows from how far they were at each look."""
 
     def __init__(self, config: ClusterConfig) -> None:
         self._cycle_seconds = config.scheduler.cycle_seconds
         self._forecast = Forecast(config.scheduler.concurrent_runs)
+        self._time_left: dict[str, TimeLeft] = {}  # by run
+
+    def look(self, leader: Leader | None, now: float) -> None:
+        """See how far the runs are. now: by a clock that never goes back. Cost: O(attempts under way)."""
+        runs = leader.runs if leader is not None else {}
+        self._time_left = {run_id: self._time_left.get(run_id) or TimeLeft() for run_id in runs}
+        if leader is not None and runs:
+            for run_id, one in progress_of_runs(leader, runs.values()).items():
+                self._time_left[run_id].note(one.phases, now)
 
     def page(self, id: str, table: Backlog, leader: Leader | None, start: int) -> JobsView:
         """A page of jobs, in the order of the queue. Of 10,000 jobs, one costs 2 ms, the first
         one after a change up to 20."""
         now = _unix_now(table)
         jobs = table.in_order()
-        runs = _running(table, leader)
+        runs = self._running(table, leader, now)
         times = self._times(table, now, runs)
         rows = tuple([_job_row(job, table, now, times, runs) for job in jobs[start : start + JOBS_PER_PAGE]])
         next_cycle_at = None
@@ -68,7 +91,7 @@ class JobViews:
         """One job of the table, and the phases of its run where it runs. Cost: O(attempts under way), however
         many tasks the run has."""
         now = _unix_now(table)
-        runs = _running(table, leader)
+        runs = self._running(table, leader, now)
         row = _job_row(job, table, now, self._times(table, now, runs), runs)
         if job.name in runs:
             return row, runs[job.name].phases
@@ -77,7 +100,29 @@ class JobViews:
 
     def _times(self, table: Backlog, now: float, runs: Mapping[str, _RunningJob]) -> dict[str, Times]:
         running = (table.jobs[entry[2]] for entry in table.running())
-        return self._forecast.times(table, now, {job.name: _left(job, now, runs) for job in running})
+        left = {job.name: _expected_left(job, now, runs.get(job.name)) for job in running}
+        return self._forecast.times(table, now, left)
+
+    def _running(self, table: Backlog, leader: Leader | None, now: float) -> dict[str, _RunningJob]:
+        """What the leader knows of the jobs that run, by their names."""
+        if leader is None:
+            return {}
+        jobs = [table.jobs[entry[2]] for entry in table.running()]
+        runs = {job.name: run for job in jobs if (run := leader.runs.get(job.run_id or "")) is not None}
+        known = progress_of_runs(leader, runs.values())
+        return {
+            job.name: self._running_job(job, run, known[run.run_id], now)
+            for job in jobs
+            if (run := runs.get(job.name)) is not None
+        }
+
+    def _running_job(self, job: JobRecord, run: Run, known: RunProgress, now: float) -> _RunningJob:
+        phases = known.phases
+        time_left = self._time_left.get(run.run_id)
+        if time_left is not None and not (run.waiting_for or known.breakpoints):
+            usual = None if job.seconds is None else job.seconds - _elapsed(job, now)
+            phases = time_left.told_in(phases, usual)
+        return _RunningJob(run, phases, progress(phases), seconds_left(phases), known.breakpoints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +132,8 @@ class _RunningJob:
     run: Run
     phases: tuple[PhaseRow, ...]
     progress: float
-
-
-def _running(table: Backlog, leader: Leader | None) -> dict[str, _RunningJob]:
-    """What the leader knows of the jobs that run, by their names."""
-    if leader is None:
-        return {}
-    jobs = (table.jobs[entry[2]] for entry in table.running())
-    runs = {job.name: run for job in jobs if (run := leader.runs.get(job.run_id or "")) is not None}
-    phases = phases_of_runs(leader, runs.values())
-    return {
-        name: _RunningJob(run, phases[run.run_id], progress(phases[run.run_id])) for name, run in runs.items()
-    }
+    seconds_left: float | None
+    breakpoints: tuple[str, ...]
 
 
 def _unix_now(table: Backlog) -> float:
@@ -106,12 +141,19 @@ def _unix_now(table: Backlog) -> float:
     return time.time() if table.unix_offset is None else time.monotonic() + table.unix_offset
 
 
-def _left(job: JobRecord, now: float, runs: Mapping[str, _RunningJob]) -> float | None:
-    """How long the run of a job still takes; None where that is not known."""
-    if job.name in runs and runs[job.name].run.waiting_for:
+def _elapsed(job: JobRecord, now: float) -> float:
+    return max(0.0, now - job.start_time) if job.start_time is not None else 0.0
+
+
+def _expected_left(job: JobRecord, now: float, running: _RunningJob | None) -> float | None:
+    """What the forecast takes for the time that the run of a job still takes; None where nobody knows."""
+    if running is None:
+        return expected_left(job.seconds, _elapsed(job, now), 0.0)
+    if running.run.waiting_for or running.breakpoints:
         return None
-    elapsed = max(0.0, now - job.start_time) if job.start_time is not None else 0.0
-    return seconds_left(job.seconds, elapsed, runs[job.name].progress if job.name in runs else 0.0)
+    if running.seconds_left is not None:
+        return running.seconds_left
+    return expected_left(job.seconds, _elapsed(job, now), running.progress)
 
 
 def _job_row(
@@ -119,8 +161,8 @@ def _job_row(
 ) -> JobRow:
     is_due = table.place(job.name) == "due"
     begins, ends = times.get(job.name, UNKNOWN) if is_due else UNKNOWN
-    left = _left(job, now, runs) if job.status == "running" else None
     running = runs.get(job.name)
+    left = _expected_left(job, now, running) if job.status == "running" else None
     run = running.run if running else None
     done = running.progress if running else float(job.status == "succeeded")
     return JobRow(
@@ -130,7 +172,8 @@ def _job_row(
         submitted_at=job.submitted_at,
         current_phase=run.phase if run else None,
         progress=0.0 if is_due else done,
-        seconds_left=left,
+        seconds_left=running.seconds_left if running else None,
+        breakpoints=running.breakpoints if running else (),
         run_id=job.run_id,
         first_run_id=job.first_run_id,
         first_run_status=job.first_run_status,
@@ -189,7 +232,28 @@ def failed_attempts(run: Run) -> tuple[FailedAttempt, ...]:
     )
 
 
+_OF_EVENTS = tuple(name for name in EventRow.__struct_fields__ if name in Event.__struct_fields__)
+
+
+def event_row(id: str, told_at: float, event: Event) -> EventRow:
+    """An event as it stands in the stream. told_at: when it came there, in Unix seconds."""
+    time = told_at if event.at is None else event.at
+    return EventRow(id=id, time=time, **{name: getattr(event, name) for name in _OF_EVENTS})
+
+
 # -- peers and workers
+
+
+def at_breakpoints(reports: Iterable[Report | None]) -> tuple[str, ...]:
+    """The workers of these peers that stand at a breakpoint, BREAKPOINTS_SHOWN_MAX at most."""
+    found = (
+        f"{report.peer}/{one.slot}"
+        for report in reports
+        if report is not None
+        for one in report.workers
+        if one.state == "breakpoint"
+    )
+    return tuple(islice(found, BREAKPOINTS_SHOWN_MAX))
 
 
 def peer_rows(config: ClusterConfig, leader: Leader) -> tuple[PeerRow, ...]:

@@ -38,6 +38,10 @@ JOBS = (
         "nightly_wordcount", "running", priority=9, current_phase="map", progress=0.46, seconds_left=187.0,
         run_id=RUN, start_time=NOW - 143, last_seconds=301.0, expected_end=NOW + 187,
     ),
+    _job(
+        "tide_tables", "running", priority=8, current_phase="map", progress=0.12, breakpoints=("beta/1",),
+        run_id="tide_tables-000002", start_time=NOW - 65,
+    ),
     _job("access_log", priority=8, expected_start=NOW + 187, last_seconds=44.0),
     _job(
         "harbour_fees", "failed", "billing", run_id="harbour_fees-000003", start_time=NOW - 900,
@@ -80,9 +84,11 @@ def _view(look: int) -> JobView:
         PhaseRow(name="plan", done=3, total=3, seconds=0.4),
         PhaseRow(
             name="map", done=11, total=24, running=6, units=(612_000 + more, 402_000_000 + 60 * more),
-            total_units=870_000_000, seconds=141.0,
+            total_units=870_000_000, seconds=141.0, seconds_left=86.0,
         ),
-        PhaseRow(name="shuffle", done=96, total=288, units=(96, 120_000_000), seconds=120.0),
+        PhaseRow(
+            name="shuffle", done=96, total=288, units=(96, 120_000_000), seconds=120.0, seconds_left=187.0
+        ),
         PhaseRow(name="sort", total=12),
         PhaseRow(name="reduce", total=12),
         PhaseRow(name="publish", total=3),
@@ -127,7 +133,8 @@ def _peers() -> tuple[PeerRow, ...]:
 WORKERS = tuple(
     WorkerRow(
         name=f"{peer}/{slot}", peer=peer, pid=3_000 + slot, state="breakpoint" if peer == "beta" and slot else
-        "map", job_name="nightly_wordcount", run_id=RUN, task=f"map-{11 + slot:05d}", phase="map",
+        "map", job_name="tide_tables" if peer == "beta" and slot else "nightly_wordcount", run_id=RUN,
+        task=f"map-{11 + slot:05d}", phase="map",
         done=(40_000, 14_000_000),
     )
     for peer in PEERS for slot in range(2)
@@ -160,6 +167,7 @@ def still_state() -> tuple[ClusterState, ClusterState]:
     cluster = ClusterView(
         id="c", name="harbour", peer="alpha", incarnation="i", leader="beta", epoch=4, paused=False,
         peers_alive=2, peers=3, workers=6, workers_busy=6, jobs=len(JOBS), version="1.4.0", role="operator",
+        breakpoints=("beta/1",),
     )  # fmt: skip
     first, second = (
         ClusterState(

@@ -52,7 +52,7 @@ async def test_the_other_keys_of_the_jobs_screen_are_told_of_where_there_is_room
     async with asked_console(ROWS, (160, 30)) as (_, pilot):
         told = keys(pilot)
 
-    assert told.index("p pause") < told.index("next failed") < told.index("o sort") < told.index("? help")
+    assert told.index("p pause") < told.index("next problem") < told.index("o sort") < told.index("? help")
 
 
 async def test_the_key_that_pauses_says_resume_while_the_queue_is_paused() -> None:
@@ -78,3 +78,17 @@ async def test_what_is_out_of_the_ordinary_is_told_of_before_the_epoch(
     assert "queue paused" in first
     assert "read only" in first
     assert kept in first
+
+
+async def test_workers_at_a_breakpoint_are_counted_on_every_screen() -> None:
+    async with asked_console(ROWS) as (app, pilot):
+        app.tell(ROWS, breakpoints=("beta/1",))
+        await pilot.pause()
+        one = screen_text(pilot).split("\n")[0]
+        await pilot.press("6")
+        app.tell(ROWS, breakpoints=("beta/1", "beta/2"))
+        await pilot.pause()
+        two = screen_text(pilot).split("\n")[0]
+
+    assert "1 at a breakpoint" in one
+    assert "2 at a breakpoint" in two

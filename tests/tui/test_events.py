@@ -111,6 +111,21 @@ async def test_events_are_filtered_while_somebody_types(offline: ConsoleApp) -> 
         assert "1 of 52" in found and "wordcount-1 failed: so odd" in found
 
 
+async def test_the_event_of_a_breakpoint_leads_to_its_worker(
+    offline: ConsoleApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went: list[tuple[object, ...]] = []
+    monkeypatch.setattr(offline, "open_pane", lambda *place: went.append(place))
+    async with offline.run_test(size=(80, 24)) as pilot:
+        screen = await events_of(pilot)
+        stopped = event(200, "run.breakpoint", worker="beta/1", run_id="r1", peer="beta", job_name="j")
+        screen.show_state(state_of(3, stopped))
+        await pilot.press("enter")
+        await until(pilot, lambda: went, "the worker")
+
+        assert went == [("beta/1", "r1")]
+
+
 async def test_keys_go_from_failure_to_failure(offline: ConsoleApp) -> None:
     async with offline.run_test(size=(80, 24)) as pilot:
         screen = await events_of(pilot)
@@ -224,5 +239,17 @@ def test_failures_from_before_are_not_told_of_and_many_are_told_in_few_words() -
     assert failures.new_in(before) == []
     assert failures.new_in([*before, event(2, "task.failed")]) == []
     assert failures.new_in([*before, event(2, "task.failed"), *new]) == [
-        "event number 0003", "event number 0004", "event number 0005", "and 3 more: see 6 Events",
-    ]  # fmt: skip
+        ("event number 0003", True),
+        ("event number 0004", True),
+        ("event number 0005", True),
+        ("and 3 more: see 6 Events", True),
+    ]
+
+
+def test_a_worker_at_a_breakpoint_is_told_of_at_once_and_is_no_failure() -> None:
+    failures, stopped = Failures(), event(2, "run.breakpoint", worker="beta/1", run_id="r1")
+    failures.new_in([event(1)])
+
+    assert failures.new_in([event(1), stopped]) == [(stopped.text, False)]
+    assert str(event_cell(stopped, "kind")) == "◆ run breakpoint"
+    assert len("◆ run breakpoint") <= next(one.width for one in event_columns(()) if one.key == "kind")

@@ -12,14 +12,14 @@ from waiting import screen_text
 
 from pymr.requests import JobView
 from pymr.rows import FailedAttempt, JobRow, PanePlace, PhaseRow, TaskRow
-from tui.model.job_rates import JobRates
+from tui.model.job_rates import JobRates, PhaseRate
 from tui.model.job_table import GroupLine
 from tui.widgets.bars import bar_text
 from tui.widgets.job_cells import job_cell, job_columns
 from tui.widgets.job_detail import JobDetail
 from tui.widgets.job_detail_lines import Shown, detail_lines
 from tui.widgets.partition_strip import partition_strip, partition_words
-from tui.widgets.phase_board import short_number
+from tui.widgets.phase_board import phase_lines, short_number
 from tui.widgets.sparkline import highest_of_each, spark_text
 
 PHASES = (
@@ -64,6 +64,24 @@ def test_a_running_job_shows_its_phases_slow_tasks_partitions_and_counters() -> 
     assert " blank       3\n lines  18,000" in text
     assert "✗ failed" in text
     assert "EXCEPTION" not in text
+
+
+@pytest.mark.parametrize("width", [45, 57, 78, 120])
+def test_no_column_of_the_phases_moves_as_figures_come_and_go(width: int) -> None:
+    idle = (PhaseRow(name="map"), PhaseRow(name="reduce", total=24))
+    busy = (
+        PhaseRow(
+            name="map", done=4, total=10, running=2, units=(1_000, 5_000_000), total_units=10_000_000,
+            seconds=3.0, seconds_left=63.0,
+        ),
+        PhaseRow(name="reduce", total=24),
+    )  # fmt: skip
+    rate = {"map": PhaseRate(12_000.0, 3e6)}
+    shown = [phase_lines(phases, rates, width) for phases, rates in ((idle, {}), (busy, {}), (busy, rate))]
+
+    assert len({lines[0].plain for lines in shown}) == 1
+    assert {line.cell_length <= width for lines in shown for line in lines} == {True}
+    assert shown[2][1].plain.rstrip().endswith("1:03")
 
 
 def test_warnings_are_those_of_the_running_run_else_of_the_last_one() -> None:

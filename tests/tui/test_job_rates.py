@@ -28,20 +28,7 @@ def test_a_rate_is_the_mean_of_the_last_seconds() -> None:
     assert rate is not None
     assert rate.first == pytest.approx(20.0)
     assert rate.second == pytest.approx(200.0)
-    assert rate.seconds_left is not None
     assert WINDOW_SECONDS < 25
-
-
-def test_the_time_left_follows_from_what_is_left_of_the_amount_else_of_the_tasks() -> None:
-    by_amount, by_tasks = JobRates(), JobRates()
-    by_amount.note(look((0, 200)), 0.0)
-    by_amount.note(look((0, 400)), 2.0)
-    by_tasks.note(look((0, 0), total=0, done=2), 0.0)
-    by_tasks.note(look((0, 0), total=0, done=4), 2.0)
-
-    left = [rate.seconds_left for rates in (by_amount, by_tasks) if (rate := rates.of("map"))]
-
-    assert left == [pytest.approx(6.0), pytest.approx(6.0)]
 
 
 def test_nothing_is_told_of_what_stands_still_is_over_or_was_seen_once() -> None:

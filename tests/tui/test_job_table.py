@@ -192,11 +192,11 @@ def test_a_filter_follows_the_status_of_a_job() -> None:
 def test_the_next_failed_job_is_found_from_anywhere_and_in_folded_groups() -> None:
     made = table(*ROWS, *PIPELINE)
     made.fold("night")
-    after_b = made.failed_after("b")
+    after_b = made.waiting_after("b")
     seen, key = [], "runs"
 
     for _ in range(4):
-        row = made.failed_after(key)
+        row = made.waiting_after(key)
         assert row is not None
         made.unfold_of(row)
         key = name_of(row)
@@ -205,7 +205,7 @@ def test_the_next_failed_job_is_found_from_anywhere_and_in_folded_groups() -> No
     assert after_b is not None
     assert sorted(seen[:3]) == ["b", "failed_first", "failed_last"]
     assert seen[3] == seen[0]
-    assert table(job("fine")).failed_after("fine") is None
+    assert table(job("fine")).waiting_after("fine") is None
 
 
 def test_a_failed_job_that_does_not_pass_the_filter_is_no_next_one() -> None:
@@ -213,7 +213,7 @@ def test_a_failed_job_that_does_not_pass_the_filter_is_no_next_one() -> None:
 
     made.set_filter("!failed")
 
-    assert made.failed_after("runs") is None
+    assert made.waiting_after("runs") is None
     assert made.find("failed_last") is not None
     assert made.find("unknown") is None
 
@@ -235,7 +235,7 @@ def test_a_job_that_has_left_the_queue_is_a_line_of_its_last_run() -> None:
         ("once", "succeeded", 30.0), ("failed_once", "failed", 60.0),
     ]  # fmt: skip
     assert told(made.lines)[-4:] == ["once", "failed_once", "ended_last", "ended_first"]
-    assert made.failed_after("once") == ROWS[6]
+    assert made.waiting_after("once") == ROWS[6]
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -20,7 +20,7 @@ from waiting import screen_text, until, until_shown
 import tui.app
 from pymr.client import UnreachableError
 from pymr.requests import JobView
-from pymr.rows import JobRow, PanePlace, TaskRow, WorkerRow
+from pymr.rows import JobRow, PanePlace, PhaseRow, TaskRow, WorkerRow
 from tui.app import ConsoleApp
 from tui.model.state import ClusterState
 from tui.options import Options
@@ -384,3 +384,65 @@ async def test_without_jobs_an_answer_draws_nothing_either(monkeypatch: pytest.M
         await app.tell(pilot, ())
 
         assert drawn == []
+
+
+# ---- breakpoints, and the time left
+
+STOPPED = job(
+    "stops", "running", run_id="r7", progress=0.4, current_phase="map", breakpoints=("beta/1", "gamma/0")
+)
+
+
+async def test_a_job_at_a_breakpoint_does_not_look_like_one_that_goes_on() -> None:
+    async with console((STOPPED, *ROWS), view(STOPPED), size=(120, 36)) as (app, pilot):
+        await until_shown(pilot, "stands at a breakpoint in beta/1, gamma/0: n goes there")
+        text = screen_text(pilot)
+        await pilot.press("slash", *"status:breakp", "enter")
+        await until(pilot, lambda: names(pilot) == ["stops"], "the only one at a breakpoint")
+
+        assert "◆ breakpoint" in next(line for line in text.splitlines() if line.startswith(" stops"))
+        assert "▶ running" in next(line for line in text.splitlines() if line.startswith(" count"))
+        assert app.selected == "stops"
+
+
+async def test_a_key_goes_from_worker_to_worker_at_a_breakpoint_and_to_what_has_failed() -> None:
+    other = job("too", "running", run_id="r6", breakpoints=("alpha/0",))
+    async with console((STOPPED, *ROWS, other)) as (app, pilot):
+        selected = []
+        for _ in range(6):
+            await pilot.press("n")
+            await pilot.pause()
+            selected.append(app.selected)
+
+        assert selected == ["stops", "stops", "too", "import", "stops", "stops"]
+        assert app.went == [
+            ("beta/1", "r7", None), ("gamma/0", "r7", None), ("alpha/0", "r6", None),
+            ("beta/1", "r7", None), ("gamma/0", "r7", None),
+        ]  # fmt: skip
+
+
+async def test_a_key_of_the_job_attaches_to_its_worker_at_the_breakpoint() -> None:
+    async with console((STOPPED,), view(STOPPED)) as (app, pilot):
+        await pilot.press("a")
+        await until(pilot, lambda: app.went, "the worker")
+
+        assert app.went == [("beta/1", "r7", None)]
+
+
+async def test_the_time_left_of_the_selected_job_is_the_same_in_table_and_detail() -> None:
+    """Although each is asked for by itself, and one answer is older than the other."""
+    listed, viewed = (replace_row(RUNNING, seconds_left=seconds) for seconds in (57.0, 27_187.0))
+    phases = (PhaseRow(name="map", done=1, total=4, seconds_left=27_187.0),)
+    async with console((listed, FAILED), size=(120, 36)) as (app, pilot):
+        await until(pilot, lambda: app.jobs.wanted_job == "count", "the selected job to be asked for")
+        await app.tell(pilot, (listed, FAILED), view(viewed, phases=phases))
+        await until_shown(pilot, "7:33:07 left")
+        text = screen_text(pilot)
+
+        assert text.count("7:33:07 left") == 2  # the table, and the heading of the detail
+        assert text.count("7:33:07") == 3  # and the phase
+        assert "57 s" not in text
+
+
+def replace_row(row: JobRow, **facts: Any) -> JobRow:
+    return msgspec.structs.replace(row, **facts)

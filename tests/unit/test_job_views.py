@@ -11,12 +11,13 @@ from msgspec.structs import replace
 
 from pymr.config import ClusterConfig, SchedulerConfig
 from pymr.control.backlog import Backlog
-from pymr.control.records import BeginRun, JobChanges, JobRecord
-from pymr.peer.forecast import Forecast, seconds_left
+from pymr.control.records import BeginRun, HostPlan, JobChanges, JobRecord
+from pymr.peer.forecast import Forecast, expected_left
 from pymr.peer.phase_views import progress
 from pymr.peer.views import JobViews, history_page, run_row, worker_rows
-from pymr.protocol import WorkerReport
-from pymr.rows import JobStatus, PhaseRow
+from pymr.protocol import RunningAttempt, WorkerReport, WorkerState
+from pymr.rows import JobRow, JobStatus, PhaseRow
+from pymr.wording import phase_share
 
 NOW = 10_000.0
 
@@ -127,7 +128,7 @@ def test_nothing_is_expected_of_a_paused_queue_or_behind_a_run_of_unknown_length
 def test_the_time_left_is_the_usual_one_and_no_less_than_progress_says(
     usual: float | None, elapsed: float, done: float, left: float | None
 ) -> None:
-    assert seconds_left(usual, elapsed, done) == (pytest.approx(left) if left is not None else None)
+    assert expected_left(usual, elapsed, done) == (pytest.approx(left) if left is not None else None)
 
 
 # -- rows
@@ -152,7 +153,7 @@ def test_a_page_tells_what_is_due_and_when_the_next_cycle_begins() -> None:
     ]
     assert (page.cycle, page.total) == (2, 4)
     assert page.next_cycle_at == pytest.approx(NOW + 60.0, abs=1.0)
-    assert rows["runs"].seconds_left == pytest.approx(40.0, abs=1.0)
+    assert rows["runs"].seconds_left is None  # that it goes on is not known without a leader
     assert rows["runs"].expected_end == pytest.approx(NOW + 40.0, abs=1.0)
     assert rows["due"].expected_start == pytest.approx(NOW + 40.0, abs=1.0)
     assert (rows["due"].last_seconds, rows["due"].cycle, rows["due"].progress) == (2.0, 1, 0.0)
@@ -201,6 +202,78 @@ def test_a_worker_that_copies_is_shown_with_its_step() -> None:
     (row,) = worker_rows(config, desk.leader)
 
     assert (row.state, row.phase, row.job_name, row.done) == ("copy", "copy", "copies", (1, 10))
+
+
+# -- a run that is under way
+
+
+class Watched:
+    """A run of two map tasks on two workers of a machine, at which the consoles' views look each second."""
+
+    def __init__(self, **facts: Any) -> None:
+        self.desk, self.views, self.seconds = Desk(("a", "h", 2)), JobViews(ClusterConfig()), 0.0
+        self.desk.begin("a", tasks=2)
+        self.table = table_of(
+            job("job", 1, "running", run_id=RUN, start_time=NOW, job_type="mapreduce", **facts)
+        )
+
+    def look(self, *done: int, state: WorkerState = "map") -> tuple[JobRow, dict[str, PhaseRow]]:
+        """done: how much of each task is. state: of the worker of the last."""
+        states = ["map"] * (len(done) - 1) + [state]
+        running = [
+            RunningAttempt(one.id, one.slot, its_state, (units, units))  # type: ignore[arg-type]
+            for one, its_state, units in zip(self.desk.given("a"), states, done, strict=True)
+        ]
+        self.desk.report("a", running=running)
+        self.seconds += 1.0
+        self.views.look(self.desk.leader, self.seconds)
+        row, phases = self.views.job(self.table.jobs["job"], self.table, self.desk.leader)
+        return row, {phase.name: phase for phase in phases}
+
+
+def test_the_time_left_is_that_of_the_phase_that_takes_longest_for_table_and_board_alike() -> None:
+    watched = Watched()
+    watched.desk.leader.runs[RUN].plan = replace(
+        watched.desk.leader.runs[RUN].plan, hosts=(HostPlan("h", "a", 0, 2, bytes=1_000, files=2),)
+    )
+    watched.look(10, 10)
+    watched.look(20, 20)
+    row, phases = watched.look(30, 30)
+    (listed,) = watched.views.page("id", watched.table, watched.desk.leader, 0).rows
+
+    assert phases["map"].seconds_left == pytest.approx((1_000 - 60) / 20)
+    assert row.seconds_left == listed.seconds_left == phases["map"].seconds_left
+    assert row.expected_end == pytest.approx(NOW + 47.0, abs=1.0)
+
+
+def test_nothing_is_left_of_a_run_that_stands_at_a_breakpoint_or_does_not_move() -> None:
+    watched = Watched(seconds=60.0)
+    watched.look(10, 10)
+    still, _ = watched.look(10, 10)
+    watched.look(20, 10)
+    moving, phases = watched.look(30, 10)
+    stopped, stopped_phases = watched.look(40, 10, state="breakpoint")
+
+    assert (still.seconds_left, still.breakpoints) == (None, ())
+    assert moving.seconds_left == phases["reduce"].seconds_left == pytest.approx(60.0, abs=1.0)
+    assert (stopped.status, stopped.seconds_left, stopped.breakpoints) == ("running", None, ("a/1",))
+    assert {phase.seconds_left for phase in stopped_phases.values()} == {None}
+
+
+def test_the_shuffle_of_a_run_on_one_machine_is_over_when_a_task_is_reduced() -> None:
+    desk, table = Desk(("a", "h", 1)), table_of(job("job", 1, "running", run_id=RUN))
+    desk.begin("a")
+
+    def shuffle() -> PhaseRow:
+        _, phases = JobViews(ClusterConfig()).job(table.jobs["job"], table, desk.leader)
+        return phases[2]
+
+    before = phase_share(shuffle())
+    desk.do("a", "map-00000")
+    given = [replace(one, state="reduce") for one in desk.given("a")]
+    desk.report("a", running=given)
+
+    assert (before, shuffle().total, phase_share(shuffle())) == (0.0, 0, 1.0)
 
 
 # -- the history

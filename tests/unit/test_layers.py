@@ -22,7 +22,7 @@ FACTS = (
     "keys", "kinds", "module_names", "outcomes", "output_shares", "printable", "private_redis", "project_",
     "projects",
     "protocol", "redis_server", "requests", "rows", "run_warnings", "spelling", "standard_streams",
-    "terminal_text", "toml_text", "transfer_rules", "wording",
+    "terminal_text", "time_left", "toml_text", "transfer_rules", "wording",
 )  # fmt: skip
 """Modules of pymr at its bottom; a name that ends in `_`, and config, stand for all that begin so."""
 

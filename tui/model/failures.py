@@ -1,21 +1,29 @@
-"""Which of the cluster's events are failures, and which of those an operator is told of at once."""
+"""Which of the cluster's events are failures, and which events an operator is told of at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pymr.rows import EventRow
 
 SHOWN_AT_ONCE_MAX = 3
 
-TOLD_AT_ONCE = ("run.failed", "peer.lost")
+TOLD_AT_ONCE = ("run.failed", "peer.lost", "run.breakpoint")
 """What nothing is done about unless somebody does it."""
 
-FAILURES = (*TOLD_AT_ONCE, "task.failed", "task.lost")
+FAILURES = ("run.failed", "peer.lost", "task.failed", "task.lost")
 
 
 def is_failure(event: EventRow) -> bool:
     return event.kind in FAILURES
+
+
+class Notice(NamedTuple):
+    """What an operator is told in passing."""
+
+    text: str
+    is_failure: bool
 
 
 class Failures:
@@ -24,19 +32,19 @@ class Failures:
     def __init__(self) -> None:
         self._last_id: str | None = None
 
-    def new_in(self, events: Sequence[EventRow]) -> list[str]:
-        """A text for each failure that is new, SHOWN_AT_ONCE_MAX at most, then one about the others."""
+    def new_in(self, events: Sequence[EventRow]) -> list[Notice]:
+        """One for each event that is new, SHOWN_AT_ONCE_MAX at most, then one about the others."""
         if not events:
             return []
         seen, self._last_id = self._last_id, events[-1].id
         if seen is None:
             return []
-        new = []
+        new: list[Notice] = []
         for event in reversed(events):
             if event.id == seen:
                 break
             if event.kind in TOLD_AT_ONCE:
-                new.append(event.text)
-        texts = new[::-1][:SHOWN_AT_ONCE_MAX]
-        more = len(new) - len(texts)
-        return [*texts, f"and {more} more: see 6 Events"] if more else texts
+                new.append(Notice(event.text, is_failure(event)))
+        told = new[::-1][:SHOWN_AT_ONCE_MAX]
+        more = len(new) - len(told)
+        return [*told, Notice(f"and {more} more: see 6 Events", True)] if more else told

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from pymr.requests import JobView
 from pymr.rows import PhaseRow
-from pymr.wording import phase_share
 
 WINDOW_SECONDS = 20.0
 """Rates are means over this long. Lower: they follow sooner, and tremble more."""
@@ -16,11 +15,10 @@ SPAN_SECONDS_MIN = 0.4
 
 
 class PhaseRate(NamedTuple):
-    """first, second: of PhaseRow.units, a second. seconds_left: None while nothing moves."""
+    """first, second: of PhaseRow.units, a second."""
 
     first: float
     second: float
-    seconds_left: float | None
 
 
 class _Look(NamedTuple):
@@ -62,16 +60,9 @@ class JobRates:
         if seconds < SPAN_SECONDS_MIN or before is None or after is None or _is_over(after):
             return None
         per_second = [(end - begin) / seconds for begin, end in zip(before.units, after.units, strict=True)]
-        share = phase_share(after)
-        share_per_second = (share - phase_share(before)) / seconds
-        if max(per_second) <= 0 and share_per_second <= 0:
+        if max(per_second) <= 0:
             return None
-        left = None
-        if after.total_units and per_second[1] > 0:
-            left = max(after.total_units - after.units[1], 0) / per_second[1]
-        elif share_per_second > 0:
-            left = (1 - share) / share_per_second
-        return PhaseRate(max(per_second[0], 0.0), max(per_second[1], 0.0), left)
+        return PhaseRate(max(per_second[0], 0.0), max(per_second[1], 0.0))
 
 
 def _run_of(view: JobView) -> tuple[str, str] | None:

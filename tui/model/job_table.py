@@ -8,12 +8,12 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 from pymr.rows import JobRow, JobStatus, RunRow
-from pymr.wording import kind_of
+from pymr.wording import ShownStatus, kind_of, status_of
 from tui.model.filters import FIELD_BREAK, Filter, Haystack, parse_filter
 from tui.model.sort_order import SortOrder, sorted_rows
 
-_STATUS_ORDER: dict[JobStatus, int] = {
-    "failed": 0, "running": 1, "queued": 2, "skipped": 3, "succeeded": 4,
+_STATUS_ORDER: dict[ShownStatus, int] = {
+    "failed": 0, "breakpoint": 1, "running": 2, "queued": 3, "skipped": 4, "succeeded": 5,
 }  # fmt: skip
 """From what an operator has to see first to what can wait."""
 
@@ -27,7 +27,7 @@ class GroupLine:
     """The line above the jobs of a group. counts: of those that pass the filter, the worst first."""
 
     name: str
-    counts: tuple[tuple[JobStatus, int], ...]
+    counts: tuple[tuple[ShownStatus, int], ...]
     is_folded: bool
 
     @property
@@ -35,7 +35,7 @@ class GroupLine:
         return sum(count for _, count in self.counts)
 
     @property
-    def worst(self) -> JobStatus:
+    def worst(self) -> ShownStatus:
         return self.counts[0][0]
 
 
@@ -59,6 +59,11 @@ def has_left(row: JobRow) -> bool:
     return not row.submitted_at
 
 
+def waits_for_a_person(row: JobRow) -> bool:
+    """Whether a job of the queue has failed, or stands at a breakpoint."""
+    return status_of(row) in ("failed", "breakpoint") and not has_left(row)
+
+
 def line_key(line: Line) -> str:
     """What tells a line from others, in every list of lines."""
     return _GROUP_KEY + line.name if isinstance(line, GroupLine) else name_of(line)
@@ -68,7 +73,7 @@ class _Searched(NamedTuple):
     """What the filter looks at. It changes with the version and the status of a job only."""
 
     version: int
-    status: JobStatus
+    status: ShownStatus
     haystack: Haystack
 
 
@@ -163,16 +168,17 @@ class JobTable:
     def find(self, job_name: str) -> JobRow | None:
         return next((row for row in self._rows if row.fields.get("job_name") == job_name), None)
 
-    def failed_after(self, key: str) -> JobRow | None:
-        """The next failed job below a line, going on from the top; folded ones too. None where none is."""
-        failed = [row for row in self._unfolded() if row.status == "failed" and not has_left(row)]
+    def waiting_after(self, key: str) -> JobRow | None:
+        """The next job below a line that waits for a person, as it has failed or stands at a breakpoint,
+        going on from the top; folded ones too. None where none does."""
+        waiting = [row for row in self._unfolded() if waits_for_a_person(row)]
         keys = [line_key(line) for line in self.lines]
-        if not failed or key not in keys:
-            return failed[0] if failed else None
+        if not waiting or key not in keys:
+            return waiting[0] if waiting else None
         places = {one: place for place, one in enumerate(keys)}
         here = places[key]
-        below = (row for row in failed if self._place_of(row, places) > here)
-        return next(below, failed[0])
+        below = (row for row in waiting if self._place_of(row, places) > here)
+        return next(below, waiting[0])
 
     def _unfolded(self) -> Iterator[JobRow]:
         """The jobs in the order of the lines, those of folded groups too."""
@@ -204,12 +210,13 @@ class JobTable:
 
     def _haystack_of(self, row: JobRow) -> Haystack:
         name = row.fields["job_name"]
-        known = self._searched.get(name)
-        if known is not None and known.version == row.version and known.status == row.status:
+        known, status = self._searched.get(name), status_of(row)
+        if known is not None and known.version == row.version and known.status == status:
             return known.haystack
-        fields = {"job": name, "group": group_of(row), "type": kind_of(row.fields), "status": row.status}
+        words = status if status == row.status else f"{row.status} {status}"
+        fields = {"job": name, "group": group_of(row), "type": kind_of(row.fields), "status": words}
         haystack = Haystack.of(FIELD_BREAK.join([*fields.values(), submitter_of(row)]), fields)
-        self._searched[name] = _Searched(row.version, row.status, haystack)
+        self._searched[name] = _Searched(row.version, status, haystack)
         return haystack
 
     @staticmethod
@@ -283,10 +290,11 @@ def _members(rows: Iterable[JobRow], groups: frozenset[str]) -> dict[str, list[J
     return members
 
 
-def _counts(rows: Iterable[JobRow]) -> tuple[tuple[JobStatus, int], ...]:
-    counts: dict[JobStatus, int] = {}
+def _counts(rows: Iterable[JobRow]) -> tuple[tuple[ShownStatus, int], ...]:
+    counts: dict[ShownStatus, int] = {}
     for row in rows:
-        counts[row.status] = counts.get(row.status, 0) + 1
+        status = status_of(row)
+        counts[status] = counts.get(status, 0) + 1
     return tuple(sorted(counts.items(), key=lambda one: _STATUS_ORDER[one[0]]))
 
 
@@ -308,7 +316,7 @@ _SORT_KEYS: dict[str, Callable[[JobRow], Any]] = {
     "group": lambda row: group_of(row).lower() or None,
     "type": lambda row: kind_of(row.fields),
     "priority": lambda row: row.fields.get("job_priority"),
-    "status": lambda row: _STATUS_ORDER[row.status],
+    "status": lambda row: _STATUS_ORDER[status_of(row)],
     "phase": lambda row: row.current_phase if row.status == "running" else None,
     "progress": lambda row: row.progress if row.status == "running" else None,
     "when": _when,

@@ -97,6 +97,8 @@ class EventsScreen(ConsoleScreen):
         """Where it can be seen: the output at a failure, the peer, or the job."""
         if event.place is not None:
             self.console.open_pane(event.place.worker, event.place.run_id, event.place.offset)
+        elif event.worker:
+            self.console.open_pane(event.worker, event.run_id)
         elif event.kind.startswith("peer."):
             self.console.open_peer(event.peer)
         elif event.job_name:

@@ -64,7 +64,7 @@ class JobsScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", id="jobs.filter"),
         Binding("a", "attach", "attach", id="jobs.attach"),
-        Binding("n,exclamation_mark", "next_failed", "next failed", id="jobs.next_failed"),
+        Binding("n,exclamation_mark", "next_failed", "next problem", id="jobs.next_failed"),
         Binding("o", "sort", "sort", id="jobs.sort"),
         Binding("O", "reverse", "reverse the order", id="jobs.reverse", show=False),
         Binding("space", "fold", "fold the group", id="jobs.fold", show=False),
@@ -79,6 +79,7 @@ class JobsScreen(ConsoleScreen):
         self._told: tuple[tuple[JobRow, ...] | None, tuple[RunRow, ...], dict[str, int]] = (None, (), {})
         self._sought, self._sought_until = "", 0.0  # a job to select as soon as the cluster tells of it
         self._asked_for = ""
+        self._breakpoint = ""  # the worker at one that was gone to last
         self._old_view: JobView | None = None  # of that job, from before it was asked for
         self._timer: Timer | None = None
 
@@ -115,6 +116,7 @@ class JobsScreen(ConsoleScreen):
             self._jobs.set_rows((*rows, *rows_of_runs(state.runs, rows, deleted)))
             self.table.set_columns(job_columns(self._jobs.rows))
             self._show_lines()
+        self.table.refresh_cells()  # the view of the selected job says the same of it
         self._tell_why_empty()
         if self._sought:
             self._seek()
@@ -171,14 +173,28 @@ class JobsScreen(ConsoleScreen):
         self._show_lines(at_group=group if group in self._jobs.folded else "")
 
     def action_next_failed(self) -> None:
-        here = self.table.cursor_row
-        row = self._jobs.failed_after("" if here is None else line_key(here))
-        if row is None:
-            self.notify("No job has failed.")
-            return
-        self._jobs.unfold_of(row)
-        self._show_lines()
-        self.table.move_to_key(name_of(row))
+        """To the next job that has failed, or the next worker at a breakpoint."""
+        here, row = self.table.cursor_row, self._row
+        worker = "" if row is None else self._next_breakpoint(row)
+        if row is None or not worker:
+            row = self._jobs.waiting_after("" if here is None else line_key(here))
+            if row is None:
+                self.notify("No job has failed, and none stands at a breakpoint.")
+                return
+            self._jobs.unfold_of(row)
+            self._show_lines()
+            self.table.move_to_key(name_of(row))
+            worker = row.breakpoints[0] if row.breakpoints else ""
+        self._breakpoint = worker
+        if worker:
+            self.console.open_pane(worker, row.run_id or "")
+
+    def _next_breakpoint(self, row: JobRow) -> str:
+        """The worker of a job at a breakpoint that comes behind the one that was shown last; "" for none."""
+        workers = list(row.breakpoints)
+        if self._breakpoint in workers:
+            del workers[: workers.index(self._breakpoint) + 1]
+        return workers[0] if workers else ""
 
     def action_attach(self) -> None:
         """To the place of the failure, or to the worker that is at it; where there are more, to them all."""
@@ -200,6 +216,8 @@ class JobsScreen(ConsoleScreen):
         run = view.runs[0] if view.runs else None
         if row.status == "failed" and run is not None and (place := run.failed_at) is not None:
             self.console.open_pane(place.worker, place.run_id, place.offset)
+        elif row.breakpoints:
+            self.console.open_pane(row.breakpoints[0], row.run_id or "")
         elif row.status == "running" and len(workers) == 1:
             self.console.open_pane(workers.pop(), row.run_id or "")
         else:
@@ -254,7 +272,13 @@ class JobsScreen(ConsoleScreen):
     # ---- showing
 
     def _cell(self, line: Line, column: str) -> Cell:
-        return job_cell(line, column, self._jobs.groups, time.time())
+        return job_cell(self._as_in_detail(line), column, self._jobs.groups, time.time())
+
+    def _as_in_detail(self, line: Line) -> Line:
+        """What is told of the selected job, as its detail tells it: no figure stands there twice."""
+        if isinstance(line, GroupLine) or name_of(line) != self._asked_for or self._row is not line:
+            return line
+        return self._fresh_row(line)
 
     def _show_lines(self, at_group: str = "") -> None:
         """at_group: the line the cursor goes to, as that of its job is folded away."""
@@ -302,10 +326,14 @@ class JobsScreen(ConsoleScreen):
         elif line is None:
             shown = Shown()
         else:
-            view = self._view_of(line)
-            is_fresh = name_of(line) == self._asked_for and view is not self._old_view
-            shown = Shown(view.row if view is not None and view.row is not None and is_fresh else line, view)
+            shown = Shown(self._fresh_row(line), self._view_of(line))
         self.detail.show(shown, self.console.state.answered_at or time.monotonic())
+
+    def _fresh_row(self, row: JobRow) -> JobRow:
+        """As its view has it, where that was got since the job was selected."""
+        view = self._view_of(row)
+        is_fresh = name_of(row) == self._asked_for and view is not self._old_view
+        return view.row if view is not None and view.row is not None and is_fresh else row
 
     def _view_of(self, row: JobRow) -> JobView | None:
         return self.console.state.job_views.get(name_of(row))

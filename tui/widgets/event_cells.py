@@ -24,7 +24,9 @@ _SYMBOLS = {
     "task.lost": "✗",
     "peer.lost": "✗",
     "peer.joined": "●",
+    "run.breakpoint": "◆",
 }
+_COLOURS = {"run.breakpoint": "$warning"}
 _OTHER = "·"
 _CLOCK, _DATE = len("12:34:56"), len("2024-01-31 12:34")
 
@@ -39,7 +41,7 @@ def event_columns(events: Sequence[EventRow]) -> tuple[Column, ...]:
     has_dates = bool(events) and len(moment(events[0].time)) > _CLOCK
     return (
         Column("time", "time", _DATE if has_dates else _CLOCK, may_sort=False),
-        Column("kind", "kind", 15, may_sort=False),
+        Column("kind", "kind", 16, may_sort=False),
         Column("text", "what", 40, flex=4, may_sort=False),
         Column("job_name", "job", 16, flex=1, width_max=32, priority=1, may_sort=False),
         Column("peer", "peer", 8, flex=1, width_max=20, priority=2, may_sort=False),
@@ -51,5 +53,6 @@ def event_cell(event: EventRow, column: str) -> Cell:
         return Content.styled(moment(event.time), MUTED)
     if column == "kind":
         words = f"{_SYMBOLS.get(event.kind, _OTHER)} {kind_words(event.kind)}"
-        return Content.styled(words, "$error") if is_failure(event) else words
+        colour = "$error" if is_failure(event) else _COLOURS.get(event.kind, "")
+        return Content.styled(words, colour) if colour else words
     return str(getattr(event, column))

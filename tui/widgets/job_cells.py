@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from pymr.rows import JobRow
-from pymr.wording import from_now, kind_of, percent, reason_of, span
+from pymr.wording import from_now, kind_of, percent, reason_of, span, status_of
 from tui.model.job_table import GroupLine, Line, group_of, has_left, name_of, submitter_of
 from tui.model.printable import printable
 from tui.widgets.bars import bar
@@ -26,10 +26,10 @@ _OTHERS = (
     Column("group", "GROUP", 8, flex=1, width_max=20, priority=7),
     Column("type", "TYPE", 10, priority=6),
     Column("priority", "PRIO", 6, align="right", priority=8),
-    Column("status", "STATUS", 11),
+    Column("status", "STATUS", 12),
     Column("phase", "PHASE", 7, priority=4),
     Column("progress", "PROGRESS", _BAR_WIDTH + 5, priority=1),
-    Column("when", "WHEN", 11, align="right", priority=2),
+    Column("when", "WHEN", 12, align="right", priority=2),
     Column("last", "LAST", 7, align="right", priority=3),
     Column("submitter", "SUBMITTER", 10, flex=1, width_max=24, priority=9),
     Column("note", "NOTE", 24, flex=3, priority=10, may_sort=False),
@@ -54,7 +54,7 @@ def job_cell(line: Line, column: str, groups: frozenset[str], now: float) -> Cel
         name = _INDENT + name_of(line) if group_of(line) in groups else name_of(line)
         return Content.styled(printable(name), MUTED) if has_left(line) else name
     if column == "status":
-        return status_words(line.status)
+        return status_words(status_of(line))
     if column == "progress":
         return _progress(line)
     if column == "when":
@@ -98,6 +98,8 @@ def _when(row: JobRow, now: float) -> Cell:
 def _note(row: JobRow) -> Cell:
     if row.waiting_for:
         return Content.styled(printable(f"waits for {row.waiting_for}"), "$warning")
+    if row.breakpoints:
+        return Content.styled(printable(f"at a breakpoint: {', '.join(row.breakpoints)}"), "$warning")
     if has_left(row):
         return Content.styled("in the queue no more", MUTED)
     return reason_of(row.exception) if row.status == "failed" else ""

@@ -11,7 +11,7 @@ from textual.content import Content
 
 from pymr.requests import JobView
 from pymr.rows import FailedAttempt, JobRow, RunRow, TaskRow
-from pymr.wording import count_of, from_now, kind_of, moment, percent, reason_of, result_of, span
+from pymr.wording import count_of, from_now, kind_of, moment, percent, reason_of, result_of, span, status_of
 from tui.model.job_rates import JobRates
 from tui.model.job_table import GroupLine, group_of, has_left, name_of, submitter_of
 from tui.model.printable import printable, printable_lines
@@ -94,7 +94,7 @@ def _sections(
 
 
 def _heading(row: JobRow, width: int, now: float) -> list[Content]:
-    status = status_words(row.status).stylize("bold")
+    status = status_words(status_of(row)).stylize("bold")
     if row.status == "running":
         left = f"{_GAP}{span(row.seconds_left)} left" if row.seconds_left is not None else ""
         status = Content.assemble(status, f"{_GAP}{percent(row.progress)}{left}")
@@ -139,10 +139,11 @@ def _flowing(facts: Sequence[str], width: int) -> list[Content]:
 
 
 def _waiting(row: JobRow, width: int) -> list[Content]:
-    if not row.waiting_for:
-        return []
-    words = Content.styled(f"waits for {printable(row.waiting_for)}", "$warning")
-    return [_inset(line) for line in words.wrap(width - 2 * MARGIN)]
+    told = [f"waits for {row.waiting_for}"] if row.waiting_for else []
+    if row.breakpoints:
+        told.append(f"stands at a breakpoint in {', '.join(row.breakpoints)}: n goes there")
+    words = (Content.styled(printable(one), "$warning") for one in told)
+    return [_inset(line) for one in words for line in one.wrap(width - 2 * MARGIN)]
 
 
 # ---- the sections
@@ -268,14 +269,14 @@ def _group_lines(group: GroupLine, jobs: Sequence[JobRow], width: int) -> list[C
     rows: list[dict[str, Cell]] = [
         {
             "name": name_of(job),
-            "status": status_words(job.status),
+            "status": status_words(status_of(job)),
             "note": reason_of(job.exception) if job.status == "failed" else job.waiting_for,
         }
         for job in jobs
     ]
     columns = (
         fitting("name", "", rows, max(width // 2, 10)),
-        Column("status", "", 11),
+        Column("status", "", 12),
         Column("note", "", 10, flex=1, priority=1),
     )
     size = f"{_GAP}group of {count_of(group.jobs, 'job')}"

@@ -10,7 +10,7 @@ from pymr.rows import PhaseRow
 from pymr.wording import amount, percent, phase_share, span
 from tui.model.job_rates import PhaseRate
 from tui.widgets.bars import bar
-from tui.widgets.small_table import small_table
+from tui.widgets.small_table import fixed_table
 from tui.widgets.styled_line import MUTED, Cell
 from tui.widgets.table_columns import Column, place_columns
 
@@ -26,6 +26,7 @@ _COLUMNS = (
     Column("seconds", "TIME", 7, align="right", priority=5),
     Column("left", "LEFT", 7, align="right", priority=1),
 )
+_OF_UNITS = ("first", "second")
 _BYTES_PHASES = ("map", "shuffle", "list", "spread", "copy", "delete")
 _UNITS = {
     "map": "records", "shuffle": "segments", "sort": "groups", "reduce": "groups",
@@ -36,16 +37,19 @@ _UNITS = {
 def phase_lines(
     phases: Sequence[PhaseRow], rates: Mapping[str, PhaseRate | None], width: int
 ) -> list[Content]:
-    """A line for each phase below a line of titles. rates: by phase, of those that are known."""
-    rows = [_cells(phase, rates.get(phase.name)) for phase in phases]
-    told = [one for one in _COLUMNS if one is _BAR or any(row.get(one.key) for row in rows)]
-    bar_width = next(size for column, _, size in place_columns(told, width) if column is _BAR)
+    """A line for each phase below a line of titles. rates: by phase, of those that are known. No column moves
+    as figures come and go."""
+    has_units = any(phase.name in _UNITS for phase in phases)
+    columns = [one for one in _COLUMNS if has_units or one.key not in _OF_UNITS]
+    bar_width = next((size for column, _, size in place_columns(columns, width) if column is _BAR), 0)
+    rows: list[dict[str, Cell]] = [{one.key: Content.styled(one.title, MUTED) for one in columns}]
     are_all_done = True
-    for row, phase in zip(rows, phases, strict=True):
+    for phase in phases:
         share = phase_share(phase)
         are_all_done &= share >= 1  # the shuffle of an unfinished map phase has yet to grow
-        row["bar"] = bar(share, bar_width, "$success" if are_all_done else "$primary")
-    return small_table(told, rows, width)
+        colour = "$success" if are_all_done else "$primary"
+        rows.append({**_cells(phase, rates.get(phase.name)), "bar": bar(share, bar_width, colour)})
+    return fixed_table(columns, rows, width) if phases else []
 
 
 def short_number(number: float) -> str:
@@ -65,6 +69,7 @@ def _cells(phase: PhaseRow, rate: PhaseRate | None) -> dict[str, Cell]:
         "tasks": f"{phase.done:,}/{phase.total:,}" if phase.total else "",
         "running": f"{phase.running:,}" if phase.running else "",
         "seconds": span(phase.seconds) if phase.seconds else "",
+        "left": span(phase.seconds_left) if phase.seconds_left is not None else "",
     }
     if rate is not None:
         unit = _UNITS.get(phase.name)
@@ -72,5 +77,4 @@ def _cells(phase: PhaseRow, rate: PhaseRate | None) -> dict[str, Cell]:
         if rate.second:
             in_bytes = phase.name in _BYTES_PHASES
             cells["second"] = amount(rate.second) if in_bytes else f"{short_number(rate.second)} val"
-        cells["left"] = span(rate.seconds_left) if rate.seconds_left is not None else ""
     return cells

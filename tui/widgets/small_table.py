@@ -14,19 +14,21 @@ def small_table(
     columns: Sequence[Column], rows: Sequence[Mapping[str, Cell]], width: int, *, has_titles: bool = True
 ) -> list[Content]:
     """Rows of cells by the key of their column, aligned. One that says nothing in any row is left out."""
-    cells = [{key: content_of(cell) for key, cell in row.items()} for row in rows]
-    told = [column for column in columns if any(row.get(column.key) for row in cells)]
-    placed = place_columns(told, width)
+    told = [column for column in columns if any(content_of(row.get(column.key, "")) for row in rows)]
+    titles = {column.key: Content.styled(column.title, MUTED) for column in told}
+    return fixed_table(told, [titles, *rows] if has_titles else rows, width)
+
+
+def fixed_table(columns: Sequence[Column], rows: Sequence[Mapping[str, Cell]], width: int) -> list[Content]:
+    """Rows of cells by the key of their column, each column in its place whatever stands in it."""
+    placed = place_columns(columns, width)
     lines = []
-    if has_titles:
-        titles = {column.key: Content.styled(column.title, MUTED) for column in told}
-        cells = [titles, *cells]
-    for row in cells:
+    for row in rows:
         pieces: list[Content] = []
         x = 0
         for column, start, size in placed:
             pieces.append(Content(" " * (start - x)))
-            pieces.append(fitted(row.get(column.key) or Content(), size, column.align))
+            pieces.append(fitted(content_of(row.get(column.key, "")), size, column.align))
             x = start + size
         lines.append(Content.assemble(*pieces))
     return lines

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from pymr.rows import JobStatus, RunStatus
+from pymr.rows import RunStatus
+from pymr.wording import ShownStatus
 from tui.widgets.styled_line import MUTED
 
-STATUS_LOOKS: dict[JobStatus | RunStatus, tuple[str, str]] = {
+STATUS_LOOKS: dict[ShownStatus | RunStatus, tuple[str, str]] = {
     "running": ("▶", "$primary"),
     "publishing": ("▶", "$primary"),
+    "breakpoint": ("◆", "$warning"),
     "queued": ("·", MUTED),
     "succeeded": ("✓", "$success"),
     "failed": ("✗", "$error"),
@@ -21,7 +23,7 @@ STATUS_LOOKS: dict[JobStatus | RunStatus, tuple[str, str]] = {
 """(symbol, colour of the theme) by status."""
 
 
-def status_words(status: JobStatus | RunStatus) -> Content:
+def status_words(status: ShownStatus | RunStatus) -> Content:
     """`✗ failed`."""
     symbol, colour = STATUS_LOOKS[status]
     return Content.styled(f"{symbol} {status}", colour)

@@ -81,6 +81,8 @@ class TopBar(Widget):
         if cluster is not None:
             leads = f"leader {cluster.leader}" if cluster.leader else "no leader"
             parts.append(Text(leads, self._style("muted" if cluster.leader else "warning")))
+            if stopped := len(cluster.breakpoints):
+                parts.append(Text(f"◆ {stopped} at a breakpoint", self._style("warning")))
             if cluster.paused:
                 parts.append(Text("queue paused", self._style("warning")))
             if not state.may_change:
