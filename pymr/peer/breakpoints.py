@@ -9,14 +9,17 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from pymr.peer.line_editing import LineEditing
 from pymr.project_paths import shown_path
 
 
-def break_on_terminal(on_pause: Callable[[str], None], on_resume: Callable[[], None]) -> None:
+def break_on_terminal(
+    on_pause: Callable[[str], None], on_resume: Callable[[], None], editing: LineEditing
+) -> None:
     """Let `breakpoint()` open a debugger on this process's terminal.
 
     on_pause: called with where it is whenever the debugger begins to wait for commands; on_resume: when the
-    function goes on. PYTHONBREAKPOINT is heeded, as everywhere.
+    function goes on. editing: of lines that are typed there. PYTHONBREAKPOINT is heeded, as everywhere.
     """
     debugger: _Debugger | None = None
 
@@ -25,7 +28,7 @@ def break_on_terminal(on_pause: Callable[[str], None], on_resume: Callable[[], N
         if os.environ.get("PYTHONBREAKPOINT"):
             return sys.__breakpointhook__(*arguments, **options)
         if debugger is None:  # one for all, so that breakpoints set in it stay
-            debugger = _Debugger(on_pause, on_resume)
+            debugger = _Debugger(on_pause, on_resume, editing)
         if options.get("header"):
             debugger.message(options["header"])
         # Last, as from here on every new frame is traced.
@@ -36,23 +39,38 @@ def break_on_terminal(on_pause: Callable[[str], None], on_resume: Callable[[], N
 
 
 class _Debugger(pdb.Pdb):
-    """Tells when it waits. Without readline, whose escape sequences would litter the pane.
+    """Tells when it waits. Lines are edited where Python has readline, with history and completion.
 
     Frames of pymr are passed over: a step out of a function leads to its next call. Ctrl-C stays what it is
     in any function: KeyboardInterrupt.
     """
 
-    def __init__(self, on_pause: Callable[[str], None], on_resume: Callable[[], None]) -> None:
-        readline = sys.modules.get("readline")
-        sys.modules["readline"] = None  # type: ignore[assignment]  # its import raises ImportError, as pdb expects
-        try:
-            super().__init__(stdin=sys.stdin, stdout=sys.stdout, skip=["pymr.*"], nosigint=True)
-        finally:
-            del sys.modules["readline"]
-            if readline is not None:
-                sys.modules["readline"] = readline
+    def __init__(
+        self, on_pause: Callable[[str], None], on_resume: Callable[[], None], editing: LineEditing
+    ) -> None:
+        can_edit = editing.prepare()
+        super().__init__(stdin=sys.stdin, stdout=sys.stdout, skip=["pymr.*"], nosigint=True)
+        self.use_rawinput = can_edit  # by input(), which alone edits; else by reading a line
+        self._editing = editing
         self._on_pause = on_pause
         self._on_resume = on_resume
+
+    def cmdloop(self, intro: Any = None) -> None:
+        """Read commands until one of them lets the function go on."""
+        with self._editing.allowed():
+            super().cmdloop(intro)
+
+    def completenames(self, text: str, line: str, begidx: int, endidx: int) -> list[str]:
+        """Commands; where none begins so, names that the function knows: a statement may stand there, too."""
+        names: list[str] = super().completenames(text, line, begidx, endidx)
+        return names or self._names(text, line, begidx, endidx)
+
+    def completedefault(self, *arguments: Any) -> list[str]:
+        """What is not the argument of a command is that of a statement."""
+        return super().completedefault(*arguments) or self._names(*arguments)
+
+    def _names(self, *arguments: Any) -> list[str]:
+        return self.complete_p(*arguments) or []
 
     def interaction(self, frame: FrameType | None, *arguments: Any) -> None:
         """Wait for commands until one of them lets the function go on."""

@@ -37,6 +37,7 @@ from pymr.outcomes import (
     error_digest,
 )
 from pymr.peer.breakpoints import break_on_terminal
+from pymr.peer.line_editing import LineEditing
 from pymr.peer.python_defaults import restore_python_defaults
 from pymr.peer.worker_protocol import (
     PIPE_CLOSED_STATUS,
@@ -135,8 +136,6 @@ def _open_streams() -> None:
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
         library.setvbuf(ctypes.c_void_p.in_dll(library, "stdout"), None, _IOLBF, ctypes.c_size_t(0))
-    # Where the daemon's program has imported readline, input() would draw with escape sequences.
-    ctypes.c_void_p.in_dll(ctypes.pythonapi, "PyOS_ReadlineFunctionPointer").value = None
     faulthandler.enable(all_threads=False)  # a crash in C code shows the Python line that called it
 
 
@@ -175,7 +174,7 @@ class _Worker:
         self._may_interrupt = False
         # Ctrl-C of whoever is attached interrupts a function, never what stands around it.
         signal.signal(signal.SIGINT, self._interrupt)
-        break_on_terminal(self._pause, self._resume)
+        break_on_terminal(self._pause, self._resume, LineEditing())
 
     def serve(self) -> None:
         setup = self._pipe.receive()

@@ -10,7 +10,7 @@ import pytest
 from cluster.clusters import Cluster, ordered
 from textual.pilot import Pilot
 from textual.widgets import Input
-from waiting import screen_text, until, until_shown
+from waiting import cursor_cell, screen_text, until, until_shown
 
 from pymr.rows import PanePlace, WorkerRow
 from tui.app import ConsoleApp
@@ -135,6 +135,33 @@ async def test_a_breakpoint_is_answered_and_the_keyboard_given_back(
 
         assert still is screen
         assert ordered(cluster.output()) == [["even", 2], ["line", 3], ["odd", 1]]
+
+
+async def test_lines_are_edited_at_a_breakpoint_and_the_cursor_is_seen(
+    lend_cluster: Lend, make_console: Make
+) -> None:
+    cluster = lend_cluster()
+    worker = at_breakpoint(cluster).name
+    async with make_console(cluster).run_test(size=(100, 30)) as pilot:
+        screen = await opened(pilot, worker)
+        await until_shown(pilot, "(Pdb)")
+        unseen = cursor_cell(pilot)
+        await pilot.press("i")
+        await until_shown(pilot, f"Every key goes to {worker}")
+        await pilot.press(*"p auxil", "tab", *" or lne")
+        await until_shown(pilot, "p auxiliary_data or lne")
+        await pilot.press("left", "left", "i")
+        await until_shown(pilot, "p auxiliary_data or line")
+        await until(pilot, lambda: (cursor_cell(pilot) or ())[1:] == (28, "n"), "the cursor on the n")
+        await pilot.press("end", *" * 2", "enter")
+        await until_shown(pilot, "'odd lineodd line'")
+        await pilot.press("up", "backspace", "3", "enter")
+        await until_shown(pilot, "'odd lineodd lineodd line'")
+        await pilot.press("c", "enter")
+        await until(pilot, lambda: not screen.is_typing, "typing to end with the run", 30.0)
+
+        assert unseen is None
+        assert cursor_cell(pilot) is None
 
 
 async def test_who_types_is_told_and_nobody_else_may(lend_cluster: Lend, make_console: Make) -> None:

@@ -8,7 +8,7 @@ import time
 import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
-from waiting import screen_text, until
+from waiting import cursor_cell, screen_text, until
 
 from pymr.client import PaneBytes
 from pymr.rows import WorkerRow
@@ -397,3 +397,30 @@ async def test_a_tile_tells_why_its_pane_cannot_be_read() -> None:
         await pilot.pause()
 
         assert "alpha is away" in screen_text(pilot)
+
+
+@pytest.mark.parametrize(
+    ("written", "cursor"),
+    [
+        (b"one\r\n(Pdb) ", (1, 6, " ")),
+        (b"one\r\n(Pdb) p line\x08\x08", (1, 10, "n")),  # readline has moved it back
+        (b"one\r\n", (1, 0, " ")),  # the next line begins here
+        (b"one\r\n(Pdb) \x1b[4C", (1, 10, " ")),
+        (b"%d\r\n" * 30 % tuple(range(30)), (9, 0, " ")),
+        (b"", None),
+    ],
+)
+async def test_the_cursor_is_drawn_where_typing_goes(
+    written: bytes, cursor: tuple[int, int, str] | None
+) -> None:
+    app = ViewApp()
+    async with app.run_test(size=(40, 10)) as pilot:
+        app.view.add(PaneBytes("r1", 0, written, len(written)))
+        app.view.show_cursor(True)
+        await pilot.pause()
+        drawn = cursor_cell(pilot)
+        app.view.show_cursor(False)
+        await pilot.pause()
+
+        assert drawn == cursor
+        assert cursor_cell(pilot) is None

@@ -37,3 +37,17 @@ def screen_text(pilot: Pilot[Any]) -> str:
 async def until_shown(pilot: Pilot[Any], text: str, timeout_s: float = TIMEOUT_S) -> None:
     """Until this text is on the screen."""
     await until(pilot, lambda: text in screen_text(pilot), f"{text!r} on the screen", timeout_s)
+
+
+def cursor_cell(pilot: Pilot[Any]) -> tuple[int, int, str] | None:
+    """(row, column, character) of the cursor of the pane, which is reversed; None where none is drawn."""
+    screen = pilot.app.screen
+    region = screen.query_one("PaneView").region
+    for row, strip in enumerate(screen._compositor.render_strips(screen.size)):
+        column = 0
+        for segment in strip:
+            is_inside = region.contains(column, row) and column < region.right - 1  # not of the scroll bar
+            if segment.style is not None and segment.style.reverse and is_inside:
+                return row, column, segment.text
+            column += segment.cell_length
+    return None

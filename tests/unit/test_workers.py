@@ -584,10 +584,60 @@ def test_breakpoint_is_answered_by_typing(bench: Bench) -> None:
     assert "\x1b" not in bench.pane()
 
 
+def test_lines_at_a_breakpoint_are_completed_remembered_and_edited(bench: Bench) -> None:
+    bench.do("""
+        import os, subprocess
+        number_of_words = 41
+        breakpoint()
+        told = subprocess.getoutput("env | grep -c -e ^COLUMNS= -e ^LINES=")
+        print(number_of_words, int(told) - len({"COLUMNS", "LINES"} & set(os.environ)))
+    """)
+    bench.prints("(Pdb) ")
+    for typed, shown in [
+        (b"p number_o\t + 2\r", "p number_of_words + 2\r\n43\r\n"),  # Tab after a command
+        (b"\x1b[A\x7f9\r", "\r\n50\r\n"),  # up: the line before, less its last character
+        (b"p 'ac'\x1b[D\x1b[Db\r", "'abc'\r\n"),  # left, twice
+        (b"x\x01p 1\x1b[C\x1b[3~\x08\x1b[F2\r", "\r\n12\r\n"),  # home, right, delete, end
+        (b"number_o\t = 6\r", "(Pdb) number_of_words = 6\r\n"),  # Tab in a statement
+    ]:
+        bench.workers.type_into(0, typed)
+        bench.prints(shown)
+    bench.workers.type_into(0, b"c\r")
+    bench.event(WorkerFinished)
+
+    bench.prints("6 0\r\n")
+    assert "\x1b" not in bench.pane()
+
+
+def test_a_python_without_readline_has_a_debugger_all_the_same(bench: Bench) -> None:
+    bench.do("""
+        import sys
+        sys.modules["readline"] = None
+        number = 41
+        breakpoint()
+        print("then", number)
+    """)
+    bench.prints("(Pdb) ")
+    bench.workers.type_into(0, b"number = 6\nc\n")
+    bench.event(WorkerFinished)
+
+    bench.prints("then 6")
+
+
+def test_input_of_a_function_is_not_edited_after_a_breakpoint_either(bench: Bench) -> None:
+    bench.do("breakpoint()\nprint(ascii(input('name? ')))")
+    bench.event(WorkerPaused)
+    bench.workers.type_into(0, b"c\r")
+    bench.prints("name? ")
+    bench.workers.type_into(0, b"ac\x1b[Db\n")
+
+    bench.prints(r"'ac\x1b[Db'")
+
+
 @pytest.mark.parametrize("typed", [b"q\n", b"\x04"], ids=["q", "the end of the input"])
 def test_whoever_quits_the_debugger_stops_the_run(bench: Bench, typed: bytes) -> None:
     bench.do("breakpoint()\npass")
-    bench.event(WorkerPaused)
+    bench.prints("(Pdb) ")
     bench.workers.type_into(0, typed)
     finished = bench.event(WorkerFinished)
     bench.do("breakpoint()\npass")

@@ -55,6 +55,13 @@ def styled_line(data: bytes, look: Look = PLAIN) -> StyledLine:
     return _coloured(text, look)
 
 
+def cursor_after(data: bytes) -> int:
+    """The character of a line at which its terminal's cursor stands; it may be behind the last one.
+
+    data: of the line, without a line end."""
+    return _drawn(data.decode("utf-8", "replace"), PLAIN)[1]
+
+
 def look_before(data: bytes | bytearray, at: int) -> Look:
     """The colours that stand at a byte, by what was put out in the LOOK_BACK_BYTES before it."""
     floor = max(0, at - LOOK_BACK_BYTES)
@@ -99,6 +106,19 @@ def _add(parts: list[str], spans: list[tuple[int, int, Style]], length: int, tex
 
 def _written_over(text: str, look: Look) -> StyledLine:
     """A line in which the cursor went back, as progress bars do: what stands there at the end."""
+    cells, _ = _drawn(text, look)
+    spans: list[tuple[int, int, Style]] = []
+    start = 0
+    for index in range(1, len(cells) + 1):
+        if index == len(cells) or cells[index][1] != cells[start][1]:
+            if cells[start][1] != PLAIN:
+                spans.append((start, index, style_of(cells[start][1])))
+            start = index
+    return StyledLine("".join(character for character, _ in cells), tuple(spans))
+
+
+def _drawn(text: str, look: Look) -> tuple[list[tuple[str, Look]], int]:
+    """(what stands in the line, a character and its colours each, where the cursor stands)."""
     cells: list[tuple[str, Look]] = []
     cursor = position = 0
     for match in _ESCAPE.finditer(text):
@@ -108,15 +128,7 @@ def _written_over(text: str, look: Look) -> StyledLine:
             look = look_after(look, match["numbers"])
         elif match["final"] in _FINALS_OF_MOVES:
             cursor = _move(cells, cursor, match["final"], match["numbers"])
-    _write(cells, cursor, text[position:], look)
-    spans: list[tuple[int, int, Style]] = []
-    start = 0
-    for index in range(1, len(cells) + 1):
-        if index == len(cells) or cells[index][1] != cells[start][1]:
-            if cells[start][1] != PLAIN:
-                spans.append((start, index, style_of(cells[start][1])))
-            start = index
-    return StyledLine("".join(character for character, _ in cells), tuple(spans))
+    return cells, _write(cells, cursor, text[position:], look)
 
 
 def _write(cells: list[tuple[str, Look]], cursor: int, text: str, look: Look) -> int:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rich.cells import cell_len, chop_cells
 
 from pymr.wording import amount
-from tui.model.ansi import StyledLine, styled_line
+from tui.model.ansi import StyledLine, cursor_after, styled_line
 from tui.model.ansi_colours import PLAIN
 from tui.model.pane_buffer import GapLine, PaneBuffer, PaneLine
 
@@ -49,6 +49,7 @@ class PaneRows:
         self.width = 80
         self.is_wrapped = False
         self.is_plain = False
+        self.has_cursor = False  # below an end of a line there is the row in which the next one begins
         self._parsed: dict[tuple[int, int], StyledLine] = {}
         self._parsed_bytes = 0
 
@@ -60,7 +61,20 @@ class PaneRows:
             of_line = self._rows_of(index)
             rows += of_line[min(skip, len(of_line) - 1) :]
             index, skip = index + 1, 0
+        if len(rows) < height and self._has_empty_row:
+            rows.append(Row(PaneLine(self.buffer.end, b"", None), StyledLine(""), 0, 0))
         return rows[:height]
+
+    def cursor_of(self, row: Row) -> int | None:
+        """The character of a row's line at which the cursor stands; None where it is in another row."""
+        line = row.line
+        if not self.has_cursor or isinstance(line, GapLine) or line.data.endswith(b"\n"):
+            return None
+        if line.offset + len(line.data) != self.buffer.end:
+            return None
+        cursor = cursor_after(line.data)
+        is_here = row.start <= cursor < row.stop or row.stop == len(row.text.text) <= cursor
+        return cursor if is_here else None
 
     def place_above(self, place: Place, count: int) -> Place:
         """The place `count` rows before another; the beginning where there are not so many."""
@@ -89,7 +103,14 @@ class PaneRows:
         if not count:
             return Place(0)
         last = self._offset_of(count - 1)
-        return self.place_above(Place(last, len(self._rows_of(count - 1)) - 1), max(0, height - 1))
+        above = height - 1 - self._has_empty_row
+        return self.place_above(Place(last, len(self._rows_of(count - 1)) - 1), max(0, above))
+
+    @property
+    def _has_empty_row(self) -> bool:
+        count = self.buffer.line_count if self.has_cursor else 0
+        line = self.buffer.line(count - 1) if count else None
+        return isinstance(line, PaneLine) and line.data.endswith(b"\n")
 
     def text_of(self, line: PaneLine | GapLine) -> StyledLine:
         """A line as it is shown."""

@@ -51,14 +51,13 @@ class TypingScreen(SearchingScreen):
         if self.is_refused:
             self.show_notice()
             return
-        width, height = self.view.size
         self._keys = AttachedKeys()
         self.stuck = ""
         self._typist = typist = Typist(
             self.console.ask,
             self.worker,
             self.holder,
-            (width, height),
+            self.view.terminal_size,
             lambda why: self._note_stuck(typist, why),
         )
         self.run_worker(self._type(typist), group="typing")
@@ -74,17 +73,21 @@ class TypingScreen(SearchingScreen):
                 typist.drop()
             else:
                 typist.close()
-            self.takes_keys = False
+            self._take_keys(False)
             self.trouble = why
-            self.refresh_bindings()
             self.show_notice()
+
+    def _take_keys(self, takes_keys: bool) -> None:
+        self.takes_keys = takes_keys
+        self.view.show_cursor(takes_keys)
+        self.refresh_bindings()
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._tell_size)
 
     def _tell_size(self) -> None:
         if self._typist is not None:
-            self._typist.resize(*self.view.size)
+            self._typist.resize(*self.view.terminal_size)
 
     def on_key(self, event: events.Key) -> None:
         if self._typist is None:
@@ -130,9 +133,9 @@ class TypingScreen(SearchingScreen):
     async def _type(self, typist: Typist) -> None:
         why = await typist.run(self._held)
         if self._typist is typist:
-            self._typist, self.takes_keys = None, False
+            self._typist = None
+            self._take_keys(False)
             self.trouble = why
-            self.refresh_bindings()
             self.show_notice()
         elif why:  # the keyboard was given back before
             self.notify(why, severity="warning", markup=False)
@@ -140,6 +143,5 @@ class TypingScreen(SearchingScreen):
     def _held(self) -> None:
         if self._typist is not None:
             self.trouble = ""
-            self.takes_keys = True
-            self.refresh_bindings()
+            self._take_keys(True)
             self.show_notice()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import ClassVar
 
-from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
@@ -20,11 +18,11 @@ from textual.strip import Strip
 from pymr.client import PaneBytes
 from tui.model.pane_buffer import GapLine, PaneBuffer, PaneLine
 from tui.model.pane_rows import PaneRows, Place, Row
-from tui.widgets.pane_matches import column_for_match, marks_of, place_of_match
-from tui.widgets.pane_strips import Mark, characters_in, columns_of, segments_of
+from tui.widgets.pane_drawing import GUTTER_COLUMNS, PaneDrawing, PaneStyles, with_time
+from tui.widgets.pane_matches import column_for_match, place_of_match
+from tui.widgets.pane_strips import columns_of
 from tui.widgets.sized import Sized
 
-GUTTER_COLUMNS = 9
 LOAD_BYTES = 256 << 10
 """So much is asked for when a gap comes into sight."""
 
@@ -146,6 +144,17 @@ class PaneView(ScrollView, Sized, can_focus=True):
     def show_times(self, has_times: bool) -> None:
         self.has_times = has_times
         self._lay_out()
+
+    def show_cursor(self, is_shown: bool) -> None:
+        """Draw where the terminal's cursor stands, at the end of what was put out."""
+        if is_shown != self._layout.has_cursor:
+            self._layout.has_cursor = is_shown
+            self._lay_out()
+
+    @property
+    def terminal_size(self) -> tuple[int, int]:
+        """(columns, rows) that there are for the text."""
+        return self._text_columns, self._row_count
 
     @property
     def offset_at_top(self) -> int:
@@ -402,48 +411,37 @@ class PaneView(ScrollView, Sized, can_focus=True):
         if y >= len(rows):
             return Strip.blank(self.size.width, self.rich_style)
         if not self._is_drawing:
-            strip, start = self._text_strip(rows[y])
+            strip, start = self._drawing().strip_of(rows[y])
             return self._with_time(rows[y], strip.apply_offsets(start, rows[y].line.offset))
         if not self._strips:
-            self._strips = [self._with_time(row, self._text_strip(row)[0]) for row in rows]
+            drawing = self._drawing()
+            self._strips = [self._with_time(row, drawing.strip_of(row)[0]) for row in rows]
         return self._strips[y]
 
-    def _text_strip(self, row: Row) -> tuple[Strip, int]:
-        """(what is visible of a row, the number of its first character in the line)."""
-        base = self.rich_style
-        if self._region is not None and self._region[0] <= row.line.offset < self._region[1]:
-            base += self._part_style("place")
-        if isinstance(row.line, GapLine):
-            base = self.get_component_rich_style("pane-view--muted")
-        start, stop, left = row.start, row.stop, 0
-        if not self.is_wrapped:
-            x = round(self.scroll_x)
-            start, stop, first_column = characters_in(row.text.text, x, self._text_columns)
-            left = x - first_column  # 1 where a wide character is cut
-        segments = segments_of(row.text, start, stop, base, self._marks(row, start, stop))
-        return Strip(segments).crop_extend(left, left + self._text_columns, base), start
-
     def _with_time(self, row: Row, strip: Strip) -> Strip:
-        if not self.has_times:
-            return strip
         muted = self.get_component_rich_style("pane-view--muted")
-        when = row.line.time if isinstance(row.line, PaneLine) and row.is_first else None
-        clock = time.strftime("%H:%M:%S", time.localtime(when)) if when else ""
-        return Strip.join([Strip([Segment(f"{clock:<{GUTTER_COLUMNS}}", muted)], GUTTER_COLUMNS), strip])
+        return with_time(row, strip, muted) if self.has_times else strip
 
-    def _marks(self, row: Row, start: int, stop: int) -> list[Mark]:
-        """Those of the characters from `start` to before `stop`."""
-        marks: list[Mark] = []
-        if self._needle is not None and isinstance(row.line, PaneLine):
-            is_current = self.found_line is not None and self.found_line[0] == row.line.offset
-            style = self._part_style("current" if is_current else "match")
-            marks += marks_of(self._needle, row.text.text, start, stop, style)
-        selection = self.text_selection
-        if selection is not None and (span := selection.get_span(row.line.offset)) is not None:
-            start, stop = span
-            selected = self.screen.get_component_rich_style("screen--selection").bgcolor
-            marks.append((start, len(row.text.text) if stop < 0 else stop, Style(bgcolor=selected)))
-        return marks
+    def _drawing(self) -> PaneDrawing:
+        part, found = self._part_style, self.found_line
+        selected = self.screen.get_component_rich_style("screen--selection").bgcolor
+        return PaneDrawing(
+            self._layout,
+            PaneStyles(
+                base=self.rich_style,
+                gap=self.get_component_rich_style("pane-view--muted"),
+                place=part("place"),
+                match=part("match"),
+                current=part("current"),
+                selected=Style(bgcolor=selected),
+            ),
+            self._text_columns,
+            round(self.scroll_x),
+            self._needle,
+            found[0] if found is not None else None,
+            self._region,
+            self.text_selection,
+        )
 
     def _part_style(self, name: str) -> Style:
         return self.get_component_rich_style(f"pane-view--{name}", partial=True)

@@ -1,0 +1,90 @@
+"""How a row of a pane is drawn: its own colours, what is marked in it, and the cursor."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.selection import Selection
+from textual.strip import Strip
+
+from tui.model.pane_buffer import GapLine, PaneLine
+from tui.model.pane_rows import PaneRows, Row
+from tui.widgets.pane_matches import marks_of
+from tui.widgets.pane_strips import Mark, characters_in, segments_of
+
+GUTTER_COLUMNS = 9
+"""Of the times of lines, left of these."""
+
+_CURSOR = Style(reverse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PaneStyles:
+    """base: of the widget; the others over it. selected: what the mouse has marked."""
+
+    base: Style
+    gap: Style
+    place: Style
+    match: Style
+    current: Style
+    selected: Style
+
+
+@dataclass(frozen=True, slots=True)
+class PaneDrawing:
+    """columns: that there are for the text, from `column` on where lines are not wrapped.
+
+    needle: what was searched for. current: the offset of the line in which it was found last. region: (start,
+    stop) of the lines that are marked as a whole. selection: by offsets of lines and characters in them.
+    """
+
+    layout: PaneRows
+    styles: PaneStyles
+    columns: int
+    column: int = 0
+    needle: re.Pattern[str] | None = None
+    current: int | None = None
+    region: tuple[int, int] | None = None
+    selection: Selection | None = None
+
+    def strip_of(self, row: Row) -> tuple[Strip, int]:
+        """(what is visible of a row, the number of its first character in the line)."""
+        base = self.styles.base
+        if self.region is not None and self.region[0] <= row.line.offset < self.region[1]:
+            base += self.styles.place
+        if isinstance(row.line, GapLine):
+            base = self.styles.gap
+        start, stop, left = row.start, row.stop, 0
+        if not self.layout.is_wrapped:
+            start, stop, first_column = characters_in(row.text.text, self.column, self.columns)
+            left = self.column - first_column  # 1 where a wide character is cut
+        cursor, length = self.layout.cursor_of(row), len(row.text.text)
+        segments = segments_of(row.text, start, stop, base, self._marks(row, start, stop, cursor))
+        if cursor is not None and cursor >= length:  # behind the text
+            segments.append(Segment(" " * (cursor - length), base))
+            segments.append(Segment(" ", base + _CURSOR))
+        return Strip(segments).crop_extend(left, left + self.columns, base), start
+
+    def _marks(self, row: Row, start: int, stop: int, cursor: int | None) -> list[Mark]:
+        """Those of the characters from `start` to before `stop`."""
+        marks: list[Mark] = []
+        if self.needle is not None and isinstance(row.line, PaneLine):
+            style = self.styles.current if self.current == row.line.offset else self.styles.match
+            marks += marks_of(self.needle, row.text.text, start, stop, style)
+        if self.selection is not None and (span := self.selection.get_span(row.line.offset)) is not None:
+            first, last = span
+            marks.append((first, len(row.text.text) if last < 0 else last, self.styles.selected))
+        if cursor is not None:
+            marks.append((cursor, cursor + 1, _CURSOR))
+        return marks
+
+
+def with_time(row: Row, strip: Strip, style: Style) -> Strip:
+    """A row behind the time when its line came; blank where that is unknown, and in all but its first row."""
+    when = row.line.time if isinstance(row.line, PaneLine) and row.is_first else None
+    clock = time.strftime("%H:%M:%S", time.localtime(when)) if when else ""
+    return Strip.join([Strip([Segment(f"{clock:<{GUTTER_COLUMNS}}", style)], GUTTER_COLUMNS), strip])
