@@ -44,6 +44,13 @@ class Field:
     default: Any
     required: bool
 
+    @property
+    def placeholder(self) -> str:
+        """What the template has for whoever fills it in to replace, such as "<JOB_NAME>"; "" for nothing."""
+        example = self.example[0] if isinstance(self.example, tuple) else self.example
+        is_one = self.required and isinstance(example, str) and example.startswith("<")
+        return str(example) if is_one else ""
+
 
 @cache
 def declared_fields(declaring: type[msgspec.Struct]) -> tuple[Field, ...]:
@@ -104,11 +111,13 @@ def check_fields(
 
 
 def _refuse_placeholder(field: Field, value: object) -> None:
-    """A required field still as the template has it, such as "<JOB_NAME>" or ["<FOLDER>"]."""
-    first = value[0] if isinstance(value, list | tuple) and value else value
-    example = field.example[0] if isinstance(field.example, tuple) else field.example
-    if field.required and isinstance(first, str) and first.startswith("<") and first == example:
-        raise ValueError("is still the placeholder of the template")
+    """The placeholder of the template, alone or in a list, also with something beside it or blanks in it: no
+    value that anybody means."""
+    texts = value if isinstance(value, list | tuple) else (value,)
+    if field.placeholder and any(
+        field.placeholder in "".join(text.split()) for text in texts if isinstance(text, str)
+    ):
+        raise ValueError("is still the placeholder of the template: replace it")
 
 
 def shown_name(name: object) -> str:

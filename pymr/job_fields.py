@@ -129,7 +129,8 @@ class MapReduceJob(_CommonFields, frozen=True, kw_only=True):
         str,
         Declared(
             identifier(),
-            "A function of map_functions.py. identity, which is built in, reads the output of another job.",
+            "A function of map_functions.py, called for each line. identity, which is built in, reads the "
+            "output of another job and nothing else, so no plain text.",
             section="Mapper",
         ),
     ] = "identity"

@@ -161,6 +161,35 @@ async def test_where_there_is_nothing_to_choose_from_tab_indents() -> None:
         assert shown.text == "# prose "
 
 
+@pytest.mark.parametrize("key", ["tab", "ctrl+space"])
+@pytest.mark.parametrize(
+    ("line", "shown_by_f8"),
+    [('script_location = "<PROJECT/file.py>"', True), ('script_location = "ab"', False)],
+)
+async def test_inside_quotes_no_key_that_completes_writes_blanks(
+    key: str, line: str, shown_by_f8: bool
+) -> None:
+    shown = editor()
+    text = f'job_type = "script"\n{line}'
+    async with Shown(shown).run_test(size=(80, 16)) as pilot:
+        await write(pilot, shown, text)
+        if shown_by_f8:
+            problems = check_text(text, PROJECTS).problems
+            shown.go_to(next(one for one in problems if one.field == "script_location"))
+        await pilot.press("left", key)
+
+        assert shown.text == text
+
+
+async def test_ctrl_space_indents_nowhere() -> None:
+    shown = editor()
+    async with Shown(shown).run_test(size=(80, 16)) as pilot:
+        await write(pilot, shown, "# prose")
+        await pilot.press("ctrl+space")
+
+        assert shown.text == "# prose"
+
+
 async def test_escape_leaves_the_text_and_nothing_is_lost() -> None:
     shown = editor()
     app = Shown(shown)

@@ -10,6 +10,7 @@ from growth import growth
 from pymr.jobs import template_toml
 from tui.model.job_text import UNKNOWN_NAMES_MAX, CheckedText, TextProblem, check_text, facts_of, field_at
 from tui.model.job_text_projects import LocalProjects, ProjectReader
+from tui.model.job_text_scan import is_in_quotes
 
 WORDS = """\
 job_type = "mapreduce"
@@ -228,3 +229,49 @@ def test_every_beginning_of_a_template_is_checked(projects: LocalProjects) -> No
         result = check_text(text[:end], projects)
 
         assert all(problem.end <= len(result.scan.lines[problem.line]) + 1 for problem in result.problems)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_in"),
+    [
+        ('a = "b|c"', True),
+        ('a = |"bc"', False),
+        ('a = "bc"|', False),
+        ('a = "bc|', True),
+        ("a = 'b|", True),
+        ('a = ["b", |]', False),
+        ('# it is "so|', False),
+        ('a = "x" # "so|"', False),
+    ],
+)
+def test_a_place_is_inside_quotes_or_not(line: str, is_in: bool) -> None:
+    assert is_in_quotes(line.replace("|", ""), line.index("|")) == is_in
+
+
+PLAIN = WORDS.replace('"split"', '"identity"')
+
+
+@pytest.mark.parametrize("text", [PLAIN, WORDS.replace('map_function_name = "split"\n', "")])
+def test_identity_over_what_is_no_output_of_a_job_is_a_warning(text: str, projects: LocalProjects) -> None:
+    problem = only_problem(text, projects)
+
+    assert (problem.field, problem.is_warning) == ("map_function_name", True)
+    assert problem.reason == (
+        "identity reads the output of another job only, which a is not: a function of map_functions.py "
+        "reads plain text"
+    )
+
+
+@pytest.mark.parametrize("folder", ["jobs/count/reduce", "jobs/count/reduce/", "/data/alpha/jobs/x/reduce"])
+def test_identity_over_the_output_of_a_job_is_no_problem(folder: str, projects: LocalProjects) -> None:
+    text = PLAIN.replace('"a"', f'"{folder}"').replace('"b"', '"jobs/b/reduce"')
+
+    assert checked(text, projects).problems == ()
+
+
+def test_an_identity_that_the_project_has_itself_may_read_what_it_likes(tmp_path: Path) -> None:
+    (tmp_path / "words").mkdir()
+    for kind, name in (("map", "identity"), ("reduce", "total")):
+        (tmp_path / "words" / f"{kind}_functions.py").write_text(f"def {name}(a, b): return []\n")
+
+    assert checked(PLAIN, ProjectReader(tmp_path).read()).problems == ()

@@ -76,9 +76,19 @@ def test_an_untouched_toml_template_is_toml_and_names_what_to_fill_in(job_type: 
     problems = problems_of(fields)
 
     assert problems
-    assert set(problems.values()) == {"is still the placeholder of the template"}
+    assert set(problems.values()) == {"is still the placeholder of the template: replace it"}
     assert set(problems) <= {field.name for field in fields_of(job_type) if field.required}
     assert problems_of({**fields, **MINIMAL[job_type]}) == {}
+
+
+@pytest.mark.parametrize(
+    "input_dirs",
+    [["<FOLDER> "], ["  <FOLDER>"], ["<FOL  DER>"], ["<FOLDER>/2024"], ["corpus", "<FOLDER>"]],
+)
+def test_a_placeholder_is_refused_until_it_is_replaced(input_dirs: list[str]) -> None:
+    problems = problems_of({**MINIMAL["mapreduce"], "job_type": "mapreduce", "input_dirs": input_dirs})
+
+    assert problems == {"input_dirs": "is still the placeholder of the template: replace it"}
 
 
 @pytest.mark.parametrize("job_type", JOB_TYPES)

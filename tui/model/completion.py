@@ -117,7 +117,7 @@ def _of_value(
     there = written[start:end]
     candidates = tuple(Candidate(_bare(text), text, detail) for text, detail in values)
     standing = next((index for index, one in enumerate(candidates) if one.text == there), None)
-    if standing is not None or _is_placeholder(there, field):
+    if standing is not None or (field.placeholder and field.placeholder in there):
         # Something whole stands here already: whoever asks wants to see what else there is.
         return Completion(line, start, end, "", candidates, standing or 0) if candidates else None
     return _narrowed(Completion(line, start, end, typed, candidates))
@@ -134,11 +134,6 @@ def _begun_value(written: str, first: int, column: int) -> tuple[int, int, str]:
     quote = written[start : start + 1]
     rest = _REST_OF_TEXT.get(quote, _REST_OF_WORD).match(written, column)
     return start, rest.end() if rest else column, written[start:column].lstrip("\"'")
-
-
-def _is_placeholder(text: str, field: Field) -> bool:
-    example = field.example[0] if isinstance(field.example, tuple) else field.example
-    return field.required and isinstance(example, str) and example.startswith("<") and text == f'"{example}"'
 
 
 def _bare(text: str) -> str:

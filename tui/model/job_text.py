@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from pymr.errors import JobError, Problem
@@ -111,9 +112,10 @@ def check_text(text: str, projects: LocalProjects) -> CheckedText:
         reason = f"is no field of any job, like {len(unknown) - 1:,} other names of this text"
         problems.append(_placed(scanned, Problem(shown_name(first), values[first], reason)))
     refused = {problem.field for problem in problems}
+    accepted = {name: value for name, value in values.items() if name not in refused}
     problems += [
         _placed(scanned, problem, is_warning=True)
-        for problem in _local_problems(known_type, values, projects)
+        for problem in _local_problems(known_type, accepted, projects)
         if problem.field not in refused
     ]
     problems.sort(key=lambda problem: (problem.line, problem.column))
@@ -241,7 +243,10 @@ def _last_written_line(scanned: TextScan) -> int:
 
 
 def _local_problems(job_type: str, values: Mapping[str, Any], projects: LocalProjects) -> Iterator[Problem]:
-    """What the projects on this machine do not have. A guess from their source, so it is no error."""
+    """What will hardly do, as far as it can be seen here: what the projects on this machine do not have, by
+    their source, and input that identity does not read. None of it is sure, so it is no error."""
+    if job_type == "mapreduce":
+        yield from _identity_problems(values, projects)
     if not projects.is_known:
         return
     if job_type == "script":
@@ -260,6 +265,27 @@ def _local_problems(job_type: str, values: Mapping[str, Any], projects: LocalPro
     for field, kind in _FUNCTION_FIELDS:
         default = _IDENTITY if field == "map_function_name" else None
         yield from _function_problems(field, kind, name, values.get(field, default), projects)
+
+
+def _identity_problems(values: Mapping[str, Any], projects: LocalProjects) -> Iterator[Problem]:
+    """The built-in map function over a folder that is no output of a job."""
+    name, folders = values.get("map_function_name", _IDENTITY), values.get("input_dirs")
+    own = projects.functions(str(values.get("project_name")), "map")
+    if name != _IDENTITY or not isinstance(folders, list) or (own is not None and own.may_have(_IDENTITY)):
+        return
+    for folder in folders:
+        if isinstance(folder, str) and folder and not _is_output(folder):
+            reason = (
+                f"{_IDENTITY} reads the output of another job only, which {folder} is not: a function of "
+            )
+            yield Problem("map_function_name", name, f"{reason}{MODULE_FILES['map']} reads plain text")
+            return
+
+
+def _is_output(folder: str) -> bool:
+    """Whether a folder is jobs/NAME/reduce in some data folder, or lies in it."""
+    parts = PurePosixPath(folder).parts
+    return any(part == "jobs" and parts[at + 2 : at + 3] == ("reduce",) for at, part in enumerate(parts))
 
 
 def _function_problems(

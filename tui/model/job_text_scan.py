@@ -85,6 +85,17 @@ def scan(text: str, known_names: Iterable[str]) -> TextScan:
     return TextScan(lines, tuple(fields), tuple(tables))
 
 
+def is_in_quotes(line: str, column: int) -> bool:
+    """Whether a place of a line is inside a text of it; the end of one that was left open is."""
+    for piece in _PIECE.finditer(line):
+        quote = piece[0][0]
+        if piece.start() < column and quote in "\"'":
+            is_closed = len(piece[0]) > 1 and piece[0].endswith(quote)
+            if column < piece.end() or (column == piece.end() and not is_closed):
+                return True
+    return False
+
+
 def _place(lines: tuple[str, ...], number: int, key: re.Match[str], known: frozenset[str]) -> FieldPlace:
     line = lines[number]
     start = _after_blanks(line, key.end() + 1)

@@ -22,6 +22,7 @@ from textual.widgets.text_area import LanguageDoesNotExist, TextAreaTheme
 
 from tui.model.completion import Candidate, Completion
 from tui.model.job_text import TextProblem
+from tui.model.job_text_scan import is_in_quotes
 from tui.widgets.completion_list import CompletionList
 
 Completer = Callable[[str, int, int], Completion | None]
@@ -58,7 +59,11 @@ class JobTextArea(TextArea):
     ]
 
     class CompletionWanted(Message):
-        """Somebody asks what can stand at the cursor."""
+        """Somebody asks what can stand at the cursor. may_indent: with the key that indents elsewhere."""
+
+        def __init__(self, *, may_indent: bool = False) -> None:
+            super().__init__()
+            self.may_indent = may_indent
 
     class Left(Message):
         """Escape was pressed: the keys are no longer text."""
@@ -131,7 +136,7 @@ class JobTextArea(TextArea):
                 completions.close()
         elif event.key == "tab":
             self._keep(event)
-            self.post_message(self.CompletionWanted())
+            self.post_message(self.CompletionWanted(may_indent=True))
         elif event.key == "escape":
             self._keep(event)
             self.post_message(self.Left())
@@ -140,8 +145,10 @@ class JobTextArea(TextArea):
         self.post_message(self.CompletionWanted())
 
     def indent(self) -> None:
-        """What Tab does where there is nothing to choose from."""
-        column = self.cursor_location[1]
+        """What Tab does where nothing can be chosen. Inside quotes blanks would be part of the text."""
+        line, column = self.cursor_location
+        if is_in_quotes(self.document.get_line(line), column):
+            return
         self.insert(" " * (self.indent_width - column % self.indent_width))
 
     def _keep(self, event: events.Key) -> None:
@@ -247,7 +254,7 @@ class JobEditor(Container):
 
     def on_job_text_area_completion_wanted(self, event: JobTextArea.CompletionWanted) -> None:
         event.stop()
-        if not self._narrow():
+        if not self._narrow() and event.may_indent:
             self.area.indent()
 
     def on_completion_list_accepted(self, event: CompletionList.Accepted) -> None:
