@@ -97,7 +97,7 @@ def standing_clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
 SCREENS = {
     "jobs-80x24": ((80, 24), "dark", "1", "nightly_wordcount"),
     "jobs-200x50": ((200, 50), "dark", "1", "PARTITIONS"),
-    "jobs-120x35-light": ((120, 35), "light", "1", "PARTITIONS"),
+    "jobs-120x35-light": ((120, 35), "light", "1", "TASKS"),
     "workers-120x35": ((120, 35), "dark", "2", "harbour log 41"),
     "peers-80x24": ((80, 24), "dark", "4", "received"),
     "events-80x24": ((80, 24), "dark", "6", "run failed"),

@@ -265,3 +265,62 @@ async def test_another_theme_draws_the_cells_in_its_colours() -> None:
 
         assert [one.text for one in app.table.render_line(2)] == [one.text for one in before]
         assert [one.style for one in app.table.render_line(2)] != [one.style for one in before]
+
+
+# ---- rows that are out of view
+
+
+class KindsApp(TableApp):
+    def compose(self) -> ComposeResult:
+        yield Table[Row](COLUMNS, self.cell, lambda row: row[0], kind=lambda row: row[1].strip("-"))
+
+
+def some(*numbers: int, running: int = -1) -> list[Row]:
+    return [(f"row{number}", "running" if number == running else "-") for number in numbers]
+
+
+async def test_what_comes_first_stays_in_view_while_nobody_has_moved() -> None:
+    app = KindsApp()
+    async with app.run_test(size=SIZE) as pilot:
+        await shown(pilot, app, some(*range(10, 60)))
+        came = await shown(pilot, app, some(1, 2, *range(10, 60), running=1))
+        cursor = app.table.cursor_row
+        ended = await shown(pilot, app, some(1, 2, *range(11, 60), 10, running=1))
+
+        assert came[1:4] == ["row1", "row2", "row10"]
+        assert cursor == ("row10", "-")
+        assert ended[1:4] == ["row1", "row2", "row11"]
+        assert app.table.cursor == 0  # and not where the row of the cursor has gone to, out of view
+
+
+async def test_rows_out_of_view_are_counted_with_those_that_are_running() -> None:
+    app = KindsApp()
+    async with app.run_test(size=SIZE) as pilot:
+        await shown(pilot, app, some(*range(10)))
+        fitting = screen_text(pilot)
+        await shown(pilot, app, some(*range(30), running=29))
+        at_top = screen_text(pilot).splitlines()[-1]
+        await pilot.press("down", "down")
+        await shown(pilot, app, some(100, 101, *range(30), running=101))
+        kept = screen_text(pilot).splitlines()
+        await shown(pilot, app, some(100, 101, *range(30), running=100))
+        await pilot.press("end")
+        await pilot.pause()
+        at_end = screen_text(pilot).splitlines()[-1]
+
+        assert "below" not in fitting
+        assert at_top == " ▼ 20 below, 1 running"
+        assert kept[1].split()[0] == "row0"  # somebody has moved: the row of the cursor stays where it is
+        assert kept[-1] == " ▲ 2 above, 1 running   ▼ 20 below"
+        assert at_end == " ▲ 22 above, 1 running"
+
+
+async def test_the_line_of_hidden_rows_follows_what_becomes_of_them() -> None:
+    app = KindsApp()
+    async with app.run_test(size=SIZE) as pilot:
+        await shown(pilot, app, some(*range(30)))
+        before = screen_text(pilot).splitlines()[-1]
+        await shown(pilot, app, some(*range(30), running=25))
+
+        assert before == " ▼ 20 below"
+        assert screen_text(pilot).splitlines()[-1] == " ▼ 20 below, 1 running"

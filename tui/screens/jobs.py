@@ -28,13 +28,16 @@ from tui.model.job_table import (
 from tui.model.state import ClusterState
 from tui.screens.base import ConsoleScreen
 from tui.widgets.filter_line import FilterLine
-from tui.widgets.job_cells import job_cell, job_columns
+from tui.widgets.job_cells import job_cell, job_columns, job_kind
 from tui.widgets.job_detail import JobDetail
 from tui.widgets.job_detail_lines import Shown
 from tui.widgets.table import Cell, Table
 
 MOVE_SECONDS = 0.1
 """A job that the cursor stays on for this long is asked about. Lower: more questions while it moves."""
+
+WIDE_COLUMNS = 220
+"""From here on the detail stands beside the table, which then still has room for all of its columns."""
 
 SEEK_SECONDS = 10.0
 """How long a job is waited for that was just submitted."""
@@ -52,12 +55,17 @@ class JobsScreen(ConsoleScreen):
     WANTS = frozenset({"jobs"})
     has_jobs = True
     AUTO_FOCUS = "#jobs-table"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012 (as Screen declares it)
+    # Beside the detail there is room for every column: a wider terminal never shows fewer of them.
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE_COLUMNS, "-wide")]  # noqa: RUF012 (as Screen declares it)
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-tall")]  # noqa: RUF012 (as Screen declares it)
     DEFAULT_CSS = """
     JobsScreen .jobs { width: 100%; height: 100%; layout: vertical; }
     JobsScreen.-wide .jobs { layout: horizontal; }
     JobsScreen .jobs--list, JobsScreen #job-detail { width: 100%; height: 1fr; }
+    JobsScreen.-tall .jobs--list { height: 2fr; }
+    JobsScreen.-tall #job-detail { height: 3fr; }
     JobsScreen.-wide .jobs--list, JobsScreen.-wide #job-detail { width: 1fr; height: 100%; }
+    JobsScreen.-wide .jobs--list { min-width: 158; }
     JobsScreen #jobs-table { height: 1fr; }
     JobsScreen.-detail .jobs--list { display: none; }
     """
@@ -86,7 +94,9 @@ class JobsScreen(ConsoleScreen):
     def compose_body(self) -> ComposeResult:
         with Container(classes="jobs"):
             with Vertical(classes="jobs--list"):
-                yield Table(job_columns(()), self._cell, line_key, empty=_NO_ANSWER, id="jobs-table")
+                yield Table(
+                    job_columns(()), self._cell, line_key, empty=_NO_ANSWER, kind=job_kind, id="jobs-table"
+                )
                 yield FilterLine("words, !without, 'exact, status:failed", id="jobs-filter")
             yield JobDetail(id="job-detail")
 

@@ -50,7 +50,7 @@ class PeersScreen(ConsoleScreen):
 
     def compose_body(self) -> ComposeResult:
         with Vertical():
-            yield Table(PEER_COLUMNS, peer_cell, _name_of, empty=_NO_ANSWER, id="peers-table")
+            yield Table(PEER_COLUMNS, peer_cell, _name_of, empty=_NO_ANSWER, kind=_kind_of, id="peers-table")
             yield PeerCard(id="peer-card")
 
     @property
@@ -114,6 +114,11 @@ class PeersScreen(ConsoleScreen):
             return
         if self.table.move_to_key(self._sought) or time.monotonic() > self._sought_until:
             self._sought = ""
+
+
+def _kind_of(line: PeerLine) -> str:
+    """What is told of a peer that is out of view."""
+    return "" if line.row.state == "alive" else line.row.state
 
 
 def _name_of(line: PeerLine) -> str:

@@ -62,6 +62,15 @@ def job_cell(line: Line, column: str, groups: frozenset[str], now: float) -> Cel
     return _plain_cell(line, column)
 
 
+def job_kind(line: Line) -> str:
+    """What is told of a line of the table while it is out of view: what is at work, or waits for a person."""
+    if isinstance(line, GroupLine):
+        status = line.worst if line.is_folded else "queued"
+    else:
+        status = "queued" if has_left(line) else status_of(line)
+    return {"running": "running", "breakpoint": "at a breakpoint", "failed": "failed"}.get(status, "")
+
+
 def _plain_cell(row: JobRow, column: str) -> Cell:
     if column == "phase":
         return row.current_phase or "begins" if row.status == "running" else ""

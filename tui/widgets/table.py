@@ -1,5 +1,5 @@
 """A table of any number of rows: only those that are seen are made, and a new list of rows moves neither the
-cursor off its row nor that row on the screen."""
+cursor off its row nor that row on the screen; before anybody has moved, its top stays in view instead."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.style import Style
 
+from tui.widgets.hidden_rows import hidden_words
 from tui.widgets.lines_view import LinesView
 from tui.widgets.styled_line import Cell, content_of, fitted, segments_of, strip_of
 from tui.widgets.table_columns import GAP, MARGIN, Column, Placed, place_columns
@@ -26,13 +27,15 @@ Row = TypeVar("Row")
 
 _HEADER_LINES = 1
 _STRIPS_MAX = 500
+_LINES_WITH_HIDDEN_MIN = 4
 
 
 class Table(LinesView, Generic[Row], can_focus=True):
     """Rows of any kind under their headers.
 
     cell: what stands in a column (by its key) of a row; called for rows that are seen. key: what tells a row
-    from others, in every list of rows. empty: said where there are none.
+    from others, in every list of rows. empty: said where there are none. kind: what of a row is told in the
+    last line while it is out of view, see `hidden_words`; None: no such line.
     Cost: of a cursor move, two lines; of `set_rows`, the lines that have changed, and O(rows) where the row
     of the cursor has moved.
     """
@@ -42,10 +45,10 @@ class Table(LinesView, Generic[Row], can_focus=True):
     Table > .table--sorted { color: $foreground; text-style: bold; }
     Table > .table--cursor { background: $block-cursor-background 50%; }
     Table:focus > .table--cursor { background: $block-cursor-background; }
-    Table > .table--empty { color: $text-muted; }
+    Table > .table--empty, Table > .table--hidden { color: $text-muted; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "table--header", "table--sorted", "table--cursor", "table--empty",
+        "table--header", "table--sorted", "table--cursor", "table--empty", "table--hidden",
     }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "Up", show=False, id="table.up"),
@@ -98,6 +101,7 @@ class Table(LinesView, Generic[Row], can_focus=True):
         key: Callable[[Row], str],
         *,
         empty: str = "",
+        kind: Callable[[Row], str] | None = None,
         id: str | None = None,
     ) -> None:
         super().__init__(id=id)
@@ -105,6 +109,9 @@ class Table(LinesView, Generic[Row], can_focus=True):
         self._cell = cell
         self._key = key
         self._empty = empty
+        self._kind = kind
+        self._hidden = ""  # as it is drawn
+        self._is_moved = False  # whether the operator has moved the cursor
         self._rows: Sequence[Row] = ()
         self._cursor_key: str | None = None
         self._lost_key: str | None = None  # of the row the cursor would be on, if that were there
@@ -129,19 +136,24 @@ class Table(LinesView, Generic[Row], can_focus=True):
 
     def set_rows(self, rows: Sequence[Row]) -> None:
         """Show these. The cursor keeps its row, and that row its line on the screen; where the row is gone,
-        the cursor stays where it was, and returns to the row if that comes back before it is moved."""
+        the cursor stays where it was, and returns to the row if that comes back before it is moved. While
+        nobody has moved it, the first rows stay in view, and the cursor with them."""
         before, self._rows = self._rows, rows
         top, old_cursor = self._top, self.cursor
         new_cursor = self._place_of_cursor()
         is_in_view = 0 <= old_cursor - top < self._lines_seen
         new_top = top + (new_cursor - old_cursor if is_in_view else 0)
-        self.set_line_count(len(rows) + _HEADER_LINES)
+        if not self._is_moved and top == 0:
+            new_top, new_cursor = 0, new_cursor if new_cursor < self._lines_seen else 0
+        self._set_line_count()
         self.set_reactive(Table.cursor, new_cursor)
         if len(rows) != len(before) or new_top != top:
             self._scroll_top_to(new_top)
             self.refresh()
         else:
             self._refresh_changed(before, old_cursor)
+            if self._kind is not None and self._hidden_words() != self._hidden:
+                self.refresh(self._line_region(self.size.height - 1))
         self._note_cursor()
 
     def set_columns(self, columns: Sequence[Column]) -> None:
@@ -207,7 +219,7 @@ class Table(LinesView, Generic[Row], can_focus=True):
                     self.post_message(self.SortWanted(self, column.key))
             return
         place = self._top + event.y - _HEADER_LINES
-        if place < len(self._rows):
+        if place < min(len(self._rows), self._top + self._lines_seen):
             self._move_to(place)
             if event.chain == 2:
                 self.action_open()
@@ -221,11 +233,17 @@ class Table(LinesView, Generic[Row], can_focus=True):
 
     @property
     def _lines_seen(self) -> int:
-        return max(self.size.height - _HEADER_LINES, 0)
+        return max(self.size.height - _HEADER_LINES - self._hidden_lines, 0)
+
+    @property
+    def _hidden_lines(self) -> int:
+        """Of what is told of hidden rows: one where not all rows fit, and there is room for it."""
+        room = self.size.height - _HEADER_LINES
+        return int(self._kind is not None and len(self._rows) > room >= _LINES_WITH_HIDDEN_MIN)
 
     def _move_to(self, place: int, in_the_middle: bool = False) -> None:
         place = min(max(place, 0), max(len(self._rows) - 1, 0))
-        before, self._lost_key = self.cursor, None
+        before, self._lost_key, self._is_moved = self.cursor, None, True
         self.set_reactive(Table.cursor, place)
         self._refresh_rows(before, place)
         if place < self._top or place >= self._top + self._lines_seen:
@@ -274,9 +292,12 @@ class Table(LinesView, Generic[Row], can_focus=True):
 
     def _place(self) -> None:
         self._placed = place_columns(self._columns, self.lines_width)
-        self.set_line_count(len(self._rows) + _HEADER_LINES)
+        self._set_line_count()
         self._strips.clear()
         self.refresh()
+
+    def _set_line_count(self) -> None:
+        self.set_line_count(len(self._rows) + _HEADER_LINES + self._hidden_lines)
 
     def _refresh_changed(self, before: Sequence[Row], cursor_before: int) -> None:
         seen = range(self._top, min(self._top + self._lines_seen, len(self._rows)))
@@ -295,6 +316,8 @@ class Table(LinesView, Generic[Row], can_focus=True):
         width = self.lines_width
         if y < _HEADER_LINES:
             return self._header_strip(width)
+        if self._hidden_lines and y == self.size.height - 1:
+            return self._hidden_strip(width)
         place = self._top + y - _HEADER_LINES
         if place < len(self._rows):
             return self._row_strip(self._rows[place], place == self.cursor, width)
@@ -351,6 +374,16 @@ class Table(LinesView, Generic[Row], can_focus=True):
                 title = title.stylize(self.get_visual_style("table--sorted"))
             cells.append((placed, title))
         return self._joined(cells, plain, width)
+
+    def _hidden_words(self) -> str:
+        if self._kind is None or not self._hidden_lines:
+            return ""
+        return hidden_words(self._rows, self._top, self._lines_seen, self._kind)
+
+    def _hidden_strip(self, width: int) -> Strip:
+        self._hidden = self._hidden_words()
+        line = Content(self._hidden).truncate(max(width - 2 * MARGIN, 0), ellipsis=True)
+        return strip_of(self, line.pad_left(MARGIN), width, self.get_visual_style("table--hidden"))
 
     def _empty_strip(self, y: int, width: int) -> Strip:
         style = self.get_visual_style("table--empty")
