@@ -18,11 +18,12 @@ from pymr.client_output import Listing, decompressed, list_output
 from pymr.client_panes import (
     PANE_PIECE_BYTES,
     PaneBytes,
+    RunPanes,
     keeps_pane,
+    panes_in,
     read_pane,
     split_worker,
     told_by_data_service,
-    workers_in,
 )
 from pymr.client_peers import AskOne, peers_alone, workers_alone
 from pymr.client_preview import preview_on
@@ -81,6 +82,7 @@ __all__ = [
     "Outcome",
     "PaneBytes",
     "RefusedError",
+    "RunPanes",
     "UnreachableError",
     "decompressed",
     "split_worker",
@@ -304,8 +306,12 @@ class Client(ClientLink):
 
     def panes_of(self, run_id: str) -> list[str]:
         """The workers that put out something in a run, and still have it, as far as can be told soon."""
+        return list(self.panes_in(run_id).sizes)
+
+    def panes_in(self, run_id: str) -> RunPanes:
+        """The same with how much that is, and whether anything of the run is kept at all."""
         with self._hasty_data_client() as data:
-            return workers_in(data, [row.name for row in self.workers()], run_id)
+            return panes_in(data, [row.name for row in self.workers()], run_id)
 
     def keeps_pane(self, worker: str, run_id: str) -> bool | None:
         """Whether what a worker put out in a run is still kept; None where that cannot be told soon."""
@@ -326,11 +332,8 @@ class Client(ClientLink):
         return self._do(request, peer=split_worker(worker)[0])
 
     def type_into(self, worker: str, holder: str, data: bytes) -> None:
-        """Type bytes into the terminal of a worker whose keyboard `holder` has.
-
-        Raises RefusedError with the code `unavailable` where the worker has not taken what was typed before:
-        TYPED_BYTES_MAX wait at most.
-        """
+        """Type bytes into the terminal of a worker whose keyboard `holder` has. Raises RefusedError with the
+        code `unavailable` where it has not taken what was typed before: TYPED_BYTES_MAX wait at most."""
         for start in range(0, len(data), TYPED_BYTES_MAX):
             piece = data[start : start + TYPED_BYTES_MAX]
             request = TypeIntoWorker(id=new_id(), worker=worker, holder=holder, data=piece)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -100,22 +100,34 @@ def check_pane(client: Knowing, worker: str, run_id: str) -> None:
         raise ClientError(f"there is no run {run_id}; `pymr history` shows the runs")
 
 
-def workers_in(data: DataClient, workers: Iterable[str], run_id: str) -> list[str]:
-    """Those of the workers that have put out something in a run. Cost: a question for each, of
-    PANES_LOOKED_AT_MAX at most. A peer that cannot be asked is passed over."""
-    found, silent = [], set()
+@dataclass(frozen=True, slots=True)
+class RunPanes:
+    """What is kept of what workers put out in a run. sizes: in bytes, by worker, of those that put out
+    something. is_kept: whether there is any pane, be it empty; None where that cannot be told soon."""
+
+    sizes: Mapping[str, int]
+    is_kept: bool | None
+
+
+def panes_in(data: DataClient, workers: Iterable[str], run_id: str) -> RunPanes:
+    """The panes of a run. Cost: a question for each worker, of PANES_LOOKED_AT_MAX at most. A peer that
+    cannot be asked is passed over."""
+    sizes, silent, has_empty = {}, set(), False
     for worker in list(workers)[:PANES_LOOKED_AT_MAX]:
         peer = split_worker(worker)[0]
         if peer in silent:
             continue
         try:
-            if read_pane(data, worker, run_id, 0).end:
-                found.append(worker)
+            size = read_pane(data, worker, run_id, 0, 1).end
         except UnreachableError:
             silent.add(peer)
         except RefusedError:
             continue
-    return found
+        else:
+            has_empty |= not size
+            if size:
+                sizes[worker] = size
+    return RunPanes(sizes, True if sizes or has_empty else None if silent else False)
 
 
 def keeps_pane(data: DataClient, worker: str, run_id: str) -> bool | None:

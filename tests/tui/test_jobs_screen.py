@@ -18,7 +18,7 @@ from textual.widgets import Input
 from waiting import screen_text, until, until_shown
 
 import tui.app
-from pymr.client import UnreachableError
+from pymr.client import RunPanes, UnreachableError
 from pymr.requests import JobView
 from pymr.rows import JobRow, PanePlace, PhaseRow, TaskRow, WorkerRow
 from tui.app import ConsoleApp
@@ -29,6 +29,7 @@ from tui.widgets.table import Table
 from tui.widgets.top_bar import TopBar
 
 FAILED = job("import", "failed", exception=TRACEBACK, end_time=NOW, run_id="r8")
+DONE = job("done", "succeeded", run_id="r7")
 RUNNING = job("count", "running", run_id="r9", progress=0.4, current_phase="map")
 ROWS = (
     RUNNING,
@@ -47,6 +48,9 @@ class ToldClient:
 
     def job(self, job_name: str) -> JobView:
         return self._told.job_views[job_name]
+
+    def panes_in(self, run_id: str) -> RunPanes:
+        return PANES[run_id]
 
     def workers(self) -> tuple[WorkerRow, ...]:
         return (WorkerRow(name="b/7", peer="b", pid=1, state="map", job_name="count"),)
@@ -316,13 +320,26 @@ def working(*workers: str) -> JobView:
 
 
 PLACE = PanePlace("beta/1", "r8", 77)
+QUEUED = job("again", "queued")
+PANES = {
+    "r4": RunPanes({}, is_kept=True),
+    "r5": RunPanes({}, is_kept=False),
+    "r6": RunPanes({}, is_kept=None),
+    "r7": RunPanes({"a/0": 10, "a/1": 300, "b/0": 20}, is_kept=True),
+    "r8": RunPanes({"b/0": 20}, is_kept=True),
+}
 
 
 @pytest.mark.parametrize(
     ("selected", "told", "place"),
     [
         (FAILED, view(FAILED, runs=(run(8, "failed", failed_at=PLACE),)), ("beta/1", "r8", 77)),
-        (FAILED, view(FAILED, runs=(run(8, "failed"),)), ("import",)),
+        (FAILED, view(FAILED, runs=(run(8, "failed"),)), ("b/0", "r8", None)),
+        (FAILED, view(FAILED), ("import",)),
+        (DONE, view(DONE, runs=(run(7), run(8))), ("a/1", "r7", None)),
+        (QUEUED, view(QUEUED, runs=(run(7),)), ("a/1", "r7", None)),
+        (QUEUED, view(QUEUED, runs=(run(8, "failed", failed_at=PLACE),)), ("beta/1", "r8", 77)),
+        (QUEUED, view(QUEUED), ("again",)),
         (RUNNING, working("a/1", "a/1"), ("a/1", "r9", None)),
         (RUNNING, working("a/1", "a/2"), ("count",)),
         (RUNNING, working(), ("b/7", "r9", None)),
@@ -337,6 +354,18 @@ async def test_attach_leads_to_the_failure_or_the_worker_or_all_workers(
         await until(pilot, lambda: app.went, "a place")
 
         assert app.went == [place]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(4, "r4 put out nothing"), (5, "The output of r5 is no longer kept"), (6, "not all peers answer")],
+)
+async def test_attach_says_why_there_is_no_output_of_a_job_that_has_ended(number: int, words: str) -> None:
+    async with console((DONE,), view(DONE, runs=(run(number),))) as (app, pilot):
+        await pilot.press("a")
+        await until(pilot, lambda: any(words in one.message for one in app._notifications), "a notice")
+
+        assert app.went == []
 
 
 async def test_nothing_is_cut_at_80_by_24() -> None:

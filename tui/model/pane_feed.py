@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
-from pymr.client import PaneBytes, UnreachableError
+from pymr.client import PaneBytes, RefusedError, UnreachableError
 from pymr.errors import PymrError
 from tui.model.fault_log import log_fault
 from tui.model.pane_search import lost_start
@@ -35,6 +35,7 @@ PIECES_PER_ROUND = 4
 """Of a range, or of a tail that has grown, so many pieces at most are read before the other panes' turn."""
 
 RANGES_MAX = 16
+NOT_KEPT = "What {worker} put out in {run_id} is no longer kept, if it took part in that run"
 _BEYOND = 1 << 60
 
 
@@ -292,6 +293,9 @@ class PaneFeed:
 
     def _failed(self, watch: _Watch, wish: PaneWish, error: PymrError) -> None:
         """Ask again later, and what is of the same peer as well where that did not answer."""
+        problem = str(error)
+        if isinstance(error, RefusedError) and error.code == "missing":
+            problem = NOT_KEPT.format(worker=wish.worker, run_id=wish.run_id)
         due = time.monotonic() + watch.retry_s
         watch.retry_s = min(watch.retry_s * 2, RETRY_LAST_SECONDS)
         peer = _peer_of(watch)
@@ -305,7 +309,7 @@ class PaneFeed:
             one.retry_s = watch.retry_s
             self._tell_problem(one, str(error))
         self._set_due(watch, wish, due)
-        self._tell_problem(watch, str(error))
+        self._tell_problem(watch, problem)
 
     def _tell_all(self, problem: str) -> None:
         with self._lock:

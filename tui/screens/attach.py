@@ -12,16 +12,19 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from pymr.errors import PymrError
-from pymr.rows import JobRow, WorkerRow
+from pymr.rows import JobRow, RunRow, WorkerRow
 from tui.model.pane_feed import RANGES_MAX, PaneWish
 from tui.model.pane_place import LOOKED_AHEAD_BYTES, LOOKED_BACK_BYTES, start_of_failure
 from tui.model.printable import printable
 from tui.model.state import ClusterState
 from tui.screens.attach_typing import HOW_TO_LEAVE, STUCK, TypingScreen
-from tui.screens.run_dialog import RunDialog, runs_with_output
+from tui.screens.run_dialog import RUNS_ASKED_MAX, RunDialog, runs_with_output
 from tui.widgets.pane_header import PaneFacts, PaneHeader, PaneNotice
 from tui.widgets.pane_prompt import PanePrompt
 from tui.widgets.pane_view import PaneView
+
+END_SECONDS = 1.0
+"""Whether a run has ended at which its worker no longer works is asked so often, until it has."""
 
 TAIL_BYTES = 256 << 10
 """So much of the end is followed; what comes faster is a gap that can be read."""
@@ -63,6 +66,8 @@ class AttachScreen(TypingScreen):
         self._problem = ""
         self._row: WorkerRow | None = None
         self._job_name = ""
+        self._ended: RunRow | None = None  # the run that is shown, once it has ended
+        self._is_end_sought = True  # until it is known, or too old to be asked for
         self._choices: list[str] = []
         self._wish: PaneWish | None = None
 
@@ -75,6 +80,7 @@ class AttachScreen(TypingScreen):
 
     def on_mount(self) -> None:
         self.set_class(not self.worker, "-choosing")
+        self.set_interval(END_SECONDS, self._look_for_end)
 
     # ---- what the console asks of it
 
@@ -86,6 +92,7 @@ class AttachScreen(TypingScreen):
         self.prompt.close()
         self.worker, self.run_id, self._is_newest = worker, run_id, not run_id
         self.trouble = self._problem = self._job_name = ""
+        self._ended, self._is_end_sought = None, True
         self.is_refused = False
         self._place, self._ranges = offset, []
         self.set_class(False, "-choosing")
@@ -98,6 +105,7 @@ class AttachScreen(TypingScreen):
         self._wish = None
         self._want()
         self.show_state(self.console.state)
+        self._look_for_end()
 
     def show_state(self, state: ClusterState) -> None:
         self._row = next((row for row in state.workers if row.name == self.worker), None)
@@ -299,9 +307,30 @@ class AttachScreen(TypingScreen):
                 view.offset_at_top,
                 view.buffer.end,
                 self.holder,
+                self._ended,
             )
         )
         self.show_notice()
+
+    def _look_for_end(self) -> None:
+        """Ask what has come of the run that is shown, where its worker is not at it any more."""
+        row, run_id = self._row, self.run_id
+        is_at_it = row is not None and row.run_id == run_id and row.state != "idle"
+        is_seen = self.console.shown_screen is self and self.console.config is not None
+        if run_id and is_seen and not is_at_it and self._is_end_sought:
+            self.run_worker(self._ask_for_end(run_id), group="end", exclusive=True)
+
+    async def _ask_for_end(self, run_id: str) -> None:
+        job_name = run_id.rpartition("-")[0]
+        try:
+            runs = await self.console.ask(lambda client: client.history(job_name, RUNS_ASKED_MAX))
+        except PymrError:  # it is asked again
+            return
+        if run_id == self.run_id:
+            ended = (run for run in runs if run.status not in ("running", "publishing"))
+            self._ended = next((run for run in ended if run.run_id == run_id), None)
+            self._is_end_sought = self._ended is None and len(runs) < RUNS_ASKED_MAX
+            self._show_facts()
 
     def _show_place(self, offset: int) -> None:
         """Show the failure before an offset, once what is before it has been loaded."""

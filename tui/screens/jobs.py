@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.timer import Timer
 
-from pymr.client import Client
+from pymr.client import Client, RunPanes
 from pymr.errors import PymrError
 from pymr.requests import JobView
 from pymr.rows import JobRow, RunRow
@@ -207,7 +207,8 @@ class JobsScreen(ConsoleScreen):
         return workers[0] if workers else ""
 
     def action_attach(self) -> None:
-        """To the place of the failure, or to the worker that is at it; where there are more, to them all."""
+        """To the place of the failure, or to the worker that is at it; where there are more, to them all. Of
+        a job that does not run, to what its last run put out, of the worker with the most."""
         if self._row is None:
             self.notify("Select a job to see its workers.", severity="warning")
         else:
@@ -217,21 +218,26 @@ class JobsScreen(ConsoleScreen):
         """Its view is asked for, as the one that is known may be older than the failure."""
         name = name_of(row)
         try:
-            view, workers = await self.console.ask(lambda client: _view_and_workers(client, name))
+            view, workers, panes = await self.console.ask(lambda client: _view_and_workers(client, name))
         except PymrError:  # nobody answers: what is known has to do
-            view, workers = self._view_of(row) or JobView(id="", row=row), set()
+            view, workers, panes = self._view_of(row) or JobView(id="", row=row), set(), None
         if not self.is_current:  # the operator has gone elsewhere meanwhile
             return
         row = view.row or row
         run = view.runs[0] if view.runs else None
-        if row.status == "failed" and run is not None and (place := run.failed_at) is not None:
+        is_running = row.status == "running"
+        if not is_running and run is not None and (place := run.failed_at) is not None:
             self.console.open_pane(place.worker, place.run_id, place.offset)
         elif row.breakpoints:
             self.console.open_pane(row.breakpoints[0], row.run_id or "")
-        elif row.status == "running" and len(workers) == 1:
+        elif is_running and len(workers) == 1:
             self.console.open_pane(workers.pop(), row.run_id or "")
-        else:
+        elif is_running or run is None or panes is None:
             self.console.open_workers(name)
+        elif panes.sizes:
+            self.console.open_pane(max(panes.sizes, key=panes.sizes.__getitem__), run.run_id)
+        else:
+            self.notify(_no_output(run.run_id, panes.is_kept), severity="warning", markup=False)
 
     def action_back(self) -> None:
         """From the detail to the table; from there, back to all jobs."""
@@ -370,10 +376,22 @@ class JobsScreen(ConsoleScreen):
             self.detail.show_anew()
 
 
-def _view_and_workers(client: Client, job_name: str) -> tuple[JobView, set[str]]:
-    """A job, and the workers that are at it: as its leader says, or as they say themselves."""
+def _no_output(run_id: str, is_kept: bool | None) -> str:
+    """Why there is nothing to show of a run."""
+    if is_kept is None:
+        return f"Whether output of {run_id} is kept cannot be told: not all peers answer."
+    return f"{run_id} put out nothing." if is_kept else f"The output of {run_id} is no longer kept."
+
+
+def _view_and_workers(client: Client, job_name: str) -> tuple[JobView, set[str], RunPanes | None]:
+    """A job, and the workers that are at it: as its leader says, or as they say themselves; and where it does
+    not run, what is kept of the output of its last run, but for one whose failure has a place."""
     view = client.job(job_name)
     workers = {task.worker for task in view.tasks}
     if not workers and view.row is not None and view.row.status == "running":
         workers = {worker.name for worker in client.workers() if worker.job_name == job_name}
-    return view, workers
+    run = view.runs[0] if view.runs else None
+    is_running = view.row is not None and view.row.status == "running"
+    if run is None or is_running or run.failed_at is not None:
+        return view, workers, None
+    return view, workers, client.panes_in(run.run_id)

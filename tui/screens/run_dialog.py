@@ -14,13 +14,13 @@ from textual.screen import ModalScreen
 from textual.widgets import Label, OptionList
 from textual.widgets.option_list import Option
 
-from pymr.client import Client
+from pymr.client import Client, RefusedError
 from pymr.rows import RunRow
 from pymr.wording import amount, moment
 from tui.model.printable import printable
 
 RUNS_ASKED_MAX = 40
-"""A worker keeps the output of its latest 20 runs; it may have had no part in some."""
+"""Of the latest; a worker may have had no part in some, or have lost its output by age or size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,12 @@ def runs_with_output(client: Client, worker: str) -> list[RunOutput]:
     """The latest runs that a worker has output of, the latest first. Cost: a question for each run."""
     found = []
     for run in client.history(limit=RUNS_ASKED_MAX):
-        size = client.read_pane(worker, run.run_id, 0, 1).end
+        try:
+            size = client.read_pane(worker, run.run_id, 0, 1).end
+        except RefusedError as error:
+            if error.code != "missing":
+                raise
+            continue
         if size:
             found.append(RunOutput(run, size))
     return found

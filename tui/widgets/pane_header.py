@@ -9,18 +9,20 @@ from rich.text import Text
 from textual.app import RenderResult
 from textual.widget import Widget
 
-from pymr.rows import WorkerRow
-from pymr.wording import amount
+from pymr.rows import RunRow, WorkerRow
+from pymr.wording import amount, reason_of
 from tui.model.pane_typist import holder_words
 from tui.model.printable import printable
 from tui.widgets.pane_tile import title_parts
+from tui.widgets.status_words import STATUS_LOOKS
 
 NoticeKind = Literal["muted", "typing", "alarm"]
 
 
 @dataclass(frozen=True, slots=True)
 class PaneFacts:
-    """row: None while nothing is known of the worker. holder: of this console. end: bytes of the pane."""
+    """row: None while nothing is known of the worker. holder: of this console. end: bytes of the pane. run:
+    what has come of the run, once it has ended."""
 
     worker: str
     run_id: str
@@ -30,6 +32,7 @@ class PaneFacts:
     offset: int = 0
     end: int = 0
     holder: str = ""
+    run: RunRow | None = None
 
 
 class PaneHeader(Widget):
@@ -63,6 +66,8 @@ class PaneHeader(Widget):
         return left.append(" ").append_text(right)
 
     def _left(self, facts: PaneFacts) -> list[tuple[str, str]]:
+        if facts.run is not None:
+            return self._ended(facts.worker, facts.run)
         row = facts.row
         is_of_run = row is not None and row.run_id == facts.run_id
         if row is not None and (is_of_run or not facts.run_id):
@@ -76,6 +81,16 @@ class PaneHeader(Widget):
             parts.append((f"  {facts.run_id}", "muted"))
         return parts
 
+    def _ended(self, worker: str, run: RunRow) -> list[tuple[str, str]]:
+        """As of a worker at work; why it failed stands last, as the traceback is below."""
+        style = "alarm" if run.status == "failed" else "muted"
+        symbol = STATUS_LOOKS[run.status][0]
+        parts = [(f"{symbol} ", style), (worker, ""), (f" ended: {run.status}", style)]
+        parts += [(f"  {printable(run.job_name)}", "muted"), (f"  {run.run_id}", "muted")]
+        if run.exception:
+            parts.append((f"  {printable(reason_of(run.exception))}", "muted"))
+        return parts
+
     def _right(self, facts: PaneFacts) -> Text:
         text = Text()
         holder = facts.row.holder if facts.row is not None else ""
@@ -83,7 +98,9 @@ class PaneHeader(Widget):
             text.append("you type  ", self._part_style("alarm"))
         elif holder:
             text.append(f"{printable(holder_words(holder))} types  ", self._part_style("alarm"))
-        if facts.is_following:
+        if facts.is_following and facts.run is not None:
+            text.append(f"▼ at its end  {amount(facts.end)} ", self._part_style("muted"))
+        elif facts.is_following:
             text.append("▼ following", self._part_style("busy"))
             text.append(f"  {amount(facts.end)} ", self._part_style("muted"))
         else:
