@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pymr.jobs import template_toml
-from tui.model.completion import Completion, KnownNames, complete
+from tui.model.completion import CANDIDATES_MAX, Completion, KnownNames, complete, path_begun
+from tui.model.folder_names import FolderNames
 from tui.model.job_text import check_text
 from tui.model.job_text_projects import LocalProjects, ModuleNames, ProjectNames
 
@@ -24,10 +25,16 @@ KNOWN = KnownNames(["count", "fetch"], ["nightly"], ["alpha", "beta"], ["count"]
 HEAD = 'job_type = "mapreduce"\nproject_name = "words"\n'
 
 
-def completed(text: str) -> Completion | None:
+def completed(text: str, known: KnownNames = KNOWN) -> Completion | None:
     before, _, after = text.partition("|")
     checked = check_text(before + after, PROJECTS)
-    return complete(checked, before.count("\n"), len(before.rpartition("\n")[2]), PROJECTS, KNOWN)
+    return complete(checked, before.count("\n"), len(before.rpartition("\n")[2]), PROJECTS, known)
+
+
+def in_folder(text: str, folder: str, *names: str) -> Completion | None:
+    """Where a folder of this machine has been read. names: of what lies in it."""
+    known = FolderNames(folder, tuple(f"{folder}{name}" for name in names))
+    return completed(text, KnownNames(outputs=["count"], folder=known))
 
 
 def shown(text: str) -> list[str]:
@@ -114,6 +121,55 @@ def test_the_placeholder_of_a_template_narrows_nothing() -> None:
 
     assert shown(text) == ["other", "words"]
     assert put(text, 1) == 'project_name = "words"'
+
+
+def test_folders_are_offered_where_a_path_leads_before_outputs() -> None:
+    names = ("corpus/", "words.txt", ".git/")
+    text = HEAD + 'input_dirs = ["|'
+    completion = in_folder(text, "", *names)
+
+    assert completion is not None
+    assert [one.shown for one in completion.candidates] == ["corpus/", "jobs/count/reduce"]
+    assert completion.candidates[0].text == '"corpus"'
+    assert completion.candidates[0].leads_on
+    assert in_folder(HEAD + 'input_dirs = ["/data/|', "/data/", *names) is not None
+    assert in_folder(HEAD + 'input_dirs = ["else/|', "corpus/", *names) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "begun"),
+    [
+        ('input_dirs = ["<FOL|DER>"]', ""),
+        ('input_dirs = ["a", "b/c|d"]', "b/c"),
+        ("input_dirs = [|]", ""),
+        ('input_dirs| = ["a"]', None),
+        ('# input_dirs = ["a|"]', None),
+        ('project_name = "wo|"', None),
+    ],
+)
+def test_where_a_path_stands_it_is_known_how_far_it_has_come(line: str, begun: str | None) -> None:
+    before, _, after = f'job_type = "mapreduce"\n{line}'.partition("|")
+
+    assert path_begun(check_text(before + after, PROJECTS), 1, len(before.rpartition("\n")[2])) == begun
+
+
+def test_scripts_and_files_are_offered_beside_folders_where_a_field_takes_them() -> None:
+    script = in_folder('job_type = "script"\nscript_location = "/opt/|"', "/opt/", "bin/", "tidy.sh")
+    upload = in_folder('job_type = "file_transfer"\ninput_file_name = "|"', "", "stop.json")
+
+    assert script is not None and upload is not None
+    assert [one.shown for one in script.candidates] == ["/opt/bin/", "/opt/tidy.sh"]
+    assert [(one.shown, one.leads_on) for one in upload.candidates] == [("stop.json", False)]
+
+
+def test_a_folder_of_many_names_is_narrowed_before_it_is_cut() -> None:
+    names = [f"a{number:05}/" for number in range(CANDIDATES_MAX + 10)]
+    last = in_folder(HEAD + f'input_dirs = ["a{CANDIDATES_MAX + 9:05}|"]', "", *names)
+    some = in_folder(HEAD + 'input_dirs = ["|"]', "", *names)
+
+    assert last is not None and some is not None
+    assert last.candidates[last.chosen].shown == f"a{CANDIDATES_MAX + 9:05}/"
+    assert len(last.candidates) == len(some.candidates) == CANDIDATES_MAX
 
 
 def test_a_list_of_several_lines_is_completed_too() -> None:

@@ -257,8 +257,7 @@ def test_identity_over_what_is_no_output_of_a_job_is_a_warning(text: str, projec
 
     assert (problem.field, problem.is_warning) == ("map_function_name", True)
     assert problem.reason == (
-        "identity reads the output of another job only, which a is not: a function of map_functions.py "
-        "reads plain text"
+        "identity reads job output only; for plain text in a, name a function of map_functions.py"
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pymr.fields import Field
 from pymr.project_modules import FunctionKind
 from pymr.toml_text import toml_value
+from tui.model.folder_names import NOTHING_READ, FolderNames, folder_of, last_name
 from tui.model.job_text import CheckedText, declared_field, facts_of, fields_to_fill, uncommented
 from tui.model.job_text_projects import LocalProjects
 from tui.model.job_text_scan import FieldPlace
@@ -27,25 +28,31 @@ _FUNCTIONS: dict[str, FunctionKind] = {
     "combine_function_name": "reduce",
     "reduce_function_name": "reduce",
 }
+_FOLDER_FIELDS = ("input_dirs", "input_dir", "output_dir")
+_FILE_FIELDS = ("input_file_name", "script_location")
 
 
 @dataclass(frozen=True, slots=True)
 class KnownNames:
-    """What the cluster has at the moment. outputs: jobs whose output can be read."""
+    """What there is at the moment. outputs: jobs whose output can be read. folder: of this machine, the one
+    that the path at the cursor leads into."""
 
     jobs: Sequence[str] = ()
     groups: Sequence[str] = ()
     peers: Sequence[str] = ()
     outputs: Sequence[str] = ()
+    folder: FolderNames = NOTHING_READ
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """shown: for the eye. text: as it is written. detail: a few words on what it is."""
+    """shown: for the eye. text: as it is written. detail: a few words on what it is. leads_on: it is a
+    folder, so that more of a path may follow."""
 
     shown: str
     text: str
     detail: str = ""
+    leads_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,29 @@ def complete(
     return _of_name(checked, line, written, column)
 
 
+def path_begun(checked: CheckedText, line: int, column: int) -> str | None:
+    """The path before the cursor, where a field stands there whose folders this machine may have."""
+    place = checked.scan.at(line) if line < len(checked.scan.lines) else None
+    if place is None or place.is_out or not place.line <= line <= place.end_line:
+        return None
+    if line == place.line and column < place.value_column:
+        return None
+    if place.name not in (*_FOLDER_FIELDS, *_FILE_FIELDS):
+        return None
+    typed = _typed_path(checked, place, line, column)
+    is_of_project = place.name == "script_location" and not typed.startswith("/")
+    return None if is_of_project or typed.startswith("~") else typed
+
+
+def _typed_path(checked: CheckedText, place: FieldPlace, line: int, column: int) -> str:
+    """What of the value around the cursor stands before it; nothing of a placeholder."""
+    written = checked.scan.lines[line]
+    start, end, typed = _begun_value(written, place.value_column if line == place.line else 0, column)
+    field = declared_field(checked.job_type, place.name)
+    is_placeholder = field is not None and field.placeholder and field.placeholder in written[start:end]
+    return "" if is_placeholder else typed
+
+
 def _of_name(checked: CheckedText, line: int, written: str, column: int) -> Completion | None:
     begun = _BEGUN_NAME.match(written[:column])
     if begun is None:
@@ -91,7 +121,7 @@ def _of_name(checked: CheckedText, line: int, written: str, column: int) -> Comp
         for field in fields_to_fill(checked.job_type)
         if field.name not in used
     ]
-    return _narrowed(Completion(line, begun.start(1), end, begun[1], tuple(candidates)))
+    return narrowed_by_typed(Completion(line, begun.start(1), end, begun[1], tuple(candidates)))
 
 
 def _short(field: Field) -> str:
@@ -111,16 +141,20 @@ def _of_value(
     if field is None:
         return None
     written = checked.scan.lines[line]
-    first = place.value_column if line == place.line else 0
-    start, end, typed = _begun_value(written, first, column)
-    values = tuple(_values(field, checked, projects, known))[:CANDIDATES_MAX]
+    start, end, typed = _begun_value(written, place.value_column if line == place.line else 0, column)
     there = written[start:end]
+    values = _values(field, checked, projects, known)
     candidates = tuple(Candidate(_bare(text), text, detail) for text, detail in values)
+    begun = path_begun(checked, line, column)
+    if begun is not None:
+        candidates = (*_paths(field, begun, known.folder), *candidates)
     standing = next((index for index, one in enumerate(candidates) if one.text == there), None)
     if standing is not None or (field.placeholder and field.placeholder in there):
         # Something whole stands here already: whoever asks wants to see what else there is.
-        return Completion(line, start, end, "", candidates, standing or 0) if candidates else None
-    return _narrowed(Completion(line, start, end, typed, candidates))
+        first = max((standing or 0) - CANDIDATES_MAX + 1, 0)
+        shown = candidates[first : first + CANDIDATES_MAX]
+        return Completion(line, start, end, "", shown, (standing or 0) - first) if shown else None
+    return narrowed_by_typed(Completion(line, start, end, typed, candidates))
 
 
 def _begun_value(written: str, first: int, column: int) -> tuple[int, int, str]:
@@ -134,6 +168,18 @@ def _begun_value(written: str, first: int, column: int) -> tuple[int, int, str]:
     quote = written[start : start + 1]
     rest = _REST_OF_TEXT.get(quote, _REST_OF_WORD).match(written, column)
     return start, rest.end() if rest else column, written[start:column].lstrip("\"'")
+
+
+def _paths(field: Field, begun: str, folder: FolderNames) -> Iterator[Candidate]:
+    """What lies in the folder that a path leads into, if that is the one that was read."""
+    if folder.folder != folder_of(begun):
+        return
+    for name in folder.names:
+        is_folder = name.endswith("/")
+        is_hidden = last_name(name).startswith(".") and not last_name(begun).startswith(".")
+        if not is_hidden and (is_folder or field.name in _FILE_FIELDS):
+            text = toml_value(name.rstrip("/"))
+            yield Candidate(name, text, "folder" if is_folder else "file", is_folder)
 
 
 def _bare(text: str) -> str:
@@ -189,7 +235,7 @@ def _written_text(checked: CheckedText, field_name: str) -> str:
     return checked.scan.lines[place.line][place.value_column : place.value_end].strip("\"'")
 
 
-def _narrowed(completion: Completion) -> Completion | None:
+def narrowed_by_typed(completion: Completion) -> Completion | None:
     """With those candidates only that have what was typed: first those that begin so, then the others."""
     typed = completion.typed.lower()
     holding = [one for one in completion.candidates if _has_letters(typed, one.shown.lower())]
@@ -198,7 +244,7 @@ def _narrowed(completion: Completion) -> Completion | None:
     if not begin and not hold:
         return None
     narrowed = (*begin, *hold)
-    return Completion(completion.line, completion.start, completion.end, completion.typed, narrowed)
+    return replace(completion, candidates=narrowed[:CANDIDATES_MAX])
 
 
 def _has_letters(typed: str, name: str) -> bool:

@@ -275,10 +275,8 @@ def _identity_problems(values: Mapping[str, Any], projects: LocalProjects) -> It
         return
     for folder in folders:
         if isinstance(folder, str) and folder and not _is_output(folder):
-            reason = (
-                f"{_IDENTITY} reads the output of another job only, which {folder} is not: a function of "
-            )
-            yield Problem("map_function_name", name, f"{reason}{MODULE_FILES['map']} reads plain text")
+            reason = f"{_IDENTITY} reads job output only; for plain text in {folder}, name a function of "
+            yield Problem("map_function_name", name, f"{reason}{MODULE_FILES['map']}")
             return
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,8 +19,10 @@ from textual.widgets import Static
 from pymr.errors import PymrError
 from pymr.requests import PreviewView
 from pymr.rows import JobRow
+from pymr.transfer_rules import OWN_FOLDERS
 from pymr.wording import count_of
-from tui.model.completion import Completion, KnownNames, complete
+from tui.model.completion import Completion, KnownNames, complete, path_begun
+from tui.model.folder_names import NOTHING_READ, FolderNames, folder_of, read_folder
 from tui.model.job_text import CheckedText, check_text, facts_of, field_at
 from tui.model.job_text_draft import (
     Draft,
@@ -45,6 +48,8 @@ from tui.widgets.styled_line import MUTED
 WIDE_COLUMNS = 110
 PROJECTS_SECONDS = 2.0
 """So often the projects are looked at for new names, while the screen is shown."""
+FOLDER_SECONDS = 2.0
+"""A folder that was read longer ago is read again, where its names are asked for."""
 
 _NOTHING = (
     "Nothing is being edited.\n\n"
@@ -76,6 +81,8 @@ class EditorScreen(ConsoleScreen):
         self._reader: ProjectReader | None = None
         self._checked: CheckedText = check_text("", self._projects)
         self._cursor_line = 0
+        self._folder = NOTHING_READ
+        self._folder_read_at = 0.0
         self._head = Static(id="editor-head", markup=False)
         self._nothing = Static(_NOTHING, id="editor-nothing", markup=False)
         self._parts = Vertical(id="editor-parts")
@@ -188,6 +195,7 @@ class EditorScreen(ConsoleScreen):
 
     def on_job_editor_cursor_moved(self, event: JobEditor.CursorMoved) -> None:
         self._cursor_line = event.line
+        self._look_at_folder(event.line, event.column)
         self._show_help()
 
     def on_job_editor_left(self) -> None:
@@ -217,6 +225,7 @@ class EditorScreen(ConsoleScreen):
     def _complete(self, text: str, line: int, column: int) -> Completion | None:
         if text != self._checked.text:
             self._check(text)
+        self._look_at_folder(line, column)
         return complete(self._checked, line, column, self._projects, self._known_names())
 
     def _known_names(self) -> KnownNames:
@@ -226,7 +235,32 @@ class EditorScreen(ConsoleScreen):
         groups = sorted({str(row.fields["group_name"]) for row in rows if row.fields.get("group_name")})
         outputs = [str(row.fields["job_name"]) for row in rows if row.fields.get("job_type") == "mapreduce"]
         peers = [peer.name for peer in self.console.config.peers] if self.console.config else []
-        return KnownNames(names, groups, peers, outputs)
+        return KnownNames(names, groups, peers, outputs, self._folder)
+
+    def _look_at_folder(self, line: int, column: int) -> None:
+        """Read the folder that the path at a place leads into, before its names are asked for; where they are
+        asked for already, they are offered as soon as they come."""
+        begun = path_begun(self._checked, line, column)
+        if begun is None:
+            return
+        age = time.monotonic() - self._folder_read_at
+        if folder_of(begun) != self._folder.folder or age > FOLDER_SECONDS:
+            self._read_folder(folder_of(begun))
+
+    @work(exclusive=True, group="folder")
+    async def _read_folder(self, folder: str) -> None:
+        config = self.console.config
+        # Those of peers of other machines are not here, and so have no names.
+        data_dirs = {peer.data_dir: None for peer in config.peers} if config is not None else {}
+
+        def read() -> FolderNames:
+            if folder.startswith("/"):
+                return read_folder(folder, ["/"])
+            return read_folder(folder, [*data_dirs], () if folder else OWN_FOLDERS)
+
+        self._folder = await asyncio.to_thread(read)
+        self._folder_read_at = time.monotonic()
+        self._editor.offer_again()
 
     def _look_at_projects(self) -> None:
         if self.is_current:

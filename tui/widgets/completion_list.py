@@ -30,7 +30,7 @@ class CompletionList(OptionList, can_focus=False):
     """
 
     class Accepted(Message):
-        """candidate: what was chosen with a click."""
+        """candidate: what was chosen, with a key or a click."""
 
         def __init__(self, candidate: Candidate) -> None:
             super().__init__()
@@ -68,7 +68,19 @@ class CompletionList(OptionList, can_focus=False):
         self.completion = None
         self.display = False
 
-    def lead(self, key: str) -> bool:
+    def take(self, key: str) -> bool:
+        """Do what a key does to an open list; False for one that is none of its keys."""
+        if not self.is_open:
+            return False
+        if key == "escape":
+            self.close()
+        elif key in ("enter", "tab") and self.candidate is not None:
+            self.post_message(self.Accepted(self.candidate))
+        else:
+            return self._lead(key)
+        return True
+
+    def _lead(self, key: str) -> bool:
         """Move the bar with a key; False for one that does not move it."""
         moves = {
             "up": self.action_cursor_up,
@@ -96,6 +108,8 @@ def _lines(completion: Completion) -> list[Content]:
     width = min(max(map(len, shown)), _SHOWN_COLUMNS_MAX)
     lines = []
     for name, candidate in zip(shown, completion.candidates, strict=True):
-        name = name if len(name) <= _SHOWN_COLUMNS_MAX else f"{name[: _SHOWN_COLUMNS_MAX - 1]}…"
+        if len(name) > _SHOWN_COLUMNS_MAX:  # of a path, the end is what is chosen
+            room = _SHOWN_COLUMNS_MAX - 1
+            name = f"…{name[-room:]}" if "/" in name else f"{name[:room]}…"
         lines.append(Content.assemble(f" {name:<{width}} ", (f" {printable(candidate.detail)} ", MUTED)))
     return lines

@@ -124,17 +124,9 @@ class JobTextArea(TextArea):
 
     def on_key(self, event: events.Key) -> None:
         """Keys that lead the list while it is open; Tab, which opens it; Escape, which leaves the text."""
-        completions = self._completions
-        if completions.is_open:
-            if completions.lead(event.key):
-                self._keep(event)
-            elif event.key in ("enter", "tab") and completions.candidate is not None:
-                self._keep(event)
-                completions.post_message(CompletionList.Accepted(completions.candidate))
-            elif event.key == "escape":
-                self._keep(event)
-                completions.close()
-        elif event.key == "tab":
+        if self._completions.take(event.key):
+            self._keep(event)
+        elif event.key == "tab" and not self._completions.is_open:
             self._keep(event)
             self.post_message(self.CompletionWanted(may_indent=True))
         elif event.key == "escape":
@@ -202,6 +194,7 @@ class JobEditor(Container):
         self._list = CompletionList()
         self.area = JobTextArea(self._list)
         self._quiet: Timer | None = None
+        self._asked_at: tuple[int, int] | None = None  # where nothing has answered yet
 
     def compose(self) -> ComposeResult:
         yield self.area
@@ -240,11 +233,14 @@ class JobEditor(Container):
             self._quiet.stop()
         self._quiet = self.set_timer(QUIET_SECONDS, self._tell)
         if self._list.is_open:
+            self._asked_at = self.area.cursor_location
             self._narrow()
 
     def on_text_area_selection_changed(self, event: TextArea.SelectionChanged) -> None:
         event.stop()
         line, column = event.selection.end
+        if (line, column) != self._asked_at:
+            self._asked_at = None
         self.post_message(self.CursorMoved(line, column))
         completion = self._list.completion
         if completion is not None and not (
@@ -254,13 +250,20 @@ class JobEditor(Container):
 
     def on_job_text_area_completion_wanted(self, event: JobTextArea.CompletionWanted) -> None:
         event.stop()
+        self._asked_at = self.area.cursor_location
         if not self._narrow() and event.may_indent:
             self.area.indent()
+
+    def offer_again(self) -> None:
+        """More is known of what can stand at the cursor: show it, where somebody still waits for it."""
+        if self._list.is_open or (self._asked_at == self.area.cursor_location and self.area.has_focus):
+            self._narrow()
 
     def on_completion_list_accepted(self, event: CompletionList.Accepted) -> None:
         event.stop()
         completion = self._list.completion
         self._list.close()
+        self._asked_at = None
         if completion is None:
             return
         self._put(completion, event.candidate)
@@ -288,6 +291,8 @@ class JobEditor(Container):
     def _put(self, completion: Completion, candidate: Candidate) -> None:
         start, end = (completion.line, completion.start), (completion.line, completion.end)
         result = self.area.replace(candidate.text, start, end, maintain_selection_offset=False)
-        self.area.move_cursor(result.end_location)
+        line, column = result.end_location
+        # More of a path may follow, inside its quotes.
+        self.area.move_cursor((line, column - 1) if candidate.leads_on else (line, column))
         if candidate.text.endswith("= "):
             self._narrow()
