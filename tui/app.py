@@ -109,7 +109,7 @@ class ConsoleApp(QueueActions):
         Binding("ctrl+t", "theme", "light or dark", id="app.theme", show=False),
         Binding("colon,ctrl+p", "command_palette", "palette", id="app.palette", show=False),
         Binding("question_mark,f1", "help", "help", id="app.help"),
-        Binding("q", "quit", "quit", id="app.quit"),
+        Binding("q", "leave", "quit", id="app.quit"),
     ]
 
     def __init__(
@@ -351,6 +351,10 @@ class ConsoleApp(QueueActions):
         self.begin(show())
 
     # ---- itself
+
+    async def action_leave(self) -> None:
+        """By a letter, which a screen may want for something else; ctrl+q quits everywhere."""
+        await self.action_quit()
 
     async def action_quit(self) -> None:
         if self._leaving in self.screen_stack:  # ctrl+q comes here through every dialog

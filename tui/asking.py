@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar, cast
+
+from textual import actions
+from textual.actions import ActionParseResult
+from textual.dom import DOMNode
 
 from pymr.client import Client, ClientError, RefusedError
 from pymr.config import ClusterConfig
@@ -36,6 +41,7 @@ class AskingApp(KeysInOrder):
         self.state = ClusterState(is_read_only=options.is_read_only)
         self._feed: Feed | None = None
         self._questions = asyncio.Semaphore(_QUESTIONS_MAX)
+        self._refused = "", 0.0  # why a key was refused last, and when, by time.monotonic()
 
     def make_client(self, timeout_s: float = ASK_SECONDS) -> Client:
         """A client for the thread that calls this. Raises ConfigError where there is no such key."""
@@ -88,6 +94,29 @@ class AskingApp(KeysInOrder):
         if self._feed is not None:
             self._feed.refresh()
         return result
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """The one place where a key, or a click on one, is refused to those who may only look."""
+        namespace, name, _ = actions.parse(action) if isinstance(action, str) else action
+        target: object = default_namespace or self
+        if namespace in ("app", "screen"):
+            target = getattr(self, namespace)
+        if name in getattr(target, "CHANGES", ()) and not self.state.may_change:
+            self._refuse(self.state.why_read_only)
+            return True
+        return await super().run_action(action, default_namespace, namespaces)
+
+    def _refuse(self, why: str) -> None:
+        """Tell why a key does nothing; not again while that is still to be read."""
+        told, told_at = self._refused
+        if why != told or time.monotonic() - told_at > self.NOTIFICATION_TIMEOUT:
+            self._refused = why, time.monotonic()
+            self.notify(why, title="Read only", severity="warning", markup=False)
 
     def show_at_once(self, change: Callable[[ClusterState], ClusterState]) -> None:
         """Show what was just changed in the cluster before a peer tells of it."""

@@ -1,4 +1,5 @@
-"""What an operator does to the queue from any screen: submit, edit, delete, undo, retry, force, pause."""
+"""What an operator does to the queue: submit, edit, delete, undo, retry, force, pause. The keys are those of
+the Jobs screen: elsewhere none may act on what nobody sees."""
 
 from __future__ import annotations
 
@@ -6,10 +7,10 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
-from textual.binding import Binding, BindingType
+from textual.binding import Binding
 
 from pymr.client import Client, RefusedError
 from pymr.config import ClusterConfig
@@ -22,8 +23,17 @@ from tui.options import Options
 from tui.screens.base import ConsoleScreen
 from tui.screens.confirm import Confirm
 
-_CHANGING = ("submit", "delete", "undelete", "retry", "force", "pause")
-_OF_A_JOB = ("edit", "delete", "retry", "force")
+QUEUE_KEYS = (
+    Binding("s", "app.submit", "submit", id="jobs.submit"),
+    Binding("e", "app.edit", "edit", id="jobs.edit"),
+    Binding("d", "app.delete", "delete", id="jobs.delete"),
+    Binding("u", "app.undelete", "undo", id="jobs.undelete"),
+    Binding("r", "app.retry", "retry", id="jobs.retry"),
+    Binding("f", "app.force", "force", id="jobs.force"),
+    Binding("p", "app.pause", "pause", id="jobs.pause"),
+)
+"""Of the Jobs screen. The actions are the console's, as their answers may come on another screen."""
+
 _GONE_CODES = ("unknown", "conflict")  # with which a job is not to be brought back any more
 
 
@@ -37,17 +47,9 @@ class Deleted:
 
 
 class QueueActions(AskingApp):
-    """The keys that are about the job which the shown screen has selected, and about the whole queue."""
+    """The actions about the job which the shown screen has selected, and about the whole queue."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "submit", "submit", id="app.submit"),
-        Binding("e", "edit", "edit", id="app.edit"),
-        Binding("d", "delete", "delete", id="app.delete"),
-        Binding("u", "undelete", "undo", id="app.undelete"),
-        Binding("r", "retry", "retry", id="app.retry"),
-        Binding("f", "force", "force", id="app.force"),
-        Binding("p", "pause", "pause", id="app.pause"),
-    ]
+    CHANGES = frozenset({"submit", "delete", "undelete", "retry", "force", "pause"})
 
     def __init__(self, options: Options, config: ClusterConfig | None) -> None:
         super().__init__(options, config)
@@ -66,11 +68,9 @@ class QueueActions(AskingApp):
     def edit_job(self, row: JobRow | None, job_type: str = "") -> None: ...
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if self.screen_stack and self.shown_screen.takes_keys:
+        if self.screen_stack and not self.shown_screen.lets(action):
             return False
-        if action in _CHANGING and not self.state.may_change:
-            return False
-        if action in _OF_A_JOB and self.screen_stack and not self.shown_screen.has_jobs:
+        if action in self.CHANGES and not self.state.may_change:
             return False
         if action == "undelete":
             return bool(self._undeletable())
@@ -208,11 +208,23 @@ class QueueActions(AskingApp):
             self.notify(f"{name} is queued and will run again.", markup=False)
 
     def action_pause(self) -> None:
-        """Pressed again before a peer has answered, it is about what the queue will be then."""
+        """Pause the queue, which is asked about first, or let it go on. Pressed again before a peer has
+        answered, it is about what the queue will be then."""
         if self.state.cluster is None:
             return
-        is_first, is_paused = self._is_to_pause is None, self._is_to_pause
-        self._is_to_pause = not (self.state.cluster.paused if is_paused is None else is_paused)
+        if self.state.cluster.paused if self._is_to_pause is None else self._is_to_pause:
+            self._make_queue(is_paused=False)
+            return
+
+        def answer(is_wanted: bool | None) -> None:
+            if is_wanted:
+                self._make_queue(is_paused=True)
+
+        detail = "What runs goes on; nothing else begins, for anybody, until p lets it."
+        self.push_screen(Confirm("Pause the queue?", detail, "pause"), answer)
+
+    def _make_queue(self, *, is_paused: bool) -> None:
+        is_first, self._is_to_pause = self._is_to_pause is None, is_paused
         if is_first:
             self.begin(self._pause_or_resume())
 

@@ -13,11 +13,17 @@ from pymr.errors import ConfigError, Problem
 
 SETTINGS_VARIABLE = "PYMR_TUI_CONFIG"
 
+_RENAMED = {
+    f"app.{name}": f"jobs.{name}"
+    for name in ("submit", "edit", "delete", "undelete", "retry", "force", "pause")
+}
+"""Ids of keys as they were called once, which go on working, and as they are called now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """theme: a name of `themes`; "" for the default. keys: by id of a binding, its keys, separated by commas,
-    such as `{"app.delete": "x,delete"}`. path: the file that they are from; "" for none."""
+    such as `{"jobs.delete": "x,delete"}`. path: the file that they are from; "" for none."""
 
     theme: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -50,12 +56,13 @@ def load_settings(path: Path) -> Settings:
 
 
 def _by_id(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys by the whole of their ids: to TOML, `app.delete` without quotes is `delete` in a table `app`."""
+    """Keys by the whole of their ids: to TOML, `jobs.delete` without quotes is `delete` in a table `jobs`. An
+    id that was called otherwise once has its name of today, unless that is there, too."""
     whole: dict[str, Any] = {}
     for name, value in keys.items():
         inner = value if isinstance(value, dict) else {"": value}
         whole |= {f"{name}.{rest}" if rest else name: one for rest, one in inner.items()}
-    return whole
+    return {_RENAMED.get(id, id): keys for id, keys in whole.items() if _RENAMED.get(id) not in whole}
 
 
 def _problems(values: Mapping[str, Any]) -> list[Problem]:

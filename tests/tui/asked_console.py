@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from waiting import until
 
 import tui.app
-from pymr.client import Client
+from pymr.client import Client, PaneBytes
 from pymr.requests import ClusterView, JobsView, JobView, Submitted
 from pymr.rows import JobRow, RunRow
 from tui.app import ConsoleApp
@@ -82,6 +82,12 @@ class ToldQueue:
 
     def jobs(self) -> JobsView:
         return JobsView(id="j", rows=self.rows, total=len(self.rows))
+
+    def attach(self, worker: str, holder: str, columns: int, rows: int) -> str:
+        return self._ask(f"attach {worker}")
+
+    def read_pane(self, worker: str, run_id: str, offset: int, bytes_max: int) -> PaneBytes:
+        return PaneBytes(run_id, 0, b"", 0)
 
     def jobs_page(self, start: int) -> JobsView:
         return JobsView(id="j", rows=(), total=0)

@@ -224,9 +224,12 @@ class Pictures:
 
     async def _attach(self, pilot: Pilot[None]) -> None:
         worker = self._breakpoint()
+        await pilot.press("3")
+        await until(pilot, lambda: self._console.current_mode == "attach", "the attach screen")
+        await pilot.press("w")  # at a breakpoint it does nothing
         self._console.open_pane(worker)
         await until_shown(pilot, "(Pdb)")
-        await pilot.press("w", "i")
+        await pilot.press("i")
         await until(pilot, self._is_held, "the keyboard to be held")
         for text, answer in (
             ("line", "unnamed "),

@@ -113,7 +113,7 @@ async def test_the_queue_is_paused_and_goes_on(lend_cluster: Lend, make_console:
     cluster = lend_cluster()
     async with make_console(cluster).run_test(size=SIZE) as pilot:
         await until_shown(pilot, "live")
-        await pilot.press("p")
+        await pilot.press("p", "y")
         await until(pilot, lambda: cluster.client.jobs().paused, "the queue to be paused")
         await until_shown(pilot, "queue paused")
         await pilot.press("p")

@@ -108,12 +108,12 @@ async def test_keys_of_the_settings_work_and_are_told(make_offline: MakeConsole)
 
 
 async def test_ids_that_no_key_has_are_told_with_what_was_meant(make_offline: MakeConsole) -> None:
-    app = make_offline({"app.delet": "x", "jobs.filter": "f3"})
+    app = make_offline({"jobs.delet": "x", "jobs.filter": "f3"})
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until(pilot, lambda: list(app._notifications), "a toast")
         (toast,) = app._notifications
 
-        assert toast.message.endswith("\napp.delet: there is no such id; did you mean app.delete?")
+        assert toast.message.endswith("\njobs.delet: there is no such id; did you mean jobs.delete?")
         assert toast.severity == "warning"
 
 
@@ -126,12 +126,14 @@ async def test_the_palette_does_what_a_key_does(lend_cluster: Lend, make_console
         await pilot.press(*"pause")
         await until_shown(pilot, "key p")
         await pilot.press("down", "enter")
+        await until_shown(pilot, "Pause the queue?")
+        await pilot.press("y")
         await until_shown(pilot, "queue paused")
         await pilot.press("ctrl+p", *"show peers")
         await until_shown(pilot, "key 4")
         await pilot.press("down", "enter")
         await until(pilot, lambda: app.current_mode == "peers", "the peers")
-        await pilot.press("p")
+        await pilot.press("1", "p")
         await until(pilot, lambda: "queue paused" not in screen_text(pilot), "the queue to go on")
 
 
@@ -146,9 +148,10 @@ async def test_the_palette_has_all_keys_once_and_none_that_may_not_be_pressed(
         allowed = [command.title for command in commands_of(app, app.shown_screen)]
 
     assert len(titles) == len(set(titles))
-    assert {"Show Events", "Submit", "Pause", "Quit", "Jobs: filter", "Theme: light"} <= set(titles)
+    assert {"Show Events", "Jobs: submit", "Jobs: pause", "Quit", "Jobs: filter"} <= set(titles)
+    assert "Theme: light" in titles
     assert {"Show Events", "Quit"} <= set(allowed)
-    assert {"Submit", "Delete", "Retry", "Force", "Pause"}.isdisjoint(allowed)
+    assert not {f"Jobs: {name}" for name in ("submit", "delete", "retry", "force", "pause")} & set(allowed)
 
 
 def test_all_keys_are_printed_as_settings_that_change_nothing(tmp_path: Path) -> None:
@@ -184,22 +187,22 @@ def test_ids_that_there_are_not_are_named_with_what_was_meant(id: str, meant: st
 
 def test_the_keys_as_they_are_are_right() -> None:
     assert wrong_keys({id: binding.key for id, binding in all_keys().items()}) == []
-    assert wrong_keys({"jobs.filter": "?", "app.help": "f12, ctrl+g", "app.pause": "X,shift+f3"}) == [
+    assert wrong_keys({"jobs.filter": "?", "app.help": "f12, ctrl+g", "jobs.pause": "X,shift+f3"}) == [
         "app.help and editor.help are both on ctrl+g"
     ]
 
 
 def test_a_key_that_cannot_be_pressed_is_named() -> None:
-    assert wrong_keys({"app.force": "nosuchkey,strg+x,ctrl+shift+up"}) == [
-        "app.force: there is no key 'nosuchkey'",
-        "app.force: there is no key 'strg+x'",
+    assert wrong_keys({"jobs.force": "nosuchkey,strg+x,ctrl+shift+up"}) == [
+        "jobs.force: there is no key 'nosuchkey'",
+        "jobs.force: there is no key 'strg+x'",
     ]
 
 
 def test_a_key_that_takes_another_away_is_named() -> None:
-    assert wrong_keys({"app.delete": "q"}) == ["app.delete and app.quit are both on q"]
-    assert wrong_keys({"app.delete": "q", "app.quit": "Q"}) == []
-    assert wrong_keys({"app.pause": "z"}) == ["app.pause and jobs.fold_all are both on z"]
+    assert wrong_keys({"jobs.delete": "q"}) == ["app.quit and jobs.delete are both on q"]
+    assert wrong_keys({"jobs.delete": "q", "app.quit": "Q"}) == []
+    assert wrong_keys({"jobs.pause": "z"}) == ["jobs.fold_all and jobs.pause are both on z"]
     assert wrong_keys({"confirm.yes": "d"}) == []  # a dialog's keys work alone
 
 

@@ -24,13 +24,14 @@ async def until_toast(app: AskedConsole, pilot: Pilot[None], words: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("key", "question"), [("r", "retry count"), ("f", "force count"), ("p", "pause"), ("u", "undelete gone")]
+    ("keys", "question"),
+    [("r", "retry count"), ("f", "force count"), ("py", "pause"), ("u", "undelete gone")],
 )
-async def test_a_question_without_an_answer_holds_up_nothing(key: str, question: str) -> None:
+async def test_a_question_without_an_answer_holds_up_nothing(keys: str, question: str) -> None:
     async with asked_console(ROWS) as (app, pilot):
         app.deleted = [Deleted("gone", 1, 1e12)]
         app.queue.is_open.clear()
-        await pilot.press(key)
+        await pilot.press(*keys)
         await until(pilot, lambda: app.queue.asked == [question], "the question")
         await pilot.press("2")
         await until(pilot, lambda: app.current_mode == "workers", "another screen")
@@ -52,10 +53,24 @@ async def test_what_is_under_way_is_not_asked_for_twice(key: str, question: str)
     assert app.queue.asked == [question, question]
 
 
+async def test_pausing_the_queue_asks_first_and_resuming_does_not() -> None:
+    async with asked_console(ROWS) as (app, pilot):
+        await pilot.press("p")
+        await until_shown(pilot, "Pause the queue?")
+        await pilot.press("escape")
+        await until(pilot, lambda: len(app.screen_stack) == 1, "the question to be gone")
+        await pilot.press("p", "y")
+        await until_toast(app, pilot, "The queue is paused")
+        await pilot.press("p")
+        await until_toast(app, pilot, "The queue goes on.")
+
+    assert app.queue.asked == ["pause", "resume"]
+
+
 async def test_two_quick_presses_pause_the_queue_and_let_it_go_on() -> None:
     async with asked_console(ROWS) as (app, pilot):
         app.queue.is_open.clear()
-        await pilot.press("p", "p")
+        await pilot.press("p", "y", "p")
         await until(pilot, lambda: app.queue.asked == ["pause"], "the first question")
         app.queue.is_open.set()
         await until_toast(app, pilot, "The queue goes on.")
@@ -69,11 +84,11 @@ async def test_a_pause_that_failed_is_not_followed_by_what_was_to_come_after_it(
     async with asked_console(ROWS) as (app, pilot):
         app.queue.errors["pause"] = UnreachableError("no peer has answered")
         app.queue.is_open.clear()
-        await pilot.press("p", "p")
+        await pilot.press("p", "y", "p")
         app.queue.is_open.set()
         await until_toast(app, pilot, "no peer has answered")
         app.queue.errors.clear()
-        await pilot.press("p")
+        await pilot.press("p", "y")
         await until_toast(app, pilot, "The queue is paused")
 
     assert app.queue.asked == ["pause", "pause"]
@@ -166,7 +181,7 @@ async def test_a_fault_in_a_question_is_told_of_and_the_console_goes_on(
 async def test_no_question_that_is_under_way_holds_up_the_end() -> None:
     async with asked_console(ROWS) as (app, pilot):
         app.queue.is_open.clear()
-        await pilot.press("r", "f", "p")
+        await pilot.press("r", "f", "p", "y")
         await until(pilot, lambda: len(app.queue.asked) == 3, "the questions")
         threads = [thread for thread in threading.enumerate() if thread.name == "pymr-tui asks"]
 

@@ -12,6 +12,7 @@ import pytest
 
 from pymr.errors import ConfigError
 from tui import cli
+from tui.keys import wrong_keys
 from tui.options import Options
 from tui.settings import Settings, load_settings, settings_path
 
@@ -42,10 +43,10 @@ def test_no_file_is_no_settings(tmp_path: Path) -> None:
 
 
 def test_ids_may_stand_with_and_without_quotes(tmp_path: Path) -> None:
-    told = settings(tmp_path, 'theme = "light"\n[keys]\napp.delete = "x,delete"\n"jobs.filter" = "f3"\n')
+    told = settings(tmp_path, 'theme = "light"\n[keys]\njobs.delete = "x,delete"\n"jobs.filter" = "f3"\n')
 
     assert told.theme == "light"
-    assert told.keys == {"app.delete": "x,delete", "jobs.filter": "f3"}
+    assert told.keys == {"jobs.delete": "x,delete", "jobs.filter": "f3"}
     assert told.path == str(tmp_path / "console.toml")
 
 
@@ -55,8 +56,8 @@ def test_ids_may_stand_with_and_without_quotes(tmp_path: Path) -> None:
         ("colour = 1", "colour = 1: is no setting of the console"),
         ("theme = 1", "theme = 1: has to be a text"),
         ("keys = 3", "keys = 3: has to be a table"),
-        ("[keys]\napp.delete = 3", "keys.app.delete = 3: has to be a text"),
-        ('[keys]\n"app.delete" = ""', "keys.app.delete = '': has to be a text"),
+        ("[keys]\njobs.delete = 3", "keys.jobs.delete = 3: has to be a text"),
+        ('[keys]\n"jobs.delete" = ""', "keys.jobs.delete = '': has to be a text"),
         ("[keys", "cannot be read"),
     ],
 )
@@ -66,6 +67,13 @@ def test_a_bad_setting_is_named(tmp_path: Path, text: str, named: str) -> None:
 
     assert str(tmp_path / "console.toml") in str(caught.value)
     assert named in str(caught.value)
+
+
+def test_an_id_of_before_is_the_key_of_today(tmp_path: Path) -> None:
+    told = settings(tmp_path, '[keys]\napp.pause = "P"\napp.retry = "R"\njobs.retry = "ctrl+r"\n')
+
+    assert told.keys == {"jobs.pause": "P", "jobs.retry": "ctrl+r"}
+    assert wrong_keys(told.keys) == []
 
 
 def test_the_file_is_where_settings_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,14 @@ END_SECONDS = 1.0
 TAIL_BYTES = 256 << 10
 """So much of the end is followed; what comes faster is a gap that can be read."""
 
+_AT_A_BREAKPOINT = frozenset({"type", "back", "other_worker", "search"})
+"""What keys do there; any other letter would most likely have been meant for the debugger."""
+
+_IN_A_SEARCH = frozenset({"next_match", "previous_match"})
+
+STOPPED = "◆ Stopped at a breakpoint: press i to answer"
+NOT_TYPED = "◆ {key} does nothing at a breakpoint: i types into the debugger, Escape goes back"
+
 
 class AttachScreen(TypingScreen):
     """Shows one pane. Until a worker has been chosen it offers those that there are."""
@@ -70,6 +78,7 @@ class AttachScreen(TypingScreen):
         self._is_end_sought = True  # until it is known, or too old to be asked for
         self._choices: list[str] = []
         self._wish: PaneWish | None = None
+        self._was_answerable = False
 
     def compose_body(self) -> ComposeResult:
         yield PaneHeader()
@@ -91,7 +100,7 @@ class AttachScreen(TypingScreen):
         self.stop_search()
         self.prompt.close()
         self.worker, self.run_id, self._is_newest = worker, run_id, not run_id
-        self.trouble = self._problem = self._job_name = ""
+        self.trouble = self.idle_key = self._problem = self._job_name = ""
         self._ended, self._is_end_sought = None, True
         self.is_refused = False
         self._place, self._ranges = offset, []
@@ -148,7 +157,14 @@ class AttachScreen(TypingScreen):
         return next((job for job in jobs.rows if job.fields.get("job_name") == row.job_name), None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return not self.takes_keys
+        if self.takes_keys:
+            return False
+        if self.is_answerable and action not in _AT_A_BREAKPOINT:
+            return self.is_searching and action in _IN_A_SEARCH
+        return super().check_action(action, parameters)
+
+    def lets(self, action: str) -> bool:
+        return super().lets(action) and not (self.is_answerable and action == "leave")
 
     def on_screen_resume(self) -> None:
         self._wish = None
@@ -245,10 +261,17 @@ class AttachScreen(TypingScreen):
     # ---- typing
 
     @property
+    def is_stopped(self) -> bool:
+        row = self._row
+        return row is not None and row.state == "breakpoint" and row.run_id == self.run_id
+
+    @property
+    def is_answerable(self) -> bool:
+        return self.is_stopped and self.console.state.may_change and not self.why_not_typing
+
+    @property
     def why_not_typing(self) -> str:
-        row, state = self._row, self.console.state
-        if not state.may_change:
-            return f"Not typing: {state.why_read_only}"
+        row = self._row
         if row is None:
             return f"{self.worker} is not there: nothing can be typed into it"
         if self.run_id and row.run_id != self.run_id:
@@ -258,8 +281,11 @@ class AttachScreen(TypingScreen):
         return ""
 
     def show_notice(self) -> None:
+        if self.is_answerable != self._was_answerable:
+            self._was_answerable = self.is_answerable
+            self.idle_key = ""
+            self.refresh_bindings()
         row = self._row
-        is_stopped = row is not None and row.state == "breakpoint" and row.run_id == self.run_id
         refusal = self.why_not_typing if self.is_refused else ""
         self.is_refused = bool(refusal)
         if self.is_typing and self.stuck and not self.trouble:
@@ -270,8 +296,10 @@ class AttachScreen(TypingScreen):
             self.notice.show(self.trouble or refusal, "alarm")
         elif self._problem:
             self.notice.show(self._problem, "alarm")
-        elif is_stopped and row is not None and not row.holder:
-            self.notice.show("◆ Stopped at a breakpoint: press i to answer", "alarm")
+        elif self.idle_key:
+            self.notice.show(NOT_TYPED.format(key=printable(self.idle_key)), "alarm")
+        elif self.is_stopped and row is not None and not row.holder:
+            self.notice.show(STOPPED, "alarm")
         else:
             self.notice.show("")
 

@@ -57,6 +57,10 @@ class SearchingScreen(ConsoleScreen):
 
     # ---- search
 
+    @property
+    def is_searching(self) -> bool:
+        return bool(self._needle.text)
+
     def action_search(self) -> None:
         if self.worker:
             self._origin = self.view.offset_at_top
@@ -64,18 +68,18 @@ class SearchingScreen(ConsoleScreen):
 
     def action_next_match(self) -> None:
         """The next line with a match: below the one that was found last, or below the top of the view."""
-        if self._needle.text:
+        if self.is_searching:
             line = self.view.found_line
             self._find(self.view.offset_at_top if line is None else line[1], backwards=False)
 
     def action_previous_match(self) -> None:
-        if self._needle.text:
+        if self.is_searching:
             line = self.view.found_line
             self._find(self.view.offset_at_top if line is None else line[0], backwards=True)
 
     def stop_search(self) -> bool:
         """Stop searching, and mark nothing any more. False where nothing was searched for."""
-        was_searching = bool(self._needle.text)
+        was_searching = self.is_searching
         self._stopped.set()
         self._needle, self._doing = Needle(""), ""
         self.view.mark(None)

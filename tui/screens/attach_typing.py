@@ -16,14 +16,22 @@ STUCK = "{worker} {why}. Keys wait; Ctrl-a d gives the keyboard back."
 class TypingScreen(SearchingScreen):
     """What of the attach screen types. is_live: the pane is that of a run whose worker can be typed into."""
 
+    CHANGES = frozenset({"type"})
+
     def __init__(self) -> None:
         super().__init__()
+        self.idle_key = ""  # pressed at a breakpoint, where it does nothing
         self.holder = holder_name()
         self.trouble = ""
         self.is_refused = False  # the keyboard was asked for, and why_not_typing said no
         self.stuck = ""  # why what was typed waits, for longer than somebody who types expects it
         self._typist: Typist | None = None
         self._keys = AttachedKeys()
+
+    @property
+    def is_answerable(self) -> bool:
+        """Whether the worker stands at a breakpoint and waits for somebody to type."""
+        raise NotImplementedError
 
     @property
     def why_not_typing(self) -> str:
@@ -46,7 +54,7 @@ class TypingScreen(SearchingScreen):
         """Hold the keyboard of the worker, and pass every key on, until Ctrl-a d."""
         if self.is_typing:
             return
-        self.trouble = ""
+        self.trouble = self.idle_key = ""
         self.is_refused = bool(self.why_not_typing)
         if self.is_refused:
             self.show_notice()
@@ -91,6 +99,9 @@ class TypingScreen(SearchingScreen):
 
     def on_key(self, event: events.Key) -> None:
         if self._typist is None:
+            if self.is_answerable and event.is_printable and event.key not in self.active_bindings:
+                self.idle_key = event.character or ""
+                self.show_notice()
             return
         event.stop()
         event.prevent_default()

@@ -26,8 +26,9 @@ class ConsoleScreen(Screen[None]):
     WANTS: ClassVar[frozenset[str]] = frozenset()
     shows_panes: ClassVar[bool] = False
     """Whether it says itself what the pane feed reads, while it is shown."""
-    has_jobs: ClassVar[bool] = False
-    """Whether a job can be selected on it."""
+    CHANGES: ClassVar[frozenset[str]] = frozenset()
+    """Those of its actions that change the cluster: they are refused, and the reason is told, where the
+    operator may only look."""
     takes_keys: bool = False
     """Whether every key is its own now, those of the console too."""
 
@@ -47,6 +48,13 @@ class ConsoleScreen(Screen[None]):
 
     def show_panes(self) -> None:
         """The pane feed has read something."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.console.state.may_change or action not in self.CHANGES
+
+    def lets(self, action: str) -> bool:
+        """Whether the console may do an action of its own now, such as `help`."""
+        return not self.takes_keys
 
     def selected_job(self) -> JobRow | None:
         """The job that keys such as `d` are about; None where there is none."""

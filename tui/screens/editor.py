@@ -63,10 +63,12 @@ class EditorScreen(ConsoleScreen):
     """One text at a time. It stays while other screens are shown."""
 
     AUTO_FOCUS = ""  # so that 1 to 6 go on working until somebody wants to write
+    CHANGES = frozenset({"submit_text", "preview"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "submit_text", "submit…", id="editor.submit"),
         Binding("ctrl+r,f5", "preview", "preview", id="editor.preview"),
         Binding("escape", "leave_text", "leave (then 1-6)", id="editor.leave"),
+        Binding("s", "app.submit", "new", id="editor.new"),
         Binding("enter,i", "edit_text", "write", id="editor.write"),
         Binding("ctrl+o", "open_file", "open", id="editor.open"),
         Binding("ctrl+w", "write_file", "save as", id="editor.save"),
@@ -309,6 +311,8 @@ class EditorScreen(ConsoleScreen):
     # ---- keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if not super().check_action(action, parameters):
+            return False
         if action in ("submit_text", "preview", "write_file", "next_problem"):
             return self._draft is not None
         if action == "leave_text":

@@ -45,7 +45,7 @@ class Help(ModalScreen[None]):
             yield Static("Keys", classes="title")
             yield Static(key_table(keys))
             yield Static(
-                f'Another key for something: a line such as  app.delete = "x"  below [keys] in {path}; '
+                f'Another key for something: a line such as  jobs.delete = "x"  below [keys] in {path}; '
                 "the last column has the ids, and `pymr-tui --keys` prints them all.",
                 classes="muted",
                 id="remap",

@@ -26,6 +26,7 @@ from tui.model.job_table import (
     rows_of_runs,
 )
 from tui.model.state import ClusterState
+from tui.queue_actions import QUEUE_KEYS
 from tui.screens.base import ConsoleScreen
 from tui.widgets.filter_line import FilterLine
 from tui.widgets.job_cells import job_cell, job_columns, job_kind
@@ -53,7 +54,6 @@ class JobsScreen(ConsoleScreen):
     """A table, beside or below it the detail of the job under the cursor."""
 
     WANTS = frozenset({"jobs"})
-    has_jobs = True
     AUTO_FOCUS = "#jobs-table"
     # Beside the detail there is room for every column: a wider terminal never shows fewer of them.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE_COLUMNS, "-wide")]  # noqa: RUF012 (as Screen declares it)
@@ -79,6 +79,7 @@ class JobsScreen(ConsoleScreen):
         Binding("z", "fold_all", "fold all groups", id="jobs.fold_all", show=False),
         Binding("enter", "attach", "attach", id="jobs.attach_from_detail", show=False),
         Binding("escape", "back", "back", id="jobs.back", show=False),
+        *QUEUE_KEYS,
     ]
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ _LATER = ("jobs.next_failed", "jobs.sort")
 _LAST = ("app.help", "app.quit")
 """Always there, at the end."""
 
-_WHILE_PAUSED = {"app.pause": "resume"}
+_WHILE_PAUSED = {"jobs.pause": "resume"}
 """What a key does while the queue is paused, where that is something else."""
 
 
