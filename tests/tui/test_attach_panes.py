@@ -6,7 +6,7 @@ import pytest
 from job_samples import TRACEBACK, run
 from pane_console import pane_console
 from textual.widgets import OptionList
-from waiting import screen_text, until_shown
+from waiting import screen_text, until, until_shown
 
 from pymr.rows import RunRow, RunStatus, WorkerRow
 
@@ -73,3 +73,74 @@ async def test_runs_to_choose_from_are_those_of_which_output_is_kept() -> None:
 
         assert [option.id for option in options.options] == [RUN]
         assert app.toasts == []
+
+
+# ---- other workers, copying
+
+
+MANY = {(f"alpha/{number}", RUN): b"of %d\r\n" % number for number in (2, 9, 10)} | {
+    ("beta/0", "other-000001"): b"of beta\r\n"
+}
+ALL = [worker(name) for name in ("alpha/2", "alpha/9", "alpha/10", "beta/0", "gamma/0")]
+
+
+async def test_keys_go_from_worker_to_worker_of_the_run_in_the_order_of_slots() -> None:
+    async with pane_console(MANY, "alpha/9", RUN, workers=ALL) as (app, pilot):
+        went = []
+        for key in ("right_square_bracket", "right_square_bracket", "left_square_bracket"):
+            shown = app.attach.worker
+            await pilot.press(key)
+            await until(pilot, lambda shown=shown: app.attach.worker != shown, "another worker")  # type: ignore[misc]
+            went.append((app.attach.worker, app.attach.run_id))
+
+        assert went == [("alpha/10", RUN), ("alpha/2", RUN), ("alpha/10", RUN)]
+
+
+async def test_where_the_run_has_no_other_worker_keys_go_to_the_next_of_all() -> None:
+    async with pane_console(MANY, "beta/0", "other-000001", workers=ALL) as (app, pilot):
+        await pilot.press("left_square_bracket")
+        await until(pilot, lambda: app.attach.worker == "alpha/10", "the one before")
+        await until_shown(pilot, "of 10")
+        app.attach.open("beta/0", "other-000001")
+        await pilot.press("right_square_bracket")
+        await until(pilot, lambda: app.attach.worker == "gamma/0", "the one after, without output")
+        await pilot.press("right_square_bracket")
+        await until(pilot, lambda: app.attach.worker == "alpha/2", "the first again")
+
+        assert app.toasts == []
+
+
+async def test_what_the_mouse_has_marked_is_not_marked_in_the_next_pane() -> None:
+    async with pane_console(MANY, "alpha/9", RUN, workers=ALL) as (app, pilot):
+        view = app.attach.view
+        await pilot.mouse_down(view, offset=(0, 0))
+        await pilot.hover(view, offset=(3, 0))
+        await pilot.mouse_up(view, offset=(3, 0))
+        await until(pilot, lambda: view.text_selection is not None, "a selection")
+        await pilot.press("right_square_bracket")
+        await until_shown(pilot, "of 10")
+
+        assert view.text_selection is None
+        assert view.visible_text().startswith("of 10")
+
+
+async def test_copying_says_no_more_than_is_known() -> None:
+    async with pane_console(PANES, "alpha/0", RUN) as (app, pilot):
+        await pilot.press("y")
+        await until(pilot, lambda: app.toasts, "a notice")
+
+        assert app.clipboard == "one\ntwo"
+        assert app.toasts == [
+            "2 lines handed to the terminal to copy, if it allows that. S saves all to a file."
+        ]
+
+
+async def test_more_than_a_terminal_takes_is_not_copied() -> None:
+    long = b"".join(b"%0300d\r\n" % number for number in range(400))
+    async with pane_console({("alpha/0", RUN): long}, "alpha/0", RUN, size=(300, 300)) as (app, pilot):
+        await pilot.press("y")
+        await until(pilot, lambda: app.toasts, "a notice")
+
+        assert app.clipboard == ""
+        assert app.toasts[0].startswith("Not copied: 29")
+        assert app.toasts[0].endswith("are too much for a terminal. S saves all to a file.")

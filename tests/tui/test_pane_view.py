@@ -164,6 +164,28 @@ async def test_wrapping_keeps_the_place() -> None:
         assert numbers(pilot)[0] == top
 
 
+async def test_wrapping_keeps_a_failure_in_sight_and_what_was_found() -> None:
+    before = b"".join(b"line %d %s\r\n" % (number, b"x" * 300) for number in range(50))
+    failure = b"Traceback\r\n  in words\r\nKeyError\r\n"
+    pane = before + failure + before
+    for is_found in (False, True):
+        app = ViewApp()
+        async with app.run_test(size=(40, 24)) as pilot:
+            app.view.add(PaneBytes("r1", 0, pane, len(pane)))
+            if is_found:
+                app.view.mark(re.compile("KeyError"))
+                app.view.show_found(pane.index(b"KeyError"))
+            else:
+                app.view.show_region(len(before), len(before) + len(failure))
+            seen = []
+            for is_wrapped in (True, False, True):
+                app.view.wrap(is_wrapped)
+                await pilot.pause()
+                seen.append("KeyError" in screen_text(pilot) and "Traceback" in screen_text(pilot))
+
+            assert all(seen), (is_found, seen)
+
+
 async def test_a_found_line_stands_in_the_middle_third() -> None:
     app = ViewApp()
     async with app.run_test(size=(80, 24)) as pilot:

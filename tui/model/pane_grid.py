@@ -46,7 +46,7 @@ class WorkerOrder:
             if row.state != "idle":
                 self._busy_until[row.name] = now + BUSY_SECONDS
         self._busy_until = {name: until for name, until in self._busy_until.items() if until > now}
-        return sorted(rows, key=lambda row: (row.name not in self._busy_until, *_by_slot(row.name)))
+        return sorted(rows, key=lambda row: (row.name not in self._busy_until, *by_slot(row.name)))
 
 
 def passing(
@@ -74,6 +74,7 @@ def _is_wanted(row: WorkerRow, words: Filter) -> bool:
     return words.matches(FIELD_BREAK.join((row.name, row.state, job_name, row.task or "")), fields)
 
 
-def _by_slot(name: str) -> tuple[str, int]:
+def by_slot(name: str) -> tuple[str, int]:
+    """To sort the names of workers by: alpha/9 is before alpha/10."""
     peer, _, slot = name.rpartition("/")
     return peer, int(slot) if slot.isdecimal() else 0

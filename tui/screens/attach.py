@@ -13,7 +13,9 @@ from textual.widgets.option_list import Option
 
 from pymr.errors import PymrError
 from pymr.rows import JobRow, RunRow, WorkerRow
+from pymr.wording import amount, count_of
 from tui.model.pane_feed import RANGES_MAX, PaneWish
+from tui.model.pane_grid import by_slot
 from tui.model.pane_place import LOOKED_AHEAD_BYTES, LOOKED_BACK_BYTES, start_of_failure
 from tui.model.printable import printable
 from tui.model.state import ClusterState
@@ -25,6 +27,9 @@ from tui.widgets.pane_view import PaneView
 
 END_SECONDS = 1.0
 """Whether a run has ended at which its worker no longer works is asked so often, until it has."""
+
+COPIED_BYTES_MAX = 74_994
+"""Of what is copied: as base64 the 100,000 bytes of a sequence at which terminals and tmux stop reading."""
 
 TAIL_BYTES = 256 << 10
 """So much of the end is followed; what comes faster is a gap that can be read."""
@@ -195,8 +200,13 @@ class AttachScreen(TypingScreen):
 
     def action_copy(self) -> None:
         text = self.view.visible_text()
+        size, what = len(text.encode()), count_of(text.count("\n") + 1, "line")
+        if size > COPIED_BYTES_MAX:
+            told = f"Not copied: {what}, {amount(size)}, are too much for a terminal. S saves all to a file."
+            self.notify(told, severity="warning")
+            return
         self.console.copy_to_clipboard(text)
-        self.notify(f"{text.count(chr(10)) + 1} lines copied")
+        self.notify(f"{what} handed to the terminal to copy, if it allows that. S saves all to a file.")
 
     def action_back(self) -> None:
         """Out of a search; else to the workers."""
@@ -225,7 +235,7 @@ class AttachScreen(TypingScreen):
         self.console.push_screen(RunDialog(worker, runs, self.run_id), chosen)
 
     async def action_other_worker(self, step: int) -> None:
-        """The next worker that put out something in this run."""
+        """The next worker that put out something in this run; of all workers, where there is no other."""
         worker, run_id = self.worker, self.run_id
         if not worker:
             return
@@ -234,11 +244,14 @@ class AttachScreen(TypingScreen):
         except PymrError:
             names = []
         rows = self.console.state.workers
-        names = sorted({worker, *names, *(row.name for row in rows if row.run_id == run_id)})
-        if len(names) == 1:
-            self.notify("No other worker has put out anything in this run.")
+        found = {worker, *names, *(row.name for row in rows if run_id and row.run_id == run_id)}
+        if len(found) == 1:
+            run_id, found = "", {worker, *(row.name for row in rows)}
+        if len(found) == 1:
+            self.notify("There is no other worker.")
             return
-        self.open(names[(names.index(worker) + step) % len(names)], run_id)
+        workers = sorted(found, key=by_slot)
+        self.open(workers[(workers.index(worker) + step) % len(workers)], run_id)
 
     @on(PaneView.Wanted)
     def _wanted(self, event: PaneView.Wanted) -> None:

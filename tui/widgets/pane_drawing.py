@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.geometry import Offset
 from textual.selection import Selection
 from textual.strip import Strip
 
 from tui.model.pane_buffer import GapLine, PaneLine
 from tui.model.pane_rows import PaneRows, Row
-from tui.widgets.pane_matches import marks_of
+from tui.widgets.pane_matches import Marked, marks_of
 from tui.widgets.pane_strips import Mark, characters_in, segments_of
 
+SELECTED_LINES_MAX = 100_000
 GUTTER_COLUMNS = 9
 """Of the times of lines, left of these."""
 
@@ -38,23 +39,20 @@ class PaneStyles:
 class PaneDrawing:
     """columns: that there are for the text, from `column` on where lines are not wrapped.
 
-    needle: what was searched for. current: the offset of the line in which it was found last. region: (start,
-    stop) of the lines that are marked as a whole. selection: by offsets of lines and characters in them.
+    selection: by offsets of lines, and characters in them.
     """
 
     layout: PaneRows
     styles: PaneStyles
     columns: int
     column: int = 0
-    needle: re.Pattern[str] | None = None
-    current: int | None = None
-    region: tuple[int, int] | None = None
+    marked: Marked = field(default_factory=Marked)
     selection: Selection | None = None
 
     def strip_of(self, row: Row) -> tuple[Strip, int]:
         """(what is visible of a row, the number of its first character in the line)."""
-        base = self.styles.base
-        if self.region is not None and self.region[0] <= row.line.offset < self.region[1]:
+        base, region = self.styles.base, self.marked.region
+        if region is not None and region[0] <= row.line.offset < region[1]:
             base += self.styles.place
         if isinstance(row.line, GapLine):
             base = self.styles.gap
@@ -72,9 +70,11 @@ class PaneDrawing:
     def _marks(self, row: Row, start: int, stop: int, cursor: int | None) -> list[Mark]:
         """Those of the characters from `start` to before `stop`."""
         marks: list[Mark] = []
-        if self.needle is not None and isinstance(row.line, PaneLine):
-            style = self.styles.current if self.current == row.line.offset else self.styles.match
-            marks += marks_of(self.needle, row.text.text, start, stop, style)
+        if self.marked.needle is not None and isinstance(row.line, PaneLine):
+            found = self.marked.line_in(self.layout.buffer)
+            is_current = found is not None and found[0] == row.line.offset
+            style = self.styles.current if is_current else self.styles.match
+            marks += marks_of(self.marked.needle, row.text.text, start, stop, style)
         if self.selection is not None and (span := self.selection.get_span(row.line.offset)) is not None:
             first, last = span
             marks.append((first, len(row.text.text) if last < 0 else last, self.styles.selected))
@@ -88,3 +88,21 @@ def with_time(row: Row, strip: Strip, style: Style) -> Strip:
     when = row.line.time if isinstance(row.line, PaneLine) and row.is_first else None
     clock = time.strftime("%H:%M:%S", time.localtime(when)) if when else ""
     return Strip.join([Strip([Segment(f"{clock:<{GUTTER_COLUMNS}}", style)], GUTTER_COLUMNS), strip])
+
+
+def selected_text(layout: PaneRows, selection: Selection) -> str:
+    """The lines of a selection, without colours; SELECTED_LINES_MAX at most."""
+    buffer = layout.buffer
+    first = selection.start or Offset(0, 0)
+    index = buffer.index_of(first.y)
+    texts: list[str] = []
+    while index < buffer.line_count and len(texts) < SELECTED_LINES_MAX:
+        line = buffer.line(index)
+        span = selection.get_span(line.offset)
+        if span is None:
+            break
+        start, stop = span
+        text = layout.text_of(line).text
+        texts.append(text[start:] if stop < 0 else text[start:stop])
+        index += 1
+    return "\n".join(texts)

@@ -3,13 +3,46 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from rich.style import Style
 
 from tui.model.ansi import LINE_BYTES_MAX
-from tui.model.pane_buffer import GapLine
+from tui.model.pane_buffer import GapLine, PaneBuffer
 from tui.model.pane_rows import PaneRows, Place, Row
 from tui.widgets.pane_strips import Mark, columns_of
+
+
+@dataclass(slots=True)
+class Marked:
+    """needle: what was searched for. found: the offset of what was found last. region: (start, stop) of lines
+    that are marked as a whole, such as a traceback."""
+
+    needle: re.Pattern[str] | None = None
+    found: int | None = None
+    region: tuple[int, int] | None = None
+
+    def line_in(self, buffer: PaneBuffer) -> tuple[int, int] | None:
+        """(its first byte, the one behind its last) of the line with what was found; of that alone where it
+        is not loaded yet."""
+        if self.found is None or not buffer.line_count:
+            return None
+        line = buffer.line(buffer.index_of(self.found))
+        if isinstance(line, GapLine) or self.found >= line.offset + len(line.data):
+            return self.found, self.found + 1
+        return line.offset, line.offset + len(line.data)
+
+    def row_at(self, layout: PaneRows, place: Place) -> Place:
+        """A place; in a wrapped line in which something was found, the row with that."""
+        if place.offset != self.found or self.needle is None:
+            return place
+        return place_of_match(layout, place, self.needle)
+
+    def column_at(self, layout: PaneRows, place: Place, column: int) -> int:
+        """The column that a view has to begin with to show what was found at a place; else as it is now."""
+        if place.offset != self.found or self.needle is None:
+            return column
+        return column_for_match(layout, place, self.needle, column)
 
 
 def marks_of(needle: re.Pattern[str], text: str, start: int, stop: int, style: Style) -> list[Mark]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Offset, Region, Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.scrollbar import ScrollDown, ScrollTo, ScrollUp
@@ -18,8 +18,8 @@ from textual.strip import Strip
 from pymr.client import PaneBytes
 from tui.model.pane_buffer import GapLine, PaneBuffer, PaneLine
 from tui.model.pane_rows import PaneRows, Place, Row
-from tui.widgets.pane_drawing import GUTTER_COLUMNS, PaneDrawing, PaneStyles, with_time
-from tui.widgets.pane_matches import column_for_match, place_of_match
+from tui.widgets.pane_drawing import GUTTER_COLUMNS, PaneDrawing, PaneStyles, selected_text, with_time
+from tui.widgets.pane_matches import Marked
 from tui.widgets.pane_strips import columns_of
 from tui.widgets.sized import Sized
 
@@ -29,7 +29,6 @@ LOAD_BYTES = 256 << 10
 GAP_BYTES = 1 << 20
 """So much of a gap is asked for with Enter."""
 
-SELECTED_LINES_MAX = 100_000
 _WHEEL_ROWS = 3
 _COLUMNS_AT_ONCE = 8
 
@@ -79,9 +78,7 @@ class PaneView(ScrollView, Sized, can_focus=True):
         self._shown: list[Row] | None = None
         self._strips: list[Strip] = []
         self._is_drawing = False
-        self._needle: re.Pattern[str] | None = None
-        self._found: int | None = None
-        self._region: tuple[int, int] | None = None
+        self._marked = Marked()
         self._is_region_due = False  # it was to be shown before the view had a size
 
     # ---- what is shown
@@ -91,10 +88,17 @@ class PaneView(ScrollView, Sized, can_focus=True):
         self.buffer = PaneBuffer()
         self._layout.buffer = self.buffer
         self._layout.forget()
-        self._place, self._goal, self._region, self._found = Place(0), None, None, None
+        self._place, self._goal = Place(0), None
+        self._marked.region = self._marked.found = None
         self._is_region_due = False
         self.scroll_x = 0
+        self._unselect()
         self._lay_out()
+
+    def _unselect(self) -> None:
+        """What is selected is told by offsets, which are others in another pane."""
+        if self.text_selection is not None:
+            self.screen.clear_selection()
 
     def add(self, piece: PaneBytes) -> None:
         """Take in a piece of the pane. What is looked at stays where it is, unless the end is followed."""
@@ -105,11 +109,12 @@ class PaneView(ScrollView, Sized, can_focus=True):
         for piece in pieces:
             if piece.run_id != self.buffer.run_id:
                 self._layout.forget()
+                self._unselect()
             self.buffer.add(piece, None if self.is_following else self._place.offset)
         if anchor is not None:
             place, rows_above = anchor
             if self._goal is not None:
-                place = self._matched(place)  # it may be there only now
+                place = self._marked.row_at(self._layout, place)  # it may be there only now
             above = self._layout.place_above(place, rows_above)
             self._place = min(above, self._layout.last_place(self._row_count))
         self._lay_out()
@@ -123,10 +128,26 @@ class PaneView(ScrollView, Sized, can_focus=True):
             self.post_message(self.Followed())
 
     def wrap(self, is_wrapped: bool) -> None:
+        """The line at the top stays there, unless what is marked would go out of sight."""
+        found, region = self._marked.found, self._marked.region
+        found_row = None if found is None else self._row_of(found)
+        has_region = region is not None and self._row_of(region[0]) is not None
         self._layout.is_wrapped = is_wrapped
         self.scroll_x = 0
         self._place = Place(self._place.offset)
         self._lay_out()
+        if self.is_following:
+            return
+        if found is not None and found_row is not None and self._row_of(found) is None:
+            self._go_to(Place(found), found_row)
+        elif region is not None and has_region and None in map(self._row_of, (region[0], region[1] - 1)):
+            self.show_region(*region)
+
+    def _row_of(self, offset: int) -> int | None:
+        """The first visible row of the line with an offset."""
+        index = self.buffer.index_of(offset)
+        rows = enumerate(self._rows())
+        return next((at for at, row in rows if self.buffer.index_of(row.line.offset) == index), None)
 
     @property
     def is_wrapped(self) -> bool:
@@ -165,31 +186,26 @@ class PaneView(ScrollView, Sized, can_focus=True):
     def found_line(self) -> tuple[int, int] | None:
         """(its first byte, the one behind its last) of the line with what was found last; of what was found
         alone where that is not loaded yet."""
-        if self._found is None or not self.buffer.line_count:
-            return None
-        line = self.buffer.line(self.buffer.index_of(self._found))
-        if isinstance(line, GapLine) or self._found >= line.offset + len(line.data):
-            return self._found, self._found + 1
-        return line.offset, line.offset + len(line.data)
+        return self._marked.line_in(self.buffer)
 
     def mark(self, needle: re.Pattern[str] | None) -> None:
         """Mark what matches from now on."""
-        self._needle = needle
+        self._marked.needle = needle
         if needle is None:
-            self._found = None
+            self._marked.found = None
         self._lay_out()
 
     def show_found(self, offset: int) -> None:
         """Show the line with an offset in the middle, with what is around it; it may be loaded later."""
         self.follow(False)
-        self._found = offset
+        self._marked.found = offset
         self._go_to(Place(offset), self._row_count // 2)
         self._want_around(offset)
 
     def show_region(self, start: int, stop: int) -> None:
         """Show and mark the lines of a range: its beginning in the upper part, all of it where it fits."""
         self.follow(False)
-        self._region, self._is_region_due = (start, stop), not self.size.height
+        self._marked.region, self._is_region_due = (start, stop), not self.size.height
         self._go(self._layout.place_above(Place(start), self._row_count // 4))
         end = self._layout.place_above(Place(max(start, stop - 1)), self._row_count - 2)
         if self._place < end:
@@ -243,8 +259,8 @@ class PaneView(ScrollView, Sized, can_focus=True):
             self.follow(False)  # text that is being selected must not run away
 
     def resized(self) -> None:
-        if self._is_region_due and self._region is not None:
-            self.show_region(*self._region)
+        if self._is_region_due and self._marked.region is not None:
+            self.show_region(*self._marked.region)
         self._lay_out()
 
     def on_scroll_to(self, message: ScrollTo) -> None:
@@ -295,21 +311,15 @@ class PaneView(ScrollView, Sized, can_focus=True):
 
     def _go_to(self, place: Place, rows_above: int) -> None:
         """Go there; and once more when what is there has been loaded, if nobody has moved meanwhile."""
-        self._go(self._layout.place_above(self._matched(place), rows_above))
+        self._go(self._layout.place_above(self._marked.row_at(self._layout, place), rows_above))
         self._goal = place, rows_above
         self._show_across()
 
-    def _matched(self, place: Place) -> Place:
-        """A place; in a wrapped line in which something was found, the row with that."""
-        if place.offset != self._found or self._needle is None:
-            return place
-        return place_of_match(self._layout, place, self._needle)
-
     def _show_across(self) -> None:
         """Scroll to what was found in a line that is not wrapped, if it is out of sight."""
-        if self._goal is None or self._goal[0].offset != self._found or self._needle is None:
+        if self._goal is None:
             return
-        x = column_for_match(self._layout, self._goal[0], self._needle, round(self.scroll_x))
+        x = self._marked.column_at(self._layout, self._goal[0], round(self.scroll_x))
         if x != round(self.scroll_x):
             self.scroll_x = x
             self._lay_out()
@@ -381,20 +391,7 @@ class PaneView(ScrollView, Sized, can_focus=True):
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """Lines are told by their offsets here: what is selected stays so whatever is loaded and wrapped."""
-        buffer = self.buffer
-        first = selection.start or Offset(0, 0)
-        index = buffer.index_of(first.y)
-        texts: list[str] = []
-        while index < buffer.line_count and len(texts) < SELECTED_LINES_MAX:
-            line = buffer.line(index)
-            span = selection.get_span(line.offset)
-            if span is None:
-                break
-            start, stop = span
-            text = self._layout.text_of(line).text
-            texts.append(text[start:] if stop < 0 else text[start:stop])
-            index += 1
-        return "\n".join(texts), "\n"
+        return selected_text(self._layout, selection), "\n"
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """What is drawn does not tell where in its line it is: with that each piece would have a style of its
@@ -423,7 +420,7 @@ class PaneView(ScrollView, Sized, can_focus=True):
         return with_time(row, strip, muted) if self.has_times else strip
 
     def _drawing(self) -> PaneDrawing:
-        part, found = self._part_style, self.found_line
+        part = self._part_style
         selected = self.screen.get_component_rich_style("screen--selection").bgcolor
         return PaneDrawing(
             self._layout,
@@ -437,9 +434,7 @@ class PaneView(ScrollView, Sized, can_focus=True):
             ),
             self._text_columns,
             round(self.scroll_x),
-            self._needle,
-            found[0] if found is not None else None,
-            self._region,
+            self._marked,
             self.text_selection,
         )
 
