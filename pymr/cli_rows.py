@@ -18,6 +18,7 @@ from pymr.wording import (
     amount,
     count_of,
     from_now,
+    heard_ago,
     kind_of,
     moment,
     percent,
@@ -327,7 +328,7 @@ def peers_lines(peers: Sequence[PeerRow], width: int) -> list[str]:
                 str(peer.epoch or "-"),
                 f"{peer.busy}/{peer.workers}" if peer.workers else "-",
                 *_machine_cells(peer.machine),
-                "-" if peer.heard is None else span(peer.heard),
+                heard_ago(peer),
                 peer.machine.disk_problem if peer.alive else "",
             )
         )

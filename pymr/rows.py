@@ -146,8 +146,10 @@ class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A peer. address: host:port of its control endpoint. heard: seconds since its last report. outputs: of
-    one that is no longer in cluster.toml (state `removed`), the jobs of whose outputs it has parts."""
+    """A peer. address: host:port of its control endpoint. heard: seconds since its last report; None where
+    none is known of. unheard: then, seconds since the leader took over, which has not heard it since; None
+    where no leader is asked. outputs: of one that is no longer in cluster.toml (state `removed`), the jobs of
+    whose outputs it has parts."""
 
     name: str
     address: str
@@ -160,6 +162,7 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     alive: bool = False
     state: str = "unknown"
     heard: float | None = None
+    unheard: float | None = None
     version: str = ""
     machine: MachineFigures = MachineFigures()
     outputs: tuple[str, ...] = ()

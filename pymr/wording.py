@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pymr.rows import JobRow, JobStatus, PhaseRow, RunRow
+from pymr.rows import JobRow, JobStatus, PeerRow, PhaseRow, RunRow
 
 ShownStatus = JobStatus | Literal["breakpoint"]
 """A job at a breakpoint runs, for programs; people are told apart what waits for them."""
@@ -38,6 +38,17 @@ def span(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def heard_ago(row: PeerRow) -> str:
+    """How long ago a peer was heard: `0.4 s`; `>3:05` of one that was not since the leader took over, so long
+    ago; `-` where nobody knows."""
+    if row.heard is not None:
+        return span(row.heard)
+    if row.unheard is None:
+        return "-"
+    is_long = row.unheard >= 100 * 3_600
+    return f">{row.unheard / 86_400:.0f} days" if is_long else f">{span(row.unheard)}"
 
 
 def from_now(moment: float | None, now: float | None = None) -> str:

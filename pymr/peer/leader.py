@@ -27,7 +27,7 @@ from pymr.control.messages import (
     Tick,
     Written,
 )
-from pymr.control.records import EndRun, JobChanges, Write
+from pymr.control.records import EndRun, Event, JobChanges, Write
 from pymr.errors import StaleEpochError
 from pymr.faults import fault_point
 from pymr.peer.store import Store, StoreForgot, StoreUnavailable
@@ -98,9 +98,13 @@ class Leading:
         self._is_looking = False
         self._look_at = time.monotonic() + LOOK_SECONDS
 
-    def begin(self) -> None:
-        """Learn what an earlier leader left; nothing is decided before."""
-        incarnation = self.core.incarnation
+    def begin(self, events: Sequence[Event] = ()) -> None:
+        """Learn what an earlier leader left; nothing is decided before. events: what nobody could be told of
+        before somebody led."""
+        incarnation, name = self.core.incarnation, self.core.name
+        text = f"{name} leads, in epoch {self.core.epoch}"
+        for event in (*events, Event(kind="leader.elected", text=text, peer=name)):
+            self._announce(Announce(event))
         self._ask(
             lambda store: (
                 store.changes(0, incarnation),

@@ -84,6 +84,7 @@ class LeaseMemory(Protocol):
 
 class LeaseView(msgspec.Struct, frozen=True):
     """How it stands. leader: name of the peer that leads; "" if unknown. epoch: the highest known.
+    is_cut_off: Redis does not answer.
 
     problem: for `unreachable` and `forgotten`, what is wrong and what to do; "" otherwise.
     """
@@ -93,6 +94,7 @@ class LeaseView(msgspec.Struct, frozen=True):
     epoch: int = 0
     leader: str = ""
     problem: str = ""
+    is_cut_off: bool = False
 
 
 class Lease:
@@ -304,7 +306,8 @@ class Lease:
         if self.is_leader() or self._clock() - self._answered_at < STEP_DOWN_SECONDS:
             return self.view
         problem = self._pulse.describe(error)
-        return LeaseView("unreachable", self._memory.incarnation, self._memory.epoch, problem=problem)
+        memory = self._memory
+        return LeaseView("unreachable", memory.incarnation, memory.epoch, problem=problem, is_cut_off=True)
 
     def _call(self, script: str, *arguments: str | bytes | int) -> list[Any]:
         return self._redis.run_script(script, [self._prefix, *arguments])

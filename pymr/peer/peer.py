@@ -40,6 +40,7 @@ from pymr.peer.links import Links
 from pymr.peer.loop import Loop
 from pymr.peer.machine import Measurements
 from pymr.peer.nursery import Nursery
+from pymr.peer.outages import Outages
 from pymr.peer.pane_sweep import PaneSweep
 from pymr.peer.pane_writers import PaneWriters
 from pymr.peer.panes import PaneStore
@@ -108,6 +109,7 @@ class Peer:
         self._report: Report | None = None
         self._leading: Leading | None = None
         self._lease_view = LeaseView("candidate")
+        self._outages = Outages()
         places = Places(me.data_dir)
         self._state = KeptState(places)
         if self._state.incarnation is None:
@@ -255,6 +257,7 @@ class Peer:
 
     def _on_lease(self, view: LeaseView) -> None:
         before, self._lease_view = self._lease_view, view
+        self._outages.see(view)
         if view.problem and view.problem != before.problem:
             _log.warning("%s", view.problem)
         if before.problem and not view.problem:
@@ -285,7 +288,7 @@ class Peer:
             call_soon=self._loop.call_soon,
             on_end=self._on_leading_end,
         )
-        self._leading.begin()
+        self._leading.begin(self._outages.take_events())
 
     def _on_leading_end(self, seconds: float, reason: str) -> None:
         _log.warning("%s no longer leads: %s", self._me.name, reason)

@@ -69,7 +69,7 @@ class Store:
     done, and is called again with the same arguments, which has no further effect. A method that is given
     an incarnation raises StoreForgot where Redis has another, or less of it than `known` tells: the highest
     epoch and the last change of the job table that the peer has seen; one given an epoch, StaleEpochError
-    where Redis has a higher one.
+    where Redis has a higher one. told: the event of a change, which is kept with it, and with no other.
     """
 
     def __init__(
@@ -146,22 +146,22 @@ class Store:
         check_standing(str(fields["job_name"]), over_version, standing)
         return records.submitted(outcome, fields, project_hash)
 
-    def delete(self, request_id: str, incarnation: str, name: str) -> bool:
+    def delete(self, request_id: str, incarnation: str, name: str, told: Event | None = None) -> bool:
         """Take a job off the table; returns whether it was there. A run of it is for the leader to end.
 
         The others of its group stay, but for those that were to run once and waited only for this one. It is
         kept for `undelete`: see Limits.
         """
-        (existed,) = self._run(job_scripts.DELETE, [request_id, name], incarnation)
+        (existed,) = self._run(job_scripts.DELETE, [request_id, name, records.told(told)], incarnation)
         return bool(existed == b"1")
 
-    def undelete(self, request_id: str, incarnation: str, name: str) -> int | None:
+    def undelete(self, request_id: str, incarnation: str, name: str, told: Event | None = None) -> int | None:
         """Queue a job anew that was deleted; returns its version, None where it is not kept (any more).
 
-        What it has consumed, and what counts of its output, stayed meanwhile. Those of its group that left
-        with it do not come back. Raises StoreConflict where one of its name stands in the queue.
+        Those of its group that left with it stay away. Raises StoreConflict where its name is in the queue.
         """
-        outcome, *standing = self._run(job_scripts.UNDELETE, [request_id, name], incarnation)
+        arguments: list[Argument] = [request_id, name, records.told(told)]
+        outcome, *standing = self._run(job_scripts.UNDELETE, arguments, incarnation)
         check_standing(name, None, standing)
         return None if outcome == b"unknown" else int(outcome.split()[0])
 
@@ -179,9 +179,9 @@ class Store:
         (outcome,) = self._run(job_scripts.FORCE, [request_id, name], incarnation)
         return str(outcome.decode())
 
-    def pause(self, request_id: str, incarnation: str, paused: bool) -> None:
+    def pause(self, request_id: str, incarnation: str, paused: bool, told: Event | None = None) -> None:
         """Set whether new runs are begun; the leader keeps to it."""
-        self._run(job_scripts.PAUSE, [request_id, int(paused)], incarnation)
+        self._run(job_scripts.PAUSE, [request_id, int(paused), records.told(told)], incarnation)
 
     def put_package(self, content_hash: str, data: bytes) -> None:
         """Keep a project. It goes a day after it was last asked for by has_package, unless a job uses it."""

@@ -91,7 +91,7 @@ return keep_outcome(id, queue_job(name, definition, project_hash, run_once, grou
 DELETE = r"""
 local refused = refusal()
 if refused then return refused end
-local id, name = unpack(arguments)
+local id, name, event = unpack(arguments)
 local earlier = earlier_outcome(id)
 if earlier then return {'ok', earlier} end
 local existed = redis.call('EXISTS', key('job:' .. name))
@@ -100,6 +100,7 @@ if existed == 1 then
   keep_deleted(name)
   remove_job(name)
   settle_group(group)
+  tell(event)
 end
 return keep_outcome(id, text(existed))
 """
@@ -109,7 +110,7 @@ UNDELETE = (
     + r"""
 local refused = refusal()
 if refused then return refused end
-local id, name = unpack(arguments)
+local id, name, event = unpack(arguments)
 local earlier = earlier_outcome(id)
 if earlier then return {'ok', earlier} end
 local version = redis.call('HGET', key('job:' .. name), 'version')
@@ -121,6 +122,7 @@ if not job[1] or (hash ~= '' and redis.call('EXISTS', key('package:' .. hash)) =
   return {'ok', 'unknown'}
 end
 forget_deleted(name)
+tell(event)
 return keep_outcome(id, queue_job(name, job[1], hash, job[3], job[4], job[5], job[6]))
 """
 )
@@ -173,6 +175,7 @@ if earlier then return {'ok', earlier} end
 if redis.call('EXISTS', key('paused')) ~= paused then
   if paused == 1 then redis.call('SET', key('paused'), '1') else redis.call('DEL', key('paused')) end
   next_number('change')
+  tell(arguments[3])
 end
 return keep_outcome(id, 'done')
 """

@@ -112,6 +112,13 @@ decode_runs = msgspec.msgpack.Decoder(list[StoredRun]).decode
 decode_ended_run = msgspec.msgpack.Decoder(EndedRun).decode
 decode_ended_runs = msgspec.msgpack.Decoder(list[EndedRun]).decode
 _decode_state = msgspec.msgpack.Decoder(JobState).decode
+
+
+def told(event: Event | None) -> bytes:
+    """An event that a script is to tell with what it does; nothing for None."""
+    return b"" if event is None else encode(event)
+
+
 decode_event = msgspec.msgpack.Decoder(Event).decode
 _decode_committed = msgspec.msgpack.Decoder(Committed).decode
 

@@ -92,7 +92,7 @@ def script_text(body: str, limits: Limits) -> str:
         f"local REQUEST_SECONDS, PACKAGE_SECONDS = {limits.request_seconds}, {limits.package_seconds}\n"
         f"local DELETED_MAX, UNDELETE_SECONDS = {limits.deleted_jobs}, {limits.undelete_seconds}\n"
     )
-    return constants + _FENCE + _NUMBERS + _JOBS + _GROUPS + _RUNS + body
+    return constants + _FENCE + _EVENTS + _NUMBERS + _JOBS + _GROUPS + _RUNS + body
 
 
 _FENCE = r"""
@@ -116,6 +116,15 @@ local function refusal()
   local holder = lease and string.match(lease, '^%d+') or now
   if now ~= epoch or holder ~= epoch then return {'stale', now} end
   return nil
+end
+"""
+
+_EVENTS = r"""
+-- Put an event into the stream; "" is none.
+local function tell(event)
+  if event and event ~= '' then
+    redis.call('XADD', key('events'), 'MAXLEN', '~', EVENTS_MAX, '*', 'event', event)
+  end
 end
 """
 

@@ -275,6 +275,7 @@ def peer_rows(config: ClusterConfig, leader: Leader) -> tuple[PeerRow, ...]:
                 alive=peer.is_alive,
                 state="draining" if report and report.is_draining and peer.is_alive else peer.state,
                 heard=leader.now - peer.heard_at if peer.heard_at is not None else None,
+                unheard=leader.now - peer.known_since if peer.heard_at is None else None,
                 version=report.version if report else "",
                 machine=report.machine if report else MachineFigures(),
             )

@@ -17,6 +17,8 @@ from pymr.control.leadership import Leader
 from pymr.control.records import JobRecord
 from pymr.errors import JobError, PymrError, StartError
 from pymr.job_projects import project_of
+from pymr.keys import LOCAL_USER
+from pymr.peer.change_events import deleted, paused_or_resumed, undeleted
 from pymr.peer.job_table import JobTableCopy
 from pymr.peer.kept_state import KeptState
 from pymr.peer.lease import LeaseView
@@ -115,8 +117,10 @@ class Wishes:
         self._wake_leader = wake_leader
         self._packages = PackageParts()
 
-    def grant(self, request: Request, respond: Respond) -> None:
-        """Do what is wished; `respond` is called once, now or later."""
+    def grant(self, request: Request, sender_name: str, respond: Respond) -> None:
+        """Do what is wished; `respond` is called once, now or later. sender_name: of the key of who wishes
+        it."""
+        user = "" if sender_name == LOCAL_USER.partition(":")[2] else sender_name
         incarnation = self._standing().incarnation
         problem = self._standing().problem
         if isinstance(request, RecoverCluster):
@@ -134,7 +138,7 @@ class Wishes:
                 ask_store(
                     self._store,
                     request,
-                    lambda store: store.delete(id, incarnation, name),
+                    lambda store: store.delete(id, incarnation, name, deleted(name, user)),
                     lambda existed: self._changed(
                         respond, Done(id=id) if existed else _unknown_job(id, name)
                     ),
@@ -144,7 +148,7 @@ class Wishes:
                 ask_store(
                     self._store,
                     request,
-                    lambda store: store.undelete(id, incarnation, name),
+                    lambda store: store.undelete(id, incarnation, name, undeleted(name, user)),
                     lambda version: self._changed(respond, _undeleted(id, name, version)),
                     respond,
                 )
@@ -168,7 +172,7 @@ class Wishes:
                 ask_store(
                     self._store,
                     request,
-                    lambda store: store.pause(id, incarnation, paused),
+                    lambda store: store.pause(id, incarnation, paused, paused_or_resumed(paused, user)),
                     lambda _: self._changed(respond, Done(id=id, detail="paused" if paused else "resumed")),
                     respond,
                 )

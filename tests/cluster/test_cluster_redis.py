@@ -16,6 +16,7 @@ from cluster.held_runs import PHASES, HeldRun
 from pymr.client import RefusedError
 from pymr.peer.kept_jobs import KeptJobs
 
+AROUND_AN_OUTAGE = ("redis.lost", "redis.back", "leader.elected")
 MakeCluster = Callable[..., Cluster]
 
 
@@ -30,6 +31,7 @@ def test_a_redis_that_is_killed_and_started_again_costs_no_run(
     later = [f"{cluster.job}-later-{number}" for number in range(3)]
     for name in later:
         cluster.submit(job_name=name)
+    (seen,) = cluster.client.events("", 1)
     cluster.kill_redis()
     cluster.wait_for(lambda: not cluster.view_leader(cluster.names[0]), what="the leader to step down")
     if phase == "map":
@@ -47,6 +49,11 @@ def test_a_redis_that_is_killed_and_started_again_costs_no_run(
     assert held.repeated_tasks() == {}
     for name in (cluster.job, *later):
         assert [run.status for run in cluster.client.history(name)] == ["succeeded"]
+    told = [event for event in cluster.client.events(seen.id, 500) if event.kind in AROUND_AN_OUTAGE]
+    assert [event.kind for event in told][:3] == list(AROUND_AN_OUTAGE)
+    lost, back, elected = told[:3]
+    assert seen.time < lost.time < back.time <= elected.time + 1.0
+    assert "Redis at" in lost.text and elected.peer in cluster.names
 
 
 def test_a_redis_that_has_forgotten_is_given_its_jobs_back(make_cluster: MakeCluster) -> None:

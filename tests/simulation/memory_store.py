@@ -83,11 +83,21 @@ class MemoryStore:
             request_id, incarnation, lambda redis: rules.submit(redis, fields, project_hash, over_version)
         )
 
-    def delete(self, request_id: str, incarnation: str, name: str) -> bool:
-        return self._once(request_id, incarnation, lambda redis: rules.delete(redis, name))
+    def delete(self, request_id: str, incarnation: str, name: str, told: Event | None = None) -> bool:
+        def do(redis: MemoryRedis) -> bool:
+            is_done = rules.delete(redis, name)
+            rules.add_events(redis, [told] if told and is_done else [])
+            return is_done
 
-    def undelete(self, request_id: str, incarnation: str, name: str) -> int | None:
-        return self._once(request_id, incarnation, lambda redis: rules.undelete(redis, name))
+        return self._once(request_id, incarnation, do)
+
+    def undelete(self, request_id: str, incarnation: str, name: str, told: Event | None = None) -> int | None:
+        def do(redis: MemoryRedis) -> int | None:
+            version = rules.undelete(redis, name)
+            rules.add_events(redis, [told] if told and version else [])
+            return version
+
+        return self._once(request_id, incarnation, do)
 
     def retry(self, request_id: str, incarnation: str, name: str) -> str:
         return self._once(request_id, incarnation, lambda redis: rules.retry(redis, name))
@@ -95,11 +105,12 @@ class MemoryStore:
     def force(self, request_id: str, incarnation: str, name: str) -> str:
         return self._once(request_id, incarnation, lambda redis: rules.force(redis, name))
 
-    def pause(self, request_id: str, incarnation: str, paused: bool) -> None:
+    def pause(self, request_id: str, incarnation: str, paused: bool, told: Event | None = None) -> None:
         def do(redis: MemoryRedis) -> None:
             if redis.paused != paused:
                 redis.paused = paused
                 redis.next_change()
+                rules.add_events(redis, [told] if told else [])
 
         self._once(request_id, incarnation, do)
 

@@ -92,3 +92,19 @@ async def test_workers_at_a_breakpoint_are_counted_on_every_screen() -> None:
 
     assert "1 at a breakpoint" in one
     assert "2 at a breakpoint" in two
+
+
+async def test_without_redis_nothing_is_called_live_and_no_peer_missing() -> None:
+    async with asked_console(ROWS, (100, 30)) as (app, pilot):
+        await pilot.pause()
+        before = screen_text(pilot).split("\n")[0]
+        app.tell(
+            ROWS, leader="", peers_alive=1, workers_busy=0, problem="Redis at x does not answer: start it"
+        )
+        await pilot.pause()
+        away, banner = (screen_text(pilot).split("\n")[line] for line in (0, 2))
+
+    assert "leader alpha" in before and "3/3 peers" in before and before.endswith("live")
+    assert "no leader   " in away and "peers unknown" in away and away.endswith("nothing is scheduled")
+    assert "live" not in away and "1/3" not in away and "busy" not in away
+    assert "Redis at x does not answer" in banner

@@ -81,7 +81,10 @@ def test_a_peer_that_is_gone_shows_no_figures_of_before() -> None:
     assert cells["state"] == "✗ dead"
     assert {cells[name] for name in ("busy", "cpu", "memory", "disk", "load", "received")} == {"-"}
     assert cells["cpu_spark"] == ""
-    assert told(peer(alive=False, state="unknown", heard=None))["heard"] == "never"
+    assert told(peer(alive=False, state="unknown", heard=None))["heard"] == "-"
+    since_new_leader = peer(alive=False, state="dead", heard=None, unheard=185.0)
+    assert told(since_new_leader)["heard"] == ">3:05"
+    assert told(peer(heard=None, unheard=999_999.0))["heard"] == ">12 days"
 
 
 def test_the_card_of_a_peer_says_what_is_wrong_with_its_disk() -> None:

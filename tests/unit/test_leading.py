@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from leader_desk import run_record
 
 from pymr.config import ClusterConfig
-from pymr.control.records import BeginPublication, EndRun, JobChanges
+from pymr.control.records import BeginPublication, EndRun, Event, JobChanges
 from pymr.peer import leader
 from pymr.peer.leader import Leading
 from pymr.protocol import Orders
@@ -22,6 +22,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.reads = 0
         self.names: tuple[str, ...] = ()
+        self.told: list[Event] = []
 
     def changes(self, after: int, incarnation: str) -> JobChanges:
         self.reads += 1
@@ -36,8 +37,8 @@ class FakeStore:
     def present(self) -> tuple[str, ...]:
         return self.names
 
-    def add_events(self, *_: object) -> None:
-        pass
+    def add_events(self, _epoch: int, _incarnation: str, events: Sequence[Event]) -> None:
+        self.told += events
 
     def ask(self, work: Callable[[Any], Any], on_done: Callable[[Any], object], *_: Any, **__: Any) -> None:
         on_done(work(self))
@@ -78,6 +79,18 @@ def test_the_job_table_is_read_without_a_word_that_it_has_changed(monkeypatch: p
     leading.tick()
 
     assert store.reads == before + 2
+
+
+def test_a_new_leader_is_told_of_behind_what_nobody_could_be_told_of_before() -> None:
+    store = FakeStore()
+    leading, _ = lead(store, lambda _: None)
+    lost = Event(kind="redis.lost", text="away", at=5.0)
+    leading.begin([lost])
+
+    assert [(event.kind, event.text, event.peer) for event in store.told[:1]] == [
+        ("leader.elected", "a leads, in epoch 5", "a")
+    ]
+    assert store.told[1:] == [lost, store.told[0]]
 
 
 def test_a_leader_learns_who_reaches_redis(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from store_places import (
     table,
 )
 
+from pymr.control.records import Event
+
 
 def test_a_submission_is_in_the_table_as_it_was_given(store: AnyStore) -> None:
     fields = job_fields("words", input_dirs=["a", "ü"], nested={"x": [1, 2.0, None, True]}, big=2**60)
@@ -42,6 +44,21 @@ def test_a_repeated_submission_has_the_first_answer_and_no_effect(store: AnyStor
 
     assert store.submit("r1", LIFE, job_fields("words"), "") == first
     assert table(store) == before
+
+
+def test_the_event_of_a_change_is_told_once_and_only_where_something_has_changed(store: AnyStore) -> None:
+    submit(store, "words")
+    told = [Event(kind="job.deleted", text=f"number {number}") for number in range(5)]
+    store.delete("d1", LIFE, "words", told[0])
+    store.delete("d1", LIFE, "words", told[0])
+    store.delete("d2", LIFE, "words", told[1])
+    store.undelete("u1", LIFE, "words", told[2])
+    store.undelete("u1", LIFE, "words", told[2])
+    store.pause("p1", LIFE, True, told[3])
+    store.pause("p2", LIFE, True, told[4])
+    store.delete("d3", LIFE, "words")
+
+    assert [event for _, _, event in store.events("", 9)] == [told[0], told[2], told[3]]
 
 
 def test_changes_tell_only_what_changed_and_what_went(store: AnyStore) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from leader_desk import RUN, Desk, job, run_record
 
-from pymr.config import PeerConfig
+from pymr.config import ClusterConfig, PeerConfig
 from pymr.control.records import ActiveRun, HostPlan, RunPlan
 from pymr.control.runs import Run
 from pymr.outcomes import AttemptId
 from pymr.peer.task_views import partition_bytes, task_rows
-from pymr.peer.views import own_workers
+from pymr.peer.views import own_workers, peer_rows
 from pymr.protocol import Report, RunningAttempt, ShuffleReport, WorkerReport
 from pymr.requests import PARTITIONS_SHOWN_MAX, TASKS_SHOWN_MAX
 from pymr.rows import TaskRow
+from pymr.wording import heard_ago
 
 FOUR = ("a", "h", 4)
 PAIR = (("a", "h", 1), ("b", "g", 1))
@@ -34,6 +35,21 @@ def loaded(desk: Desk, *, partitions: int = 1, maps: int = 1, homes: tuple[str, 
 
 def shuffle(*sizes: tuple[int, int]) -> tuple[ShuffleReport, ...]:
     return (ShuffleReport(RUN, 0, 0, 0, 0, partitions=sizes),)
+
+
+# -- peers
+
+
+def test_a_peer_that_a_new_leader_has_not_heard_is_told_with_how_long_that_leads() -> None:
+    desk = Desk(*PAIR)
+    desk.load()
+    desk.pass_time(185.0, "a")
+    facts = [PeerConfig(name=name, workers=1, data_dir="x") for name in "ab"]
+    heard, silent = peer_rows(ClusterConfig(peers=tuple(facts)), desk.leader)
+
+    assert (heard.state, heard.unheard) == ("alive", None)
+    assert (silent.state, silent.heard, silent.unheard) == ("dead", None, 185.0)
+    assert (heard_ago(silent), heard_ago(heard)) == (">3:05", "0.0 s")
 
 
 # -- tasks

@@ -127,6 +127,7 @@ class Desk:
         standing = Standing(life, 1, "alpha", None, None, "")
         self.wishes = Wishes(config, me, self.state, self, self.jobs, lambda: standing, self._wake)  # type: ignore[arg-type]
         self._number = 0
+        self.user = "ann"
 
     def ask(self, work: Callable[[Any], Any], on_done: Any, on_error: Any, **_: Any) -> None:
         try:
@@ -142,7 +143,7 @@ class Desk:
     def wish(self, kind: type[Request], **fields: Any) -> Reply:
         self._number += 1
         replies: list[Reply] = []
-        self.wishes.grant(kind(id=f"r{self._number}", **fields), replies.append)
+        self.wishes.grant(kind(id=f"r{self._number}", **fields), self.user, replies.append)
         (reply,) = replies
         return reply
 
@@ -219,6 +220,25 @@ def test_a_deleted_job_is_put_back_and_wakes_the_leader(desk: Desk) -> None:
         "unknown",
         "no job 'none' was deleted in the last 10 minutes; submit it again from its file",
     )
+
+
+def test_who_changes_the_queue_stands_in_an_event_that_is_kept_with_the_change(desk: Desk) -> None:
+    desk.wish(SubmitJob, fields=SCRIPT)
+    desk.wish(DeleteJob, job_name="none")
+    desk.wish(DeleteJob, job_name="s")
+    desk.wish(UndeleteJob, job_name="s")
+    for paused in (True, True, False):
+        desk.wish(PauseQueue, paused=paused)
+    desk.user = "local"  # without keys nobody has a name
+    desk.wish(DeleteJob, job_name="s")
+
+    assert [(event.kind, event.text, event.job_name, event.user) for _, _, event in desk.redis.events] == [
+        ("job.deleted", "s was deleted, by ann", "s", "ann"),
+        ("job.undeleted", "s was brought back, by ann", "s", "ann"),
+        ("queue.paused", "the queue was paused: no more runs begin, by ann", "", "ann"),
+        ("queue.resumed", "the queue goes on, by ann", "", "ann"),
+        ("job.deleted", "s was deleted", "s", ""),
+    ]
 
 
 def test_a_job_deleted_too_long_ago_is_not_put_back(desk: Desk) -> None:

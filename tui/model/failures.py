@@ -12,7 +12,7 @@ SHOWN_AT_ONCE_MAX = 3
 TOLD_AT_ONCE = ("run.failed", "peer.lost", "run.breakpoint")
 """What nothing is done about unless somebody does it."""
 
-FAILURES = ("run.failed", "peer.lost", "task.failed", "task.lost")
+FAILURES = ("run.failed", "peer.lost", "task.failed", "task.lost", "redis.lost")
 
 
 def is_failure(event: EventRow) -> bool:

@@ -99,7 +99,7 @@ class EventsScreen(ConsoleScreen):
             self.console.open_pane(event.place.worker, event.place.run_id, event.place.offset)
         elif event.worker:
             self.console.open_pane(event.worker, event.run_id)
-        elif event.kind.startswith("peer."):
+        elif event.kind.startswith(("peer.", "leader.")):
             self.console.open_peer(event.peer)
         elif event.job_name:
             self.console.open_job(event.job_name)

@@ -25,6 +25,12 @@ _SYMBOLS = {
     "peer.lost": "✗",
     "peer.joined": "●",
     "run.breakpoint": "◆",
+    "leader.elected": "★",
+    "redis.lost": "✗",
+    "redis.back": "●",
+    "queue.paused": "○",
+    "queue.resumed": "▶",
+    "job.deleted": "○",
 }
 _COLOURS = {"run.breakpoint": "$warning"}
 _OTHER = "·"

@@ -6,7 +6,8 @@ from textual.app import RenderResult
 from textual.content import Content
 from textual.widget import Widget
 
-from pymr.wording import amount, percent
+from pymr.rows import PeerRow
+from pymr.wording import amount, percent, span
 from tui.model.printable import printable
 from tui.model.state import MACHINE_SAMPLES_MAX
 from tui.widgets.bars import bar
@@ -54,8 +55,8 @@ class PeerCard(Widget):
         )  # fmt: skip
         foot = Content.assemble(
             ("version ", MUTED), version_words(line), gap, ("pid ", MUTED), str(row.pid or "-"),
-            gap, ("epoch ", MUTED), str(row.epoch or "-"), gap, ("heard ", MUTED), heard_words(row),
-            gap, ("busy ", MUTED), f"{row.busy} of {row.workers}",
+            gap, ("epoch ", MUTED), str(row.epoch or "-"), gap, *_heard(row), gap,
+             ("busy ", MUTED), f"{row.busy} of {row.workers}",
         )  # fmt: skip
         if line.has_other_version:
             foot = foot + Content.styled("   not the version of most peers", "$warning")
@@ -85,3 +86,10 @@ class PeerCard(Widget):
             problem = (printable(machine.disk_problem), "$error")
             return Content.assemble(label, f"{free:>{_FIGURE}}", "   ", problem)
         return Content.assemble(label, f"{free:>{_FIGURE}}", "   ", bar(share, width), (words, MUTED))
+
+
+def _heard(row: PeerRow) -> tuple[Content | tuple[str, str], ...]:
+    if row.heard is None and row.unheard is not None:
+        told = f"not heard since the leader took over, {span(row.unheard)} ago"
+        return ((told, "" if row.alive else "$error"),)
+    return ("heard ", MUTED), heard_words(row)

@@ -11,7 +11,7 @@ from textual.content import Content
 
 from pymr.protocol import MachineFigures
 from pymr.rows import PeerRow
-from pymr.wording import amount, span
+from pymr.wording import amount, heard_ago
 from tui.model.sort_order import sorted_rows
 from tui.model.state import ClusterState
 from tui.widgets.sparkline import spark_text
@@ -93,7 +93,7 @@ _SORT_KEYS: dict[str, Callable[[PeerRow], Any]] = {
     "busy": lambda row: row.busy if row.alive else None,
     "cpu": _figure("cpu_percent"),
     "memory": _figure("memory_used_bytes"),
-    "heard": lambda row: row.heard,
+    "heard": lambda row: row.heard if row.heard is not None else row.unheard,
     "disk": _figure("disk_free_bytes"),
     "load": _figure("load"),
     "received": _figure("network_received_per_second"),
@@ -141,12 +141,13 @@ def state_words(row: PeerRow) -> Content:
 
 
 def heard_words(row: PeerRow) -> Content:
-    """How long ago its last report was."""
-    if row.heard is None:
-        return Content.styled("never", "$error")
-    is_silent = not row.alive or row.heard > SILENT_SECONDS
-    colour = "$error" if is_silent else "$warning" if row.heard > LATE_SECONDS else ""
-    return Content.styled(span(row.heard), colour)
+    """How long ago its last report was; see `heard_ago`."""
+    ago = row.heard if row.heard is not None else row.unheard
+    if ago is None:
+        return Content.styled(heard_ago(row), MUTED)
+    is_silent = not row.alive or ago > SILENT_SECONDS
+    colour = "$error" if is_silent else "$warning" if ago > LATE_SECONDS else ""
+    return Content.styled(heard_ago(row), colour)
 
 
 def version_words(line: PeerLine) -> Content:

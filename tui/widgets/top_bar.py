@@ -10,6 +10,7 @@ from textual import events
 from textual.app import RenderResult
 from textual.widget import Widget
 
+from pymr.requests import ClusterView
 from pymr.wording import span
 from tui.model.state import ClusterState
 
@@ -88,10 +89,7 @@ class TopBar(Widget):
             if not state.may_change:
                 parts.append(Text("read only", self._style("muted")))
             parts.append(Text(f"epoch {cluster.epoch}", self._style("muted")))
-            is_whole = cluster.peers_alive == cluster.peers
-            peers = f"{cluster.peers_alive}/{cluster.peers} peers"
-            parts.append(Text(peers, self._style("muted" if is_whole else "warning")))
-            parts.append(Text(f"{cluster.workers_busy}/{cluster.workers} busy", self._style("muted")))
+            parts += self._of_peers(cluster)
         age = self._age()
         room = self.size.width - left.cell_len - age.cell_len - 1
         for part in parts:
@@ -100,11 +98,26 @@ class TopBar(Widget):
                 room -= part.cell_len + _GAP
         return left.append(" " * max(room, 1)).append_text(age)
 
+    def _of_peers(self, cluster: ClusterView) -> list[Text]:
+        """Only a leader knows who is there: the peer that answers without one knows of itself alone."""
+        if not cluster.leader:
+            return [Text("peers unknown", self._style("warning"))]
+        is_whole = cluster.peers_alive == cluster.peers
+        peers = f"{cluster.peers_alive}/{cluster.peers} peers"
+        busy = f"{cluster.workers_busy}/{cluster.workers} busy"
+        return [
+            Text(peers, self._style("muted" if is_whole else "warning")),
+            Text(busy, self._style("muted")),
+        ]
+
     def _age(self) -> Text:
         age_s = self._state.age_s(time.monotonic())
         if age_s is None:
             return Text("connecting… " if not self._state.problem else "no answer ", self._style("warning"))
         if age_s < _OLD_SECONDS and not self._state.problem:
+            cluster = self._state.cluster
+            if cluster is not None and cluster.problem:  # the banner says which
+                return Text("nothing is scheduled ", self._style("warning"))
             return Text("live ", self._style("muted"))
         return Text(f"{span(age_s)} old ", self._style("warning"))
 
