@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -347,36 +346,6 @@ async def test_the_text_is_written_to_a_file(cluster: Cluster, make_console: Mak
         await until_shown(pilot, "Written to")
 
         assert path.read_text() == text_of(app)
-
-
-@pytest.mark.parametrize(
-    ("key", "path", "why"),
-    [
-        ("ctrl+w", "~no-such-user/x", "there is no such user"),
-        ("ctrl+w", "{folder}/" + "x" * 300, "File name too long"),
-        ("ctrl+w", "{folder}", "is no regular file"),
-        ("ctrl+w", "{folder}/pipe", "is no regular file"),
-        ("ctrl+o", "~no-such-user/x", "there is no such user"),
-        ("ctrl+o", "a\0b", "characters that no path can have"),
-        ("ctrl+o", "{folder}/" + "x" * 300, "File name too long"),
-        ("ctrl+o", "{folder}/pipe", "is no regular file"),
-    ],
-)
-async def test_a_path_that_cannot_be_is_told_and_the_text_stays(
-    cluster: Cluster, make_console: Make, tmp_path: Path, key: str, path: str, why: str
-) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    async with make_console(cluster).run_test(size=SIZE, notifications=True) as pilot:
-        app = await opened(pilot, cluster)
-        before = text_of(app)
-        await pilot.press(key)
-        await until(pilot, lambda: app.screen.query(Input), "the question for a path")
-        app.screen.query_one(Input).value = path.replace("{folder}", str(tmp_path))
-        await pilot.press("enter")
-        await until(pilot, lambda: any(why in toast.message for toast in app._notifications), "the toast")
-
-        assert text_of(app) == before
-        assert (tmp_path / "pipe").is_fifo()
 
 
 async def test_what_was_typed_just_before_is_submitted_too(cluster: Cluster, make_console: Make) -> None:

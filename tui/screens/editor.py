@@ -16,7 +16,6 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from pymr.errors import PymrError
 from pymr.requests import PreviewView
 from pymr.rows import JobRow
 from pymr.transfer_rules import OWN_FOLDERS
@@ -27,7 +26,6 @@ from tui.model.job_text import CheckedText, check_text, facts_of, field_at
 from tui.model.job_text_draft import (
     Draft,
     DraftText,
-    draft_of_file,
     draft_of_job,
     draft_of_type,
     write_text,
@@ -131,22 +129,11 @@ class EditorScreen(ConsoleScreen):
         return self._kept if self._draft is None else DraftText(self._draft, self._editor.text)
 
     def _ask_what(self, *, wants_file: bool) -> None:
-        def answer(choice: str | Path | None) -> None:
-            if isinstance(choice, Path):
-                self._open_file(choice)
-            elif choice:
-                self._replace_draft(draft_of_type(choice))
+        def answer(draft: Draft | None) -> None:
+            if draft is not None:
+                self._replace_draft(draft)
 
         self.app.push_screen(TemplateDialog(self.console.projects_dir, wants_file=wants_file), answer)
-
-    @work(exclusive=True, group="open")
-    async def _open_file(self, path: Path) -> None:
-        try:
-            draft = await asyncio.to_thread(draft_of_file, path)
-        except PymrError as error:
-            self.notify(str(error), title="Cannot open", severity="error", markup=False)
-        else:
-            self._replace_draft(draft)
 
     def _replace_draft(self, draft: Draft) -> None:
         """Edit something else, if what was changed in the present text may go."""
@@ -347,20 +334,19 @@ class EditorScreen(ConsoleScreen):
         draft = self._draft
         assert draft is not None, "check_action lets this be without one"
         name = (self._checked.fields or {}).get("job_name") or draft.job_name or "job"
-        path = await self.app.push_screen_wait(
-            PathDialog("Write this text to a file", draft.path or f"{name}.toml")
-        )
-        if path is None:
-            return
-        if os.path.isfile(path) and str(path) != draft.path:
-            question = f"Replace {path}?"
-            if not await self.app.push_screen_wait(Confirm(question, "There is such a file.", "replace")):
-                return
         text = self._editor.text
-        try:
+
+        async def write(path: Path) -> Path | None:
+            if os.path.isfile(path) and str(path) != draft.path:
+                question = Confirm(f"Replace {path}?", "There is such a file.", "replace")
+                if not await self.app.push_screen_wait(question):
+                    return None
             await asyncio.to_thread(write_text, path, text)
-        except PymrError as error:
-            self.notify(str(error), title="Cannot write", severity="error", markup=False)
+            return path
+
+        dialog = PathDialog("Write this text to a file", draft.path or f"{name}.toml", write)
+        path = await self.app.push_screen_wait(dialog)
+        if path is None:
             return
         self._draft = Draft(text, draft.title, draft.job_name, draft.version, str(path))
         self._show_head()

@@ -25,6 +25,7 @@ from pymr.errors import PymrError
 from pymr.manage_cluster import ManageCluster
 from tui.model.printable import printable_lines
 from tui.model.typed_path import typed_path
+from tui.widgets.path_input import PathInput
 
 if TYPE_CHECKING:
     from tui.app import ConsoleApp
@@ -49,8 +50,10 @@ class NoCluster(ModalScreen[None]):
     NoCluster .dialog { overflow-y: auto; }
     NoCluster Label, NoCluster Static { width: 100%; height: auto; }
     NoCluster #why { margin-bottom: 1; }
-    NoCluster Input { display: none; height: 1; border: none; padding: 0 1; }
+    NoCluster PathInput { display: none; }
+    NoCluster Input { height: 1; border: none; padding: 0 1; }
     NoCluster Input:focus { border: none; }
+    NoCluster PathInput > Static { padding: 0 1; }
     NoCluster #steps { display: none; }
     NoCluster #wrong { display: none; color: $text-error; }
     """
@@ -96,7 +99,7 @@ class NoCluster(ModalScreen[None]):
             yield Label("", classes="title", id="title", markup=False)
             yield Static("", classes="muted", id="why", markup=False)
             yield OptionList(markup=False)
-            yield Input(placeholder="path of a cluster.toml, or of its folder")
+            yield PathInput(placeholder="path of a cluster.toml, or of its folder", suffix=".toml")
             yield Static("", classes="muted", id="steps", markup=False)
             yield Static("", id="wrong", markup=False)
 
@@ -148,7 +151,7 @@ class NoCluster(ModalScreen[None]):
         """The choices take the keys, where they may and nothing else has them."""
         options = self.query_one(OptionList)
         options.disabled = self._is_busy or self._quiet is not None
-        if not options.disabled and not self.query_one(Input).display:
+        if not options.disabled and not self.query_one(PathInput).display:
             options.focus()
 
     def _why(self) -> str:
@@ -238,15 +241,14 @@ class NoCluster(ModalScreen[None]):
             self._begin(start)
 
     def action_open(self) -> None:
-        path = self.query_one(Input)
-        path.display = True
-        path.focus()
+        self.query_one(PathInput).display = True
+        self.query_one(Input).focus()
 
     def action_retry(self) -> None:
         self._open(None if self.console.config is None else self.console.config.source)
 
     def action_hide(self) -> None:
-        path = self.query_one(Input)
+        path = self.query_one(PathInput)
         if path.display:
             path.display = False
             self.query_one(OptionList).focus()
@@ -284,7 +286,7 @@ class NoCluster(ModalScreen[None]):
         self._is_busy, self._lines = True, []
         self._tell_wrong("")
         self.query_one(OptionList).disabled = True
-        self.query_one(Input).display = False
+        self.query_one(PathInput).display = False
 
         def run() -> None:
             try:

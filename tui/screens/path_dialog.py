@@ -1,48 +1,72 @@
-"""Where to write a text."""
+"""Dialogs that ask for a path of this machine, and stay open until one will do."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import ClassVar, TypeVar, cast
+from typing import ClassVar, TypeVar
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from pymr.errors import PymrError
+from pymr.errors import DefinitionError, PymrError
 from tui.model.typed_path import typed_path
+from tui.widgets.path_input import PathInput
 
 Result = TypeVar("Result")
 
 
 class PathScreen(ModalScreen[Result]):
-    """A dialog that ends with the path in its input, among whatever else may be its result."""
+    """A dialog with a PathInput, which ends with what becomes of a path. What is wrong with one is told in
+    it, and the path stays as it was typed."""
+
+    async def use(self, path: Path) -> Result | None:
+        """What the dialog ends with; None where it goes on. Raises PymrError with what is wrong."""
+        raise NotImplementedError
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        if not event.value.strip():
-            return
+        if event.value.strip():
+            self.use_typed(event.value)
+
+    @work(exclusive=True, group="path")
+    async def use_typed(self, text: str) -> None:
+        """Try a path."""
         try:
-            path = typed_path(event.value)
+            result = await self.use(typed_path(text))
         except PymrError as error:
-            self.notify(str(error), title="No such path", severity="error", markup=False)
+            self.query_one(PathInput).show_wrong(_reason(error))
         else:
-            self.dismiss(cast(Result, path))
+            if result is not None:
+                self.dismiss(result)
 
 
 class PathDialog(PathScreen[Path | None]):
-    """Its result: the path, or None. path: the one to begin with."""
+    """Its result: the path, or None. path: the one to begin with. use: as that of PathScreen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "cancel", id="path.cancel"),
     ]
 
-    def __init__(self, title: str, path: str) -> None:
+    def __init__(self, title: str, path: str, use: Callable[[Path], Awaitable[Path | None]]) -> None:
         super().__init__()
-        self._title, self._path = title, path
+        self._title, self._path, self._use = title, path, use
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(self._title, classes="title", markup=False)
-            yield Input(self._path, placeholder="path of the file")
+            yield PathInput(self._path, "path of the file")
+
+    async def use(self, path: Path) -> Path | None:
+        return await self._use(path)
+
+
+def _reason(error: PymrError) -> str:
+    """Of a file in which one thing is wrong, that alone: its path stands in the input."""
+    if isinstance(error, DefinitionError) and len(error.problems) == 1:
+        problem = error.problems[0]
+        return f"{problem.field} {problem.reason}"
+    return str(error)

@@ -15,18 +15,21 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from pymr.job_fields import JOB_CLASSES, JOB_TYPES
+from tui.model.job_text_draft import Draft, draft_of_file, draft_of_type
 from tui.model.job_text_projects import find_job_files
 from tui.model.printable import printable
 from tui.screens.path_dialog import PathScreen
+from tui.widgets.path_input import PathInput
 from tui.widgets.styled_line import MUTED
 
 
-class TemplateDialog(PathScreen[str | Path | None]):
-    """Its result: a job type, the path of a file, or None. wants_file: whether only a file is asked for."""
+class TemplateDialog(PathScreen[Draft | None]):
+    """Its result: a new job, the text of a file, or None. wants_file: whether only a file is asked for."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "cancel", id="template.cancel"),
         Binding("down", "app.focus_next", "list", show=False),
+        Binding("up", "app.focus_previous", "list", show=False),
     ]
 
     def __init__(self, projects_dir: Path, *, wants_file: bool = False) -> None:
@@ -37,28 +40,35 @@ class TemplateDialog(PathScreen[str | Path | None]):
 
     def compose(self) -> ComposeResult:
         title = "Open a file" if self._wants_file else "New job"
-        path = Input(placeholder="path of a file with a job, such as jobs/count.toml", id="path")
+        path = PathInput(placeholder="path of a file with a job, such as jobs/count.toml", suffix=".toml")
         with Vertical(classes="dialog wide"):
             yield Static(title, classes="title")
             if self._wants_file:
                 yield path
-            yield OptionList(*map(self._option, self._choices), markup=False)
+            yield OptionList(*map(self._option, self._choices), markup=False, id="choices")
             if not self._wants_file:
                 yield path
 
     def on_mount(self) -> None:
-        options = self.query_one(OptionList)
+        options = self.query_one("#choices", OptionList)
         options.highlighted = 0 if self._choices else None
         (self.query_one(Input) if self._wants_file else options).focus()
         self._find_files()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._choices[event.option_index])
+        choice = self._choices[event.option_index]
+        if isinstance(choice, Path):
+            self.use_typed(str(choice))
+        else:
+            self.dismiss(draft_of_type(choice))
+
+    async def use(self, path: Path) -> Draft:
+        return await asyncio.to_thread(draft_of_file, path)
 
     @work(exclusive=True)
     async def _find_files(self) -> None:
         found = await asyncio.to_thread(find_job_files, self._projects_dir)
-        options = self.query_one(OptionList)
+        options = self.query_one("#choices", OptionList)
         self._choices += found
         options.add_options([self._option(path) for path in found])
 
