@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from job_samples import TRACEBACK, run
 from pane_console import pane_console
-from textual.widgets import OptionList
+from textual.widgets import Input, OptionList
 from waiting import screen_text, until, until_shown
 
 from pymr.rows import RunRow, RunStatus, WorkerRow
@@ -144,3 +144,37 @@ async def test_more_than_a_terminal_takes_is_not_copied() -> None:
         assert app.clipboard == ""
         assert app.toasts[0].startswith("Not copied: 29")
         assert app.toasts[0].endswith("are too much for a terminal. S saves all to a file.")
+
+
+# ---- searching
+
+
+NUMBERS = b"".join(b"%04d %s\r\n" % (number, b"odd" if number % 2 else b"even") for number in range(1_000))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_a_search_takes_an_expression_and_tells_which_of_how_many(size: tuple[int, int]) -> None:
+    async with pane_console({("alpha/0", RUN): NUMBERS}, "alpha/0", RUN, size=size) as (_, pilot):
+        await pilot.press("home", "slash", *r"^\d{3}3 odd$", "enter")
+        await until_shown(pilot, "1/100  n next  N previous")
+        await pilot.press("n", "n")
+        await until_shown(pilot, "3/100")
+        await pilot.press("N")
+        await until_shown(pilot, "2/100")
+        await pilot.press("N", "N")
+        await until_shown(pilot, "100/100  went on from the end")
+
+        assert "0993 odd" in screen_text(pilot)
+
+
+async def test_a_wrong_expression_says_so_and_stays_to_be_mended() -> None:
+    async with pane_console({("alpha/0", RUN): NUMBERS}, "alpha/0", RUN, size=(80, 24)) as (app, pilot):
+        await pilot.press("home", "slash", *"(00|1", "enter")
+        await until_shown(pilot, "no regular expression: missing )")
+        typed = app.attach.prompt.query_one(Input).value
+        await pilot.press(*")5", "enter")
+        await until_shown(pilot, "1/31")
+
+        assert typed == "(00|1"
+        assert app.attach.prompt.query_one(Input).value == "(00|1)5"
+        assert "0005 odd" in screen_text(pilot)

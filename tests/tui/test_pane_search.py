@@ -13,7 +13,8 @@ from pymr.client import PaneBytes
 from tui.model import pane_search
 from tui.model.ansi import LINE_BYTES_MAX
 from tui.model.pane_buffer import PaneBuffer, PaneLine
-from tui.model.pane_search import Found, Needle, find_in_pane, lost_start
+from tui.model.pane_needle import ENDLESS, Needle
+from tui.model.pane_search import Found, MatchCount, find_in_pane, lost_start
 
 
 def find(pane: bytes, text: str, start: int, *, backwards: bool = False) -> Found | None:
@@ -27,11 +28,18 @@ def find(pane: bytes, text: str, start: int, *, backwards: bool = False) -> Foun
         ("Error", b"an error here", None),
         ("wort", "das Wört".encode(), None),
         ("wört", "das WÖRT".encode(), 4),
-        ("a.c", b"abc", None),
+        ("a.c", b"abc", 0),
+        (r"a\.c", b"abc", None),
+        (r"a\.c", b"a.c", 0),
+        (r"\S+ (\d+) of \d+", b"task 12 of 180", 0),
+        ("^an? error$", b"\x1b[31man\x1b[0m Error\r", 0),
+        ("^error", b"an error", None),
+        ("x*", b"nothing of it", None),
+        ("overwritten|new +text", b"overwritten\rnew      text", 0),
         ("red text", b"\x1b[31mred\x1b[0m text", 5),
         ("overwritten", b"overwritten\rnew      text", None),
         ("find me", b"find me\rxxxxxxxxxx find me", 0),
-        ("[0m", b"\x1b[0m", None),
+        (r"\[0m", b"\x1b[0m", None),
     ],
 )
 def test_what_is_found_in_a_line(text: str, line: bytes, place: int | None) -> None:
@@ -142,3 +150,46 @@ def test_a_search_tells_how_far_it_is_and_can_be_stopped() -> None:
     assert found is None
     assert told[0] == (pane_search.PIECE_BYTES - LINE_BYTES_MAX, 1_000_000)
     assert len(told) < 4
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("(", "missing ), unterminated subpattern at position 0"),
+        ("c**", "multiple repeat at position 2"),
+        ("[a", "unterminated character set at position 0"),
+        ("x{1,99999999999}", "the repetition number is too large"),
+        ("(a+)+b", ENDLESS),
+        (r"((\w+) )*end", ENDLESS),
+        ("(a|b)+c+", ""),
+        (r"(\d+)-[)+]+(a+)?", ""),
+        ("plain", ""),
+    ],
+)
+def test_a_wrong_expression_says_what_is_wrong(text: str, problem: str) -> None:
+    assert Needle(text).problem == problem
+
+
+@pytest.mark.parametrize("text", ["needle", "nee+dle"])
+def test_matches_are_counted_and_what_has_come_since_is_added(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pane_search, "PIECE_BYTES", 10_000)
+    lines = [b"needle needle" if number % 7 == 3 else b"-" * (number % 300) for number in range(1_000)]
+    pane = b"\r\n".join(lines)
+    count, places, at = MatchCount(Needle(text)), [], 0
+    read_whole = count.read_on(reader(pane), Event())
+    while (one := find(pane, text, at)) is not None and not one.has_wrapped:
+        places.append(count.number_of(one.offset))
+        at = pane.find(b"\n", one.offset) + 1
+    longer = pane + b" and a needle\r\nmiss\r\nneedle"
+    count.read_on(reader(longer), Event())
+    last = count.number_of(len(longer) - 6)
+    count.read_on(reader(longer + b" that goes on\r\n"), Event())
+    stopped = Event()
+    stopped.set()
+
+    assert read_whole
+    assert places == [(number, 143) for number in range(1, 144)]
+    assert last == count.number_of(len(longer)) == (145, 145)
+    assert not MatchCount(Needle(text)).read_on(reader(pane), stopped)

@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import re
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Lock
 
 from pymr.client import PaneBytes
 from tui.model.ansi import LINE_BYTES_MAX, styled_line
+from tui.model.pane_needle import Needle, first_match
 from tui.model.pane_stretch import Stretch
 
 PIECE_BYTES = 256 << 10
 """Read at once; more than two lines of LINE_BYTES_MAX, as that much of it is read again with the next."""
 
-NEEDLE_CHARACTERS_MAX = 200
-_COLOURS_BETWEEN = rb"(?:\x1b\[[0-9;:]*[mK])*"
-
 ReadPiece = Callable[[int, int], PaneBytes]
 """(offset, most bytes) -> a piece of the pane."""
-
-
-@dataclass(frozen=True, slots=True)
-class Needle:
-    """What is searched for: as it stands where it has a capital letter, else in any case."""
-
-    text: str
-
-    @property
-    def is_exact(self) -> bool:
-        return self.text != self.text.lower()
-
-    def in_text(self) -> re.Pattern[str]:
-        """To be found in lines as they are shown."""
-        return re.compile(re.escape(self.text), 0 if self.is_exact else re.IGNORECASE)
-
-    def in_bytes(self) -> re.Pattern[bytes]:
-        """To be found in what was put out, with colours between its letters. Finds more than is shown: what
-        was written over, too."""
-        letters = []
-        for letter in self.text[:NEEDLE_CHARACTERS_MAX]:
-            forms = {letter} if self.is_exact else {letter, letter.lower(), letter.upper()}
-            letters.append(b"(?:" + b"|".join(re.escape(form.encode()) for form in sorted(forms)) + b")")
-        return re.compile(_COLOURS_BETWEEN.join(letters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +72,43 @@ def find_in_pane(
     return None
 
 
+class MatchCount:
+    """How many lines of a pane match, and the number of each, counted as far as the pane has been read.
+
+    Bounded by the lines that a peer keeps of a pane. A line whose end has not come yet is read again.
+    """
+
+    def __init__(self, needle: Needle) -> None:
+        self.needle = needle
+        self._offsets = array("Q")
+        self._end = 0  # up to here it is counted for good
+        self._lock = Lock()  # one that was stopped may still be at its last piece
+
+    def read_on(
+        self,
+        read: ReadPiece,
+        is_stopped: Event,
+        on_progress: Callable[[int, int], object] = lambda _done, _total: None,
+    ) -> bool:
+        """Count what has come since. False when it was stopped. Raises what `read` does."""
+        with self._lock:
+            end = read(self._end, 1).end
+            del self._offsets[bisect_left(self._offsets, self._end) :]
+            for part in _parts(read, self._end, end):
+                if is_stopped.is_set():
+                    return False
+                self._offsets.extend(_shown_matches(self.needle, part, backwards=False))
+                self._end = max(
+                    part.first, part.start + part.data.rfind(b"\n", 0, part.stop - part.start) + 1
+                )
+                on_progress(part.stop, end)
+        return True
+
+    def number_of(self, offset: int) -> tuple[int, int]:
+        """(which of the lines that match holds a byte, from 1 on; how many there are)."""
+        return max(1, bisect_right(self._offsets, offset)), len(self._offsets)
+
+
 def lost_start(read: ReadPiece, lost: int) -> int:
     """The first byte of a pane that is not kept, given the offset of one that is not.
 
@@ -143,6 +155,9 @@ def _parts_back(read: ReadPiece, start: int, stop: int) -> Iterator[_Part]:
 
 def _shown_matches(needle: Needle, part: _Part, *, backwards: bool) -> Iterator[int]:
     """Offsets of matches of a part, one for each line that shows the needle. Lines are those of a view."""
+    if not needle.is_plain:
+        yield from _matching_lines(needle, part, backwards=backwards)
+        return
     matches = [
         match.span()
         for match in needle.in_bytes().finditer(part.data)
@@ -162,3 +177,13 @@ def _shown_matches(needle: Needle, part: _Part, *, backwards: bool) -> Iterator[
         seen = index
         if in_text.search(styled_line(data[begin : max(stop, end)]).text):
             yield part.start + start
+
+
+def _matching_lines(needle: Needle, part: _Part, *, backwards: bool) -> Iterator[int]:
+    """Offsets of the lines of a part that match an expression. Cost: of each line as it is shown."""
+    pattern, lines = needle.in_text(), Stretch(part.start, part.data)
+    indexes = range(lines.line_count)
+    for index in reversed(indexes) if backwards else indexes:
+        offset, line = lines.line(index)
+        if part.first <= offset < part.stop and first_match(pattern, styled_line(line).text):
+            yield offset

@@ -14,8 +14,9 @@ from textual.timer import Timer
 from pymr.client import Client
 from pymr.errors import PymrError
 from pymr.wording import amount
+from tui.model.pane_needle import Needle
 from tui.model.pane_save import may_replace, save_pane
-from tui.model.pane_search import Found, Needle, ReadPiece, find_in_pane
+from tui.model.pane_search import Found, MatchCount, ReadPiece, find_in_pane
 from tui.model.typed_path import typed_path
 from tui.screens.base import ConsoleScreen
 from tui.widgets.pane_prompt import PanePrompt
@@ -37,6 +38,7 @@ class SearchingScreen(ConsoleScreen):
     def __init__(self) -> None:
         super().__init__()
         self._needle = Needle("")
+        self._count = MatchCount(self._needle)
         self._origin = 0
         self._stopped = Event()
         self._progress = (0, 0)
@@ -59,7 +61,8 @@ class SearchingScreen(ConsoleScreen):
 
     @property
     def is_searching(self) -> bool:
-        return bool(self._needle.text)
+        """Whether there is something to search for: not while the expression is none."""
+        return bool(self._needle.text) and not self._needle.problem
 
     def action_search(self) -> None:
         if self.worker:
@@ -79,7 +82,7 @@ class SearchingScreen(ConsoleScreen):
 
     def stop_search(self) -> bool:
         """Stop searching, and mark nothing any more. False where nothing was searched for."""
-        was_searching = self.is_searching
+        was_searching = bool(self._needle.text)
         self._stopped.set()
         self._needle, self._doing = Needle(""), ""
         self.view.mark(None)
@@ -92,13 +95,15 @@ class SearchingScreen(ConsoleScreen):
         self._seek(event.text)
         if self._typing_timer is not None:
             self._typing_timer.stop()
-        if event.text:
+        if self.is_searching:
             find = partial(self._find, self._origin, backwards=False)
             self._typing_timer = self.set_timer(TYPING_SECONDS, find)
 
     @on(PanePrompt.Answered)
     def _answered(self, event: PanePrompt.Answered) -> None:
         if event.purpose == "search":
+            if self._needle.problem:  # it stays there to be mended
+                return
             self.view.focus()
             if not event.text:
                 self.prompt.close()
@@ -114,10 +119,11 @@ class SearchingScreen(ConsoleScreen):
     def _seek(self, text: str) -> None:
         self._stopped.set()
         self._needle = Needle(text)
-        self.view.mark(self._needle.in_text() if text else None)
-        if not text:
-            self._doing = ""
-            self.prompt.show_status("")
+        self._count = MatchCount(self._needle)
+        self.view.mark(self._needle.in_text() if self.is_searching else None)
+        if not self.is_searching:
+            self._doing, problem = "", self._needle.problem
+            self.prompt.show_status(f"no regular expression: {problem}" if problem else "")
 
     def _find(self, start: int, *, backwards: bool) -> None:
         self._stopped.set()
@@ -144,9 +150,22 @@ class SearchingScreen(ConsoleScreen):
         if found is None:
             self.prompt.show_status(f"{needle.text!r} is not in what is kept")
             return
-        from_where = "from the end" if backwards else "from the beginning"
-        self.prompt.show_status(f"went on {from_where}" if found.has_wrapped else "n next  N previous")
+        where = "end" if backwards else "beginning"
+        how = f"went on from the {where}" if found.has_wrapped else "n next  N previous"
+        self.prompt.show_status(how)
         self.view.show_found(found.offset)
+        await self._counted(found.offset, how, stopped)
+
+    async def _counted(self, offset: int, how: str, stopped: Event) -> None:
+        """Tell which of how many matches it is, once all that is kept has been read for them."""
+        count = self._count
+        try:
+            is_whole = await self._with_pane(lambda read: count.read_on(read, stopped))
+        except PymrError:  # what was found is shown
+            return
+        if is_whole and count is self._count and not stopped.is_set():
+            number, total = count.number_of(offset)
+            self.prompt.show_status(f"{number:,}/{total:,}  {how}")
 
     # ---- save
 

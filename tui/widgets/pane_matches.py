@@ -9,6 +9,7 @@ from rich.style import Style
 
 from tui.model.ansi import LINE_BYTES_MAX
 from tui.model.pane_buffer import GapLine, PaneBuffer
+from tui.model.pane_needle import first_match, length_of
 from tui.model.pane_rows import PaneRows, Place, Row
 from tui.widgets.pane_strips import Mark, columns_of
 
@@ -46,9 +47,12 @@ class Marked:
 
 
 def marks_of(needle: re.Pattern[str], text: str, start: int, stop: int, style: Style) -> list[Mark]:
-    """What matches among the characters from `start` to before `stop`, or partly. needle: of a plain text."""
-    most = len(needle.pattern)  # characters of a match
-    matches = needle.finditer(text, max(0, start - most), stop + most)
+    """What matches among the characters from `start` to before `stop`, or partly."""
+    length = length_of(needle)
+    if length is None:
+        found = (match.span() for match in needle.finditer(text) if match[0])
+        return [(*span, style) for span in found if span[0] < stop and span[1] > start]
+    matches = needle.finditer(text, max(0, start - length), stop + length)
     return [(*match.span(), style) for match in matches if match[0]]
 
 
@@ -79,4 +83,4 @@ def column_for_match(layout: PaneRows, place: Place, needle: re.Pattern[str], co
 
 def _first_match(rows: list[Row], needle: re.Pattern[str]) -> re.Match[str] | None:
     """In the line that the first of these rows is of."""
-    return None if not rows or isinstance(rows[0].line, GapLine) else needle.search(rows[0].text.text)
+    return None if not rows or isinstance(rows[0].line, GapLine) else first_match(needle, rows[0].text.text)
