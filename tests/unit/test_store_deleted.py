@@ -142,6 +142,7 @@ def test_how_long_its_runs_take_is_known_when_it_comes_back(store: AnyStore) -> 
 
 
 def test_a_repeated_undeletion_has_the_first_answer(store: AnyStore, place: Place) -> None:
+    assert store.undelete("u0", LIFE, "words") is None  # Redis knows the script from here on
     submit(store, "words")
     delete(store, "words")
     place.lose_reply()
