@@ -4,20 +4,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+EXTRAS ?= dev
 # Twice the cores: the tests of the cluster mostly wait for daemons.
 TEST_PROCESSES ?= $(shell expr 2 \* `getconf _NPROCESSORS_ONLN`)
 
-.PHONY: help demo test pythons python-tests chaos keys check format bench clean
+.PHONY: help demo test test-engines engine-tests pythons python-tests chaos keys check format bench clean
 
 help:            ## this list
-	@grep -E '^[a-z]+: .*##' Makefile | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
 
 # The environment is made once, and again when pyproject.toml changes. uv where there is one, else venv and pip.
 $(STAMP): pyproject.toml
 	@command -v uv >/dev/null 2>&1 && uv venv -q --allow-existing --python $(PYTHON) $(VENV) || $(PYTHON) -m venv $(VENV)
 	@if command -v uv >/dev/null 2>&1; \
-	  then VIRTUAL_ENV=$(VENV) uv pip install -q -e '.[dev]'; \
-	  else $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'; fi
+	  then VIRTUAL_ENV=$(VENV) uv pip install -q -e '.[$(EXTRAS)]'; \
+	  else $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[$(EXTRAS)]'; fi
 	@touch $(STAMP)
 
 demo: $(STAMP)   ## count the words of Python's own standard library
@@ -28,6 +29,12 @@ unexport PYTHONDONTWRITEBYTECODE
 
 test: $(STAMP)   ## all tests (some minutes)
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
+
+test-engines:    ## runs on engines of others, in an environment of their own (some minutes)
+	@$(MAKE) --no-print-directory engine-tests VENV=.venv-engines EXTRAS=dev,dask
+
+engine-tests: $(STAMP)
+	@PYMR_GENERATED_JOBS=300 timeout 1200 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal tests/engines
 
 chaos: $(STAMP)  ## kills and storms, many times (an hour; CHAOS_ARGS="-k storm" for a part of it)
 	@$(BIN)/python -m pytest -s tests/chaos $(CHAOS_ARGS)
@@ -59,4 +66,4 @@ bench: $(STAMP)  ## ratios against the floor, a hand-written pool and GNU sort (
 	@$(BIN)/python -m tests.bench $(if $(REAL_TEXT),--text $(REAL_TEXT)) $(BENCH_ARGS)
 
 clean:           ## remove the environment and caches
-	rm -rf $(VENV) .venv-3.* .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -26,6 +26,7 @@ from pymr.cli_console import (
     split_setting,
     tell,
 )
+from pymr.cli_engines import configured_backend, engine_choice, engine_options
 from pymr.errors import DefinitionError, PymrError
 from pymr.interruption import INTERRUPTING_SIGNALS, interrupt, was_interrupted
 from pymr.standard_streams import check_streams, finish_streams, is_one_place, put
@@ -140,6 +141,8 @@ def _in_words(error: Exception) -> str:
 @click.option("--output", type=click.Path(), metavar="DIR", help="[default: output/JOB_NAME]")
 @click.option("--workers", type=click.IntRange(1, 1024), metavar="N", help="[default: the number of cores]")
 @click.option("--inline", is_flag=True, help="All in one process, so that breakpoint() works in a function.")
+@click.option("--partitions", type=click.IntRange(min=1), metavar="N", help="As --set partitions=N.")
+@engine_options
 @click.option(
     "--set",
     "settings",
@@ -153,19 +156,10 @@ def _in_words(error: Exception) -> str:
     envvar="PYMR_CONFIG",
     help="Take the [engine] settings from this file. [default: $PYMR_CONFIG, then ./cluster.toml]",
 )
-def run(
-    job_toml: str,
-    projects: str | None,
-    inputs: tuple[str, ...],
-    output: str | None,
-    workers: int | None,
-    inline: bool,
-    settings: tuple[str, ...],
-    config: str | None,
-) -> None:
-    """Run a job on this machine and write its output as JSON lines into a folder."""
+def run(**options: Any) -> None:
+    """Run a job, on this machine or an engine of others, and write its output as JSON lines into a folder."""
     try:
-        request = _run_request(job_toml, projects, inputs, output, workers, inline, settings, config)
+        request = _run_request(**options)
     except DefinitionError as error:
         fail(str(error), EXIT_USAGE)
     _run(request)
@@ -189,13 +183,19 @@ def _run_request(
     inline: bool,
     settings: Sequence[str],
     config: str | None,
+    partitions: int | None,
+    engine: str | None,
+    engine_address: str | None,
+    engine_settings: Sequence[str],
 ) -> RunRequest:
     """What was asked for, from the command line, the job file and the configuration."""
     from pymr.config import load_config
     from pymr.embedded import RunRequest
     from pymr.jobs import MapReduceJob, load_job
 
+    backend = engine_choice(engine, engine_address, engine_settings, inline=inline)
     pairs = [split_setting(setting) for setting in settings]
+    pairs += [("partitions", str(partitions))] * (partitions is not None)
     job = load_job(job_toml, [(name, value) for name, value in pairs if "." not in name])
     if not isinstance(job, MapReduceJob):
         raise click.UsageError(
@@ -204,7 +204,7 @@ def _run_request(
     if config is None and os.path.exists("cluster.toml"):
         config = "cluster.toml"
     overrides = {name: value for name, value in pairs if "." in name}
-    engine = load_config(config, overrides).engine
+    configuration = load_config(config, overrides)
     data_dir = str(Path(job_toml).absolute().parent)
     return RunRequest(
         job=job,
@@ -215,8 +215,9 @@ def _run_request(
         data_dir=data_dir,
         output_dir=os.path.abspath(output or os.path.join("output", job.job_name)),
         workers=workers or _cores(),
-        engine=engine,
+        engine=configuration.engine,
         inline=inline,
+        backend=backend and configured_backend(backend, configuration),
     )
 
 

@@ -17,6 +17,7 @@ import msgspec
 from pymr.byte_sizes import format_bytes, parse_bytes
 from pymr.config_sections import (
     MEMORY_BYTES_PER_WORKER_MIN,
+    BackendConfig,
     ClusterConfig,
     EngineConfig,
     LaunchConfig,
@@ -34,6 +35,7 @@ from pymr.toml_text import comment_lines, field_lines, heading, parse_override, 
 
 __all__ = [
     "MEMORY_BYTES_PER_WORKER_MIN",
+    "BackendConfig",
     "ClusterConfig",
     "EngineConfig",
     "LaunchConfig",
@@ -71,6 +73,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "security": SecurityConfig,
     "panes": PanesConfig,
     "launch": LaunchConfig,
+    "engine_dask": BackendConfig,
 }
 
 

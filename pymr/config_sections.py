@@ -22,6 +22,7 @@ from pymr.kinds import (
     list_of,
     number,
     plain_name,
+    setting,
     text,
 )
 
@@ -296,6 +297,27 @@ class LaunchConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = "pymr-peer"
 
 
+class BackendConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine of others that `pymr run --engine` runs jobs on."""
+
+    address: Annotated[
+        str | None,
+        Declared(
+            text(),
+            "Where it is, as it writes addresses itself. Left out: one of this machine, for each run.",
+            example="tcp://scheduler:8786",
+        ),
+    ] = None
+    options: Annotated[
+        tuple[str, ...],
+        Declared(
+            list_of(setting()),
+            "Options of the engine itself, each as KEY=VALUE; see docs/engines.md. Those of --engine-option "
+            "come behind them.",
+        ),
+    ] = ()
+
+
 class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A whole cluster.toml. Its relative paths have become absolute ones.
 
@@ -314,4 +336,5 @@ class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
     security: SecurityConfig = SecurityConfig()
     panes: PanesConfig = PanesConfig()
     launch: LaunchConfig = LaunchConfig()
+    engine_dask: BackendConfig = BackendConfig()
     source: str | None = None

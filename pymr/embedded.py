@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pymr.errors import OutputError
 from pymr.interruption import uninterrupted
@@ -16,19 +16,24 @@ from pymr.output_folder import OutputFolder
 from pymr.run_facts import RunRequest, RunResult, RunSummary
 from pymr.run_phases import Observer
 
+if TYPE_CHECKING:
+    from pymr.engines.driver import Engine
+
 __all__ = ["RunRequest", "RunSummary", "run_job"]
 
 
-def run_job(request: RunRequest, observer: Observer) -> RunSummary:
-    """Run the job, in this process or in a cluster of its own, and replace its output folder with the result.
+def run_job(request: RunRequest, observer: Observer, engine: Engine | None = None) -> RunSummary:
+    """Run the job, in this process, in a cluster of its own or on an engine of others, and replace its output
+    folder with the result.
 
+    engine: one that is open, and stays so; else it is that of the request's backend.
     Raises a PymrError that says what failed and where; then, as on KeyboardInterrupt, the output folder is as
     it was before, and no process or scratch file is left.
     """
     _refuse_output_in_input(request)
     began = time.monotonic()
     with ExitStack() as at_the_end, OutputFolder(request.output_dir) as folder:
-        result = _run(request, folder.scratch, observer)
+        request, result = _run(request, folder.scratch, observer, engine)
         summary = _summarise(request, result)
         manifest = _manifest(request, summary)
         # From here on it takes moments, and an interruption would tell of a success as if there were none.
@@ -39,17 +44,36 @@ def run_job(request: RunRequest, observer: Observer) -> RunSummary:
         return replace(summary, parts=tuple(parts), seconds=time.monotonic() - began)
 
 
-def _run(request: RunRequest, scratch: str, observer: Observer) -> RunResult:
+def _run(
+    request: RunRequest, scratch: str, observer: Observer, engine: Engine | None
+) -> tuple[RunRequest, RunResult]:
+    """What has come of a run, and the request with as many workers as there were."""
+    if engine is not None:
+        return _run_on(engine, request, scratch, observer)
     if request.inline:
         from pymr.inline_run import run_inline
 
-        return run_inline(request, scratch, observer)
+        return request, run_inline(request, scratch, observer)
+    if request.backend is not None:
+        from pymr.engines.backends import open_engine
+
+        with open_engine(request.backend, workers=request.workers, directory=scratch) as opened:
+            return _run_on(opened, request, scratch, observer)
     from pymr.embedded_cluster import EmbeddedCluster
 
     with EmbeddedCluster(request, scratch) as cluster:
         from pymr.embedded_run import run_in_cluster  # 0.1 s, in which the peer starts as well
 
-        return run_in_cluster(request, cluster, observer)
+        return request, run_in_cluster(request, cluster, observer)
+
+
+def _run_on(
+    engine: Engine, request: RunRequest, scratch: str, observer: Observer
+) -> tuple[RunRequest, RunResult]:
+    from pymr.engines.driver import run_on
+
+    request = replace(request, workers=engine.slots)
+    return request, run_on(engine, request, scratch, observer)
 
 
 def _refuse_output_in_input(request: RunRequest) -> None:

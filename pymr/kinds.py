@@ -161,6 +161,25 @@ def command_line(*, must_hold: str = "") -> Kind:
     return Kind("command line", check)
 
 
+def setting() -> Kind:
+    """KEY=VALUE, kept as it is; `split_at_equals` takes it apart."""
+
+    def check(value: object) -> str:
+        kept = check_text(value)
+        split_at_equals(kept)
+        return kept
+
+    return Kind("KEY=VALUE", check)
+
+
+def split_at_equals(text: str) -> tuple[str, str]:
+    """(KEY, VALUE) of a text KEY=VALUE, without the blanks around them. Raises ValueError for any other."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ValueError("must be KEY=VALUE")
+    return name.strip(), value.strip()
+
+
 def choice(*choices: str) -> Kind:
     listed = ", ".join(choices)
 

@@ -161,7 +161,8 @@ def describe_units(phase: Phase) -> str:
     elif phase.name == "shuffle":
         amounts = f"{first:,} segments{rate}, {megabytes(second)}"
     else:
-        amounts = f"{first:,} groups{rate}, {second:,} of {phase.total_units:,} items"
+        total = f" of {phase.total_units:,}" if phase.total_units else ""
+        amounts = f"{first:,} groups{rate}, {second:,}{total} items"
     if phase.ended_at is not None:
         return f"{amounts}, {duration(phase.seconds)}"
     left = phase.seconds_left

@@ -9,6 +9,19 @@ from pymr.config import EngineConfig
 from pymr.engine.outputs import Part
 from pymr.jobs import MapReduceJob
 
+BACKENDS = ("dask",)
+"""Engines of others that a job can run on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """An engine of others that does the tasks. name: see BACKENDS. address: where it is; None for one of this
+    machine that ends with the run. options: of the engine itself, the later of one name counts."""
+
+    name: str
+    address: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
@@ -17,6 +30,7 @@ class RunRequest:
     input_dirs: absolute paths, in place of those of the job. data_dir: where `auxiliary/` lies.
     output_dir: where the output goes.
     inline: everything in this process, task after task, so that a debugger works in the functions.
+    backend: whose workers do the tasks; None for those of a cluster of this run.
     """
 
     job: MapReduceJob
@@ -27,6 +41,7 @@ class RunRequest:
     workers: int
     engine: EngineConfig
     inline: bool = False
+    backend: Backend | None = None
 
     @property
     def partitions(self) -> int:

@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from pymr.engine.keys import show
-from pymr.errors import DiskError, PymrError, RecordError, UserFunctionError, is_unwritable
+from pymr.errors import (
+    DiskError,
+    PymrError,
+    RecordError,
+    RetryableError,
+    UserFunctionError,
+    is_unwritable,
+)
 from pymr.project_paths import shown_traceback
 from pymr.project_stops import operator_stop
 
@@ -120,6 +127,16 @@ def reason_line(error: BaseException) -> str:
 def whole_traceback(error: BaseException) -> str:
     """An exception that nothing expected: what it is in the first line, then where it comes from."""
     return f"unexpected: {reason_line(error)}\n" + shown_traceback("".join(traceback.format_exception(error)))
+
+
+def kind_and_text(error: BaseException) -> tuple[type[PymrError], str]:
+    """The error as it travels: the nearest of our own types, as a user may have derived one from it, and what
+    it says. Any other error may pass."""
+    error = operator_stop(error) or error
+    for kind in type(error).__mro__:
+        if issubclass(kind, PymrError) and kind.__module__.startswith("pymr."):
+            return kind, str(error)
+    return RetryableError, whole_traceback(error)
 
 
 def short_traceback(error: BaseException) -> str:

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from pymr.config_sections import EngineConfig
-from pymr.engine.failures import whole_traceback
+from pymr.engine.failures import kind_and_text
 from pymr.engine.memory import keep_freed_memory
 from pymr.engine.tasks import JobContext, TaskWatch, load_auxiliary
-from pymr.errors import DiskError, FatalError, PymrError, RetryableError, ScriptError
+from pymr.errors import DiskError, FatalError, RetryableError, ScriptError
 from pymr.job_fields import FileTransferJob, ScriptJob
 from pymr.jobs import MapReduceJob, parse_job, template
 from pymr.outcomes import (
@@ -61,7 +61,6 @@ from pymr.peer.worker_protocol import (
     WorkerSetup,
     frame,
 )
-from pymr.project_stops import operator_stop
 from pymr.projects import load_functions
 from pymr.protocol import cut_text, first_line
 
@@ -364,7 +363,7 @@ def _show_failure(order: TaskOrder, failure: Failure, error: BaseException) -> N
 
 def _failure_of(error: BaseException) -> Failure:
     """The error in a form that travels: with the user's own part of the traceback."""
-    kind, text = _kind_and_text(error)
+    kind, text = kind_and_text(error)
     text = cut_text(_utf8(text))
     script = error if isinstance(error, ScriptError) else None
     missing = getattr(error, "missing", None)
@@ -378,15 +377,6 @@ def _failure_of(error: BaseException) -> Failure:
         output=script.output if script is not None else "",
         is_of_disk=isinstance(error, DiskError) and error.is_unwritable,
     )
-
-
-def _kind_and_text(error: BaseException) -> tuple[type[PymrError], str]:
-    """The nearest of our own types, as a user may have derived one from it; any other error may pass."""
-    error = operator_stop(error) or error
-    for kind in type(error).__mro__:
-        if issubclass(kind, PymrError) and kind.__module__.startswith("pymr."):
-            return kind, str(error)
-    return RetryableError, whole_traceback(error)
 
 
 def _encodable(outcome: Outcome) -> Outcome:

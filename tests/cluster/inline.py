@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pymr import cli
 from pymr.embedded import RunRequest, run_job
+from pymr.engines.driver import Engine
 from pymr.errors import PymrError
 from pymr.run_phases import Phase
 
@@ -23,11 +24,12 @@ def request_of(folder: Path, *arguments: object) -> RunRequest:
         return cli._run_request(**cli.run.make_context("run", [*map(str, arguments)]).params)
 
 
-def run_here(request: RunRequest) -> str:
-    """Run it in this process; what was wrong, "" if nothing. What it has loaded is gone afterwards."""
+def run_here(request: RunRequest, engine: Engine | None = None) -> str:
+    """Run it in this process, or from it on an engine; what was wrong, "" if nothing. What it has loaded is
+    gone afterwards."""
     with _imports_put_back():
         try:
-            run_job(request, _Nobody())
+            run_job(request, _Nobody(), engine)
         except PymrError as error:
             return str(error)
     return ""

@@ -117,6 +117,20 @@ def test_control_imports_only_facts_and_itself() -> None:
     assert above == set()
 
 
+RUN_FACTS = {
+    "pymr.interruption", "pymr.run_facts", "pymr.run_outcome", "pymr.run_phases", "pymr.scratch_folder",
+}  # fmt: skip
+"""What engines of others share with the other ways of running a job."""
+
+
+@pytest.mark.parametrize("path", files_below("pymr/engines/"))
+def test_engines_of_others_know_the_engine_and_nothing_of_a_cluster(path: str) -> None:
+    below = {name for name in own_imports(path) if is_fact(name) or within(name, "pymr.engine")}
+    above = {name for name in own_imports(path) - below - RUN_FACTS if not within(name, "pymr.engines")}
+
+    assert above == set()
+
+
 @pytest.mark.parametrize(
     "library", ["socket", "asyncio", "threading", "subprocess", "multiprocessing", "time"]
 )
@@ -127,7 +141,13 @@ def test_engine_and_control_know_neither_network_nor_clock(library: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("library", "allowed"), [("zmq", SOCKETS_ALLOWED), ("redis", STORE_ALLOWED), ("textual", set())]
+    ("library", "allowed"),
+    [
+        ("zmq", SOCKETS_ALLOWED),
+        ("redis", STORE_ALLOWED),
+        ("textual", set()),
+        ("distributed", {"pymr/engines/dask.py"}),
+    ],
 )
 def test_a_library_is_imported_only_where_it_belongs(library: str, allowed: set[str]) -> None:
     users = {path for path in files_below("pymr/") if uses(path, library)}

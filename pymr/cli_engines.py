@@ -1,0 +1,73 @@
+"""The options of `pymr run` that choose an engine of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pymr.kinds import split_at_equals
+
+if TYPE_CHECKING:
+    from pymr.config import BackendConfig, ClusterConfig
+    from pymr.run_facts import Backend
+
+Command = Callable[..., Any]
+
+
+def engine_options(command: Command) -> Command:
+    """`--engine` and what belongs to it; see `engine_choice`."""
+    for option in (
+        click.option(
+            "--engine-option",
+            "engine_settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="An option of that engine itself; may be repeated.",
+        ),
+        click.option(
+            "--engine-address",
+            metavar="URL",
+            help="Where that engine is. [default: [engine_NAME] in the configuration, else one of this "
+            "machine for the run]",
+        ),
+        click.option(
+            "--engine",
+            metavar="NAME",
+            help="Run the tasks on an engine of others, with the same result: dask.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def engine_choice(
+    name: str | None, address: str | None, settings: Sequence[str], *, inline: bool
+) -> Backend | None:
+    """What the options say; None where they choose none. Raises click.UsageError."""
+    from pymr.run_facts import BACKENDS, Backend
+    from pymr.spelling import did_you_mean
+
+    if name is None:
+        if address or settings:
+            raise click.UsageError("--engine-address and --engine-option need --engine NAME")
+        return None
+    if name not in BACKENDS:
+        raise click.UsageError(
+            f"--engine {name}: there is {', '.join(BACKENDS)}{did_you_mean(name, BACKENDS)}"
+        )
+    if inline:
+        raise click.UsageError("--inline and --engine exclude each other")
+    try:
+        return Backend(name, address, tuple(map(split_at_equals, settings)))
+    except ValueError as error:
+        raise click.UsageError(f"--engine-option: {error}") from None
+
+
+def configured_backend(backend: Backend, config: ClusterConfig) -> Backend:
+    """The engine with what the configuration says of it, where the command line does not."""
+    section: BackendConfig = getattr(config, f"engine_{backend.name}")
+    options = tuple(map(split_at_equals, section.options)) + backend.options
+    return replace(backend, address=backend.address or section.address, options=options)

@@ -1,0 +1,75 @@
+"""Which engine of others a run is on: opened by its name, with what the user is told where that fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from pymr import __version__
+from pymr.errors import FatalError, StartError
+from pymr.run_facts import Backend
+from pymr.toml_text import parse_override
+
+_CLASSES = {"dask": ("pymr.engines.dask", "DaskEngine")}
+LIBRARIES = {"dask": "distributed"}
+
+
+class Worker(NamedTuple):
+    """What has to be the same on the workers of an engine and here. host: where it is."""
+
+    host: str
+    python: str
+    version: str
+
+
+def open_engine(backend: Backend, *, workers: int, directory: str) -> Any:
+    """A context of an Engine. workers: how many processes, where it is one of this machine. directory: where
+    that one may put files. Raises StartError where its library is not installed."""
+    library = LIBRARIES[backend.name]
+    try:
+        import_module(library)
+    except ImportError as error:
+        if error.name is None or error.name.partition(".")[0] != library:
+            raise StartError(f"--engine {backend.name}: {library} cannot be imported: {error}") from error
+        raise StartError(
+            f"--engine {backend.name} needs {library}, which is not installed: "
+            f"pip install 'pymr-cluster[{backend.name}]'"
+        ) from error
+    module, name = _CLASSES[backend.name]
+    options = {key: parse_override(value) for key, value in backend.options}
+    return getattr(import_module(module), name)(
+        backend.address, options, workers=workers, directory=directory
+    )
+
+
+def this_worker() -> Worker:
+    """What is to be known of the process that this is called in."""
+    return Worker(os.uname().nodename, f"{sys.version_info.major}.{sys.version_info.minor}", __version__)
+
+
+def check_workers(engine: str, workers: Iterable[Worker]) -> None:
+    """Raise FatalError where a worker runs another Python or another pymr."""
+    here = this_worker()
+    for worker in workers:
+        if worker.python != here.python:
+            raise FatalError(
+                f"a worker of {engine} on {worker.host} runs Python {worker.python}, and this command "
+                f"{here.python}: use the same on both"
+            )
+        if worker.version != here.version:
+            raise FatalError(
+                f"a worker of {engine} on {worker.host} has pymr {worker.version}, and this command "
+                f"{here.version}: install the same version of pymr-cluster on both"
+            )
+
+
+def refused_address(engine: str, address: str, error: BaseException) -> StartError:
+    """The error for an address at which there is no such engine."""
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return StartError(
+        f"there is no {engine} at {address} ({reason}): check --engine-address, or leave it out for one on "
+        "this machine"
+    )

@@ -1,0 +1,81 @@
+"""A run on an engine of others, from the driver's side: planned here, done there, committed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pymr.engine.inputs import list_input_files
+from pymr.engine.tasks import plan_map_tasks
+from pymr.engines.commit import committed
+from pymr.engines.reduce_side import PartitionReport
+from pymr.engines.run_watch import RunWatch
+from pymr.engines.setup import write_setup
+from pymr.run_facts import RunRequest, RunResult
+from pymr.run_outcome import Stopwatch, check_bad_records, check_empty, planned_anew, result_of, task_bytes
+from pymr.run_phases import Observer
+from pymr.run_warnings import WarningCollector
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """What an engine is to do: map tasks 0 to `map_tasks` - 1, then partitions 0 to `partitions` - 1.
+
+    run_dir: see `setup`. input_bytes: of all map tasks. attempts_max: how often a task may be tried.
+    """
+
+    run_dir: str
+    map_tasks: int
+    partitions: int
+    input_bytes: int
+    attempts_max: int
+
+
+class Engine(Protocol):
+    """A connection to an engine of others.
+
+    name: for people. slots: how many tasks it does at once. is_local: it is on this machine, for this run.
+    """
+
+    name: str
+    slots: int
+    is_local: bool
+
+    def run(self, plan: EnginePlan, watch: RunWatch) -> Sequence[PartitionReport]:
+        """Do all tasks; the reports of those attempts that count. Calls `watch.look` now and then; when that
+        or anything else raises, all tasks are cancelled first."""
+
+
+def run_on(engine: Engine, request: RunRequest, scratch: str, observer: Observer) -> RunResult:
+    """Run a job. request: its workers are the engine's slots.
+
+    scratch: a folder that all workers can write to under the same path, on the file system of the output.
+    Raises PymrError with what failed and where.
+    """
+    return planned_anew(
+        request.job, scratch, observer, lambda folder: _run_once(engine, request, folder, observer)
+    )
+
+
+def _run_once(engine: Engine, request: RunRequest, run_dir: str, observer: Observer) -> RunResult:
+    clock = Stopwatch()
+    warnings = WarningCollector()
+    files = list_input_files(request.input_dirs, warnings.add)
+    tasks = plan_map_tasks(files, task_bytes(files, request.engine.split_bytes, request.workers))
+    write_setup(request, run_dir, tasks, request.partitions, is_local=engine.is_local)
+    plan = EnginePlan(
+        run_dir,
+        len(tasks),
+        request.partitions,
+        sum(split.length for task in tasks for split in task.splits),
+        request.job.max_attempts,
+    )
+    clock.lap("plan")
+    watch = RunWatch(run_dir, request.job.max_attempts, observer, clock)
+    reports = engine.run(plan, watch)
+    watch.finish()
+    mapped, reduced = committed(reports, run_dir, plan.map_tasks, plan.partitions)
+    check_bad_records(request.job, mapped)
+    check_empty(request, mapped, warnings)
+    return result_of(len(files), mapped, reduced, clock.seconds, warnings.result().lines())

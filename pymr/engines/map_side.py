@@ -1,0 +1,112 @@
+"""The map side: a map task becomes a stream of pieces, each for one partition, which the engine shuffles."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from pymr.engine.blocks import Run
+from pymr.engine.plans import read_plan_task
+from pymr.engine.segments import carried_counters
+from pymr.engine.tasks import MapOutput, TaskWatch, run_map_task
+from pymr.engines.attempts import attempt, local_folder
+from pymr.engines.setup import BAD_RECORDS, PLAN_NAME
+from pymr.errors import disk_error
+
+PIECE_BYTES_MAX = 1 << 20
+"""Most bytes of a piece. Larger: fewer calls; a worker holds several of them at once."""
+
+CLOSING = -1
+
+Piece = tuple[int, int, bytes]
+"""(map task, offset, bytes of its runs of one partition from there on), in any order. Of offset CLOSING: the
+SegmentFacts that tell what belongs there, one for each map task and partition."""
+
+RunFacts = tuple[int, int, int]
+"""Of a run: its length in bytes, its keys, its values."""
+
+
+class SegmentFacts(msgspec.Struct, frozen=True, array_like=True):
+    """A partition's part of a map output: its runs, one behind another, in the order of their writing.
+
+    digest: of the whole map output. output: fields of a MapOutput, without its runs; with partition 0 only.
+    """
+
+    digest: str
+    runs: tuple[RunFacts, ...]
+    output: dict[str, Any] | None = None
+
+
+def task_name(kind: str, index: int) -> str:
+    """How people are told of a task: `map-00012`."""
+    return f"{kind}-{index:05d}"
+
+
+def map_pieces(run_dir: str, index: int) -> Iterator[tuple[int, Piece]]:
+    """Do a map task; its output as (partition, piece), ascending by partition.
+
+    All of it is on this machine's disk when the first piece comes, and until the last one is taken.
+    Memory: the bound of the task, then a piece. Raises AttemptFailedError, DiskError.
+    """
+    with ExitStack() as until_taken:
+        with attempt(run_dir, task_name("map", index)) as (setup, context):
+            folder = until_taken.enter_context(local_folder(run_dir, setup))
+            task = read_plan_task(os.path.join(run_dir, PLAN_NAME), index)
+            output = run_map_task(context, task, folder, TaskWatch())
+            facts = _facts_of(output, run_dir, index)
+        runs: dict[int, list[Run]] = {}
+        for run in output.runs:
+            runs.setdefault(run.partition, []).append(run)
+        for partition in range(setup.partitions):
+            yield from _segment(partition, index, runs.get(partition, ()), facts)
+
+
+def _facts_of(output: MapOutput, run_dir: str, index: int) -> MapOutput:
+    """What the driver is told of a map task, which reads the list of bad records in the run's folder."""
+    name = None
+    if output.bad_records_path is not None:
+        name = f"{task_name('map', index)}-{uuid4().hex}.jsonl"
+        path = os.path.join(run_dir, BAD_RECORDS, name)
+        try:
+            shutil.copyfile(output.bad_records_path, path)
+        except OSError as error:
+            raise disk_error("writing", path, error) from error
+    return replace(output, runs=(), bad_records_path=name, counters=carried_counters(output.counters))
+
+
+def _segment(
+    partition: int, index: int, runs: Sequence[Run], output: MapOutput
+) -> Iterator[tuple[int, Piece]]:
+    offset = 0
+    for run in runs:
+        for data in _read(run):
+            yield partition, (index, offset, data)
+            offset += len(data)
+    facts = SegmentFacts(
+        output.digest,
+        tuple((run.length, run.keys, run.values) for run in runs),
+        asdict(output) if partition == 0 else None,
+    )
+    yield partition, (index, CLOSING, msgspec.msgpack.encode(facts))
+
+
+def _read(run: Run) -> Iterator[bytes]:
+    try:
+        with open(run.path, "rb", buffering=0) as file:
+            file.seek(run.offset)
+            left = run.length
+            while left:
+                data = file.read(min(left, PIECE_BYTES_MAX))
+                if not data:
+                    raise OSError(0, f"it is cut short, by {left:,} bytes")
+                left -= len(data)
+                yield data
+    except OSError as error:
+        raise disk_error("reading", run.path, error) from error

@@ -1,0 +1,191 @@
+"""The parts that all engines of others share: without any engine, task after task in this process."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cluster.inline import request_of, run_here
+from cluster.running import Place, parts_of
+from written_projects import import_state
+
+from pymr.engine.tasks import MapOutput, ReduceOutput
+from pymr.engines.attempts import AttemptFailedError
+from pymr.engines.backends import Worker, check_workers, open_engine, this_worker
+from pymr.engines.commit import committed
+from pymr.engines.driver import EnginePlan
+from pymr.engines.map_side import CLOSING, PIECE_BYTES_MAX, Piece, map_pieces
+from pymr.engines.reduce_side import PartitionReport, reduce_pieces
+from pymr.engines.run_watch import RunWatch
+from pymr.errors import DiskError, FatalError, StartError
+from pymr.run_facts import Backend, RunRequest
+
+__all__ = ["import_state"]
+SEED = 7
+
+
+class ShufflingEngine:
+    """Does all tasks here. Pieces reach a partition in any order, map tasks are done again, and attempts
+    whose result does not count stay where they are."""
+
+    name = "an engine"
+    slots = 2
+    is_local = True
+
+    def __init__(self) -> None:
+        self.pieces: list[Piece] = []
+        self.run_dir = ""
+
+    def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
+        self.run_dir = plan.run_dir
+        shuffled: list[list[Piece]] = [[] for _ in range(plan.partitions)]
+        watch.begin("map", plan.map_tasks, plan.input_bytes)
+        for index in range(plan.map_tasks):
+            lost = list(map_pieces(plan.run_dir, index))
+            again = list(map_pieces(plan.run_dir, index))
+            assert [piece for piece in again if piece[1][1] != CLOSING] == [
+                piece for piece in lost if piece[1][1] != CLOSING
+            ]
+            for partition, piece in again:
+                shuffled[partition].append(piece)
+                self.pieces.append(piece)
+        watch.end()
+        watch.begin("reduce", plan.partitions)
+        reports = []
+        for partition, pieces in enumerate(shuffled):
+            random.Random(SEED).shuffle(pieces)
+            reduce_pieces(plan.run_dir, partition, iter(pieces))  # of a worker that was given up
+            reports.append(reduce_pieces(plan.run_dir, partition, iter(pieces)))
+            watch.look()
+        watch.end()
+        return reports[::-1]
+
+
+@pytest.fixture
+def place(tmp_path: Path, import_state: None) -> Iterator[Place]:
+    place = Place(tmp_path)
+    yield place
+    assert place.left_files() == []
+
+
+def requests(place: Place, *options: object) -> tuple[RunRequest, RunRequest]:
+    """The same job inline and on an engine, each with an output of its own."""
+    inline = request_of(place.folder, "job.toml", "--inline", "--output", "inline", *options)
+    return inline, replace(inline, inline=False, output_dir=str(place.folder / "there"))
+
+
+def test_pieces_in_any_order_give_the_same_bytes(place: Place) -> None:
+    for number in range(5):
+        place.feed(*(f"{number} {'abc'[line % 3]} x{line}" for line in range(40)), name=f"{number}.txt")
+    inline, there = requests(place, "--set", "engine.split_bytes=200", "--set", "partitions=3")
+    engine = ShufflingEngine()
+
+    assert (run_here(inline), run_here(there, engine)) == ("", "")
+    assert parts_of(place.folder / "there") == parts_of(place.folder / "inline") != {}
+    assert len(engine.pieces) > 20
+
+
+def test_pieces_are_small_whatever_a_map_task_puts_out(place: Place) -> None:
+    place.functions("def words(line, auxiliary_data):\n    return [(n, line * 1000) for n in range(50)]\n")
+    place.functions(reduce_source="def total(group, auxiliary_data):\n    return [(group.key, 1)]\n")
+    place.feed("x" * 100)
+    _, there = requests(place)
+    engine = ShufflingEngine()
+
+    assert run_here(there, engine) == ""
+    assert sum(len(data) for _, _, data in engine.pieces) > 4 << 20
+    assert max(len(data) for _, _, data in engine.pieces) == PIECE_BYTES_MAX
+
+
+def test_attempt_after_the_end_of_its_run_makes_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zombie finds no folder of its run, and does not make it again."""
+    place.feed("a b")
+    _, there = requests(place)
+    engine = ShufflingEngine()
+    assert run_here(there, engine) == ""
+    before = parts_of(place.folder / "there")
+
+    assert not Path(engine.run_dir).exists()
+    with pytest.raises(DiskError):
+        reduce_pieces(engine.run_dir, 0, iter(engine.pieces))
+    assert not Path(engine.run_dir).exists()
+    assert parts_of(place.folder / "there") == before
+
+
+def test_piece_that_does_not_come_fails_the_task(place: Place) -> None:
+    class LosingEngine(ShufflingEngine):
+        def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
+            pieces = [piece for partition, piece in map_pieces(plan.run_dir, 0) if partition == 0]
+            with pytest.raises(AttemptFailedError):
+                reduce_pieces(plan.run_dir, 0, iter(pieces[1:]))
+            watch.look()
+            return []
+
+    place.feed(*"abcdefgh")
+    _, there = requests(place, "--set", "max_attempts=1", "--set", "partitions=1")
+
+    assert "bytes of" in run_here(there, LosingEngine())
+
+
+def report(partition: int, digest: str, *, maps: int = 0) -> PartitionReport:
+    output = ReduceOutput(f"attempt-{partition}", (), 0, 0, {})
+    return PartitionReport(partition, output, digest, tuple([MapOutput((), 1, 1, {})] * maps))
+
+
+def test_only_a_whole_run_is_committed() -> None:
+    whole = [report(1, "d"), report(0, "d", maps=2)]
+
+    assert len(committed(whole, "/run", 2, 2)[0]) == 2
+    for reports, maps in ((whole[1:], 2), (whole + whole[:1], 2), (whole, 3)):
+        with pytest.raises(FatalError):
+            committed(reports, "/run", maps, 2)
+
+
+def test_partitions_of_different_map_outputs_are_refused() -> None:
+    with pytest.raises(FatalError, match="gave other items"):
+        committed([report(0, "d", maps=1), report(1, "e")], "/run", 1, 2)
+
+    assert committed([report(0, "d", maps=1), report(1, "")], "/run", 1, 2)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("worker", "says"),
+    [
+        (Worker("ant", "2.7", this_worker().version), "ant runs Python 2.7"),
+        (Worker("ant", this_worker().python, "0.1"), "ant has pymr 0.1"),
+    ],
+)
+def test_workers_that_differ_from_the_driver_are_named(worker: Worker, says: str) -> None:
+    check_workers("Dask", [this_worker()])
+    with pytest.raises(FatalError, match=says):
+        check_workers("Dask", [this_worker(), worker])
+
+
+def test_engine_that_is_not_installed_is_named_with_the_way_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    with pytest.raises(StartError, match=r"pip install 'pymr-cluster\[dask\]'"):
+        open_engine(Backend("dask"), workers=1, directory="/tmp")
+
+
+def test_setup_is_refused_by_a_worker_of_another_version(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OtherWorkers(ShufflingEngine):
+        def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
+            monkeypatch.setattr("pymr.engines.setup.__version__", "0.1")
+            with pytest.raises(AttemptFailedError):
+                next(map_pieces(plan.run_dir, 0))
+            watch.look()
+            return []
+
+    place.feed("a")
+    _, there = requests(place)
+
+    assert "has pymr 0.1, and the driver" in run_here(there, OtherWorkers())
