@@ -22,6 +22,7 @@ from tui.model.feed import Feed
 from tui.model.job_text_draft import DraftText
 from tui.model.pane_feed import PaneFeed
 from tui.model.state import ClusterState
+from tui.model.trail import Trail
 from tui.options import Options
 from tui.queue_actions import QueueActions
 from tui.screens.base import ConsoleScreen
@@ -136,6 +137,7 @@ class ConsoleApp(QueueActions):
         self._pane_feed: PaneFeed | None = None
         self._opening = asyncio.Lock()
         self._failures = Failures()
+        self._trail = Trail()
         self._is_told_of_state = self._is_told_of_panes = False
         for theme in THEMES:
             self.register_theme(theme)
@@ -304,7 +306,18 @@ class ConsoleApp(QueueActions):
     # ---- going somewhere
 
     async def action_show(self, mode: str) -> None:
+        self._trail.go(self.current_mode, mode)
         await self.switch_mode(mode)
+
+    async def action_back(self) -> None:
+        """Out of what is open on the shown screen; else to the screen one came from."""
+        if not self.shown_screen.leave_part():
+            await self.go_back()
+
+    async def go_back(self) -> None:
+        """To the screen one came from, as it was left."""
+        if mode := self._trail.back():
+            await self.switch_mode(mode)
 
     def open_job(self, job_name: str) -> None:
         """Show a job among the others."""
@@ -331,22 +344,28 @@ class ConsoleApp(QueueActions):
         self._open("peers", lambda screen: cast(PeersScreen, screen).select_peer(name))
 
     def edit_job(self, row: JobRow | None, job_type: str = "") -> None:
-        """Show a job in the editor, or a new one of a type; with neither, ask for the type."""
+        """Show a job in the editor, or a new one of a type; with neither, ask for the type, and go back where
+        none is chosen."""
         from tui.screens.editor import EditorScreen
 
-        self._open("editor", lambda screen: cast(EditorScreen, screen).open(row, job_type))
+        is_there = self.current_mode == "editor"
+
+        def show(screen: Screen[Any]) -> None:
+            cast(EditorScreen, screen).open(row, job_type, came_to_choose=not is_there)
+
+        self._open("editor", show)
 
     def _open(self, mode: str, then: Callable[[Screen[Any]], object]) -> None:
         async def show() -> None:
             async with self._opening:  # the last that was asked for is what is shown
                 while len(self.screen_stack) > 1:  # dialogs, whose answer is this
                     await self.pop_screen()
-                await self.switch_mode(mode)
+                await self.action_show(mode)
                 screen = self.shown_screen
                 if screen.is_mounted:
                     then(screen)
                 else:  # it is being made, as its key was pressed
-                    screen.call_later(then, screen)
+                    screen.call_later(lambda: then(screen) if self.screen_stack else None)
 
         self.begin(show())
 

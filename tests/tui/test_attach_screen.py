@@ -318,7 +318,7 @@ async def test_another_run_of_the_worker_is_chosen(lend_cluster: Lend, make_cons
         await until_shown(pilot, "059999 of many lines")
         await pilot.press("right_square_bracket")
         await pilot.press("escape")
-        await until_shown(pilot, "3 workers")
+        await until(pilot, lambda: pilot.app.current_mode == "jobs", "the screen before")
 
         assert screen.run_id == run_id
 

@@ -34,7 +34,7 @@ COPIED_BYTES_MAX = 74_994
 TAIL_BYTES = 256 << 10
 """So much of the end is followed; what comes faster is a gap that can be read."""
 
-_AT_A_BREAKPOINT = frozenset({"type", "back", "other_worker", "search"})
+_AT_A_BREAKPOINT = frozenset({"type", "other_worker", "search"})
 """What keys do there; any other letter would most likely have been meant for the debugger."""
 
 _IN_A_SEARCH = frozenset({"next_match", "previous_match"})
@@ -68,7 +68,7 @@ class AttachScreen(TypingScreen):
         Binding("c", "colours", "colours", id="attach.colours", show=False),
         Binding("n", "next_match", "next match", id="attach.next_match", show=False),
         Binding("N", "previous_match", "previous match", id="attach.previous_match", show=False),
-        Binding("escape", "back", "back", id="attach.back", show=False),
+        Binding("escape", "app.back", "back", id="attach.back", show=False),
     ]
 
     def __init__(self) -> None:
@@ -208,14 +208,14 @@ class AttachScreen(TypingScreen):
         self.console.copy_to_clipboard(text)
         self.notify(f"{what} handed to the terminal to copy, if it allows that. S saves all to a file.")
 
-    def action_back(self) -> None:
-        """Out of a search; else to the workers."""
-        if self.prompt.display or self.stop_search():
-            self.prompt.close()
-            self.stop_search()
-            self.view.focus()
-        else:
-            self.console.call_later(self.console.action_show, "workers")
+    def leave_part(self) -> bool:
+        """Out of a search."""
+        if not (self.prompt.display or self.is_searching):
+            return False
+        self.prompt.close()
+        self.stop_search()
+        self.view.focus()
+        return True
 
     async def action_runs(self) -> None:
         if not self.worker:

@@ -49,6 +49,11 @@ class ConsoleScreen(Screen[None]):
     def show_panes(self) -> None:
         """The pane feed has read something."""
 
+    def leave_part(self) -> bool:
+        """Leave what is open on the screen, such as a search, or show again what was narrowed. False where
+        there is nothing of that: then Escape leaves the screen."""
+        return False
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return self.console.state.may_change or action not in self.CHANGES
 

@@ -67,6 +67,7 @@ class EditorScreen(ConsoleScreen):
         Binding("ctrl+r,f5", "preview", "preview", id="editor.preview"),
         Binding("escape", "leave_text", "leave (then 1-6)", id="editor.leave"),
         Binding("s", "app.submit", "new", id="editor.new"),
+        Binding("escape", "app.back", "back", id="editor.back", show=False),
         Binding("enter,i", "edit_text", "write", id="editor.write"),
         Binding("ctrl+o", "open_file", "open", id="editor.open"),
         Binding("ctrl+w", "write_file", "save as", id="editor.save"),
@@ -115,23 +116,26 @@ class EditorScreen(ConsoleScreen):
 
     # ---- what is edited
 
-    def open(self, row: JobRow | None, job_type: str = "") -> None:
-        """Edit a job of the queue, or a new one of a type; with neither, ask which type."""
+    def open(self, row: JobRow | None, job_type: str = "", *, came_to_choose: bool = False) -> None:
+        """Edit a job of the queue, or a new one of a type; with neither, ask which type. came_to_choose: the
+        screen was another before, which is shown again where none is chosen."""
         if row is not None:
             self._replace_draft(draft_of_job(row))
         elif job_type:
             self._replace_draft(draft_of_type(job_type))
         else:
-            self._ask_what(wants_file=False)
+            self._ask_what(came_to_choose=came_to_choose)
 
     @property
     def edited(self) -> DraftText | None:
         return self._kept if self._draft is None else DraftText(self._draft, self._editor.text)
 
-    def _ask_what(self, *, wants_file: bool) -> None:
+    def _ask_what(self, *, wants_file: bool = False, came_to_choose: bool = False) -> None:
         def answer(draft: Draft | None) -> None:
             if draft is not None:
                 self._replace_draft(draft)
+            elif came_to_choose:
+                self.console.begin(self.console.go_back())
 
         self.app.push_screen(TemplateDialog(self.console.projects_dir, wants_file=wants_file), answer)
 

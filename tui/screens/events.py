@@ -39,7 +39,7 @@ class EventsScreen(ConsoleScreen):
         Binding("x", "failures", "failures only", id="events.failures"),
         Binding("n", "next_failure", "next failure", id="events.next_failure"),
         Binding("N", "previous_failure", "failure before", id="events.previous_failure", show=False),
-        Binding("escape", "all", "all events", id="events.all", show=False),
+        Binding("escape", "app.back", "all events, back", id="events.all", show=False),
     ]
 
     def __init__(self) -> None:
@@ -74,10 +74,14 @@ class EventsScreen(ConsoleScreen):
         self._is_failures_only = not self._is_failures_only
         self._show_events()
 
-    def action_all(self) -> None:
+    def leave_part(self) -> bool:
+        """To all events."""
+        if not (self._is_failures_only or self._filter_text):
+            return False
         self._is_failures_only = False
         self.query_one(FilterLine).clear()
         self._show_events()
+        return True
 
     def action_next_failure(self) -> None:
         self._to_failure(1)

@@ -78,7 +78,7 @@ class JobsScreen(ConsoleScreen):
         Binding("space", "fold", "fold the group", id="jobs.fold", show=False),
         Binding("z", "fold_all", "fold all groups", id="jobs.fold_all", show=False),
         Binding("enter", "attach", "attach", id="jobs.attach_from_detail", show=False),
-        Binding("escape", "back", "back", id="jobs.back", show=False),
+        Binding("escape", "app.back", "back", id="jobs.back", show=False),
         *QUEUE_KEYS,
     ]
 
@@ -240,14 +240,17 @@ class JobsScreen(ConsoleScreen):
         else:
             self.notify(_no_output(run.run_id, panes.is_kept), severity="warning", markup=False)
 
-    def action_back(self) -> None:
-        """From the detail to the table; from there, back to all jobs."""
+    def leave_part(self) -> bool:
+        """From the detail to the table; from there, to all jobs."""
         if self.has_class("-detail"):
             self._be_large(False)
-        elif not self.table.has_focus:
+        elif self.focused is not None and not self.table.has_focus:
             self.table.focus()
         elif self._jobs.filter_text:
             self.filter_line.clear()
+        else:
+            return False
+        return True
 
     # ---- what the widgets tell
 

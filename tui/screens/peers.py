@@ -39,6 +39,7 @@ class PeersScreen(ConsoleScreen):
         Binding("enter", "workers", "its workers", id="peers.open", show=False),
         Binding("o", "sort", "sort", id="peers.sort", show=False),
         Binding("O", "reverse", "reverse the order", id="peers.reverse", show=False),
+        Binding("escape", "app.back", "back", id="peers.back", show=False),
     ]
 
     def __init__(self) -> None:

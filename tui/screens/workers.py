@@ -48,7 +48,7 @@ class WorkersScreen(ConsoleScreen):
         Binding("slash", "filter", "filter", id="workers.filter"),
         Binding("j", "next_job", "job", id="workers.job"),
         Binding("n", "next_peer", "peer", id="workers.peer"),
-        Binding("escape", "all", "all workers", id="workers.all", show=False),
+        Binding("escape", "app.back", "all workers, back", id="workers.all", show=False),
         Binding("pagedown,space", "page(1)", "next page", id="workers.next_page", show=False),
         Binding("pageup,b", "page(-1)", "previous page", id="workers.previous_page", show=False),
         Binding("left", "step(-1)", "left", id="workers.left", show=False),
@@ -66,6 +66,7 @@ class WorkersScreen(ConsoleScreen):
         self._tails: dict[str, PaneTail] = {}
         self._problems: dict[str, str] = {}
         self._job_name = self._peer = ""
+        self._chosen = ("", "")  # the job, or the peer, that whoever came here came for
         self._selected = ""
         self._first = 0
         self._shape = (0, 0)
@@ -97,7 +98,8 @@ class WorkersScreen(ConsoleScreen):
 
     def choose(self, job_name: str, peer: str) -> None:
         """Show the workers of a job, or of a peer; "" for all."""
-        self._job_name, self._peer, self._first = job_name, peer, 0
+        self._chosen = self._job_name, self._peer = job_name, peer
+        self._first = 0
         self.query_one(FilterLine).clear()
         self._show_workers(self.console.state)
 
@@ -132,8 +134,14 @@ class WorkersScreen(ConsoleScreen):
         self._first = 0
         self._show_workers(self.console.state)
 
-    def action_all(self) -> None:
-        self.choose("", "")
+    def leave_part(self) -> bool:
+        """To the workers that were come for; from there, back, and all of them are shown the next time."""
+        if self.query_one(FilterLine).text or (self._job_name, self._peer) != self._chosen:
+            self.choose(*self._chosen)
+            return True
+        self._chosen = self._job_name, self._peer = "", ""
+        self._show_workers(self.console.state)
+        return False
 
     def action_page(self, count: int) -> None:
         self._step(count * self._tiles_count)
