@@ -82,8 +82,7 @@ def end(
         return
     run.leave_phase(leader.now)
     record = msgspec.structs.replace(
-        run.totals(),
-        status=status,
+        run.totals(ends_as=status),
         exception=cut_text(exception) if exception else None,
         failed_at=failed_at,
         failure_kind=failure_kind,

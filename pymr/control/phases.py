@@ -24,6 +24,7 @@ from pymr.protocol import (
     map_task,
     reduce_task,
 )
+from pymr.rows import RunStatus
 from pymr.run_warnings import RunWarnings, empty_input, joined
 
 PHASES = ("plan", "map", "shuffle", "sort", "reduce", "publish")
@@ -345,9 +346,11 @@ class MapReduceRun(Run):
         self.to_publish = {}
         yield from super().clear()
 
-    def warnings(self) -> RunWarnings:
+    def warnings(self, status: RunStatus) -> RunWarnings:
         found = [self.input_warnings]
-        if self.plan is not None and self.record.fields.get("allow_empty", True) and self.has_no_records:
+        allows_empty = self.plan is not None and self.record.fields.get("allow_empty", True)
+        # What does not succeed leaves the output as it is.
+        if allows_empty and self.has_no_records and status in ("running", "publishing", "succeeded"):
             found.append(RunWarnings((empty_input(adds=self.adds),)))
         return joined(found)
 

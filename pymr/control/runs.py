@@ -16,7 +16,7 @@ from pymr.control.records import ActiveRun, Committed, JobState, RunPlan, RunRec
 from pymr.control.task_sums import TaskSums
 from pymr.outcomes import AttemptId, EarlierFailure
 from pymr.protocol import Assignment, RunOrder
-from pymr.rows import PanePlace
+from pymr.rows import PanePlace, RunStatus
 from pymr.run_warnings import RunWarnings
 
 # `saving` and `committed` wait for Redis: the plan is being saved, the beginning of the publication noted.
@@ -301,20 +301,23 @@ class Run(ABC):
 
     # -- what is told of it
 
-    def totals(self) -> RunRecord:
-        """The record with the sums over all committed tasks. Cost: O(names of counters)."""
+    def totals(self, ends_as: RunStatus | None = None) -> RunRecord:
+        """The record with the sums over all committed tasks; of a run that ends, with how it does. Cost:
+        O(names of counters)."""
+        status = ends_as or self.record.status
         return msgspec.structs.replace(
             self.record,
+            status=status,
             **self.sum_fields(),
             counters=self.sums.counters(),
             plan=self.plan,
             attempts_failed=self.attempts_failed,
-            warnings=self.warnings().lines(),
+            warnings=self.warnings(status).lines(),
             phase_seconds=dict(self.phase_seconds),
         )
 
-    def warnings(self) -> RunWarnings:
-        """What its user should know although the run goes on."""
+    def warnings(self, status: RunStatus) -> RunWarnings:
+        """What its user should know although the run goes on, or has ended with a status."""
         return RunWarnings()
 
     def state_after(self, hosts: Mapping[str, str]) -> JobState | None:

@@ -7,7 +7,7 @@ from leader_desk import FIELDS, MAPPED, RUN, Desk, job, run_record
 from msgspec.structs import replace
 
 from pymr.control.records import ActiveRun, BeginRun, Committed, HostPlan, RunPlan, SavePlan
-from pymr.outcomes import AttemptId, MapOutcome
+from pymr.outcomes import AttemptId, Failure, MapOutcome
 from pymr.protocol import AbsentInput, PlanReport
 from pymr.run_warnings import RunWarnings
 
@@ -85,6 +85,22 @@ def test_input_without_records_is_a_success_that_warns() -> None:
         "succeeded",
         ("the input has no records: the output is empty",),
     )
+
+
+def test_a_run_of_input_without_records_that_fails_says_nothing_of_an_empty_output() -> None:
+    desk = Desk(("a", "one", 1))
+    planned(desk, ("a", PlanReport(RUN, 1, 1, 1, warnings=RunWarnings(("link 1",)))))
+    desk.answer(SavePlan)
+    desk.result("a", "map-00000", EMPTY)
+    desk.commit()
+    run = desk.leader.runs[RUN]
+    while_it_goes_on = run.totals().warnings
+    desk.report("a")
+    desk.result("a", "reduce-00000", Failure("KeyError", "1", is_final=True))
+    record = desk.end()
+
+    assert while_it_goes_on == ("link 1", "the input has no records: the output is empty")
+    assert (record.status, record.warnings) == ("failed", ("link 1",))
 
 
 @pytest.mark.parametrize("tasks", [0, 1])
