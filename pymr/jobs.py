@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from pymr.job_fields import (
 )
 from pymr.job_toml import edit_job_text, job_toml, template_toml
 from pymr.spelling import did_you_mean
-from pymr.toml_text import parse_override, parse_toml, read_text
+from pymr.toml_text import parse_override, parse_toml, read_text, toml_value
 from pymr.transfer_rules import transfer_problems
 
 __all__ = [
@@ -71,9 +72,13 @@ def load_job(path: str | os.PathLike[str], overrides: Overrides = ()) -> Job:
 def parse_job_text(text: str, source: str = "job", overrides: Overrides = ()) -> Job:
     """The job in a TOML text; see load_job. source: what to call the text in errors."""
     fields = parse_toml(text, source, JobError)
-    pairs = overrides.items() if isinstance(overrides, Mapping) else overrides
-    fields.update((name, parse_override(value)) for name, value in pairs)
-    return parse_job(fields, source)
+    given = dict(overrides)
+    fields.update((name, parse_override(value)) for name, value in given.items())
+    try:
+        return parse_job(fields, source)
+    except JobError as error:
+        hinted = tuple(_with_hint(problem, given, fields) for problem in error.problems)
+        raise JobError(source, hinted) from error.__cause__
 
 
 def parse_job(fields: Mapping[str, Any], source: str = "job") -> Job:
@@ -95,6 +100,23 @@ def parse_job(fields: Mapping[str, Any], source: str = "job") -> Job:
         raise JobError(source, tuple(problems))
     values["job_submitter"] = values["job_submitter"] or _submitter()
     return JOB_CLASSES[str(job_type)](**values)
+
+
+def _with_hint(problem: Problem, overrides: Mapping[str, str], fields: Mapping[str, Any]) -> Problem:
+    """How an override that TOML takes for a number, say, is written as the text that its field takes."""
+    text = overrides.get(problem.field)
+    if text is None or isinstance(fields[problem.field], str):
+        return problem
+    job_type = fields.get("job_type")
+    declared = fields_of(job_type) if job_type in JOB_CLASSES else COMMON_FIELDS
+    field = next((one for one in declared if one.name == problem.field), None)
+    try:
+        if field is None or not isinstance(field.kind.check(text), str):
+            return problem
+    except ValueError:  # as a text it would not do either
+        return problem
+    setting = shlex.quote(f"{problem.field}={toml_value(text)}")
+    return Problem(problem.field, problem.value, f"{problem.reason}: write --set {setting}")
 
 
 def job_to_dict(job: Job) -> dict[str, Any]:

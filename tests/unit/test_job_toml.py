@@ -276,3 +276,22 @@ def test_every_class_declares_all_of_its_fields() -> None:
         declared = {field.name for field in fields_of(job_type)}
 
         assert declared == set(job_class.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hint"),
+    [
+        ("job_name", "20240101", """must be text, not a whole number: write --set 'job_name="20240101"'"""),
+        ("group_name", "true", """must be text, not true or false: write --set 'group_name="true"'"""),
+        ("downsample", "2", "must be a finite number above 0, at most 1"),
+        ("job_name", "-5", "must be text, not a whole number"),
+        ("max_attempts", "1.5", "must be a whole number, not a number with a fraction"),
+    ],
+)
+def test_a_value_that_toml_takes_for_something_else_is_told_how_to_be_a_text(
+    name: str, text: str, hint: str
+) -> None:
+    with pytest.raises(JobError) as caught:
+        parse_job_text(dump_job(parse_job(MAPREDUCE)), overrides={name: text})
+
+    assert [(problem.field, problem.reason) for problem in caught.value.problems] == [(name, hint)]
