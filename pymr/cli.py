@@ -18,6 +18,7 @@ from pymr.cli_console import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
+    CommandGroup,
     exit_status_of,
     fail,
     projects_dir_of,
@@ -54,7 +55,7 @@ _ELSEWHERE = {
 _MODULES = {name: module for module, names in _ELSEWHERE.items() for name in names}
 
 
-class _Commands(click.Group):
+class _Commands(CommandGroup):
     """A group whose commands are looked for in their modules when they are called, or help lists them."""
 
     def list_commands(self, _context: click.Context) -> list[str]:

@@ -12,6 +12,7 @@ import click
 from pymr.cli_console import (
     EXIT_FAILED,
     EXIT_USAGE,
+    CommandGroup,
     Seconds,
     config_option,
     fail,
@@ -78,7 +79,7 @@ def keys(name: str, role: Role, config_path: str | None) -> None:
     )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def cluster() -> None:
     """Start, stop and look at the daemons of a cluster."""
 

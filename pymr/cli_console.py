@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
-from pymr.errors import DefinitionError, JobError, ProjectError, RunFailedError
+from pymr.errors import DefinitionError, JobError, ProjectError, PymrError, RunFailedError
 from pymr.printable import printable_text
 from pymr.standard_streams import put
 
@@ -226,6 +226,26 @@ def say_json(value: object) -> None:
     import msgspec
 
     say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+class CommandGroup(click.Group):
+    """A group that names the command which is refused: peers know what they are asked, not for what."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except PymrError as error:
+            if getattr(error, "code", "") != "denied":
+                raise
+            fail(f"`{context.command_path} {context.invoked_subcommand}`: {error}")
+
+
+def say_listing(as_json: bool, value: Callable[[], object], lines: Callable[[], Iterable[str]]) -> None:
+    """Print what a command lists: as JSON, or in lines for people."""
+    if as_json:
+        say_json(value())
+    else:
+        say("\n".join(lines()))
 
 
 def terminal_width() -> int:

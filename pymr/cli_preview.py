@@ -64,7 +64,9 @@ def preview(
         try:
             view = client.preview(job, folder, lines, peer)
         except RefusedError as error:
-            fail(str(error), EXIT_USAGE if error.code == "invalid" else EXIT_FAILED)
+            if error.code != "invalid":
+                raise
+            fail(str(error), EXIT_USAGE)
     if as_json:
         _say_json(view)
     else:

@@ -25,7 +25,7 @@ from pymr.cli_console import (
     projects_dir_of,
     projects_option,
     say,
-    say_json,
+    say_listing,
     settings_option,
     split_setting,
     tell,
@@ -77,13 +77,13 @@ def submit(
     ]
     with Client(config) as client:
         try:
-            for answer in (
-                client.submit_all(pairs) if len(pairs) > 1 else [client.submit(*pairs[0], over_version)]
-            ):
+            for answer in client.submit_all(pairs, over_version):
                 how = "submitted in place of the one before" if answer.replaced else "submitted"
                 say(f"{answer.job_name}: {how}; `pymr wait {answer.job_name}` waits for its first run")
         except RefusedError as error:  # for what only a peer can tell of a definition
-            fail(str(error), EXIT_USAGE if error.code == "invalid" else EXIT_FAILED)
+            if error.code != "invalid":
+                raise
+            fail(str(error), EXIT_USAGE)
 
 
 @click.command()
@@ -159,10 +159,11 @@ def jobs(as_json: bool, config_path: str | None) -> None:
 
     with open_listing(config_path) as client:
         view = client.jobs()
-        if as_json:
-            say_json([job_object(row) for row in view.rows])
-        else:
-            _say_lines(jobs_lines(view, terminal_width()))
+        say_listing(
+            as_json,
+            lambda: [job_object(row) for row in view.rows],
+            lambda: jobs_lines(view, terminal_width()),
+        )
 
 
 @click.command()
@@ -185,11 +186,14 @@ def show(job_name: str, as_json: bool, config_path: str | None) -> None:
                 if view.problem
                 else f"there is no job {job_name}: it is not in the queue, nor has it ever run"
             )
-        if as_json:
-            shown = job_view_object(job_name, view, runs, panes, is_kept)
-            say_json({**shown, "cluster_warning": warning_of(client)})
-        else:
-            _say_lines(job_view_lines(job_name, view, runs, terminal_width(), panes, is_kept))
+        say_listing(
+            as_json,
+            lambda: {
+                **job_view_object(job_name, view, runs, panes, is_kept),
+                "cluster_warning": warning_of(client),
+            },
+            lambda: job_view_lines(job_name, view, runs, terminal_width(), panes, is_kept),
+        )
 
 
 @click.command()
@@ -228,10 +232,7 @@ def history(job_name: str, limit: int, as_json: bool, config_path: str | None) -
         rows = client.history(job_name, limit)
         if job_name and not rows and client.job(job_name).row is None:
             fail(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
-        if as_json:
-            say_json(rows)
-        else:
-            _say_lines(history_lines(rows, terminal_width()))
+        say_listing(as_json, lambda: rows, lambda: history_lines(rows, terminal_width()))
 
 
 @click.command()
@@ -243,10 +244,7 @@ def peers(as_json: bool, config_path: str | None) -> None:
 
     with open_listing(config_path) as client:
         rows = client.peers()
-        if as_json:
-            say_json(rows)
-        else:
-            _say_lines(peers_lines(rows, terminal_width()))
+        say_listing(as_json, lambda: rows, lambda: peers_lines(rows, terminal_width()))
 
 
 @click.command()
@@ -258,10 +256,7 @@ def workers(as_json: bool, config_path: str | None) -> None:
 
     with open_listing(config_path) as client:
         rows = client.workers()
-        if as_json:
-            say_json(rows)
-        else:
-            _say_lines(workers_lines(rows, terminal_width()))
+        say_listing(as_json, lambda: rows, lambda: workers_lines(rows, terminal_width()))
 
 
 def _panes(client: Client, view: JobView, runs: Sequence[RunRow]) -> list[str]:
@@ -312,7 +307,3 @@ class _Seen:
 
 def _in_addition(detail: str) -> str:
     return f" ({detail})" if detail else ""
-
-
-def _say_lines(lines: list[str]) -> None:
-    say("\n".join(lines))

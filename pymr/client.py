@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -64,7 +64,6 @@ from pymr.requests import (
     RetryJob,
     StateView,
     StopPeer,
-    SubmitJob,
     Submitted,
     TypeIntoWorker,
     UndeleteJob,
@@ -199,20 +198,22 @@ class Client(ClientLink):
         Raises JobError and ProjectError for what can be seen to be wrong from here, and RefusedError with
         code `conflict` where another version stands there.
         """
-        fields, project_hash = self._packed(job, projects_dir)
-        request = SubmitJob(
-            id=new_id(),
-            fields=fields,
-            project_hash=project_hash,
-            over_version=over_version,
-        )
-        return self._ask(request, Submitted)
+        [answer] = self.submit_all([(job, projects_dir)], over_version)
+        return answer
 
-    def submit_all(self, jobs: Sequence[tuple[Job, str | os.PathLike[str]]]) -> Iterator[Submitted]:
-        """Put several jobs into the queue, each with its folder of projects; see client_submit.submit_all."""
+    def submit_all(
+        self,
+        jobs: Sequence[tuple[Job | Mapping[str, Any], str | os.PathLike[str]]],
+        over_version: int | None = None,
+    ) -> Iterator[Submitted]:
+        """Put jobs into the queue, each with its folder of projects; see client_submit.submit_all.
+
+        over_version: as of `submit`; of one job only.
+        """
         from pymr.client_submit import submit_all
 
-        return submit_all(jobs, self._put_package, self._do, lambda request: self._ask(request, Submitted))
+        ask = partial(self._ask, answer_type=Submitted)
+        return submit_all(jobs, self._put_package, self._do, ask, over_version)
 
     def preview(
         self, job: Job | Mapping[str, Any], projects_dir: str | os.PathLike[str], lines: int, peer: str = ""
@@ -233,13 +234,12 @@ class Client(ClientLink):
         self, job: Job | Mapping[str, Any], projects_dir: str | os.PathLike[str]
     ) -> tuple[dict[str, Any], str]:
         """The fields of a job, and the hash of its project, which the cluster has then."""
-        from pymr.client_submit import checked_job, job_fields, packed_project
+        from pymr.client_submit import packed_jobs
 
-        checked = checked_job(job)
-        package = packed_project(checked, Path(projects_dir))
-        if package is not None:
-            self._put_package(package.content_hash, package.data)
-        return job_fields(checked), package.content_hash if package is not None else ""
+        [packed] = packed_jobs([(job, projects_dir)])
+        if packed.project is not None:
+            self._put_package(packed.content_hash, packed.project.data)
+        return packed.fields, packed.content_hash
 
     def delete(self, job_name: str) -> str:
         """Take a job off the queue; a run of it ends. Returns what the peer has to say of it."""

@@ -50,52 +50,66 @@ class PackedJob:
         return self.project.content_hash if self.project is not None else ""
 
 
-def packed_jobs(jobs: Sequence[tuple[Job, str | os.PathLike[str]]]) -> list[PackedJob]:
+def packed_jobs(
+    jobs: Sequence[tuple[Job | Mapping[str, Any], str | os.PathLike[str]]],
+) -> list[PackedJob]:
     """Jobs with their projects. Raises DefinitionError with all that is wrong with any of them."""
     packed: list[PackedJob] = []
-    errors: dict[str, DefinitionError] = {}
+    errors: list[DefinitionError] = []
     for job, projects_dir in jobs:
         try:
             checked = checked_job(job)
             project = packed_project(checked, Path(projects_dir))
             packed.append(PackedJob(checked.job_name, job_fields(checked), project))
         except DefinitionError as error:
-            errors[job.job_name] = error
+            errors.append(error)
     if len(errors) == 1:
-        raise next(iter(errors.values()))
+        raise errors[0]
     if errors:
-        found = [(name, problem) for name, error in errors.items() for problem in error.problems]
+        found = [(error.source, problem) for error in errors for problem in error.problems]
         problems = tuple(Problem(f"{name}: {one.field}", one.value, one.reason) for name, one in found)
-        raise DefinitionError(", ".join(errors), problems)
+        raise DefinitionError(", ".join(error.source for error in errors), problems)
     return packed
 
 
 def submit_all(
-    jobs: Sequence[tuple[Job, str | os.PathLike[str]]],
+    jobs: Sequence[tuple[Job | Mapping[str, Any], str | os.PathLike[str]]],
     put_package: Callable[[str, bytes], object],
     check: Callable[[CheckJob], object],
     submit: Callable[[SubmitJob], Submitted],
+    over_version: int | None = None,
 ) -> Iterator[Submitted]:
     """Put jobs, each with its folder of projects, into the queue one after the other.
 
-    All are packed, and checked by a peer, before the first is submitted: none is where one is wrong.
+    All are packed, and of several each is checked by a peer, before the first is submitted: none is where one
+    is wrong. over_version: the one to be replaced, of one job only; see `Client.submit`.
     Raises as `Client.submit` does; where something fails after that, as Redis may, with what was submitted.
     """
     packages = packed_jobs(jobs)
     for package in packages:
         if package.project is not None:
             put_package(package.content_hash, package.project.data)
-    for package in packages:
+    assert over_version is None or len(packages) == 1, "a version is that of one job"
+    for package in packages if len(packages) > 1 else ():
         check(CheckJob(id=new_id(), fields=package.fields, project_hash=package.content_hash))
     for number, package in enumerate(packages):
         try:
-            yield submit(SubmitJob(id=new_id(), fields=package.fields, project_hash=package.content_hash))
+            yield submit(
+                SubmitJob(
+                    id=new_id(),
+                    fields=package.fields,
+                    project_hash=package.content_hash,
+                    over_version=over_version,
+                )
+            )
         except ClientError as error:
             raise _after_some(error, packages, number) from error
 
 
 def _after_some(error: ClientError, jobs: Sequence[PackedJob], number: int) -> ClientError:
     """The error of a submission, with what has become of the jobs before it and behind it."""
+    if len(jobs) == 1:
+        return error
     names = [job.name for job in jobs]
     here = [] if isinstance(error, RefusedError) else names[number : number + 1]
     states = [

@@ -13,7 +13,7 @@ from pymr.errors import FatalError
 from pymr.keys import load_security
 from pymr.peer_processes import find_processes, send, wait_gone
 from pymr.remote_peers import signal_remote
-from pymr.requests import ClusterView
+from pymr.requests import ClusterView, only_looks
 
 END_SECONDS = 10.0
 """A daemon that is told to end at once may take this long."""
@@ -38,7 +38,7 @@ class Stop:
 
         Raises RefusedError where nothing was done, as all that run refuse; FatalError naming what runs on.
         """
-        is_listed = _is_operator(self._peers, "stop")
+        is_listed = _is_operator(self._peers)
         running = self._running()
         asked = self._peers.each(running, self._ask_to_drain)
         self._refused = {name: error for name, error in asked.items() if isinstance(error, RefusedError)}
@@ -162,17 +162,17 @@ def _check_may_kill(peers: ClusterPeers) -> None:
     list of keys that counts; where none answers, the list that lies here."""
     if peers.config.security.keys_dir is None:
         return
-    is_listed = _is_operator(peers, "kill")
+    is_listed = _is_operator(peers)
     listening = peers.listening(peers.config.peers)
     answers = peers.ask_all([peer for peer in peers.config.peers if listening[peer.name]])
     roles = {answer.role for answer in answers.values() if isinstance(answer, ClusterView)}
     if "viewer" in roles:
-        raise _only_looks("by the word of the peers, this key", "kill")
+        raise _only_looks("by the word of the peers, this key")
     if not roles and not is_listed:
         raise _not_listed(peers, "kill")
 
 
-def _is_operator(peers: ClusterPeers, action: str) -> bool:
+def _is_operator(peers: ClusterPeers) -> bool:
     """Whether the key in use may change things, by the authorized.toml that lies here; False where it is not
     listed. Raises RefusedError where it may only look."""
     security = load_security(peers.config)
@@ -180,13 +180,12 @@ def _is_operator(peers: ClusterPeers, action: str) -> bool:
         return True
     role, _ = security.authorized.get(security.public or b"", ("", ""))
     if role == "viewer":
-        raise _only_looks(security.name, action)
+        raise _only_looks(security.name)
     return bool(role)
 
 
-def _only_looks(who: str, action: str) -> RefusedError:
-    reason = f"{who} may look, and change nothing: `{action}` needs the key of an operator"
-    return RefusedError("denied", reason)
+def _only_looks(who: str) -> RefusedError:
+    return RefusedError("denied", only_looks(who))
 
 
 def _not_listed(peers: ClusterPeers, action: str) -> RefusedError:

@@ -250,6 +250,12 @@ READING = (
 )  # fmt: skip
 """What a viewer may ask. Everything else needs the role of an operator."""
 
+
+def only_looks(name: str) -> str:
+    """Why a request is refused to a viewer. name: of the key."""
+    return f"{name} may look, and change nothing: that needs the key of an operator"
+
+
 ATTACH_SECONDS = 10.0
 
 UNDELETE_SECONDS = 600.0

@@ -19,7 +19,7 @@ from pymr.peer.frames import (
     kind_of_frame,
 )
 from pymr.protocol import Orders, PeerMessage, Relayed, Wake
-from pymr.requests import READING, Refused, Request, Role
+from pymr.requests import READING, Refused, Request, Role, only_looks
 
 STRIKES_MAX = 3
 """Bad frames after which nothing is read of a sender any more, until it connects anew."""
@@ -107,7 +107,7 @@ class Reception:
         if self._is_revoked(sender):
             return f"the key of {sender.name} is no longer admitted as {sender.role}"
         if sender.role == "viewer" and ask and ask not in _VIEWER_ASKS:
-            return f"{sender.name} may look, and change nothing: `{ask}` needs the key of an operator"
+            return only_looks(sender.name)
         return ""
 
     def _deny(self, sender: Sender, frame: bytes, reason: str) -> Refused:

@@ -19,6 +19,8 @@ from written_projects import PLAIN, REDUCE, write_project
 from pymr import cli
 from pymr.cli_console import complete_deleted_jobs
 from pymr.cli_queue import undelete
+from pymr.client import Client
+from pymr.jobs import parse_job_text
 from pymr.requests import (
     CheckJob,
     DeleteJob,
@@ -44,6 +46,7 @@ from pymr.requests import (
     Submitted,
     UndeleteJob,
     WorkersView,
+    only_looks,
 )
 from pymr.rows import JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
 
@@ -254,6 +257,37 @@ def test_a_submission_says_what_to_type_next(pymr: Command, tmp_path: Path) -> N
     assert finished.status == 0
     assert "pymr wait count-words" in finished.out
     assert submission.fields["partitions"] == 4
+
+
+@pytest.mark.parametrize("command", ["submit", "preview", "delete", "pause"])
+def test_a_key_that_may_only_look_is_refused_by_the_name_of_the_command(
+    pymr: Command, tmp_path: Path, command: str
+) -> None:
+    def deny(request: Any) -> Refused:
+        return Refused(id=request.id, code="denied", reason=only_looks("watcher"))
+
+    write_project(tmp_path / "projects", "wordcount", map_functions=PLAIN, reduce_functions=REDUCE)
+    (tmp_path / "job.toml").write_text("".join(f"{n} = {json.dumps(v)}\n" for n, v in MAPREDUCE.items()))
+    argument = {"submit": ["job.toml"], "preview": ["job.toml"], "delete": ["j"], "pause": []}[command]
+    with fake_cluster(tmp_path, dict.fromkeys((PutPackage, DeleteJob, PauseQueue), deny)):
+        finished = pymr(command, *argument)
+
+    assert finished.status == 1
+    assert finished.err == (
+        f"pymr: `pymr {command}`: watcher may look, and change nothing: that needs the key of an operator\n"
+    )
+
+
+def test_a_version_that_was_seen_is_the_one_that_a_submission_replaces(pymr: Command, tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text(SCRIPT_TOML)
+    answers = {SubmitJob: lambda request: Submitted(id=request.id, job_name="s", version=4, replaced=True)}
+    with fake_cluster(tmp_path, answers) as cluster, Client(cluster.config) as client:
+        finished = pymr("submit", "job.toml", "--over-version", "3")
+        one = list(client.submit_all([(parse_job_text(SCRIPT_TOML), tmp_path)], 3))
+        asked = cluster.peers[0].asked_for(SubmitJob)
+
+    assert (finished.status, one[0].version) == (0, 4)
+    assert [request.over_version for request in asked] == [3, 3]
 
 
 def test_of_several_jobs_none_is_submitted_if_one_is_wrong(pymr: Command, tmp_path: Path) -> None:
