@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pymr.printable import printable
+from pymr.printable import printable, printable_text
 from pymr.wording import percent
 
 _CELL_CHARACTERS_MAX = 100
@@ -72,13 +72,14 @@ def table_lines(headers: Sequence[str], rows: Sequence[Sequence[str]], *, width:
 
 
 def field_lines(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """Names and values below each other; the further lines of a value stand under its first."""
+    """Names and values below each other; the further lines of a value stand under its first. A value stands
+    to the end of its line, so that characters of control are written out, as `say` does everywhere."""
     size = max((len(name) for name, _ in pairs), default=0)
     lines = []
     for name, value in pairs:
-        first, *others = value.split("\n")
-        lines.append(f"{name.ljust(size)}{_GAP}{printable(first)}".rstrip())
-        lines += [f"{' ' * size}{_GAP}{printable(line)}".rstrip() for line in others]
+        first, *others = printable_text(value.expandtabs()).split("\n")
+        lines.append(f"{name.ljust(size)}{_GAP}{first}".rstrip())
+        lines += [f"{' ' * size}{_GAP}{line}".rstrip() for line in others]
     return lines
 
 

@@ -32,7 +32,7 @@ def test_a_table_is_cut_at_the_edge_of_the_terminal() -> None:
 def test_no_text_of_a_job_moves_the_cursor() -> None:
     assert one_line("\n KeyError: \x1b[2J\x07\n  x\n") == "KeyError: ?[2J?"
     assert table_lines(("A",), [("two\nlines",)])[1] == "two"
-    assert field_lines([("a", "x\n\x1b[31my")]) == ["a  x", "   ?[31my"]
+    assert field_lines([("a", "x\n\x1b[31m\ty\u202e\u200b")]) == ["a  x", "   \\x1b[31m   y\\u202e\u200b"]
 
 
 def test_a_long_cell_is_cut() -> None:
