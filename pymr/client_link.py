@@ -14,7 +14,7 @@ from pymr.config import ClusterConfig
 from pymr.keys import Security, load_security
 from pymr.peer import transport
 from pymr.peer.frames import BadFrame
-from pymr.requests import PACKAGE_CHUNK_BYTES, Done, PutPackage, Refused, Reply, Request
+from pymr.requests import PACKAGE_CHUNK_BYTES, Done, PutPackage, Refused, Reply, Request, doubt
 
 if TYPE_CHECKING:
     from pymr.peer.data_client import DataClient
@@ -85,7 +85,8 @@ class ClientLink:
             else:
                 answer = self._console.ask(request, answer_type, timeout_s)
         except transport.Unreachable as error:
-            raise UnreachableError(str(error)) from error
+            unsure = doubt(request) if error.was_sent else ""
+            raise UnreachableError(f"{error}{unsure}") from error
         except BadFrame as error:
             raise ClientError(str(error)) from error
         self.problem = answer.problem

@@ -111,10 +111,11 @@ def _after_some(error: ClientError, jobs: Sequence[PackedJob], number: int) -> C
     if len(jobs) == 1:
         return error
     names = [job.name for job in jobs]
-    here = [] if isinstance(error, RefusedError) else names[number : number + 1]
+    is_sure = isinstance(error, RefusedError) and error.code != "unavailable"
+    here = [] if is_sure else names[number : number + 1]
     states = [
         ("submitted before that", names[:number]),
-        ("submitted or not, as nobody has answered", here),
+        ("submitted or not, which nobody has said", here),
         ("not submitted", names[number + len(here) :]),
     ]
     text = "; ".join([str(error), *(f"{what}: {', '.join(some)}" for what, some in states if some)])

@@ -251,6 +251,18 @@ READING = (
 """What a viewer may ask. Everything else needs the role of an operator."""
 
 
+_LOOK: dict[type[Request], str] = {
+    SubmitJob: "show JOB", ForgetState: "state JOB", RecoverCluster: "cluster status",
+    DeleteJob: "jobs", UndeleteJob: "jobs", RetryJob: "jobs", ForceJob: "jobs", PauseQueue: "jobs",
+}  # fmt: skip
+
+
+def doubt(request: Request) -> str:
+    """What to say where a request may have been done though nobody has said so; "" if nothing of it stays."""
+    look = f"look with `pymr {_LOOK.get(type(request), '')}`"
+    return f"; it may have been carried out all the same: {look}" if type(request) in _LOOK else ""
+
+
 def only_looks(name: str) -> str:
     """Why a request is refused to a viewer. name: of the key."""
     return f"{name} may look, and change nothing: that needs the key of an operator"

@@ -23,7 +23,12 @@ CONNECT_SECONDS = 0.3
 
 
 class Unreachable(PymrError):  # noqa: N818  (what the cluster is)
-    """No peer has answered. The message lists those that were asked, and how each of them stands."""
+    """No peer has answered. The message lists those that were asked, and how each of them stands.
+
+    was_sent: the request has left for one of them, which may do it all the same.
+    """
+
+    was_sent = False
 
 
 class Dealer(Protocol):
@@ -65,6 +70,7 @@ class Asking(Generic[AnyDealer]):
         self._dealers = list(dealers)
         self._wait = wait
         self._timeout_s = timeout_s
+        self._was_sent = False  # the request that is asked now
 
     def ask(
         self, request: Request, reply_type: type[Answer], timeout_s: float | None = None
@@ -116,6 +122,7 @@ class Asking(Generic[AnyDealer]):
         timeout_s: float | None,
     ) -> Answer | Refused:
         frame = encode(request)
+        self._was_sent = False
         began = time.monotonic()
         deadline = began + (self._timeout_s if timeout_s is None else timeout_s)
         for dealer in dealers:
@@ -129,6 +136,7 @@ class Asking(Generic[AnyDealer]):
             if time.monotonic() >= deadline or all(each.problem for each in dealers):
                 break
         error = _unreachable(dealers, time.monotonic() - began)
+        error.was_sent = self._was_sent
         for dealer in dealers:
             dealer.close()  # the next request begins with new connections
         raise error
@@ -150,6 +158,7 @@ class Asking(Generic[AnyDealer]):
             is_sent = now < due or dealer.send(frame)
             if is_sent and now >= due:
                 due, was_sent = now + RESEND_SECONDS, True
+                self._was_sent = True
             wake_at = min(due, until) if is_sent else (until if was_sent else connected_by)
             for ready in self._wait(dealers, max(wake_at - now, 0.0), None if is_sent else dealer):
                 reply = _reply_from(ready, request_id)

@@ -49,7 +49,9 @@ _PER_CALL, _RECOVERED_SECONDS = 500, 600
 
 
 class StoreUnavailable(RetryableError):  # noqa: N818  # a state of Redis
-    """Redis did not do what it was asked, or it is not known whether it did; ask again."""
+    """Redis did not do what it was asked; ask again. may_be_done: it was asked, and has not answered."""
+
+    may_be_done = False
 
     @property
     def is_late(self) -> bool:
@@ -358,9 +360,7 @@ class Store:
             known = max(self._known()[0], epoch or 0)
             raise StoreForgot(forgotten_problem(reply[0].decode(), int(reply[1]), incarnation, known))
         if status == b"stale":
-            raise StaleEpochError(
-                f"a newer leader exists: its epoch is {int(reply[0])}, this one's is {epoch}"
-            )
+            raise StaleEpochError(f"a newer leader exists, of epoch {int(reply[0])}; this one's is {epoch}")
         return reply
 
 
@@ -414,21 +414,21 @@ class RedisConnection:
 
     def ask(self, *command: Argument) -> Any:
         """The answer to a command, as Redis gave it. Raises StoreUnavailable."""
-        is_answered = False
+        is_sent = False
         try:
             self._connection.send_command(*command)
-            reply = self._connection.read_response()
-            is_answered = True
-            return reply
+            is_sent = True
+            return self._connection.read_response()
         except redis.ResponseError as error:
-            is_answered = True
             raise self._refused(error) from error
-        except (redis.RedisError, OSError) as error:
+        except BaseException as error:
+            self._connection.disconnect()  # what may still come must not be taken for the next call's answer
+            if not isinstance(error, redis.RedisError | OSError):
+                raise
             timeout_s = self._timeout_s if isinstance(error, _TIMEOUTS) else None
-            raise StoreUnavailable(unanswered_problem(self.shown_url, error, timeout_s)) from error
-        finally:
-            if not is_answered:  # an answer that is still to come must not be taken for that of the next call
-                self._connection.disconnect()
+            unavailable = StoreUnavailable(unanswered_problem(self.shown_url, error, timeout_s))
+            unavailable.may_be_done = is_sent
+            raise unavailable from error
 
     def _refused(self, error: redis.ResponseError) -> StoreUnavailable:
         return StoreUnavailable(f"Redis at {self.shown_url} refused a call: {_advice(error)}")

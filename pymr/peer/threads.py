@@ -91,10 +91,12 @@ class Thread:
             text = "Redis was not asked, as it has not answered what it was asked before; see that it runs"
             self._tell(job.on_error, StoreUnavailable(f"{text}, then try again"))
             return
+        may_be_done = False
         while True:
             try:
                 result = job.work()
             except StoreUnavailable as error:
+                error.may_be_done = may_be_done = may_be_done or error.may_be_done
                 is_in_time = time.monotonic() + RETRY_SECONDS <= job.deadline and not self._is_stopped
                 if is_in_time and job.is_wanted is not None and job.is_wanted():
                     time.sleep(RETRY_SECONDS)

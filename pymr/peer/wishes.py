@@ -46,6 +46,7 @@ from pymr.requests import (
     SubmitJob,
     Submitted,
     UndeleteJob,
+    doubt,
 )
 
 STORE_SECONDS = 4.0
@@ -323,6 +324,8 @@ def refused(request: Request, error: Exception) -> Refused:
         return Refused(id=request.id, code="forgotten", reason=str(error))
     if isinstance(error, StoreConflict):
         return Refused(id=request.id, code="conflict", reason=str(error))
+    if isinstance(error, StoreUnavailable) and error.may_be_done:
+        return Refused(id=request.id, code="unavailable", reason=f"{error}{doubt(request)}")
     if isinstance(error, StoreUnavailable | StartError):
         return Refused(id=request.id, code="unavailable", reason=str(error))
     if isinstance(error, PymrError):

@@ -344,21 +344,33 @@ def test_what_a_peer_refuses_of_several_lets_none_be_submitted(pymr: Command, tm
     assert finished.status == 2 and "run_on" in finished.err
 
 
-def test_a_failure_after_some_were_submitted_tells_which(pymr: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("conflict", "submitted before that: a; not submitted: b, c"),
+        (
+            "unavailable",
+            "submitted before that: a; submitted or not, which nobody has said: b; not submitted: c",
+        ),
+    ],
+)
+def test_a_failure_after_some_were_submitted_tells_which(
+    pymr: Command, tmp_path: Path, code: str, told: str
+) -> None:
     for name in "abc":
         (tmp_path / f"{name}.toml").write_text(SCRIPT_TOML.replace('"s"', f'"{name}"'))
 
     def submit(request: SubmitJob) -> Submitted | Refused:
         name = request.fields["job_name"]
         if name == "b":
-            return Refused(id=request.id, code="conflict", reason="Redis is full")
+            return Refused(id=request.id, code=code, reason="Redis is full")
         return Submitted(id=request.id, job_name=name, version=1, replaced=False)
 
     with fake_cluster(tmp_path, {CheckJob: done, SubmitJob: submit}):
         finished = pymr("submit", "a.toml", "b.toml", "c.toml")
 
     assert finished.status == 1 and finished.out.startswith("a: submitted")
-    assert "Redis is full; submitted before that: a; not submitted: b, c" in finished.err
+    assert f"Redis is full; submitted before that: a; {told}" in finished.err
 
 
 SCRIPT_TOML = 'job_type = "script"\njob_name = "s"\njob_priority = 1\nscript_location = "/bin/true"\n'

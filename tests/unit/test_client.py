@@ -106,6 +106,20 @@ def test_a_cluster_that_does_not_answer_is_an_error_that_names_its_peers(tmp_pat
         client.cluster()
 
 
+def test_a_change_that_nobody_answered_may_be_done_all_the_same(tmp_path: Path) -> None:
+    silent = {PauseQueue: lambda _: None, GetCluster: lambda _: None}
+    with fake_cluster(tmp_path, silent) as cluster, Client(cluster.config, timeout_s=0.3) as client:
+        with pytest.raises(UnreachableError, match=r"may have been carried out.*look with `pymr jobs`"):
+            client.pause()
+        with pytest.raises(UnreachableError) as asked:
+            client.cluster()
+        cluster.peers[0].__exit__()
+        with pytest.raises(UnreachableError) as gone:
+            client.pause()
+
+    assert "carried out" not in f"{asked.value} {gone.value}"
+
+
 def test_a_refusal_is_an_error_with_its_code(tmp_path: Path) -> None:
     def deny(request: Any) -> Refused:
         return Refused(id=request.id, code="denied", reason="only operators may")

@@ -59,3 +59,21 @@ def test_what_had_to_wait_for_too_long_is_not_begun_and_told_as_not_asked(desk: 
 
     assert done == [True]
     assert ["was not asked" in error for error in desk.errors] == [True]
+
+
+def test_what_was_asked_once_may_be_done_though_the_last_try_did_not_get_there(desk: Desk) -> None:
+    tries: list[StoreUnavailable] = []
+    told: list[Exception] = []
+
+    def work() -> None:
+        error = StoreUnavailable("Redis is away")
+        error.may_be_done = not tries
+        tries.append(error)
+        raise error
+
+    desk.thread.do(work, tries.append, told.append, timeout_s=0.4, is_wanted=lambda: True)
+    desk.hear()
+
+    assert len(tries) > 1
+    assert told == [tries[-1]]
+    assert tries[-1].may_be_done

@@ -16,8 +16,9 @@ from pymr.errors import JobError
 from pymr.peer.job_table import JobTableCopy
 from pymr.peer.kept_state import KeptState
 from pymr.peer.places import Places
+from pymr.peer.store import StoreUnavailable
 from pymr.peer.submissions import JOB_BYTES_MAX, Submission, check_submission
-from pymr.peer.wishes import Standing, Wishes
+from pymr.peer.wishes import Standing, Wishes, refused
 from pymr.project_packages import pack_project, unpack_project
 from pymr.requests import (
     UNDELETE_SECONDS,
@@ -342,3 +343,22 @@ def test_a_redis_that_does_not_answer_is_told_of(desk: Desk) -> None:
     desk.redis.is_available = False
 
     assert refusal(desk.wish(ForceJob, job_name="s"))[0] == "unavailable"
+
+
+@pytest.mark.parametrize(
+    ("request_", "may_be_done", "ends"),
+    [
+        (DeleteJob(id="1", job_name="j"), True, "Redis; it may have been carried out all the same: "),
+        (DeleteJob(id="1", job_name="j"), False, "Redis"),
+        (CheckJob(id="1", fields={}, project_hash=""), True, "Redis"),
+    ],
+)
+def test_what_may_have_been_done_although_redis_has_not_said_so_is_told(
+    request_: Request, may_be_done: bool, ends: str
+) -> None:
+    error = StoreUnavailable("Redis")
+    error.may_be_done = may_be_done
+    answer = refused(request_, error)
+
+    assert answer.code == "unavailable"
+    assert answer.reason.removesuffix("look with `pymr jobs`") == ends
