@@ -347,10 +347,10 @@ def test_what_a_peer_refuses_of_several_lets_none_be_submitted(pymr: Command, tm
 @pytest.mark.parametrize(
     ("code", "told"),
     [
-        ("conflict", "submitted before that: a; not submitted: b, c"),
+        ("conflict", "not submitted: b, c"),
         (
             "unavailable",
-            "submitted before that: a; submitted or not, which nobody has said: b; not submitted: c",
+            "submitted or not, which nobody has said: b; not submitted: c",
         ),
     ],
 )
