@@ -78,6 +78,9 @@ class PanesChanged(Message):
 SILENT_SECONDS = 3.0
 """A cluster of which no peer has answered for this long is offered to be started."""
 
+ROOMY_COLUMNS, ROOMY_LINES = 100, 30
+"""In a smaller terminal a notice is one line, so that it covers neither problems nor tracebacks."""
+
 WRONG_KEYS_SHOWN_MAX = 6
 OFFER_QUIET_SECONDS = 0.5
 """An offer that nobody has asked for takes no key before none was pressed for so long: whoever presses keys
@@ -147,6 +150,7 @@ class ConsoleApp(QueueActions):
     # ---- beginning and end
 
     def on_mount(self) -> None:
+        self.on_resize()
         if self.config is not None:
             self.connect(self.config)
         else:
@@ -168,6 +172,13 @@ class ConsoleApp(QueueActions):
         self._feed.start()
         self.show_on(self.shown_screen)
         self.set_timer(SILENT_SECONDS, lambda: self._offer_if_silent(config))
+
+    def on_resize(self) -> None:
+        self.set_class(self._is_small, "-small")
+
+    @property
+    def _is_small(self) -> bool:
+        return self.size.width < ROOMY_COLUMNS or self.size.height < ROOMY_LINES
 
     def on_unmount(self) -> None:
         self._close_feeds()
@@ -201,7 +212,7 @@ class ConsoleApp(QueueActions):
         if len(wrong) > WRONG_KEYS_SHOWN_MAX:
             wrong[WRONG_KEYS_SHOWN_MAX - 1 :] = [f"and {len(wrong) - WRONG_KEYS_SHOWN_MAX + 1} more"]
         if wrong:
-            text = "\n".join([f"{self.settings.path}:", *wrong])
+            text = "\n".join([*wrong, f"(in {self.settings.path})"])  # what a small terminal cuts is last
             self.notify(text, title="Settings", severity="warning", timeout=10, markup=False)
 
     def _handle_exception(self, error: Exception) -> None:
@@ -274,8 +285,11 @@ class ConsoleApp(QueueActions):
         timeout: float | None = None,
         markup: bool = True,
     ) -> None:
-        """Whatever is told in passing comes this way, also from widgets, and controls no terminal."""
+        """Whatever is told in passing comes this way, also from widgets, and controls no terminal. In a small
+        one it is a line above the keys, and covers nothing else."""
         message, title = printable_text(message), printable_text(title)
+        if self._is_small:
+            message, title = " ".join(f"{title}: {message}".removeprefix(": ").split()), ""
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
 
     def on_state_changed(self) -> None:

@@ -189,6 +189,12 @@ def test_a_breakpoint_is_answered_from_a_console(
     cluster: Cluster, seat: Seat, at_breakpoint: WorkerRow
 ) -> None:
     worker = at_breakpoint.name
+    row = cluster.client.job(cluster.job).row
+    assert row is not None
+    assert (row.status, row.breakpoints, row.seconds_left) == ("running", (worker,), None)
+    assert worker in cluster.client.cluster().breakpoints
+    told = [event for event in cluster.client.events("", 500) if event.kind == "run.breakpoint"]
+    assert [(event.job_name, event.worker) for event in told][-1] == (cluster.job, worker)
     begun = time.monotonic()
     with seat.attach(worker) as terminal:
         terminal.wait_for(r"\(Pdb\) ")

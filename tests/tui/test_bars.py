@@ -6,7 +6,7 @@ import pytest
 from asked_console import asked_console
 from job_samples import job
 from textual.pilot import Pilot
-from waiting import screen_text, until
+from waiting import screen_text, until, until_shown
 
 from tui.screens.help import Help
 from tui.screens.jobs import JobsScreen
@@ -29,6 +29,8 @@ async def test_keys_of_the_screen_and_of_the_console_are_clicked() -> None:
         await until(pilot, lambda: isinstance(app.screen, Help), "the help")
         await pilot.press("escape")
         await click(pilot, "p pause")
+        await until_shown(pilot, "Pause the queue?")
+        await pilot.press("y")
         await until(pilot, lambda: "pause" in app.queue.asked, "the pause")
         await click(pilot, "r retry")
         await until(pilot, lambda: "retry count" in app.queue.asked, "the retry")

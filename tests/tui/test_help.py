@@ -113,7 +113,9 @@ async def test_ids_that_no_key_has_are_told_with_what_was_meant(make_offline: Ma
         await until(pilot, lambda: list(app._notifications), "a toast")
         (toast,) = app._notifications
 
-        assert toast.message.endswith("\njobs.delet: there is no such id; did you mean jobs.delete?")
+        assert toast.message.startswith(
+            "Settings: jobs.delet: there is no such id; did you mean jobs.delete? (in "
+        )
         assert toast.severity == "warning"
 
 
