@@ -68,11 +68,13 @@ def check_bad_records(job: MapReduceJob, mapped: Iterable[MapOutput]) -> None:
 
 def check_empty(request: RunRequest, mapped: Iterable[MapOutput], warnings: WarningCollector) -> None:
     """Warn of an input without records; InputError where the job does not allow one."""
-    if any(output.records for output in mapped):
+    outputs, job = list(mapped), request.job
+    if any(output.records for output in outputs):
         return
-    if not request.job.allow_empty:
-        raise InputError(empty_input_refused(request.input_dirs))
-    warnings.add(empty_input(adds=not request.job.delete_job_data))
+    bytes_read = sum(output.bytes for output in outputs)
+    if not job.allow_empty:
+        raise InputError(empty_input_refused(bytes_read, job.downsample, request.input_dirs))
+    warnings.add(empty_input(bytes_read, job.downsample, adds=not job.delete_job_data))
 
 
 def result_of(

@@ -64,18 +64,28 @@ def joined(parts: Iterable[RunWarnings]) -> RunWarnings:
     return RunWarnings(result.texts, result.more + more)
 
 
-def empty_input(*, adds: bool) -> str:
-    """The warning of a run whose input has no records. adds: whether it adds to the output."""
+def empty_input(bytes_read: int, downsample: object, *, adds: bool) -> str:
+    """The warning of a run that has no records, of input of so many bytes. downsample: of its job. adds:
+    whether it adds to the output."""
     effect = "nothing was added to the output" if adds else "the output is empty"
-    return f"the input has no records: {effect}"
+    return f"{_no_records(bytes_read, downsample)}: {effect}"
 
 
-def empty_input_refused(input_dirs: Iterable[str]) -> str:
-    """Why a run with such input fails where its job does not allow that."""
+def empty_input_refused(bytes_read: int, downsample: object, input_dirs: Iterable[str]) -> str:
+    """Why such a run fails where its job does not allow that."""
     names = _shown(", ".join(input_dirs))
     return (
-        f"the input has no records (input_dirs: {names}), which allow_empty = false refuses; "
+        f"{_no_records(bytes_read, downsample)} (input_dirs: {names}), which allow_empty = false refuses; "
         "the output stays as it is"
+    )
+
+
+def _no_records(bytes_read: int, downsample: object) -> str:
+    is_sampled = isinstance(downsample, float) and downsample < 1 and bytes_read > 0
+    return (
+        f"downsample = {downsample} left no records of the input"
+        if is_sampled
+        else "the input has no records"
     )
 
 

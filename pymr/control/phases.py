@@ -351,7 +351,8 @@ class MapReduceRun(Run):
         allows_empty = self.plan is not None and self.record.fields.get("allow_empty", True)
         # What does not succeed leaves the output as it is.
         if allows_empty and self.has_no_records and status in ("running", "publishing", "succeeded"):
-            found.append(RunWarnings((empty_input(adds=self.adds),)))
+            bytes_read, downsample = self.sums.of("map", "bytes"), self.record.fields.get("downsample")
+            found.append(RunWarnings((empty_input(bytes_read, downsample, adds=self.adds),)))
         return joined(found)
 
     @property

@@ -87,6 +87,24 @@ def test_input_without_records_is_a_success_that_warns() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("read", "what"), [(70, "downsample = 0.25 left no records"), (0, "the input has no records")]
+)
+@pytest.mark.parametrize("allow_empty", [True, False])
+def test_sampling_that_leaves_nothing_is_told_as_such(read: int, what: str, allow_empty: bool) -> None:
+    desk = Desk(("a", "one", 1))
+    planned(desk, ("a", PlanReport(RUN, 1, 1, 1)), downsample=0.25, allow_empty=allow_empty)
+    desk.answer(SavePlan)
+    desk.result("a", "map-00000", replace(EMPTY, bytes=read))
+    desk.commit()
+    if allow_empty:
+        told = desk.leader.runs[RUN].totals().warnings[0]
+    else:
+        told = str(desk.end().exception)
+
+    assert told.startswith(what)
+
+
 def test_a_run_of_input_without_records_that_fails_says_nothing_of_an_empty_output() -> None:
     desk = Desk(("a", "one", 1))
     planned(desk, ("a", PlanReport(RUN, 1, 1, 1, warnings=RunWarnings(("link 1",)))))
