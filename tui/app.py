@@ -141,6 +141,7 @@ class ConsoleApp(QueueActions):
         self._opening = asyncio.Lock()
         self._failures = Failures()
         self._trail = Trail()
+        self.typed: dict[str, str] = {}  # what was left standing in dialogs, by which and what for
         self._is_told_of_state = self._is_told_of_panes = False
         for theme in THEMES:
             self.register_theme(theme)

@@ -102,11 +102,16 @@ class SearchingScreen(ConsoleScreen):
     @on(PanePrompt.Answered)
     def _answered(self, event: PanePrompt.Answered) -> None:
         if event.purpose == "search":
+            is_as_before = event.text != self._needle.text  # not a letter was typed
+            if is_as_before:
+                self._seek(event.text)
             if self._needle.problem:  # it stays there to be mended
                 return
             self.view.focus()
             if not event.text:
                 self.prompt.close()
+            elif is_as_before:
+                self._find(self._origin, backwards=False)
         elif event.text.strip():
             self._save(event.text)
 

@@ -99,7 +99,8 @@ class NoCluster(ModalScreen[None]):
             yield Label("", classes="title", id="title", markup=False)
             yield Static("", classes="muted", id="why", markup=False)
             yield OptionList(markup=False)
-            yield PathInput(placeholder="path of a cluster.toml, or of its folder", suffix=".toml")
+            placeholder = "path of a cluster.toml, or of its folder"
+            yield PathInput(self.console.typed, placeholder=placeholder, suffix=".toml")
             yield Static("", classes="muted", id="steps", markup=False)
             yield Static("", id="wrong", markup=False)
 

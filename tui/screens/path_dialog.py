@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from textual import work
 from textual.app import ComposeResult
@@ -17,12 +17,20 @@ from pymr.errors import DefinitionError, PymrError
 from tui.model.typed_path import typed_path
 from tui.widgets.path_input import PathInput
 
+if TYPE_CHECKING:
+    from tui.app import ConsoleApp
+
 Result = TypeVar("Result")
 
 
 class PathScreen(ModalScreen[Result]):
     """A dialog with a PathInput, which ends with what becomes of a path. What is wrong with one is told in
     it, and the path stays as it was typed."""
+
+    @property
+    def typed(self) -> dict[str, str]:
+        """What was left standing in dialogs such as this."""
+        return cast("ConsoleApp", self.app).typed
 
     async def use(self, path: Path) -> Result | None:
         """What the dialog ends with; None where it goes on. Raises PymrError with what is wrong."""
@@ -41,6 +49,7 @@ class PathScreen(ModalScreen[Result]):
             self.query_one(PathInput).show_wrong(_reason(error))
         else:
             if result is not None:
+                self.query_one(PathInput).forget()
                 self.dismiss(result)
 
 
@@ -58,7 +67,7 @@ class PathDialog(PathScreen[Path | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(self._title, classes="title", markup=False)
-            yield PathInput(self._path, "path of the file")
+            yield PathInput(self.typed, self._path, "path of the file")
 
     async def use(self, path: Path) -> Path | None:
         return await self._use(path)

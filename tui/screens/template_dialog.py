@@ -40,7 +40,8 @@ class TemplateDialog(PathScreen[Draft | None]):
 
     def compose(self) -> ComposeResult:
         title = "Open a file" if self._wants_file else "New job"
-        path = PathInput(placeholder="path of a file with a job, such as jobs/count.toml", suffix=".toml")
+        placeholder = "path of a file with a job, such as jobs/count.toml"
+        path = PathInput(self.typed, placeholder=placeholder, suffix=".toml")
         with Vertical(classes="dialog wide"):
             yield Static(title, classes="title")
             if self._wants_file:

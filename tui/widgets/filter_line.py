@@ -48,6 +48,7 @@ class FilterLine(Horizontal):
         super().__init__(id=id)
         self._placeholder = placeholder
         self._found = ""
+        self._cleared = ""  # the filter that stands there again when the line is opened
 
     def compose(self) -> ComposeResult:
         yield Label("/ ", classes="filter-line--mark")
@@ -59,13 +60,19 @@ class FilterLine(Horizontal):
         return self.query_one(Input).value
 
     def open(self) -> None:
-        """Let somebody type."""
+        """Let somebody type. A filter that was cleared is there again, and goes with the first letter."""
         self.display = True
-        self.screen.set_focus(self.query_one(Input))  # now: what is typed next is for this line
+        entry = self.query_one(Input)
+        self.screen.set_focus(entry)  # now: what is typed next is for this line
+        if not entry.value and self._cleared:
+            entry.value = self._cleared
+            entry.select_all()
 
     def clear(self) -> None:
         """No filter any more; the line goes."""
-        self.query_one(Input).value = ""
+        entry = self.query_one(Input)
+        self._cleared = entry.value or self._cleared
+        entry.value = ""
         self.display = False
 
     def show_found(self, words: str) -> None:

@@ -64,22 +64,32 @@ class KeyBar(Widget):
                 self.app.call_later(self.app.run_action, action, node)
 
     def _fitting(self) -> list[tuple[Binding, DOMNode]]:
-        """The keys that there is room for, each with whose action it is."""
+        """The keys that there is room for, each with whose action it is. One that the operator has moved
+        stands where it would without that, and has its room before the others."""
         shown: dict[str, tuple[Binding, DOMNode]] = {}
         for node, binding, is_enabled, _ in self.screen.active_bindings.values():
             if binding.show and is_enabled and binding.description:
                 shown.setdefault(binding.action, (self._as_now(binding), node))
-        first = sorted(shown.values(), key=lambda one: one[0].id in _LATER)
+        usual: dict[str, tuple[str, ...]] = {}
+        for node in dict.fromkeys(node for _, node in shown.values()):
+            usual |= _usual_keys(node)
+        places = list(usual)
+
+        def place(one: tuple[Binding, DOMNode]) -> tuple[bool, int]:
+            id = one[0].id or ""
+            return id in _LATER, places.index(id) if id in usual else 0
+
+        first = sorted(shown.values(), key=place)
         last = [one for one in first if one[0].id in _LAST]
         room = self.size.width - 1 - sum(self._width(binding) for binding, _ in last)
-        fitting = []
-        for binding, node in first:
+        fitting = set()
+        for binding, _ in sorted(first, key=lambda one: one[0].key in usual.get(one[0].id or "", ())):
             if binding.id in _LAST:
                 continue
             if (room := room - self._width(binding)) < 0:
                 break
-            fitting.append((binding, node))
-        return fitting + last
+            fitting.add(binding)
+        return [one for one in first if one[0] in fitting] + last
 
     def _as_now(self, binding: Binding) -> Binding:
         words = _WHILE_PAUSED.get(binding.id or "") if self._is_paused else None
@@ -87,3 +97,13 @@ class KeyBar(Widget):
 
     def _width(self, binding: Binding) -> int:
         return Text(self.app.get_key_display(binding)).cell_len + len(binding.description) + 3
+
+
+def _usual_keys(node: DOMNode) -> dict[str, tuple[str, ...]]:
+    """The keys of a node by id, as its classes name them, in their order."""
+    found: dict[str, tuple[str, ...]] = {}
+    for kind in reversed(type(node).__mro__):
+        for binding in vars(kind).get("BINDINGS", ()):
+            if isinstance(binding, Binding) and binding.id:
+                found[binding.id] = (*found.get(binding.id, ()), *binding.key.split(","))
+    return found

@@ -51,6 +51,8 @@ class PanePrompt(Horizontal):
     def __init__(self) -> None:
         super().__init__()
         self.purpose: Purpose = "search"
+        self._offered = ""
+        self._typed: dict[tuple[Purpose, str], str] = {}  # by purpose and what was offered
 
     def compose(self) -> ComposeResult:
         yield Label("", classes="pane-prompt--question", markup=False)
@@ -58,13 +60,17 @@ class PanePrompt(Horizontal):
         yield Label("", classes="pane-prompt--status", markup=False)
 
     def open(self, purpose: Purpose, question: str, text: str = "") -> None:
-        """Ask. question: what stands before the text. text: that is there at first."""
-        self.purpose = purpose
+        """Ask. question: what stands before the text. text: that is there at first; what was typed over it
+        before is there again, and goes with the first letter."""
+        self.purpose, self._offered = purpose, text
+        typed = self._typed.get((purpose, text), text)
         self.query_one(".pane-prompt--question", Label).update(f"{question} ")
         entry = self.query_one(Input)
         with self.prevent(Input.Changed):
-            entry.value = text
-        entry.cursor_position = len(text)
+            entry.value = typed
+        entry.cursor_position = len(typed)
+        if typed != text:
+            entry.select_all()
         self.show_status("")
         self.display = True
         entry.focus()
@@ -83,6 +89,7 @@ class PanePrompt(Horizontal):
     @on(Input.Changed)
     def _tell(self, event: Input.Changed) -> None:
         event.stop()
+        self._typed[self.purpose, self._offered] = event.value
         self.post_message(self.Changed(self.purpose, event.value))
 
     @on(Input.Submitted)

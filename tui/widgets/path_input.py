@@ -39,8 +39,9 @@ class _Line(Input):
 
 
 class PathInput(Vertical):
-    """Ends with Input.Submitted, as an input does. value: to begin with. suffix: of files that are offered;
-    folders are offered always."""
+    """Ends with Input.Submitted, as an input does. value: to begin with, where nothing else was typed before
+    over the same. typed: what was, by dialog, to be kept here. suffix: of files that are offered; folders are
+    offered always."""
 
     DEFAULT_CSS = """
     PathInput { height: auto; }
@@ -48,18 +49,30 @@ class PathInput(Vertical):
     """
     HINT = "tab completes"
 
-    def __init__(self, value: str = "", placeholder: str = "", *, suffix: str = "") -> None:
+    def __init__(
+        self, typed: dict[str, str], value: str = "", placeholder: str = "", *, suffix: str = ""
+    ) -> None:
         super().__init__()
+        self._typed = typed
         self._suffix = suffix
         self._list = CompletionList()
         self._line = _Line(value, placeholder, self._list)
         self._below = Static(self.HINT, classes="muted", markup=False)
         self._wrong_value: str | None = None  # while what is wrong with it is told
+        self._kept_as = f"{placeholder}\n{value}"
 
     def compose(self) -> ComposeResult:
         yield self._line
         yield self._below
         yield self._list
+
+    def on_mount(self) -> None:
+        self._line.value = self._typed.get(self._kept_as, self._line.value)
+        self._line.cursor_position = len(self._line.value)
+
+    def forget(self) -> None:
+        """It was what was wanted: the next time it begins anew."""
+        self._typed.pop(self._kept_as, None)
 
     def show_wrong(self, reason: str) -> None:
         """What is wrong with the path that stands there, until it is changed."""
@@ -74,6 +87,7 @@ class PathInput(Vertical):
     @on(Input.Changed)
     def _follow(self, event: Input.Changed) -> None:
         event.stop()
+        self._typed[self._kept_as] = event.value
         if self._wrong_value not in (None, event.value):
             self._wrong_value = None
             self._tell(self.HINT, is_wrong=False)

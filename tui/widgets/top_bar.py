@@ -64,7 +64,7 @@ class TopBar(Widget):
             self.refresh()
 
     def _text(self) -> Text:
-        return Text("\n").join([self._facts(), self._tabs()])
+        return Text("\n", no_wrap=True).join([self._facts(), self._tabs()])
 
     def on_click(self, event: events.Click) -> None:
         if event.y != 1:
@@ -123,18 +123,28 @@ class TopBar(Widget):
 
     def _tabs(self) -> Text:
         line = Text(" ")
-        for number, (mode, title) in enumerate(TABS, start=1):
-            is_active = mode == self.app.current_mode
-            style = self._style("active" if is_active else "tab")
-            line.append(f" {number} {title} ", style)
+        for words, mode in self._tab_words():
+            style = self._style("active" if mode == self.app.current_mode else "tab")
+            line.append(words, style)
         return line
+
+    def _tab_words(self) -> list[tuple[str, str]]:
+        """What stands for each screen, with its mode: its key and its name; in a narrower terminal its key
+        alone, but for the screen that is shown."""
+        pad = " " if self.size.width > sum(len(title) + 4 for _, title in TABS) else ""
+        words = [f"{pad}{key} {title} " for key, (_, title) in enumerate(TABS, start=1)]
+        if self.size.width <= sum(map(len, words)):
+            here = self.app.current_mode
+            words = [
+                one if mode == here else f"{one[0]} " for one, (mode, _) in zip(words, TABS, strict=True)
+            ]
+        return [(one, mode) for one, (mode, _) in zip(words, TABS, strict=True)]
 
     def _tab_places(self) -> list[tuple[int, int, str]]:
         places, x = [], 1
-        for mode, title in TABS:
-            width = len(title) + 4
-            places.append((x, x + width, mode))
-            x += width
+        for words, mode in self._tab_words():
+            places.append((x, x + len(words), mode))
+            x += len(words)
         return places
 
     def _style(self, name: str) -> str:
