@@ -190,7 +190,9 @@ def _walk_folder(folder: str, below: str, ancestors: tuple[str, ...]) -> Iterato
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError as error:  # a link to itself
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself, which leads nowhere
+            return False
         raise InputError(f"the input {entry.path} cannot be read: {error.strerror}") from error
 
 
@@ -198,10 +200,8 @@ def _is_there(path: str) -> bool:
     """False where there is nothing (any more), also where a link leads to."""
     try:
         os.stat(path)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True  # whatever it is, opening it tells
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ELOOP)  # of whatever else it is, opening it tells
     return True
 
 

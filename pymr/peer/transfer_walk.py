@@ -11,7 +11,14 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 from pymr.errors import InputChangedError, InputError
 from pymr.peer.places import is_below
 from pymr.peer.rooted_files import PathRefusedError, RootedFiles, kind_of
-from pymr.peer.transfer_lists import LEVELS_MAX, TEMPORARY_PREFIX, Entry, RefusedNames, is_text
+from pymr.peer.transfer_lists import (
+    LEVELS_MAX,
+    NAMES_SHOWN_MAX,
+    TEMPORARY_PREFIX,
+    Entry,
+    RefusedNames,
+    is_text,
+)
 
 READ_BYTES = 1 << 20
 _MODE_BITS = 0o777
@@ -27,14 +34,17 @@ def walk_files(
     socket, what cannot be read, and names with control characters or that are not UTF-8, naming all of these;
     InputChangedError.
     """
-    refused = RefusedNames(folder.root)
+    refused, links = RefusedNames(folder.root), _Links()
     for path, entry in _walk(folder, "", ignored, refused):
         if refused:
             continue  # nothing will be moved: only names are looked at any more
-        source = _source_of(folder, path) if entry.is_symlink() else ""
-        yield examine_file(folder, path, source, on_bytes)
+        source = links.source_of(folder, path) if entry.is_symlink() else ""
+        if source is not None and not links.count:
+            yield examine_file(folder, path, source, on_bytes)
     if refused:
         raise InputError(str(refused))
+    if links.count:
+        raise InputError(str(links))
 
 
 def walk_names(folder: RootedFiles) -> Iterator[Entry]:
@@ -147,13 +157,41 @@ def _order(entry: os.DirEntry[str]) -> str:
     return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
 
 
+class _Links:
+    """The links that cannot be followed: how many there are, and as text the error that names them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._shown: list[str] = []
+
+    def source_of(self, folder: RootedFiles, path: str) -> str | None:
+        """Where the file is that a link leads to; None for one that is noted as wrong."""
+        try:
+            return _source_of(folder, path)
+        except InputError as error:
+            self.count += 1
+            if self.count <= NAMES_SHOWN_MAX:
+                self._shown.append(str(error))
+            return None
+
+    def __str__(self) -> str:
+        if self.count == 1:
+            return self._shown[0]
+        more = [f"... and {self.count - len(self._shown):,} more"] if self.count > len(self._shown) else []
+        listed = "".join(f"\n  {line}" for line in self._shown + more)
+        return f"{self.count:,} links cannot be moved:{listed}"
+
+
 def _source_of(folder: RootedFiles, path: str) -> str:
     """Where the file is that a link leads to, if that is below the folder too. Raises InputError."""
     shown = os.path.join(folder.root, path)
     try:
         real = os.path.realpath(shown, strict=True)
     except OSError as error:
-        raise InputError(f"{shown!r} is a link that leads nowhere: {error.strerror or error}") from error
+        raise InputError(
+            f"{shown!r} is a link that leads nowhere ({error.strerror or error}); remove the link, "
+            "or restore what it leads to"
+        ) from error
     if not is_below(real, (folder.root,)):
         raise InputError(f"{shown!r} is a link to {real!r}, which is not below {folder.root}")
     if os.path.isdir(real):

@@ -192,11 +192,20 @@ def test_a_folder_that_contains_itself_through_a_link_is_named(tmp_path: Path) -
         list_input_files([str(tmp_path)])
 
 
-def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
-    (tmp_path / "self").symlink_to("self")
+def test_a_link_to_itself_leads_nowhere_too(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "to").symlink_to("fro")
+    (tmp_path / "fro").symlink_to("to")
+    warnings: list[str] = []
+    files = list_input_files([str(tmp_path)], warnings.append)
 
-    with pytest.raises(InputError, match="self"):
-        list_input_files([str(tmp_path)])
+    assert [file.name for file in files] == ["a"]
+    assert warnings == [
+        f"{tmp_path}/{name} is a link that leads nowhere, and was left out" for name in ("fro", "loop", "to")
+    ]
+    with pytest.raises(InputError, match="loop cannot be read"):
+        list_input_files([str(tmp_path / "loop")])
 
 
 @pytest.mark.parametrize(("mode", "words"), [(stat.S_IFIFO, "FIFO"), (stat.S_IFSOCK, "socket")])

@@ -435,6 +435,23 @@ def test_what_cannot_be_moved_is_refused_by_name(
     assert not (data_of(cluster, "alpha") / f"to-{name}").exists()
 
 
+def test_all_links_that_cannot_be_moved_are_told_at_once_with_what_to_do(
+    cluster: ClusterConfig, tmp_path: Path
+) -> None:
+    source = write_tree(data_of(cluster, "alpha") / "many-links", {"good": b"1"})
+    (source / "broken").symlink_to(tmp_path / "gone")
+    (source / "loop").symlink_to("loop")
+    run = TransferRun(cluster, transfer_type="upload", input_dir="many-links", output_dir="to-many-links")
+
+    with pytest.raises(InputError) as error:
+        run.run()
+    told = str(error.value).splitlines()
+    assert told[0] == "input_dir: 2 links cannot be moved:"
+    for line, name in zip(told[1:], ("broken", "loop"), strict=True):
+        assert f"{source}/{name}' is a link that leads nowhere" in line
+        assert line.endswith("; remove the link, or restore what it leads to")
+
+
 def test_all_names_that_cannot_be_moved_are_told_at_once(cluster: ClusterConfig, tmp_path: Path) -> None:
     source = data_of(cluster, "alpha") / "many-bad"
     for make in (make_line_end, make_folder_with_line_end, make_no_text):
