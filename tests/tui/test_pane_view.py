@@ -446,3 +446,16 @@ async def test_the_cursor_is_drawn_where_typing_goes(
 
         assert drawn == cursor
         assert cursor_cell(pilot) is None
+
+
+async def test_bars_below_one_another_are_drawn_where_they_stand() -> None:
+    app, output = ViewApp(), b"before\r\n"
+    async with app.run_test(size=(40, 10)) as pilot:
+        for number in range(50):
+            begun = len(output) if number else 0
+            output += b"\router %d" % (number // 10) + b"\r\n\rinner %d  \x1b[A" % (number % 10)
+            app.view.add(PaneBytes("r1", begun, output[begun:], len(output)))
+        await pilot.pause()
+
+        assert [line for line in shown(pilot) if line] == ["before", "outer 4", "inner 9"]
+        assert app.view.buffer.line_count == 3

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pymr.client import PaneBytes
 from tui.model.ansi import LINE_BYTES_MAX, look_before
 from tui.model.ansi_colours import PLAIN, Look
+from tui.model.pane_redrawn import UP
 from tui.model.pane_stretch import Stretch, whole_from
 
 BUFFER_BYTES_MAX = 16 << 20
@@ -20,15 +21,27 @@ DROP_BYTES = 256 << 10
 TAIL_BYTES_MAX = 64 << 10
 """Of a pane in a tile so much is held."""
 
+REDRAWN_BYTES = 16 << 10
+"""Of a pane in a tile so much is drawn, where lines are drawn over."""
+
 
 @dataclass(frozen=True, slots=True)
 class PaneLine:
-    """offset: of its first byte. data: with its line end if it has one. look: the colours it begins with."""
+    """offset: of its first byte. data: with its line end if it has one. look: the colours it begins with.
+
+    redrawn_stop: behind the byte that was written last of one that was drawn over from a line below it, whose
+    data are not all between the two offsets."""
 
     offset: int
     data: bytes
     time: float | None
     look: Look = PLAIN
+    redrawn_stop: int | None = None
+
+    @property
+    def stop(self) -> int:
+        """Behind its last byte."""
+        return self.offset + len(self.data) if self.redrawn_stop is None else self.redrawn_stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +112,10 @@ class PaneBuffer:
         section = self._sections[number]
         if isinstance(section, GapLine):
             return section
-        offset, data = section.line(index - self._section_lines[number])
+        row = index - self._section_lines[number]
+        offset, data = section.line(row)
         look = look_before(section.data, offset - section.start)
-        return PaneLine(offset, data, section.time_at(offset), look)
+        return PaneLine(offset, data, section.time_at(offset), look, section.redrawn_stop(row))
 
     def index_of(self, offset: int) -> int:
         """The line, or gap, that holds a byte; the first or last for one outside of all. 0 without lines."""
@@ -216,6 +230,8 @@ class PaneTail:
 
         Cost: of those lines only, whatever is held before them."""
         data, stop = self._data, len(self._data)
+        if UP.search(data, max(0, stop - REDRAWN_BYTES)):
+            return self._last_redrawn(count)
         lines: list[PaneLine] = []
         while stop > 0 and len(lines) < count:
             start = data.rfind(b"\n", 0, stop - 1) + 1
@@ -228,3 +244,11 @@ class PaneTail:
             lines.append(PaneLine(offset, bytes(data[cut:stop]), None, look_before(data, cut)))
             stop = start
         return lines[::-1]
+
+    def _last_redrawn(self, count: int) -> list[PaneLine]:
+        """The same of REDRAWN_BYTES, in which lines were drawn over from below."""
+        first = max(0, len(self._data) - REDRAWN_BYTES)
+        first = self._data.find(b"\n", first) + 1 if first else 0
+        stretch = Stretch(self.end - len(self._data) + first, bytes(self._data[first:]))
+        rows = range(max(0, stretch.line_count - count), stretch.line_count)
+        return [PaneLine(*stretch.line(row), None, PLAIN, stretch.redrawn_stop(row)) for row in rows]

@@ -70,7 +70,7 @@ class PaneRows:
         line = row.line
         if not self.has_cursor or isinstance(line, GapLine) or line.data.endswith(b"\n"):
             return None
-        if line.offset + len(line.data) != self.buffer.end:
+        if line.stop != self.buffer.end:
             return None
         cursor = cursor_after(line.data)
         is_here = row.start <= cursor < row.stop or row.stop == len(row.text.text) <= cursor
@@ -116,7 +116,7 @@ class PaneRows:
         """A line as it is shown."""
         if isinstance(line, GapLine):
             return StyledLine(gap_words(line))
-        key = line.offset, len(line.data)
+        key = line.offset, line.stop
         found = self._parsed.get(key)
         if found is None:
             found = styled_line(line.data, PLAIN if self.is_plain else line.look)

@@ -33,12 +33,13 @@ class Found:
 class _Part:
     """Of a pane what begins at `first` or after it, and before `stop`, and what its lines are around that.
 
-    start: the offset of the first byte of `data`."""
+    start: the offset of the first byte of `data`. goes_on: there is more behind it."""
 
     start: int
     data: bytes
     first: int
     stop: int
+    goes_on: bool = False
 
 
 def find_in_pane(
@@ -140,7 +141,8 @@ def _parts(read: ReadPiece, start: int, stop: int) -> Iterator[_Part]:
         offset = piece.next - LINE_BYTES_MAX if len(piece.data) == size else piece.next
         cut = piece.data.rfind(b"\n", 0, first - piece.start) + 1
         if first < stop:
-            yield _Part(piece.start + cut, piece.data[cut:], first, min(stop, offset))
+            goes_on = piece.next < piece.end
+            yield _Part(piece.start + cut, piece.data[cut:], first, min(stop, offset), goes_on)
 
 
 def _parts_back(read: ReadPiece, start: int, stop: int) -> Iterator[_Part]:
@@ -166,10 +168,18 @@ def _shown_matches(needle: Needle, part: _Part, *, backwards: bool) -> Iterator[
     if not matches:
         return
     data, in_text, lines = part.data, needle.in_text(), Stretch(part.start, part.data)
-    seen = -1
+    seen, redrawn = -1, set[int]()
     for start, end in reversed(matches) if backwards else matches:
         index = lines.index_of(part.start + start)
         offset, line = lines.line(index)
+        if lines.redrawn_stop(index) is not None:
+            is_open = part.goes_on and lines.is_drawn_on(index)
+            if is_open or index in redrawn or not lines.shows(index, part.start + start):
+                continue
+            redrawn.add(index)
+            if in_text.search(styled_line(line).text):
+                yield part.start + start
+            continue
         begin, stop = offset - part.start, offset - part.start + len(line)
         is_cut = end > stop  # goes on in the next of the lines that a long one is shown as
         if start >= stop or (index == seen and not is_cut):
@@ -185,5 +195,7 @@ def _matching_lines(needle: Needle, part: _Part, *, backwards: bool) -> Iterator
     indexes = range(lines.line_count)
     for index in reversed(indexes) if backwards else indexes:
         offset, line = lines.line(index)
+        if part.goes_on and lines.is_drawn_on(index):
+            continue
         if part.first <= offset < part.stop and first_match(pattern, styled_line(line).text):
             yield offset

@@ -71,8 +71,7 @@ class PaneDrawing:
         """Those of the characters from `start` to before `stop`."""
         marks: list[Mark] = []
         if self.marked.needle is not None and isinstance(row.line, PaneLine):
-            found = self.marked.line_in(self.layout.buffer)
-            is_current = found is not None and found[0] == row.line.offset
+            is_current = self.marked.is_found_in(self.layout.buffer, row.line)
             style = self.styles.current if is_current else self.styles.match
             marks += marks_of(self.marked.needle, row.text.text, start, stop, style)
         if self.selection is not None and (span := self.selection.get_span(row.line.offset)) is not None:

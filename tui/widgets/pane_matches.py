@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.style import Style
 
 from tui.model.ansi import LINE_BYTES_MAX
-from tui.model.pane_buffer import GapLine, PaneBuffer
+from tui.model.pane_buffer import GapLine, PaneBuffer, PaneLine
 from tui.model.pane_needle import first_match, length_of
 from tui.model.pane_rows import PaneRows, Place, Row
 from tui.widgets.pane_strips import Mark, columns_of
@@ -29,9 +29,15 @@ class Marked:
         if self.found is None or not buffer.line_count:
             return None
         line = buffer.line(buffer.index_of(self.found))
-        if isinstance(line, GapLine) or self.found >= line.offset + len(line.data):
+        if isinstance(line, GapLine) or self.found >= line.stop:
             return self.found, self.found + 1
-        return line.offset, line.offset + len(line.data)
+        return self.found if line.redrawn_stop is not None else line.offset, line.stop
+
+    def is_found_in(self, buffer: PaneBuffer, line: PaneLine) -> bool:
+        """Whether it is the line with what was found."""
+        if self.found is None or not buffer.line_count:
+            return False
+        return buffer.line(buffer.index_of(self.found)).offset == line.offset
 
     def row_at(self, layout: PaneRows, place: Place) -> Place:
         """A place; in a wrapped line in which something was found, the row with that."""
