@@ -159,7 +159,7 @@ class Follower:
     def _take_run_event(self, run: KnownRun, event: PeerEvent) -> None:
         match event:
             case Planned(report):
-                run.plans[report.shared] = report
+                run.planned(report, self._now)
                 self._is_news = True
             case ProjectPrepared(_, failure):
                 run.is_prepared, run.failure = True, failure
@@ -296,7 +296,7 @@ class Follower:
         wanted = {(plan.run_id, plan.shared) for plan in orders.plans}
         for plan in orders.plans:
             run = self._runs.get(plan.run_id)
-            if run is not None and _is_to_be_made(run, plan):
+            if run is not None and _is_to_be_made(run, plan, self._now):
                 run.plans[plan.shared] = None
                 self._emit(MakePlan(run.order, plan))
         for run_id, run in self._runs.items():
@@ -356,8 +356,10 @@ def _run_of(
     return event.report.run_id if isinstance(event, Planned) else event.run_id
 
 
-def _is_to_be_made(run: KnownRun, plan: PlanOrder) -> bool:
+def _is_to_be_made(run: KnownRun, plan: PlanOrder, now: float) -> bool:
     """Whether a plan is to be made now; never two at a time, which would write the same file."""
+    if now < run.plans_rest_until:
+        return False
     if plan.shared not in run.plans:
         return True
     report = run.plans[plan.shared]

@@ -22,7 +22,14 @@ from pymr.protocol import (
 PeerState = Literal["unknown", "alive", "suspect", "dead"]
 
 REST_SECONDS = (0.25, 10.0)
-"""A peer whose machine fails gets no work for the first, doubled with each failure up to the second."""
+"""A peer whose machine fails gets no work for the first, doubled with each failure up to the second. A plan
+for which its disk has no room is made again as late."""
+
+
+def rest_seconds(failures: int) -> float:
+    """How long to let a machine rest that has failed so many times before."""
+    first, longest = REST_SECONDS
+    return min(longest, first * float(1 << min(failures, 10)))
 
 
 @dataclass(slots=True)
@@ -161,8 +168,7 @@ class Peer:
 
     def rest(self, now: float) -> None:
         """Give it no work for a while, as its machine has failed; longer each time."""
-        first, longest = REST_SECONDS
-        self.rests_until = now + min(longest, first * 2 ** min(self.failures, 10))
+        self.rests_until = now + rest_seconds(self.failures)
         self.failures += 1
 
     # -- attempts

@@ -25,6 +25,7 @@ from pymr.control.duties import (
     WorkerStarted,
 )
 from pymr.control.gathering import Gathering
+from pymr.control.liveness import rest_seconds
 from pymr.errors import TaskTimeoutError
 from pymr.outcomes import AttemptId, Failure, MapOutcome, Outcome
 from pymr.protocol import STEPS, Acknowledged, Assignment, AttemptResult, PlanReport, RunOrder
@@ -55,13 +56,25 @@ class Slot:
 
 @dataclass(slots=True)
 class KnownRun:
-    """A run as this peer knows it. plans: by `shared`; None while one is being made."""
+    """A run as this peer knows it. plans: by `shared`; None while one is being made. plans_rest_until: none
+    is made before that, as the disk has refused so many in a row."""
 
     order: RunOrder
     gathering: Gathering
     is_prepared: bool = False
     failure: Failure | None = None
     plans: dict[bool, PlanReport | None] = field(default_factory=dict)
+    plans_refused: int = 0
+    plans_rest_until: float = float("-inf")
+
+    def planned(self, report: PlanReport, now: float) -> None:
+        """A plan is made, or could not be."""
+        self.plans[report.shared] = report
+        if report.is_of_disk:
+            self.plans_rest_until = now + rest_seconds(self.plans_refused)
+            self.plans_refused += 1
+        else:
+            self.plans_rest_until, self.plans_refused = float("-inf"), 0
 
     @property
     def task_timeout_s(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import pytest
@@ -506,6 +507,24 @@ def test_a_plan_that_failed_is_made_again_where_that_may_help(is_final: bool, ti
     desk.order(plans=(PlanOrder(RUN, 2, False),))
 
     assert len(desk.all(MakePlan)) == times
+
+
+def test_a_plan_for_which_the_disk_is_full_is_tried_less_often_each_time() -> None:
+    desk = Desk()
+    tries: list[float] = []
+    for _ in range(120):  # a minute
+        desk.order(plans=(PlanOrder(RUN, 2, False),))
+        if desk.all(MakePlan):
+            tries.append(desk.now)
+            desk.step(Planned(PlanReport(RUN, 0, 0, 0, "full", is_final=False, is_of_disk=True)))
+        desk.now += 0.5
+    desk.step(Planned(PlanReport(RUN, 1, 1, 1)))
+    desk.order(plans=(PlanOrder(RUN, 2, False, turn=(1, 2)),))
+
+    waits = [later - earlier for earlier, later in pairwise(tries)]
+    assert waits == [0.5, 0.5, 1.0, 2.0, 4.0, 8.0, *[10.0] * (len(waits) - 6)]
+    assert len(tries) > 9
+    assert len(desk.all(MakePlan)) == 1  # what was written rests no longer
 
 
 def test_a_plan_of_another_turn_is_made_when_the_one_before_is_done() -> None:
