@@ -180,7 +180,7 @@ async def test_who_types_is_told_and_nobody_else_may(lend_cluster: Lend, make_co
 async def test_a_console_that_changes_nothing_does_not_type(lend_cluster: Lend, make_console: Make) -> None:
     cluster = lend_cluster()
     worker = at_breakpoint(cluster).name
-    async with make_console(cluster, is_read_only=True).run_test(size=(120, 35)) as pilot:
+    async with make_console(cluster, is_read_only=True).run_test(size=(120, 35), notifications=True) as pilot:
         screen = await opened(pilot, worker)
         await pilot.press("i")
         await until_shown(pilot, "--read-only")

@@ -24,7 +24,7 @@ class PanePrompt(Horizontal):
     PanePrompt > Label { width: auto; max-width: 70%; }
     PanePrompt > Input { width: 1fr; height: 1; border: none; padding: 0; background: transparent; }
     PanePrompt > Input:focus { border: none; background-tint: transparent; }
-    PanePrompt > .pane-prompt--status { padding: 0 0 0 2; }
+    PanePrompt > .pane-prompt--status { padding: 0 0 0 2; text-wrap: nowrap; text-overflow: ellipsis; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "stop", show=False, id="attach.leave_prompt"),
