@@ -208,6 +208,7 @@ class Leading:
             lambda store: store.add_events(epoch, incarnation, [command.event]),
             lambda _: None,
             lambda error: _log.warning("an event could not be kept: %s", error),
+            is_wanted=lambda: not self._is_over and self._is_leader(),
         )
 
     def _ask(self, work: Callable[[Store], object], on_done: Callable[..., None]) -> None:

@@ -23,6 +23,7 @@ class FakeStore:
         self.reads = 0
         self.names: tuple[str, ...] = ()
         self.told: list[Event] = []
+        self.are_wanted: list[Callable[[], bool]] = []  # of each question: whether it is to be asked again
 
     def changes(self, after: int, incarnation: str) -> JobChanges:
         self.reads += 1
@@ -40,7 +41,10 @@ class FakeStore:
     def add_events(self, _epoch: int, _incarnation: str, events: Sequence[Event]) -> None:
         self.told += events
 
-    def ask(self, work: Callable[[Any], Any], on_done: Callable[[Any], object], *_: Any, **__: Any) -> None:
+    def ask(
+        self, work: Callable[[Any], Any], on_done: Callable[[Any], object], *_: Any, **options: Any
+    ) -> None:
+        self.are_wanted.append(options.get("is_wanted", lambda: False))
         on_done(work(self))
 
 
@@ -91,6 +95,7 @@ def test_a_new_leader_is_told_of_behind_what_nobody_could_be_told_of_before() ->
         ("leader.elected", "a leads, in epoch 5", "a")
     ]
     assert store.told[1:] == [lost, store.told[0]]
+    assert all(is_wanted() for is_wanted in store.are_wanted), "a Redis that has just come back may fail once"
 
 
 def test_a_leader_learns_who_reaches_redis(monkeypatch: pytest.MonkeyPatch) -> None:
