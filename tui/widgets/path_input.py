@@ -45,7 +45,7 @@ class PathInput(Vertical):
 
     DEFAULT_CSS = """
     PathInput { height: auto; }
-    PathInput > Static { height: auto; padding: 0 2; }
+    PathInput > Static { height: auto; padding: 0 3; }
     """
     HINT = "tab completes"
 
