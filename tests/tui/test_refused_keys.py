@@ -16,7 +16,9 @@ from waiting import screen_text, until, until_shown
 
 from pymr.client import ClientError
 from pymr.rows import WorkerRow
+from tui.model.state import ClusterState
 from tui.screens.attach import AttachScreen
+from tui.screens.no_cluster import NoCluster
 from tui.widgets.key_bar import KeyBar
 
 ROWS = (job("count", "failed"),)
@@ -163,3 +165,15 @@ async def test_who_may_only_look_reads_a_pane_at_a_breakpoint_as_any_other() -> 
 
         assert screen.view.is_wrapped
         assert "does nothing" not in screen_text(pilot)
+
+
+async def test_who_may_only_look_starts_no_cluster() -> None:
+    async with asked_console(ROWS, is_read_only=True) as (app, pilot):
+        app.state = ClusterState(is_read_only=True)
+        app.push_screen(NoCluster())
+        await until_shown(pilot, "There is no cluster yet")
+        await pilot.press("s")
+        await until(pilot, lambda: app.toasts, "why")
+
+        assert app.toasts == ["Read only this console was started with --read-only"]
+        assert isinstance(app.screen, NoCluster)

@@ -57,6 +57,7 @@ class NoCluster(ModalScreen[None]):
     NoCluster #steps { display: none; }
     NoCluster #wrong { display: none; color: $text-error; }
     """
+    CHANGES = frozenset({"start"})
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("d", "demo", "start a demo cluster", id="no_cluster.demo"),
         Binding("s", "start", "start this cluster", id="no_cluster.start"),
@@ -183,7 +184,8 @@ class NoCluster(ModalScreen[None]):
 
     def _may_start(self) -> bool:
         config = self.console.config
-        if config is None or config.source is None or self._is_running:
+        may_change = self.console.state.may_change
+        if config is None or config.source is None or self._is_running or not may_change:
             return False
         return ManageCluster(config).is_all_here
 
