@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 from tui.model.job_text_projects import ProjectReader, find_job_files
@@ -40,3 +41,24 @@ def test_files_with_jobs_are_found_beside_and_in_the_projects(tmp_path: Path) ->
     (projects / "words" / "count.toml").write_text('# a job\njob_type = "mapreduce"\n')
 
     assert find_job_files(projects) == [tmp_path / "beside.toml", projects / "words" / "count.toml"]
+
+
+def test_a_pipe_among_the_files_of_projects_holds_nobody_up(tmp_path: Path) -> None:
+    """Each would take a thread of the console for good, until none is left to check or to complete."""
+    folder = tmp_path / "projects" / "words"
+    folder.mkdir(parents=True)
+    (tmp_path / "beside.toml").write_text('job_type = "script"\n')
+    os.mkfifo(tmp_path / "pipe.toml")
+    os.mkfifo(folder / "map_functions.py")
+    (folder / "reduce_functions.py").symlink_to("/dev/zero")
+
+    found: list[object] = []
+
+    def look() -> None:
+        found.extend((find_job_files(folder.parent), ProjectReader(folder.parent).read().with_functions()))
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(5)
+
+    assert found == [[tmp_path / "beside.toml"], []]

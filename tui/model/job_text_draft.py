@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pymr.job_toml import job_toml, template_toml
 from pymr.rows import JobRow
 from pymr.toml_text import decode_text
 from tui.model.printable import printable
+from tui.model.regular_file import NotRegularError, read_regular
 
 TEXT_BYTES_MAX = 1 << 20
 _NAME_CHARACTERS_MAX = 40
@@ -69,10 +69,9 @@ def draft_of_file(path: Path) -> Draft:
     May wait for a slow disk; for nothing else, as a pipe or a device is no text.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise _unreadable(path, "is no regular file, so it is no job")
-        with path.open("rb") as file:
-            data = file.read(TEXT_BYTES_MAX + 1)
+        data = read_regular(path, TEXT_BYTES_MAX + 1)
+    except NotRegularError as error:
+        raise _unreadable(path, "is no regular file, so it is no job") from error
     except OSError as error:
         raise _unreadable(path, f"cannot be read: {error.strerror or error}") from error
     if len(data) > TEXT_BYTES_MAX:

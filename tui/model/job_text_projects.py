@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pymr.module_names import ModuleNames, module_names
 from pymr.project_modules import MODULE_FILES, FunctionKind
+from tui.model.regular_file import read_regular
 
 PROJECTS_MAX = 500
 FILES_PER_PROJECT_MAX = 200
@@ -73,8 +74,7 @@ class ProjectReader:
             status = path.stat()
             mark = status.st_mtime_ns, status.st_size
             if path not in self._read or self._read[path][0] != mark:
-                with path.open("rb") as file:
-                    self._read[path] = mark, module_names(file.read(SOURCE_BYTES_MAX), kind)
+                self._read[path] = mark, module_names(read_regular(path, SOURCE_BYTES_MAX), kind)
         except OSError:
             return None
         return self._read[path][1]
@@ -106,8 +106,7 @@ def find_job_files(projects_dir: Path) -> list[Path]:
 
 def _holds_job(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            start = file.read(1 << 14)
+        start = read_regular(path, 1 << 14)
     except OSError:
         return False
     return any(line.lstrip().startswith(b"job_type") for line in start.splitlines())
