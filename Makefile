@@ -31,7 +31,7 @@ test: $(STAMP)   ## all tests (some minutes)
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 test-engines:    ## runs on engines of others, in an environment of their own (some minutes)
-	@$(MAKE) --no-print-directory engine-tests VENV=.venv-engines EXTRAS=dev,dask
+	@$(MAKE) --no-print-directory engine-tests VENV=.venv-engines EXTRAS=dev,dask,ray,spark
 
 engine-tests: $(STAMP)
 	@PYMR_GENERATED_JOBS=300 timeout 1200 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal tests/engines

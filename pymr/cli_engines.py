@@ -36,7 +36,7 @@ def engine_options(command: Command) -> Command:
         click.option(
             "--engine",
             metavar="NAME",
-            help="Run the tasks on an engine of others, with the same result: dask.",
+            help="Run the tasks on an engine of others, with the same result: dask, ray or spark.",
         ),
     ):
         command = option(command)

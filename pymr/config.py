@@ -74,6 +74,8 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "panes": PanesConfig,
     "launch": LaunchConfig,
     "engine_dask": BackendConfig,
+    "engine_ray": BackendConfig,
+    "engine_spark": BackendConfig,
 }
 
 

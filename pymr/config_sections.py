@@ -337,4 +337,6 @@ class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
     panes: PanesConfig = PanesConfig()
     launch: LaunchConfig = LaunchConfig()
     engine_dask: BackendConfig = BackendConfig()
+    engine_ray: BackendConfig = BackendConfig()
+    engine_spark: BackendConfig = BackendConfig()
     source: str | None = None

@@ -9,7 +9,7 @@ from pymr.config import EngineConfig
 from pymr.engine.outputs import Part
 from pymr.jobs import MapReduceJob
 
-BACKENDS = ("dask",)
+BACKENDS = ("dask", "ray", "spark")
 """Engines of others that a job can run on."""
 
 

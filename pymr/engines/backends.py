@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import sys
 from collections.abc import Iterable
 from importlib import import_module
@@ -13,8 +15,16 @@ from pymr.errors import FatalError, StartError
 from pymr.run_facts import Backend
 from pymr.toml_text import parse_override
 
-_CLASSES = {"dask": ("pymr.engines.dask", "DaskEngine")}
-LIBRARIES = {"dask": "distributed"}
+_CLASSES = {
+    "dask": ("pymr.engines.dask", "DaskEngine"),
+    "ray": ("pymr.engines.ray", "RayEngine"),
+    "spark": ("pymr.engines.spark", "SparkEngine"),
+    "spark connect": ("pymr.engines.spark_connect", "SparkConnectEngine"),
+}
+LIBRARIES = {"dask": "distributed", "ray": "ray", "spark": "pyspark"}
+
+
+CONNECT_SECONDS = 10.0
 
 
 class Worker(NamedTuple):
@@ -38,7 +48,8 @@ def open_engine(backend: Backend, *, workers: int, directory: str) -> Any:
             f"--engine {backend.name} needs {library}, which is not installed: "
             f"pip install 'pymr-cluster[{backend.name}]'"
         ) from error
-    module, name = _CLASSES[backend.name]
+    is_connect = backend.name == "spark" and (backend.address or "").startswith("sc://")
+    module, name = _CLASSES["spark connect" if is_connect else backend.name]
     options = {key: parse_override(value) for key, value in backend.options}
     return getattr(import_module(module), name)(
         backend.address, options, workers=workers, directory=directory
@@ -73,3 +84,20 @@ def refused_address(engine: str, address: str, error: BaseException) -> StartErr
         f"there is no {engine} at {address} ({reason}): check --engine-address, or leave it out for one on "
         "this machine"
     )
+
+
+def check_address(engine: str, address: str, scheme: str, default_port: int) -> None:
+    """Raise StartError where nobody listens at any of the hosts of SCHEME://HOST:PORT,...: some engines take
+    minutes to say so. Addresses of other schemes are not looked at."""
+    if not address.startswith(f"{scheme}://"):
+        return
+    error: Exception | None = None
+    for place in re.split(r"[/;]", address.removeprefix(f"{scheme}://"))[0].split(","):
+        host, _, port = place.partition(":")
+        try:
+            socket.create_connection((host, int(port or default_port)), CONNECT_SECONDS).close()
+            return
+        except (OSError, ValueError) as refusal:
+            error = refusal
+    assert error is not None
+    raise refused_address(engine, address, error) from error

@@ -11,11 +11,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeVar
 
-import msgspec
-
 from pymr.engine.tasks import MapOutput
 from pymr.engines.driver import EnginePlan
-from pymr.engines.map_side import Piece, SegmentFacts, map_pieces
+from pymr.engines.map_side import Piece, map_output_in, map_pieces
 from pymr.engines.reduce_side import PartitionReport
 from pymr.engines.run_watch import LOOK_SECONDS, RunWatch, error_of_engine
 
@@ -114,7 +112,7 @@ class TaskRun(Generic[F]):
                 try:
                     result = self._engine.result(future)
                 except Exception as error:
-                    self._watch.look()  # which knows more of it
+                    self._watch.give_up(error)  # which knows more of it
                     raise error_of_engine(error, self._engine.name) from error
                 yield result
             self._watch.look()
@@ -125,10 +123,10 @@ def map_parts(run_dir: str, index: int) -> Iterator[Part | MapOutput]:
 
     Memory beyond the bound of the task: a part, of those that the engine has not taken.
     """
-    output: dict[str, Any] | None = None
+    output: MapOutput | None = None
     for _, pieces in groupby(map_pieces(run_dir, index), key=itemgetter(0)):
         part = [piece for _, piece in pieces]
-        output = msgspec.msgpack.decode(part[-1][2], type=SegmentFacts).output or output
+        output = output or map_output_in(part[-1])
         yield part
     assert output is not None  # partition 0 has it
-    yield MapOutput(**output)
+    yield output

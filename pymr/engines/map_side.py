@@ -68,6 +68,14 @@ def map_pieces(run_dir: str, index: int) -> Iterator[tuple[int, Piece]]:
             yield from _segment(partition, index, runs.get(partition, ()), facts)
 
 
+def map_output_in(piece: Piece) -> MapOutput | None:
+    """The facts of a map task that a piece brings, if it does: one of each map task."""
+    if piece[1] != CLOSING:
+        return None
+    output = msgspec.msgpack.decode(piece[2], type=SegmentFacts).output
+    return MapOutput(**output) if output is not None else None
+
+
 def _facts_of(output: MapOutput, run_dir: str, index: int) -> MapOutput:
     """What the driver is told of a map task, which reads the list of bad records in the run's folder."""
     name = None

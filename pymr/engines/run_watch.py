@@ -5,17 +5,18 @@ from __future__ import annotations
 import codecs
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
 import msgspec
 
 from pymr.engine.tasks import MapOutput, ReduceOutput
-from pymr.engines.attempts import OUTPUT_BYTES_MAX, AttemptFailure
+from pymr.engines.attempts import OUTPUT_BYTES_MAX, AttemptFailedError, AttemptFailure
 from pymr.engines.setup import FAILURES, OUTPUT
 from pymr.errors import FatalError, InputOutdatedError, PymrError, RunFailedError
 from pymr.interruption import check_interruption
-from pymr.protocol import first_line
+from pymr.protocol import cut_text, first_line
 from pymr.run_outcome import Stopwatch
 from pymr.run_phases import Observer, Phase
 
@@ -24,6 +25,8 @@ LOOK_SECONDS = 0.1
 
 _READ_BYTES_MAX = 1 << 20
 _FAILURES_TOLD_MAX = 5
+_ERROR_LINES_MAX = 20
+_NOTES_MAX, _NOTE_CHARACTERS_MAX = 20, 300
 
 
 class RunWatch:
@@ -39,10 +42,12 @@ class RunWatch:
         self._run_dir = run_dir
         self._max_attempts = max_attempts
         self._failures: dict[str, list[AttemptFailure]] = {}
+        self._last_failure: AttemptFailure | None = None
         self._seen: set[str] = set()
         self._told = 0
         self._printed: dict[str, _PrintedLines] = {}
         self._phase: Phase | None = None
+        self._notes: deque[str] = deque(maxlen=_NOTES_MAX)
 
     def begin(self, name: str, tasks: int, units: int = 0) -> None:
         """A phase of so many tasks begins. units: bytes of map input, values to reduce; 0: not known."""
@@ -70,15 +75,31 @@ class RunWatch:
         self.observer.on_phase(self._phase)
         self._clock.lap(self._phase.name)
 
+    def note(self, text: str) -> None:
+        """Something that the engine says, for the observer. Of any thread."""
+        self._notes.append(cut_text(text, _NOTE_CHARACTERS_MAX))
+
     def look(self) -> None:
         """Show what is new. Raises a PymrError where a task has failed for good, Interrupted."""
         check_interruption()
+        while self._notes:
+            self.observer.on_notice(self._notes.popleft())
         self._show_output()
         with suppress(FileNotFoundError):
             for name in sorted(os.listdir(os.path.join(self._run_dir, FAILURES))):
                 if name not in self._seen and not name.endswith(".unfinished"):
                     self._seen.add(name)
                     self._take_failure(name)
+
+    def give_up(self, error: BaseException) -> None:
+        """The engine has raised this. Raises as `look`; and the failure of an attempt, where it tells of one
+        that is not made again."""
+        self.look()
+        if (
+            self._last_failure is not None
+            and AttemptFailedError.__name__ in f"{type(error).__name__} {error}"
+        ):
+            raise _error_of(self._last_failure, self._failures[self._last_failure.task])
 
     def finish(self) -> None:
         """Show the last of what was printed."""
@@ -89,6 +110,7 @@ class RunWatch:
             failure = msgspec.msgpack.decode(file.read(), type=AttemptFailure)
         failed = self._failures.setdefault(failure.task, [])
         failed += [failure] * failure.is_counted
+        self._last_failure = failure
         if failure.is_final or len(failed) >= self._max_attempts:
             self._show_output(is_last=True)
             raise _error_of(failure, failed)
@@ -152,5 +174,6 @@ def error_of_engine(error: BaseException, engine: str) -> PymrError:
     """An error that the engine raised itself, or out of what pymr does outside of its attempts."""
     if isinstance(error, PymrError):
         return error
-    text = "\n".join(str(error).splitlines()[:20])
+    text = str(error).partition("\n\n")[0]
+    text = "\n".join(text.splitlines()[:_ERROR_LINES_MAX])
     return FatalError(f"{engine}: {type(error).__name__}: {text}")

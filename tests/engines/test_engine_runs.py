@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from cluster.running import (
@@ -17,11 +18,14 @@ from cluster.running import (
     wait_for_file,
     wait_until,
 )
+from engines.generated_jobs import check_generated_jobs
 
-from pymr.engines.backends import LIBRARIES
+from pymr.engines.backends import LIBRARIES, open_engine
+from pymr.run_facts import Backend
 
 ENGINES = [name for name, library in LIBRARIES.items() if find_spec(library)]
 INTERRUPTED = 130
+GENERATED_JOBS = 30
 ENDS_WITHIN_S = 60.0
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
@@ -68,6 +72,11 @@ def test_examples_give_the_same_bytes_as_inline(place: Place, engine: str) -> No
 
     assert sum(map(len, expected.values())) > 100
     assert parts_of(place.output) == expected
+
+
+def test_generated_jobs_give_the_same_bytes_as_inline(tmp_path: Path, engine: str) -> None:
+    with open_engine(Backend(engine), workers=2, directory=str(tmp_path)) as opened:
+        check_generated_jobs(opened, GENERATED_JOBS)
 
 
 @pytest.mark.parametrize("phase", ["map", "reduce"])
@@ -245,5 +254,9 @@ def test_wrong_address_is_told(place: Place, engine: str) -> None:
     )
 
 
-WRONG_ADDRESSES: dict[str, tuple[str, list[str]]] = {"dask": ("tcp://127.0.0.1:9", ["timeout=1"])}
+WRONG_ADDRESSES: dict[str, tuple[str, list[str]]] = {
+    "dask": ("tcp://127.0.0.1:9", ["timeout=1"]),
+    "ray": ("ray://127.0.0.1:9", []),
+    "spark": ("spark://127.0.0.1:9", []),
+}
 """Addresses at which nobody listens, and options with which that is found soon."""

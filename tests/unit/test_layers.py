@@ -147,6 +147,8 @@ def test_engine_and_control_know_neither_network_nor_clock(library: str) -> None
         ("redis", STORE_ALLOWED),
         ("textual", set()),
         ("distributed", {"pymr/engines/dask.py"}),
+        ("ray", {"pymr/engines/ray.py"}),
+        ("pyspark", {"pymr/engines/spark.py", "pymr/engines/spark_connect.py"}),
     ],
 )
 def test_a_library_is_imported_only_where_it_belongs(library: str, allowed: set[str]) -> None:

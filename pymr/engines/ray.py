@@ -1,0 +1,217 @@
+"""Ray: map tasks whose parts lie in its object store, and reduce tasks that are given references to them.
+
+The store spills to disk by itself; a part that is lost with its machine is made again by doing its map task
+again, for which a reduce task that waits lends its slot.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from types import TracebackType
+from typing import Any
+
+from pymr.engines.backends import check_workers, refused_address, this_worker
+from pymr.engines.driver import EnginePlan
+from pymr.engines.futures import Part, TaskRun, map_parts
+from pymr.engines.map_side import Piece
+from pymr.engines.reduce_side import PartitionReport, reduce_pieces
+from pymr.engines.run_watch import RunWatch
+from pymr.errors import FatalError
+from pymr.interruption import INTERRUPTING_SIGNALS, uninterrupted
+from pymr.scratch_folder import ScratchFolder
+
+DEATHS_MAX = 3
+"""So many workers may die of a task."""
+
+_SCRATCH_PREFIX = "pymr-ray-"
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""Nothing is sent to its makers; no warning of what a later version will do with accelerators."""
+
+
+class RayEngine:
+    """A context: a driver of a Ray cluster, or a cluster of this machine that ends with it.
+
+    address: of the cluster, as `ray.init` takes it; None for one of `workers` slots. options: further
+    arguments of `ray.init`.
+    """
+
+    name = "Ray"
+
+    def __init__(
+        self, address: str | None, options: Mapping[str, Any], *, workers: int, directory: str
+    ) -> None:
+        self.is_local = address is None
+        self.slots = workers
+        self._address = address
+        self._options = options
+        self._at_the_end = ExitStack()
+        self._map: Any = None
+        self._reduce: Any = None
+
+    def __enter__(self) -> RayEngine:
+        try:
+            if self._address is None:
+                self._start()
+            else:
+                self._connect(self._address)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with uninterrupted(), _quiet():
+            self._at_the_end.close()
+
+    def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
+        """See Engine."""
+        import ray
+
+        # Deaths of workers count there too; failures are counted by the watch.
+        retries = {"max_retries": max(plan.attempts_max - 1, DEATHS_MAX), "retry_exceptions": True}
+        self._map = ray.remote(_map).options(num_returns=plan.partitions + 1, **retries)
+        self._reduce = ray.remote(_reduce).options(**retries)
+        with redirect_stdout(_Said(watch)), redirect_stderr(_Said(watch)):
+            return TaskRun(self, plan, watch).reports()
+
+    def submit_map(self, plan: EnginePlan, index: int) -> tuple[Any, list[Any]]:
+        """See FutureEngine."""
+        *parts, output = self._map.remote(plan.run_dir, index)
+        return output, parts
+
+    def submit_reduce(self, plan: EnginePlan, partition: int, parts: Sequence[Any]) -> Any:
+        """See FutureEngine. In a list references stay what they are."""
+        return self._reduce.remote(plan.run_dir, partition, list(parts))
+
+    def done(self, futures: Collection[Any], timeout_s: float) -> Collection[Any]:
+        """See FutureEngine."""
+        import ray
+
+        ready, _ = ray.wait(list(futures), num_returns=1, timeout=timeout_s, fetch_local=False)
+        return list(ready)
+
+    def result(self, future: Any) -> Any:
+        """See FutureEngine."""
+        import ray
+
+        try:
+            return ray.get(future)
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+            raise FatalError(
+                "workers of Ray were killed again and again while they did a task: they ran out of memory, "
+                "or the function crashes; a lower engine.memory_bytes_per_worker may help "
+                f"({_first_line(error)})"
+            ) from error
+
+    def cancel(self, futures: Iterable[Any]) -> None:
+        """See FutureEngine."""
+        import ray
+
+        for future in futures:
+            with suppress(Exception):  # the cluster may be what has failed
+                ray.cancel(future, force=True)
+
+    def _start(self) -> None:
+        # A folder of its own, which ends with it; sockets lie in there, so its path is short.
+        folder = self._at_the_end.enter_context(ScratchFolder(tempfile.gettempdir(), _SCRATCH_PREFIX))
+        arguments = {"num_cpus": self.slots, "include_dashboard": False, **self._options}
+        with _environment({**_ENVIRONMENT, "RAY_TMPDIR": folder.path}):
+            self._init(arguments)
+
+    def _connect(self, address: str) -> None:
+        import ray
+
+        try:
+            with _environment(_ENVIRONMENT):
+                self._init({"address": address, **self._options})
+        except (OSError, ValueError, RuntimeError) as error:
+            raise refused_address(self.name, address, error) from error
+        self.slots = int(ray.cluster_resources().get("CPU", 0))
+        if not self.slots:
+            raise FatalError(f"the Ray cluster at {address} has no CPUs: add some nodes, then run the job")
+        try:
+            check_workers(self.name, [ray.get(ray.remote(this_worker).remote())])
+        except ray.exceptions.RayError as error:
+            raise FatalError(
+                f"the workers of {address} cannot import pymr ({_first_line(error)}): install pymr-cluster "
+                "there, in the same version as here"
+            ) from error
+
+    def _init(self, arguments: Mapping[str, Any]) -> None:
+        import ray
+
+        handlers = {number: signal.getsignal(number) for number in INTERRUPTING_SIGNALS}
+        with _quiet():
+            self._at_the_end.callback(ray.shutdown)
+            ray.init(log_to_driver=False, configure_logging=False, **arguments)
+        for number, handler in handlers.items():  # it takes SIGTERM for itself
+            signal.signal(number, handler)
+
+
+def _map(run_dir: str, index: int) -> Iterator[Any]:
+    """The map task is done here: what a generator raises by itself, Ray does not try again."""
+    parts = map_parts(run_dir, index)
+    first = next(parts)
+
+    def all_parts() -> Iterator[Any]:
+        yield first
+        yield from parts
+
+    return all_parts()
+
+
+def _reduce(run_dir: str, partition: int, parts: Sequence[Any]) -> PartitionReport:
+    return reduce_pieces(run_dir, partition, _pieces(parts))
+
+
+def _pieces(parts: Sequence[Any]) -> Iterator[Piece]:
+    """The pieces of a partition, one part after the other."""
+    import ray
+
+    for reference in parts:
+        part: Part = ray.get(reference)
+        yield from part
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Values for what is started in here, where nobody has set others."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+class _Said(io.TextIOBase):
+    """What Ray prints while a run goes on, such as that a worker has died."""
+
+    def __init__(self, watch: RunWatch) -> None:
+        self._watch = watch
+
+    def write(self, text: str) -> int:
+        if said := _COLOURS.sub("", text).strip():
+            self._watch.note(f"Ray: {said}")
+        return len(text)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """It greets its user; what is wrong it raises."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield

@@ -1,0 +1,28 @@
+"""What Spark raises, in words for whoever ran a job: its own have pages of Java."""
+
+from __future__ import annotations
+
+import sys
+
+from pymr.engines.run_watch import error_of_engine
+from pymr.errors import FatalError, PymrError
+
+
+def in_words(error: Exception) -> PymrError:
+    """The error of a run for one of Spark's, of either way to it."""
+    text = str(error)
+    if "PYTHON_VERSION_MISMATCH" in text:
+        return FatalError(
+            f"the workers of Spark run another Python than this command ({sys.version_info.major}."
+            f"{sys.version_info.minor}): set PYSPARK_PYTHON to one of that version there"
+        )
+    if "No module named 'pymr'" in text:
+        return FatalError(
+            "the workers of Spark cannot import pymr: install pymr-cluster there, in the same version as here"
+        )
+    if "Python worker exited unexpectedly" in text:
+        return FatalError(
+            "Python workers of Spark were killed again and again while they did a task: they ran out of "
+            "memory, or the function crashes; a lower engine.memory_bytes_per_worker may help"
+        )
+    return error_of_engine(error, "Spark")
