@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from pymr.engine.disk_list import DiskList
     from pymr.engine.disk_sort import DiskSort
     from pymr.manage_cluster import ManageCluster
+    from pymr.run_api import run
     from pymr.scheduler import Scheduler
 
 __version__ = "0.4.0"
-__all__ = ["DiskList", "DiskSort", "ManageCluster", "Scheduler", "__version__", "count"]
+__all__ = ["DiskList", "DiskSort", "ManageCluster", "Scheduler", "__version__", "count", "run"]
 
 # Loaded on first use: a console that only asks for the version pays for nothing else.
 _LAZY = {
@@ -22,6 +23,7 @@ _LAZY = {
     "DiskSort": "pymr.engine.disk_sort",
     "ManageCluster": "pymr.manage_cluster",
     "Scheduler": "pymr.scheduler",
+    "run": "pymr.run_api",
 }
 
 

@@ -21,13 +21,12 @@ from pymr.cli_console import (
     CommandGroup,
     exit_status_of,
     fail,
-    projects_dir_of,
     projects_option,
     say,
     split_setting,
     tell,
 )
-from pymr.cli_engines import configured_backend, engine_choice, engine_options
+from pymr.cli_engines import engine_choice, engine_options
 from pymr.errors import DefinitionError, PymrError
 from pymr.interruption import INTERRUPTING_SIGNALS, interrupt, was_interrupted
 from pymr.standard_streams import check_streams, finish_streams, is_one_place, put
@@ -191,8 +190,8 @@ def _run_request(
 ) -> RunRequest:
     """What was asked for, from the command line, the job file and the configuration."""
     from pymr.config import load_config
-    from pymr.embedded import RunRequest
     from pymr.jobs import MapReduceJob, load_job
+    from pymr.run_request import config_path, request_for
 
     backend = engine_choice(engine, engine_address, engine_settings, inline=inline)
     pairs = [split_setting(setting) for setting in settings]
@@ -202,29 +201,18 @@ def _run_request(
         raise click.UsageError(
             f"{job_toml} is a {job.job_type} job, which needs a cluster; `pymr run` runs mapreduce jobs"
         )
-    if config is None and os.path.exists("cluster.toml"):
-        config = "cluster.toml"
     overrides = {name: value for name, value in pairs if "." in name}
-    configuration = load_config(config, overrides)
-    data_dir = str(Path(job_toml).absolute().parent)
-    return RunRequest(
-        job=job,
-        input_dirs=tuple(os.path.abspath(os.path.join(data_dir, name)) for name in job.input_dirs)
-        if not inputs
-        else tuple(map(os.path.abspath, inputs)),
-        projects_dir=str(projects_dir_of(job_toml, job, projects, config)),
-        data_dir=data_dir,
-        output_dir=os.path.abspath(output or os.path.join("output", job.job_name)),
-        workers=workers or _cores(),
-        engine=configuration.engine,
+    return request_for(
+        job,
+        Path(job_toml),
+        load_config(config_path(config), overrides),
+        projects=projects,
+        inputs=inputs,
+        output=output,
+        workers=workers,
         inline=inline,
-        backend=backend and configured_backend(backend, configuration),
+        backend=backend,
     )
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run(request: RunRequest) -> None:

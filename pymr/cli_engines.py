@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +10,6 @@ import click
 from pymr.kinds import split_at_equals
 
 if TYPE_CHECKING:
-    from pymr.config import BackendConfig, ClusterConfig
     from pymr.run_facts import Backend
 
 Command = Callable[..., Any]
@@ -64,10 +62,3 @@ def engine_choice(
         return Backend(name, address, tuple(map(split_at_equals, settings)))
     except ValueError as error:
         raise click.UsageError(f"--engine-option: {error}") from None
-
-
-def configured_backend(backend: Backend, config: ClusterConfig) -> Backend:
-    """The engine with what the configuration says of it, where the command line does not."""
-    section: BackendConfig = getattr(config, f"engine_{backend.name}")
-    options = tuple(map(split_at_equals, section.options)) + backend.options
-    return replace(backend, address=backend.address or section.address, options=options)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from pymr.engines.backends import check_address, refused_address
@@ -19,9 +19,14 @@ from pymr.engines.java import java_home
 from pymr.engines.map_side import Piece, map_output_in, map_pieces
 from pymr.engines.reduce_side import PartitionReport, reduce_pieces
 from pymr.engines.run_watch import LOOK_SECONDS, RunWatch
+from pymr.engines.spark_connect import run_on_session
 from pymr.engines.spark_errors import in_words
 from pymr.errors import StartError
 from pymr.interruption import INTERRUPTING_SIGNALS, uninterrupted
+from pymr.run_facts import RunSummary
+
+if TYPE_CHECKING:
+    from pymr.run_api import JobSource
 
 FAILURES_MAX = 8
 """So often Spark tries a task; deaths of workers count there too. Failures are counted by the watch."""
@@ -108,6 +113,36 @@ class SparkEngine:
         self._context.setLogLevel("ERROR")
         if self._address is not None:
             self.slots = self._context.defaultParallelism
+
+
+class OpenSpark:
+    """A session of somebody's, of either way to Spark, as an engine that stays open."""
+
+    name = "Spark"
+    is_local = False
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._is_connect = "connect" in type(session).__module__.split(".")
+        # By Spark Connect nobody says how many tasks there are at once.
+        self.slots = (os.cpu_count() or 1) if self._is_connect else session.sparkContext.defaultParallelism
+
+    def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
+        """See Engine."""
+        if self._is_connect:
+            return run_on_session(self._session, plan, watch)
+        return run_on_context(self._session.sparkContext, plan, watch)
+
+
+def run(job: JobSource, spark: Any, **options: Any) -> RunSummary:
+    """Run a mapreduce job in a SparkSession that you have, and write its output into a folder.
+
+    options: `projects`, `inputs`, `output`, `config`, as of `pymr.run`. The output folder has to be one that
+    the executors can write to under the same path. Raises PymrError.
+    """
+    from pymr.run_api import run_with
+
+    return run_with(OpenSpark(spark), job, **options)
 
 
 def run_on_context(context: Any, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:

@@ -27,7 +27,7 @@ PIECES_PER_BATCH = 16
 
 _PIECES = "partition int, task int, place long, data binary"
 _REPORTS = "report binary"
-_SETTINGS = {
+SETTINGS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": str(PIECES_PER_BATCH),
     "spark.sql.adaptive.enabled": "false",  # which would put small partitions together
 }
@@ -56,8 +56,8 @@ class SparkConnectEngine:
         try:
             session = _connect(self._address)
             self._at_the_end.callback(session.stop)
-            for key, value in (_SETTINGS | {key: str(value) for key, value in self._options.items()}).items():
-                session.conf.set(key, value)
+            for key, value in self._options.items():
+                session.conf.set(key, str(value))
         except Exception as error:
             self.__exit__(None, None, None)
             raise refused_address(self.name, self._address, error) from error
@@ -77,6 +77,8 @@ class SparkConnectEngine:
 
 def run_on_session(session: Any, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
     """Do all tasks in a session of Spark Connect. When something raises, they are interrupted there."""
+    for key, value in SETTINGS.items():
+        session.conf.set(key, value)
     job = _Job(session, plan)
     thread = threading.Thread(target=job.run, daemon=True)
     watch.begin("map", plan.map_tasks, plan.input_bytes)

@@ -12,7 +12,7 @@ from pymr import cli
 from pymr.embedded import RunRequest, run_job
 from pymr.engines.driver import Engine
 from pymr.errors import PymrError
-from pymr.run_phases import Phase
+from pymr.run_api import Nobody
 
 for _name in ("pymr.config", "pymr.inline_run", "pymr.jobs"):  # once, not again for each run
     import_module(_name)
@@ -29,7 +29,7 @@ def run_here(request: RunRequest, engine: Engine | None = None) -> str:
     gone afterwards."""
     with _imports_put_back():
         try:
-            run_job(request, _Nobody(), engine)
+            run_job(request, Nobody(), engine)
         except PymrError as error:
             return str(error)
     return ""
@@ -45,13 +45,3 @@ def _imports_put_back() -> Iterator[None]:
         sys.dont_write_bytecode = writes_none
         for name in set(sys.modules) - modules:
             del sys.modules[name]
-
-
-class _Nobody:
-    """To whom a run is shown."""
-
-    def on_phase(self, phase: Phase) -> None: ...
-
-    def on_output(self, worker: str, lines: list[str]) -> None: ...
-
-    def on_notice(self, text: str) -> None: ...

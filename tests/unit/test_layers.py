@@ -127,8 +127,9 @@ RUN_FACTS = {
 def test_engines_of_others_know_the_engine_and_nothing_of_a_cluster(path: str) -> None:
     below = {name for name in own_imports(path) if is_fact(name) or within(name, "pymr.engine")}
     above = {name for name in own_imports(path) - below - RUN_FACTS if not within(name, "pymr.engines")}
+    faces = {"pymr.run_api"} if path == "pymr/engines/spark.py" else set()  # its `run` is for users
 
-    assert above == set()
+    assert above <= faces
 
 
 @pytest.mark.parametrize(
