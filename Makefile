@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS ?= dev
-# Twice the cores: the tests of the cluster mostly wait for daemons.
-TEST_PROCESSES ?= $(shell expr 2 \* `getconf _NPROCESSORS_ONLN`)
+# Three times the cores: the tests of the cluster mostly wait for daemons.
+TEST_PROCESSES ?= $(shell expr 3 \* `getconf _NPROCESSORS_ONLN`)
 
 .PHONY: help demo test test-engines engine-tests pythons python-tests chaos keys check format bench clean
 

@@ -139,6 +139,7 @@ def test_a_worker_is_watched_and_its_breakpoint_answered(
         shell.press("Enter")
         outcome = cluster.finish()
         shell.press("C-]")
+        shell.until_shown("ended: succeeded")  # until the console knows, q is a command of the debugger
         leave(shell)
 
     assert outcome.is_success
