@@ -286,7 +286,8 @@ class _Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):
 
 class ClusterView(_Reply, frozen=True, kw_only=True, tag="cluster"):
     """problem: why nothing is scheduled, and what to do; "" if all is well. is_draining: the peer that
-    answers is about to end. breakpoints: the workers that stand at one, BREAKPOINTS_SHOWN_MAX at most."""
+    answers is about to end. peers_alive: 0 where it does not know, as it does not lead and no leader has
+    answered it. breakpoints: the workers that stand at one, BREAKPOINTS_SHOWN_MAX at most."""
 
     name: str
     peer: str

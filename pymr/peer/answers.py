@@ -192,7 +192,7 @@ class Answers:
             leader=standing.leader_name,
             epoch=standing.epoch,
             paused=self._jobs.table.is_paused,
-            peers_alive=len(alive) if leader else 1,
+            peers_alive=len(alive),
             peers=len(self._config.peers),
             workers=sum(peer.workers for peer in self._config.peers),
             workers_busy=sum(len(peer.report.running) for peer in alive if peer.report),

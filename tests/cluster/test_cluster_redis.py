@@ -41,6 +41,7 @@ def test_a_redis_that_is_killed_and_started_again_costs_no_run(
     asked = cluster.names[:1] if has_hosts else cluster.names  # with hosts, one of the others is stopped
     for name in asked:
         cluster.wait_for(lambda name=name: is_cut_off(cluster, name), what=f"{name} to miss Redis")
+        assert cluster.client.cluster(peer=name).peers_alive == 0
     if phase == "map":
         before = len(held.gates.notes(cluster.job))
         held.let_go()

@@ -96,6 +96,17 @@ async def test_workers_at_a_breakpoint_are_counted_on_every_screen() -> None:
     assert "2 at a breakpoint" in two
 
 
+async def test_of_a_leader_that_does_not_answer_itself_nobody_counts_the_peers() -> None:
+    """Until another one leads, the peer that answers in its place knows of none."""
+    async with asked_console(ROWS, (100, 30)) as (app, pilot):
+        app.tell(ROWS, peer="beta", peers_alive=0, workers_busy=0)
+        await pilot.pause()
+        line = screen_text(pilot).split("\n")[0]
+
+    assert "leader alpha" in line and "peers unknown" in line
+    assert "/3" not in line and "busy" not in line
+
+
 async def test_without_redis_nothing_is_called_live_and_no_peer_missing() -> None:
     async with asked_console(ROWS, (100, 30)) as (app, pilot):
         await pilot.pause()

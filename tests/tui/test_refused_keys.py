@@ -60,6 +60,14 @@ async def test_keys_of_the_queue_do_nothing_on_another_screen(mode: str) -> None
         assert app.current_mode == mode
 
 
+async def test_a_console_that_may_only_look_is_not_told_how_to_answer_a_breakpoint() -> None:
+    async with asked_console(ROWS, size=(100, 24), is_read_only=True) as (app, pilot):
+        await attached(app, pilot)
+        await until_shown(pilot, "Stopped at a breakpoint")
+
+        assert "press i" not in screen_text(pilot)
+
+
 async def test_what_is_typed_at_a_breakpoint_before_i_does_nothing_and_says_what_i_does() -> None:
     async with asked_console(ROWS, size=(100, 24)) as (app, pilot):
         screen = await attached(app, pilot)

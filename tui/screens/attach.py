@@ -39,7 +39,8 @@ _AT_A_BREAKPOINT = frozenset({"type", "other_worker", "search"})
 
 _IN_A_SEARCH = frozenset({"next_match", "previous_match"})
 
-STOPPED = "◆ Stopped at a breakpoint: press i to answer"
+STOPPED = "◆ Stopped at a breakpoint"
+HOW_TO_ANSWER = ": press i to answer"
 NOT_TYPED = "◆ {key} does nothing at a breakpoint: i types into the debugger, Escape goes back"
 
 
@@ -312,7 +313,7 @@ class AttachScreen(TypingScreen):
         elif self.idle_key:
             self.notice.show(NOT_TYPED.format(key=printable(self.idle_key)), "alarm")
         elif self.is_stopped and row is not None and not row.holder:
-            self.notice.show(STOPPED, "alarm")
+            self.notice.show(STOPPED + HOW_TO_ANSWER * self.console.state.may_change, "alarm")
         else:
             self.notice.show("")
 

@@ -99,8 +99,8 @@ class TopBar(Widget):
         return left.append(" " * max(room, 1)).append_text(age)
 
     def _of_peers(self, cluster: ClusterView) -> list[Text]:
-        """Only a leader knows who is there: the peer that answers without one knows of itself alone."""
-        if not cluster.leader:
+        """Only a leader knows who is there: without one, or while it does not answer, nobody counts them."""
+        if not cluster.leader or not cluster.peers_alive:
             return [Text("peers unknown", self._style("warning"))]
         is_whole = cluster.peers_alive == cluster.peers
         peers = f"{cluster.peers_alive}/{cluster.peers} peers"
