@@ -27,6 +27,7 @@ from pymr.client_panes import (
 )
 from pymr.client_peers import AskOne, peers_alone, workers_alone
 from pymr.client_preview import preview_on
+from pymr.client_runs import ended_run, may_still_end
 from pymr.client_state import BadRecords, Consumed, Forgotten, consumed_files, forget_files
 from pymr.client_wait import Outcome, wait_for
 from pymr.requests import (
@@ -75,17 +76,9 @@ if TYPE_CHECKING:
     from pymr.jobs import Job
 
 __all__ = [
-    "Client",
-    "ClientError",
-    "Listing",
-    "Outcome",
-    "PaneBytes",
-    "RefusedError",
-    "RunPanes",
-    "UnreachableError",
-    "decompressed",
-    "split_worker",
-]
+    "Client", "ClientError", "Listing", "Outcome", "PaneBytes", "RefusedError", "RunPanes",
+    "UnreachableError", "decompressed", "ended_run", "may_still_end", "split_worker",
+]  # fmt: skip
 
 PAGES_MAX = 1_000
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pymr.client_errors import ClientError, RefusedError, UnreachableError
+from pymr.client_runs import History, ended_run, job_of
 
 if TYPE_CHECKING:
     from pymr.config import ClusterConfig
     from pymr.peer.data_client import DataClient
     from pymr.requests import JobView
-    from pymr.rows import RunRow, WorkerRow
+    from pymr.rows import WorkerRow
 
 PANE_PIECE_BYTES = 256 << 10
 """Most bytes of a pane that are read at once."""
@@ -23,9 +24,6 @@ PANES_LOOKED_AT_MAX = 64
 
 PANES_SECONDS = 1.0
 """A data service that has not answered that question for so long is not waited for."""
-
-RUNS_MAX = 10_000
-"""As many runs as the history keeps."""
 
 _SLOT_DIGITS_MAX = 6
 
@@ -74,27 +72,26 @@ def read_pane(
     return PaneBytes(piece.run_id, piece.offset, piece.data, piece.end, piece.skipped, times)
 
 
-class Knowing(Protocol):
+class Knowing(History, Protocol):
     """What is asked of a client about a worker and a run."""
 
     config: ClusterConfig
 
     def workers(self) -> tuple[WorkerRow, ...]: ...
-    def history(self, job_name: str = "", limit: int = 100) -> tuple[RunRow, ...]: ...
     def job(self, job_name: str) -> JobView: ...
 
 
 def check_pane(client: Knowing, worker: str, run_id: str) -> None:
     """Raise ClientError where there is no such worker, or no such run, which a pane without a byte may be
-    due to. run_id: "" for any. Cost: two questions at most."""
+    due to. run_id: "" for any. Cost: two questions, and see ended_run."""
     peer, slot = split_worker(worker)
     count = max((one.workers for one in client.config.peers if one.name == peer), default=0)
     if slot >= count and all(row.name != worker for row in client.workers()):
         last = f" to {peer}/{count - 1}" if count > 1 else ""
         raise ClientError(f"there is no worker {worker}; {peer} has {peer}/0{last}")
-    job_name = run_id.rpartition("-")[0]
-    if not run_id or (job_name and any(row.run_id == run_id for row in client.history(job_name, RUNS_MAX))):
+    if not run_id or ended_run(client, run_id) is not None:
         return
+    job_name = job_of(run_id)
     row = client.job(job_name).row if job_name else None
     if row is None or row.run_id != run_id:
         raise ClientError(f"there is no run {run_id}; `pymr history` shows the runs")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import msgspec
 
 from pymr.client_errors import ClientError, RefusedError, UnreachableError
+from pymr.client_runs import ended_run
 from pymr.requests import BadRecordsView, StateView
 from pymr.rows import RunRow, StateRow
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 READINGS_MAX = 5
 """A list that changes while its pages are read is read from its beginning again, so often at most."""
-
-HISTORY_RUNS = 1_000
-"""A run is looked for among so many of its job."""
 
 Answer = TypeVar("Answer")
 
@@ -129,8 +127,7 @@ class BadRecords:
 
     def run(self) -> RunRow | None:
         """The run in the history; None while it has not ended, and where it is not known."""
-        rows = self.client.history(self.run_id.rpartition("-")[0], HISTORY_RUNS)
-        return next((row for row in rows if row.run_id == self.run_id), None)
+        return ended_run(self.client, self.run_id)
 
 
 def _all_pages(client: Asking, job_name: str, peer: str) -> tuple[str, list[StateRow]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,12 +24,16 @@ from tui.screens.attach import AttachScreen
 
 
 class PaneClient:
-    """panes: what each worker put out in each run, of which `lost` is the part that is not kept."""
+    """panes: what each worker put out in each run, of which `lost` is the part that is not kept.
+
+    histories: how often the history was asked for. is_open: cleared, that is not answered."""
 
     def __init__(self, panes: dict[tuple[str, str], bytes]) -> None:
         self.panes = panes
         self.runs: tuple[RunRow, ...] = ()
-        self.reads = 0
+        self.reads = self.histories = 0
+        self.is_open = threading.Event()
+        self.is_open.set()
 
     def __enter__(self) -> Self:
         return self
@@ -49,6 +54,8 @@ class PaneClient:
         return PaneBytes(run_id, at, pane[at : at + bytes_max], len(pane))
 
     def history(self, job_name: str = "", limit: int = 100) -> tuple[RunRow, ...]:
+        self.histories += 1
+        self.is_open.wait(30.0)
         return tuple(run for run in self.runs if job_name in ("", run.job_name))[:limit]
 
     def panes_of(self, run_id: str) -> list[str]:
@@ -84,8 +91,8 @@ class PaneConsole(ConsoleApp):
         assert isinstance(self.shown_screen, AttachScreen)
         return self.shown_screen
 
-    def tell(self, *workers: WorkerRow) -> None:
-        self.state = ClusterState(workers=workers, answered_at=1e9)
+    def tell(self, *workers: WorkerRow, runs: Sequence[RunRow] = ()) -> None:
+        self.state = ClusterState(workers=workers, runs=tuple(runs), answered_at=1e9)
         self.show_on(self.shown_screen)
 
 

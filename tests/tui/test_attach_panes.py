@@ -45,8 +45,7 @@ async def test_output_stays_when_the_job_ends_and_the_title_says_how(size: tuple
 
 
 async def test_a_run_that_goes_on_elsewhere_is_not_called_ended() -> None:
-    runs = [run(7, "running", job_name="count")]
-    async with pane_console(PANES, "alpha/0", RUN, workers=[worker("alpha/0")], runs=runs) as (app, pilot):
+    async with pane_console(PANES, "alpha/0", RUN, workers=[worker("alpha/0")]) as (app, pilot):
         await until_shown(pilot, "no longer works on this run")
         app.client.runs = (ended(7),)
         await until_shown(pilot, "✓ alpha/0 ended: succeeded")
@@ -54,6 +53,56 @@ async def test_a_run_that_goes_on_elsewhere_is_not_called_ended() -> None:
         await until_shown(pilot, "of beta")
 
         assert "ended" not in screen_text(pilot)
+
+
+async def test_the_end_is_told_of_however_many_runs_of_the_job_have_ended_before() -> None:
+    before = [ended(number) for number in range(60, 0, -1)]
+    panes = {("alpha/0", "count-000061"): b"one\r\n"}
+    idle = [worker("alpha/0")]
+    async with pane_console(panes, "alpha/0", "count-000061", workers=idle, runs=before) as (app, pilot):
+        await until(pilot, lambda: app.client.histories >= 2, "a question, and another one")
+        app.client.runs = (ended(61, "failed"), *before)
+        await until_shown(pilot, "✗ alpha/0 ended: failed")
+        asked = app.client.histories
+        app.attach._look_for_end()
+        app.attach.open("alpha/0", "count-000061")
+        await until_shown(pilot, "✗ alpha/0 ended: failed")
+
+        assert app.client.histories - asked <= 2  # nothing before it was opened again
+
+
+async def test_an_old_run_of_many_is_found_and_one_that_is_forgotten_is_given_up() -> None:
+    runs = [ended(number) for number in range(90, 2, -1)]
+    panes = {("alpha/0", "count-000003"): b"one\r\n", ("alpha/0", "count-000002"): b"two\r\n"}
+    async with pane_console(panes, "alpha/0", "count-000003", runs=runs) as (app, pilot):
+        await until_shown(pilot, "✓ alpha/0 ended: succeeded")
+        app.attach.open("alpha/0", "count-000002")
+        await until(pilot, lambda: not app.attach._is_end_sought, "that it is given up")
+
+        assert "ended" not in screen_text(pilot)
+
+
+async def test_a_slow_answer_about_the_end_is_waited_for_and_not_asked_for_again() -> None:
+    async with pane_console(PANES, "alpha/0", RUN, workers=[worker("alpha/0", "map", RUN)]) as (app, pilot):
+        app.client.runs = (ended(7),)
+        app.client.is_open.clear()
+        app.tell(worker("alpha/0"))
+        for _ in range(5):  # as often as its interval passes meanwhile
+            app.attach._look_for_end()
+            await pilot.pause()
+        asked = app.client.histories
+        app.client.is_open.set()
+        await until_shown(pilot, "✓ alpha/0 ended: succeeded")
+
+        assert asked == 1
+
+
+async def test_the_end_of_a_run_that_the_console_knows_is_not_asked_for() -> None:
+    async with pane_console(PANES, "alpha/0", RUN, workers=[worker("alpha/0", "map", RUN)]) as (app, pilot):
+        app.tell(worker("alpha/0"), runs=[ended(7)])
+        await until_shown(pilot, "✓ alpha/0 ended: succeeded")
+
+        assert app.client.histories == 0
 
 
 async def test_output_that_is_no_longer_kept_is_said_to_be_gone() -> None:

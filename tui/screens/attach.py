@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from pymr.client import Client, ended_run, may_still_end
 from pymr.errors import PymrError
 from pymr.rows import JobRow, RunRow, WorkerRow
 from pymr.wording import amount, count_of
@@ -20,7 +21,7 @@ from tui.model.pane_place import LOOKED_AHEAD_BYTES, LOOKED_BACK_BYTES, start_of
 from tui.model.printable import printable
 from tui.model.state import ClusterState
 from tui.screens.attach_typing import HOW_TO_LEAVE, STUCK, TypingScreen
-from tui.screens.run_dialog import RUNS_ASKED_MAX, RunDialog, runs_with_output
+from tui.screens.run_dialog import RunDialog, runs_with_output
 from tui.widgets.pane_header import PaneFacts, PaneHeader, PaneNotice
 from tui.widgets.pane_prompt import PanePrompt
 from tui.widgets.pane_view import PaneView
@@ -81,7 +82,8 @@ class AttachScreen(TypingScreen):
         self._row: WorkerRow | None = None
         self._job_name = ""
         self._ended: RunRow | None = None  # the run that is shown, once it has ended
-        self._is_end_sought = True  # until it is known, or too old to be asked for
+        self._is_end_sought = True  # until it is known, or the history has forgotten it
+        self._ends_asked_for: set[str] = set()  # runs, while the question is under way
         self._choices: list[str] = []
         self._wish: PaneWish | None = None
         self._was_answerable = False
@@ -355,23 +357,35 @@ class AttachScreen(TypingScreen):
         self.show_notice()
 
     def _look_for_end(self) -> None:
-        """Ask what has come of the run that is shown, where its worker is not at it any more."""
+        """Learn what has come of the run that is shown, where its worker is not at it any more."""
         row, run_id = self._row, self.run_id
         is_at_it = row is not None and row.run_id == run_id and row.state != "idle"
         is_seen = self.console.shown_screen is self and self.console.config is not None
-        if run_id and is_seen and not is_at_it and self._is_end_sought:
-            self.run_worker(self._ask_for_end(run_id), group="end", exclusive=True)
-
-    async def _ask_for_end(self, run_id: str) -> None:
-        job_name = run_id.rpartition("-")[0]
-        try:
-            runs = await self.console.ask(lambda client: client.history(job_name, RUNS_ASKED_MAX))
-        except PymrError:  # it is asked again
+        if not (run_id and is_seen and self._is_end_sought) or is_at_it:
             return
+        known = next((run for run in self.console.state.runs if run.run_id == run_id), None)
+        if known is not None:
+            self._show_end(run_id, known, may_follow=False)
+        elif run_id not in self._ends_asked_for:
+            self._ends_asked_for.add(run_id)
+            self._ask_for_end(run_id)
+
+    @work(group="end")
+    async def _ask_for_end(self, run_id: str) -> None:
+        def look(client: Client) -> tuple[RunRow | None, bool]:
+            return (None, True) if may_still_end(client, run_id) else (ended_run(client, run_id), False)
+
+        try:
+            self._show_end(run_id, *await self.console.ask(look))
+        except PymrError:  # it is asked again
+            pass
+        finally:
+            self._ends_asked_for.discard(run_id)
+
+    def _show_end(self, run_id: str, ended: RunRow | None, may_follow: bool) -> None:
+        """may_follow: there is no end of it yet."""
         if run_id == self.run_id:
-            ended = (run for run in runs if run.status not in ("running", "publishing"))
-            self._ended = next((run for run in ended if run.run_id == run_id), None)
-            self._is_end_sought = self._ended is None and len(runs) < RUNS_ASKED_MAX
+            self._ended, self._is_end_sought = ended, may_follow
             self._show_facts()
 
     def _show_place(self, offset: int) -> None:

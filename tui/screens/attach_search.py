@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
-from textual import on
+from textual import on, work
 from textual.timer import Timer
 
 from pymr.client import Client
@@ -133,8 +133,9 @@ class SearchingScreen(ConsoleScreen):
     def _find(self, start: int, *, backwards: bool) -> None:
         self._stopped.set()
         self._stopped = Event()
-        self.run_worker(self._found(start, backwards, self._stopped), group="search", exclusive=True)
+        self._found(start, backwards, self._stopped)
 
+    @work(group="search", exclusive=True)
     async def _found(self, start: int, backwards: bool, stopped: Event) -> None:
         needle, self._doing, self._progress = self._needle, "searching… ", (0, 0)
 
@@ -192,8 +193,9 @@ class SearchingScreen(ConsoleScreen):
             self._replaced = path
             self.prompt.open("replace", "It is there already. Enter replaces it, or save to", str(path))
             return
-        self.run_worker(self._saved(path, over=is_there), group="save", exclusive=True)
+        self._saved(path, over=is_there)
 
+    @work(group="save", exclusive=True)
     async def _saved(self, path: Path, *, over: bool) -> None:
         self._doing, self._progress = "saving… ", (0, 0)
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textual import events
+from textual import events, work
 
 from tui.model.pane_keys import AttachedKeys, bytes_of_paste
 from tui.model.pane_typist import WAITING_BYTES_MAX, Typist, holder_name
@@ -68,7 +68,7 @@ class TypingScreen(SearchingScreen):
             self.view.terminal_size,
             lambda why: self._note_stuck(typist, why),
         )
-        self.run_worker(self._type(typist), group="typing")
+        self._type(typist)
         self.view.follow()
         self.view.focus()
 
@@ -141,6 +141,7 @@ class TypingScreen(SearchingScreen):
             self.stuck = why
             self.show_notice()
 
+    @work(group="typing")
     async def _type(self, typist: Typist) -> None:
         why = await typist.run(self._held)
         if self._typist is typist:
