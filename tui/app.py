@@ -27,6 +27,7 @@ from tui.options import Options
 from tui.queue_actions import QueueActions
 from tui.screens.base import ConsoleScreen
 from tui.screens.confirm import Confirm
+from tui.screens.palette import Palette
 from tui.settings import Settings
 from tui.themes import DARK, LIGHT, THEMES
 
@@ -418,6 +419,10 @@ class ConsoleApp(QueueActions):
         from tui.screens.help import Help
 
         self.push_screen(Help())
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every key that does something here, by name."""

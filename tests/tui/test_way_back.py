@@ -10,6 +10,7 @@ import pytest
 from asked_console import AskedConsole, asked_console
 from job_samples import TRACEBACK, job
 from still_cluster import PEERS, WORKERS, still_state
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 from waiting import until, until_shown
@@ -175,3 +176,18 @@ async def test_who_chooses_no_new_job_is_where_they_were() -> None:
         await until(pilot, lambda: app.screen.query_one(OptionList).has_focus, "the list")
         await pilot.press("escape")
         await at(app, pilot, "editor")
+
+
+@pytest.mark.parametrize("enters", [2, 3, 5])
+async def test_enter_pressed_often_in_the_palette_does_one_thing(enters: int) -> None:
+    """As fast as a terminal sends what is held down: further ones come before the palette has closed."""
+    async with asked_console(ROWS) as (app, pilot):
+        await pilot.press("ctrl+p", *"show peers")
+        await until_shown(pilot, "key 4")
+        await pilot.press("down")
+        for _ in range(enters):
+            app.post_message(events.Key("enter", None))
+        await until(pilot, lambda: app.current_mode == "peers", "the peers")
+        await pilot.pause()
+
+        assert [type(screen).__name__ for screen in app.screen_stack] == ["PeersScreen"]
