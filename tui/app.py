@@ -302,7 +302,7 @@ class ConsoleApp(QueueActions):
         self.forget_returned()
         if could_change != self.state.may_change:
             self.refresh_bindings()
-        for text, is_failure in self._failures.new_in(self.state.events):
+        for text, is_failure in self._failures.new_in(self.state.events, self.shown_screen.looked_at):
             title, severity = ("Failed", "error") if is_failure else ("Breakpoint", "warning")
             self.notify(text, title=title, severity=severity, timeout=8, markup=False)  # type: ignore[arg-type]
         self.show_on(self.shown_screen)

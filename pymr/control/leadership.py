@@ -282,7 +282,7 @@ class Leader:
         for published in report.published:
             publishing.take(self, peer, published)
         running.note_phase(self, report)
-        breakpoints.note(self, last, report)
+        breakpoints.note(self, report)
         if report.is_draining:
             self.draining[peer.name] = peer
         elif self.draining.pop(peer.name, None) is not None:

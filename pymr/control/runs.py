@@ -90,7 +90,8 @@ class Run(ABC):
     lost, as Redis is being told. is_touched: something has come that may bring the run on.
     durations: of the tasks that were done under this leader, by kind.
     trouble: an error that may go by itself, for operators; troubles: of machines, by the task that they keep
-    from being done. failures_told: events of failed attempts so far.
+    from being done. failures_told: events of failed attempts so far. breakpoints_told: (peer, slot, attempt)
+    that came to a breakpoint of which operators were told, in that order.
     """
 
     def __init__(self, record: RunRecord, phases: Sequence[str], now: float) -> None:
@@ -113,6 +114,7 @@ class Run(ABC):
         self.failed_tries: deque[FailedTry] = deque(maxlen=FAILED_TRIES_MAX)
         self.attempts_failed = record.attempts_failed
         self.failures_told = 0
+        self.breakpoints_told: dict[tuple[str, int, AttemptId], None] = {}
         self.waiting_for = ""
         self.waiting_since: float | None = None
         self.phases = tuple(phases)

@@ -124,6 +124,17 @@ async def test_runs_to_choose_from_are_those_of_which_output_is_kept() -> None:
         assert app.toasts == []
 
 
+async def test_a_breakpoint_of_the_worker_that_is_looked_at_is_not_told_of_once_more() -> None:
+    async with pane_console(PANES, "alpha/0", RUN, workers=[worker("alpha/0", "map", RUN)]) as (app, _):
+        looked_at = app.shown_screen.looked_at
+        app.attach.open("alpha/0")
+        of_any_run = app.shown_screen.looked_at
+        await app.action_show("jobs")
+
+        assert (looked_at, of_any_run[0]) == (("alpha/0", RUN), "alpha/0")
+        assert app.shown_screen.looked_at == ("", "")
+
+
 # ---- other workers, copying
 
 

@@ -251,5 +251,8 @@ def test_a_worker_at_a_breakpoint_is_told_of_at_once_and_is_no_failure() -> None
     failures.new_in([event(1)])
 
     assert failures.new_in([event(1), stopped]) == [(stopped.text, False)]
+    again = [event(number, "run.breakpoint", worker="beta/1", run_id="r1") for number in (3, 4)]
+    assert failures.new_in([stopped, again[0]], ("beta/1", "r1")) == []
+    assert failures.new_in([stopped, *again], ("beta/1", "r0")) == [(again[1].text, False)]
     assert str(event_cell(stopped, "kind")) == "◆ run breakpoint"
     assert len("◆ run breakpoint") <= next(one.width for one in event_columns(()) if one.key == "kind")

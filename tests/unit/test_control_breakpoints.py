@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from leader_desk import RUN, Desk
 
+from pymr.control import breakpoints
+from pymr.outcomes import AttemptId
 from pymr.peer.views import at_breakpoints, event_row
-from pymr.protocol import WorkerReport, WorkerState
+from pymr.protocol import RunningAttempt, WorkerReport, WorkerState
 
 
 def report(desk: Desk, state: WorkerState, task: str = "map-00000") -> None:
-    desk.report("a", running=desk.given("a"), workers=(WorkerReport(1, 77, state, RUN, task, (0, 0)),))
+    slot = next(one.slot for one in desk.given("a") if one.id.task == task)
+    desk.report("a", running=desk.given("a"), workers=(WorkerReport(slot, 77, state, RUN, task, (0, 0)),))
 
 
 def test_a_worker_that_comes_to_a_breakpoint_is_told_of_once() -> None:
@@ -24,9 +28,49 @@ def test_a_worker_that_comes_to_a_breakpoint_is_told_of_once() -> None:
 
     (event,) = told
     row = event_row("1-0", 5.0, event)
-    assert (row.job_name, row.run_id, row.peer, row.worker, row.time) == ("job", RUN, "a", "a/1", 5.0)
-    assert row.text == "job stands at a breakpoint in map-00000, on a/1"
-    assert stopped == ("a/1",)
+    assert (row.job_name, row.run_id, row.peer, row.worker, row.time) == ("job", RUN, "a", "a/0", 5.0)
+    assert row.text == "job stands at a breakpoint in map-00000, on a/0"
+    assert stopped == ("a/0",)
     assert [one.text for one in desk.events if one.kind == "run.breakpoint"][1:] == [
         "job stands at a breakpoint in map-00001, on a/1"
     ]
+
+
+def stand(desk: Desk, state: WorkerState, attempt: str, slot: int = 0) -> None:
+    """A worker reports what it does, which is all that its peer has."""
+    running = [RunningAttempt(AttemptId(RUN, "map-00000", attempt), slot, state, (0, 0))]
+    desk.report("a", running=running, workers=(WorkerReport(slot, 77, state, RUN, "map-00000", (0, 0)),))
+
+
+def told(desk: Desk) -> list[str]:
+    return [event.worker for event in desk.events if event.kind == "run.breakpoint"]
+
+
+def test_a_debugger_that_goes_on_and_stops_again_is_told_of_once_for_each_attempt() -> None:
+    desk = Desk(("a", "h", 2))
+    desk.begin("a", tasks=2)
+    for _ in range(5):
+        stand(desk, "breakpoint", "5.1")
+        stand(desk, "map", "5.1")
+    stepped = told(desk)
+    for _ in range(2):
+        stand(desk, "breakpoint", "5.2")
+        stand(desk, "map", "5.2")
+        stand(desk, "breakpoint", "5.3", slot=1)
+
+    assert stepped == ["a/0"]
+    assert told(desk) == ["a/0", "a/0", "a/1"]
+
+
+def test_as_many_breakpoints_are_remembered_as_are_allowed_the_latest_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(breakpoints, "TOLD_MAX", 2)
+    desk = Desk(("a", "h", 2))
+    desk.begin("a", tasks=2)
+    for attempt in ("5.1", "5.2", "5.3", "5.3", "5.2"):
+        stand(desk, "breakpoint", attempt)
+        stand(desk, "map", attempt)
+
+    assert len(told(desk)) == 3
+    assert len(desk.leader.runs[RUN].breakpoints_told) == 2

@@ -32,8 +32,9 @@ class Failures:
     def __init__(self) -> None:
         self._last_id: str | None = None
 
-    def new_in(self, events: Sequence[EventRow]) -> list[Notice]:
-        """One for each event that is new, SHOWN_AT_ONCE_MAX at most, then one about the others."""
+    def new_in(self, events: Sequence[EventRow], looked_at: tuple[str, str] = ("", "")) -> list[Notice]:
+        """One for each event that is new, SHOWN_AT_ONCE_MAX at most, then one about the others. looked_at:
+        (worker, run) whose breakpoints the operator sees anyway."""
         if not events:
             return []
         seen, self._last_id = self._last_id, events[-1].id
@@ -43,7 +44,8 @@ class Failures:
         for event in reversed(events):
             if event.id == seen:
                 break
-            if event.kind in TOLD_AT_ONCE:
+            is_seen = event.kind == "run.breakpoint" and (event.worker, event.run_id) == looked_at
+            if event.kind in TOLD_AT_ONCE and not is_seen:
                 new.append(Notice(event.text, is_failure(event)))
         told = new[::-1][:SHOWN_AT_ONCE_MAX]
         more = len(new) - len(told)

@@ -274,6 +274,10 @@ class AttachScreen(TypingScreen):
         if event.option_id:
             self.open(event.option_id)
 
+    @property
+    def looked_at(self) -> tuple[str, str]:
+        return self.worker, self.run_id
+
     # ---- typing
 
     @property

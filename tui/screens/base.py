@@ -66,6 +66,11 @@ class ConsoleScreen(Screen[None]):
         return None
 
     @property
+    def looked_at(self) -> tuple[str, str]:
+        """(worker, run) of the pane that is shown whole; "" for none."""
+        return "", ""
+
+    @property
     def edited(self) -> DraftText | None:
         """What is being written on it, and would be lost if the console ended; None for nothing."""
         return None
