@@ -175,7 +175,7 @@ class Answers:
                 respond(Done(id=request.id, detail="draining" if drain else "stopping"))
                 self._stop(drain)
             case _:
-                self._wishes.grant(request, sender.name, respond)
+                self._wishes.grant(request, sender.user, respond)
 
     # -- looking
 

@@ -35,11 +35,18 @@ _log = logging.getLogger("pymr")
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Where a message is from. identity: of the connection. role, name: of its key, by authorized.toml."""
+    """Where a message is from. identity: of the connection. role, name: of its key, by authorized.toml.
+    has_key: False in a cluster without keys, where everybody has the same name."""
 
     identity: bytes
     role: Role
     name: str
+    has_key: bool = True
+
+    @property
+    def user(self) -> str:
+        """The name of the key; "" where there are no keys."""
+        return self.name if self.has_key else ""
 
 
 class Reception:
@@ -68,7 +75,7 @@ class Reception:
         if role not in get_args(Role):
             self._strike(identity, user, "a sender that no gatekeeper has seen")
             return None
-        sender = Sender(identity, cast(Role, role), name)
+        sender = Sender(identity, cast(Role, role), name, self._has_keys)
         if len(parts) != 1:
             self._strike(identity, user, f"{len(parts)} frames, where a message is one")
             return None

@@ -17,7 +17,6 @@ from pymr.control.leadership import Leader
 from pymr.control.records import JobRecord
 from pymr.errors import JobError, PymrError, StartError
 from pymr.job_projects import project_of
-from pymr.keys import LOCAL_USER
 from pymr.peer.change_events import deleted, paused_or_resumed, undeleted
 from pymr.peer.job_table import JobTableCopy
 from pymr.peer.kept_state import KeptState
@@ -118,10 +117,9 @@ class Wishes:
         self._wake_leader = wake_leader
         self._packages = PackageParts()
 
-    def grant(self, request: Request, sender_name: str, respond: Respond) -> None:
-        """Do what is wished; `respond` is called once, now or later. sender_name: of the key of who wishes
-        it."""
-        user = "" if sender_name == LOCAL_USER.partition(":")[2] else sender_name
+    def grant(self, request: Request, user: str, respond: Respond) -> None:
+        """Do what is wished; `respond` is called once, now or later. user: the name of the key of who wishes
+        it; "" where there are no keys."""
         incarnation = self._standing().incarnation
         problem = self._standing().problem
         if isinstance(request, RecoverCluster):

@@ -13,6 +13,7 @@ from zmq.utils import z85
 
 from pymr.config import ClusterConfig, PeerConfig, SecurityConfig
 from pymr.keys import (
+    LOCAL_USER,
     AllowList,
     KeysError,
     Security,
@@ -23,6 +24,9 @@ from pymr.keys import (
     write_authorized,
     write_key,
 )
+from pymr.peer.frames import encode
+from pymr.peer.reception import Reception
+from pymr.requests import GetCluster
 
 PEERS = ("alpha", "beta")
 
@@ -231,3 +235,13 @@ def test_keys_are_written_as_zeromq_writes_them(key: bytes) -> None:
 )
 def test_what_is_no_key(text: object) -> None:
     assert not is_key(text)
+
+
+def test_a_key_called_local_has_a_name_and_who_needs_no_key_has_none() -> None:
+    known = Security("alpha", b"p" * 40, b"s" * 40, {b"q" * 40: ("operator", "local")})
+    judged = [
+        Reception(security).judge(b"1", LOCAL_USER, [encode(GetCluster(id="1"))])
+        for security in (known, Security("alpha"))
+    ]
+
+    assert [one[0].user if one is not None else None for one in judged] == ["local", ""]

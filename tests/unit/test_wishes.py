@@ -230,7 +230,10 @@ def test_who_changes_the_queue_stands_in_an_event_that_is_kept_with_the_change(d
     desk.wish(UndeleteJob, job_name="s")
     for paused in (True, True, False):
         desk.wish(PauseQueue, paused=paused)
-    desk.user = "local"  # without keys nobody has a name
+    desk.user = ""  # without keys nobody has a name
+    desk.wish(DeleteJob, job_name="s")
+    desk.wish(UndeleteJob, job_name="s")
+    desk.user = "local"  # a name like any other
     desk.wish(DeleteJob, job_name="s")
 
     assert [(event.kind, event.text, event.job_name, event.user) for _, _, event in desk.redis.events] == [
@@ -239,6 +242,8 @@ def test_who_changes_the_queue_stands_in_an_event_that_is_kept_with_the_change(d
         ("queue.paused", "the queue was paused: no more runs begin, by ann", "", "ann"),
         ("queue.resumed", "the queue goes on, by ann", "", "ann"),
         ("job.deleted", "s was deleted", "s", ""),
+        ("job.undeleted", "s was brought back", "s", ""),
+        ("job.deleted", "s was deleted, by local", "s", "local"),
     ]
 
 
