@@ -230,7 +230,7 @@ async def test_a_search_takes_an_expression_and_tells_which_of_how_many(size: tu
 async def test_a_wrong_expression_says_so_and_stays_to_be_mended() -> None:
     async with pane_console({("alpha/0", RUN): NUMBERS}, "alpha/0", RUN, size=(80, 24)) as (app, pilot):
         await pilot.press("home", "slash", *"(00|1", "enter")
-        await until_shown(pilot, "no regular expression: missing )")
+        await until_shown(pilot, "not a valid regular expression: missing )")
         await until_shown(pilot, "…")  # at 80 columns there is a sign that there is more
         typed = app.attach.prompt.query_one(Input).value
         await pilot.press(*")5", "enter")

@@ -4,17 +4,51 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+
+from tui.model.pane_cost import characters_max
 
 NEEDLE_CHARACTERS_MAX = 200
 """Of a plain text so many are looked for in the bytes of a pane; what is found is compared whole."""
 
-ENDLESS = "a group that is repeated and repeats something itself could be searched for without an end"
+EXPRESSION_CHARACTERS_MAX = 1_000
+TOO_LONG = f"longer than {EXPRESSION_CHARACTERS_MAX:,} characters"
+TOO_SLOW = "too slow: it could try the same characters in endlessly many ways"
 
 _COLOURS_BETWEEN = rb"(?:\x1b\[[0-9;:]*[mK])*"
 _SPECIAL = re.compile(r"[.^$*+?{}\[\]|()\\]")
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class LineMatcher:
+    """Finds an expression in lines as they are shown.
+
+    characters_max: of a line so many are looked at, so that none takes longer than some 0.2 s, whatever it
+    holds; None for all. length: of every match, where it is known."""
+
+    pattern: re.Pattern[str]
+    characters_max: int | None = None
+    length: int | None = None
+
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """(start, stop) of each match that is not empty, ascending."""
+        stop = len(text) if self.characters_max is None else self.characters_max
+        return (match.span() for match in self.pattern.finditer(text, 0, stop) if match[0])
+
+    def spans_near(self, text: str, start: int, stop: int) -> list[tuple[int, int]]:
+        """Those with a character from `start` to before `stop`. Cost: of that part, where the length of every
+        match is known."""
+        if self.length is None:
+            return [span for span in self.spans(text) if span[0] < stop and span[1] > start]
+        matches = self.pattern.finditer(text, max(0, start - self.length), stop + self.length)
+        return [match.span() for match in matches if match[0]]
+
+    def first(self, text: str) -> tuple[int, int] | None:
+        """(start, stop) of the first match that is not empty."""
+        return next(self.spans(text), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +73,7 @@ class Needle:
         found = _compiled(self.text, self.is_exact)
         return found if isinstance(found, str) else ""
 
-    def in_text(self) -> re.Pattern[str]:
+    def in_text(self) -> LineMatcher:
         """To be found in lines as they are shown. Raises ValueError where there is a problem."""
         found = _compiled(self.text, self.is_exact)
         if isinstance(found, str):
@@ -56,49 +90,19 @@ class Needle:
         return re.compile(_COLOURS_BETWEEN.join(letters))
 
 
-def first_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    """The first match that is not empty."""
-    return next((match for match in pattern.finditer(text) if match[0]), None)
-
-
-def length_of(pattern: re.Pattern[str]) -> int | None:
-    """The characters of every match, where the expression is a plain text; None where it is not."""
-    return None if _SPECIAL.search(pattern.pattern) else len(pattern.pattern)
-
-
 @lru_cache(16)
-def _compiled(text: str, is_exact: bool) -> re.Pattern[str] | str:
-    """The expression, or why it is none."""
-    if _is_endless(text):
-        return ENDLESS
+def _compiled(text: str, is_exact: bool) -> LineMatcher | str:
+    """What finds the expression, or why there is nothing."""
+    if len(text) > EXPRESSION_CHARACTERS_MAX:
+        return TOO_LONG
+    is_plain = not _SPECIAL.search(text)
     try:
         with warnings.catch_warnings():  # of what another version of Python may read otherwise
             warnings.simplefilter("ignore")
-            return re.compile(text, 0 if is_exact else re.IGNORECASE)
+            looked_at = None if is_plain else characters_max(text)
+            if looked_at == 0:
+                return TOO_SLOW
+            pattern = re.compile(text, 0 if is_exact else re.IGNORECASE)
     except (re.error, OverflowError, RecursionError) as error:
-        return str(error)
-
-
-def _is_endless(text: str) -> bool:
-    """Whether a group is repeated that repeats something itself, such as (a+)+, for which `re` may take time
-    that doubles with every character; it cannot be interrupted then."""
-    repeats = [False]  # by open groups
-    was_group = in_class = False
-    for character in _ESCAPED.sub("x", text):
-        if in_class:
-            in_class = character != "]"
-        elif character == "[":
-            in_class = True
-        elif character == "(":
-            repeats.append(False)
-        elif character == ")" and len(repeats) > 1:
-            inner = repeats.pop()
-            repeats[-1] |= inner
-            was_group = inner
-            continue
-        elif character in "*+{":
-            if was_group:
-                return True
-            repeats[-1] = True
-        was_group = False
-    return False
+        return f"not a valid regular expression: {error}"
+    return LineMatcher(pattern, looked_at, len(text) if is_plain else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
@@ -10,11 +11,14 @@ from threading import Event, Lock
 
 from pymr.client import PaneBytes
 from tui.model.ansi import LINE_BYTES_MAX, styled_line
-from tui.model.pane_needle import Needle, first_match
+from tui.model.pane_needle import Needle
 from tui.model.pane_stretch import Stretch
 
 PIECE_BYTES = 256 << 10
 """Read at once; more than two lines of LINE_BYTES_MAX, as that much of it is read again with the next."""
+
+_SLOW_SECONDS = 0.005
+_REST_SECONDS_MAX = 0.2
 
 ReadPiece = Callable[[int, int], PaneBytes]
 """(offset, most bytes) -> a piece of the pane."""
@@ -65,7 +69,9 @@ def find_in_pane(
         for part in parts:
             if is_stopped.is_set():
                 return None
-            offset = next(_shown_matches(needle, part, backwards=backwards), None)
+            offset = next(_shown_matches(needle, part, is_stopped, backwards=backwards), None)
+            if is_stopped.is_set():
+                return None
             if offset is not None:
                 return Found(offset, has_wrapped=number > 0)
             searched += part.stop - part.first
@@ -98,7 +104,9 @@ class MatchCount:
             for part in _parts(read, self._end, end):
                 if is_stopped.is_set():
                     return False
-                self._offsets.extend(_shown_matches(self.needle, part, backwards=False))
+                self._offsets.extend(_shown_matches(self.needle, part, is_stopped, backwards=False))
+                if is_stopped.is_set():  # in the middle of it, which is counted again
+                    return False
                 self._end = max(
                     part.first, part.start + part.data.rfind(b"\n", 0, part.stop - part.start) + 1
                 )
@@ -155,10 +163,10 @@ def _parts_back(read: ReadPiece, start: int, stop: int) -> Iterator[_Part]:
         stop = first if is_kept else lost_start(read, first)
 
 
-def _shown_matches(needle: Needle, part: _Part, *, backwards: bool) -> Iterator[int]:
+def _shown_matches(needle: Needle, part: _Part, is_stopped: Event, *, backwards: bool) -> Iterator[int]:
     """Offsets of matches of a part, one for each line that shows the needle. Lines are those of a view."""
     if not needle.is_plain:
-        yield from _matching_lines(needle, part, backwards=backwards)
+        yield from _matching_lines(needle, part, is_stopped, backwards=backwards)
         return
     matches = [
         match.span()
@@ -177,7 +185,7 @@ def _shown_matches(needle: Needle, part: _Part, *, backwards: bool) -> Iterator[
             if is_open or index in redrawn or not lines.shows(index, part.start + start):
                 continue
             redrawn.add(index)
-            if in_text.search(styled_line(line).text):
+            if in_text.first(styled_line(line).text):
                 yield part.start + start
             continue
         begin, stop = offset - part.start, offset - part.start + len(line)
@@ -185,17 +193,25 @@ def _shown_matches(needle: Needle, part: _Part, *, backwards: bool) -> Iterator[
         if start >= stop or (index == seen and not is_cut):
             continue
         seen = index
-        if in_text.search(styled_line(data[begin : max(stop, end)]).text):
+        if in_text.first(styled_line(data[begin : max(stop, end)]).text):
             yield part.start + start
 
 
-def _matching_lines(needle: Needle, part: _Part, *, backwards: bool) -> Iterator[int]:
+def _matching_lines(needle: Needle, part: _Part, is_stopped: Event, *, backwards: bool) -> Iterator[int]:
     """Offsets of the lines of a part that match an expression. Cost: of each line as it is shown."""
     pattern, lines = needle.in_text(), Stretch(part.start, part.data)
     indexes = range(lines.line_count)
     for index in reversed(indexes) if backwards else indexes:
+        if is_stopped.is_set():
+            return
         offset, line = lines.line(index)
         if part.goes_on and lines.is_drawn_on(index):
             continue
-        if part.first <= offset < part.stop and first_match(pattern, styled_line(line).text):
+        if not part.first <= offset < part.stop:
+            continue
+        began = time.monotonic()
+        is_match = pattern.first(styled_line(line).text) is not None
+        if (seconds := time.monotonic() - began) > _SLOW_SECONDS:
+            time.sleep(min(seconds, _REST_SECONDS_MAX))  # matching holds up all other threads
+        if is_match:
             yield offset

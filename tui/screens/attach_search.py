@@ -127,8 +127,8 @@ class SearchingScreen(ConsoleScreen):
         self._count = MatchCount(self._needle)
         self.view.mark(self._needle.in_text() if self.is_searching else None)
         if not self.is_searching:
-            self._doing, problem = "", self._needle.problem
-            self.prompt.show_status(f"no regular expression: {problem}" if problem else "")
+            self._doing = ""
+            self.prompt.show_status(self._needle.problem)
 
     def _find(self, start: int, *, backwards: bool) -> None:
         self._stopped.set()

@@ -13,8 +13,11 @@ from textual.strip import Strip
 
 from tui.model.pane_buffer import GapLine, PaneLine
 from tui.model.pane_rows import PaneRows, Row
-from tui.widgets.pane_matches import Marked, marks_of
+from tui.widgets.pane_matches import Marked
 from tui.widgets.pane_strips import Mark, characters_in, segments_of
+
+MARKING_SECONDS = 0.1
+"""For so long matches are looked for each time that the rows of a view are drawn."""
 
 SELECTED_LINES_MAX = 100_000
 GUTTER_COLUMNS = 9
@@ -39,7 +42,8 @@ class PaneStyles:
 class PaneDrawing:
     """columns: that there are for the text, from `column` on where lines are not wrapped.
 
-    selection: by offsets of lines, and characters in them.
+    selection: by offsets of lines, and characters in them. marked_until: by time.monotonic(); rows that are
+    drawn later have no matches marked: a slow expression never keeps a screen waiting.
     """
 
     layout: PaneRows
@@ -48,6 +52,7 @@ class PaneDrawing:
     column: int = 0
     marked: Marked = field(default_factory=Marked)
     selection: Selection | None = None
+    marked_until: float = field(default_factory=lambda: time.monotonic() + MARKING_SECONDS)
 
     def strip_of(self, row: Row) -> tuple[Strip, int]:
         """(what is visible of a row, the number of its first character in the line)."""
@@ -70,10 +75,15 @@ class PaneDrawing:
     def _marks(self, row: Row, start: int, stop: int, cursor: int | None) -> list[Mark]:
         """Those of the characters from `start` to before `stop`."""
         marks: list[Mark] = []
-        if self.marked.needle is not None and isinstance(row.line, PaneLine):
+        if (
+            self.marked.needle is not None
+            and isinstance(row.line, PaneLine)
+            and time.monotonic() < self.marked_until
+        ):
             is_current = self.marked.is_found_in(self.layout.buffer, row.line)
             style = self.styles.current if is_current else self.styles.match
-            marks += marks_of(self.marked.needle, row.text.text, start, stop, style)
+            spans = self.marked.needle.spans_near(row.text.text, start, stop)
+            marks += [(*span, style) for span in spans]
         if self.selection is not None and (span := self.selection.get_span(row.line.offset)) is not None:
             first, last = span
             marks.append((first, len(row.text.text) if last < 0 else last, self.styles.selected))

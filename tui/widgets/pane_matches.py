@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-
-from rich.style import Style
 
 from tui.model.ansi import LINE_BYTES_MAX
 from tui.model.pane_buffer import GapLine, PaneBuffer, PaneLine
-from tui.model.pane_needle import first_match, length_of
+from tui.model.pane_needle import LineMatcher
 from tui.model.pane_rows import PaneRows, Place, Row
-from tui.widgets.pane_strips import Mark, columns_of
+from tui.widgets.pane_strips import columns_of
 
 
 @dataclass(slots=True)
@@ -19,7 +16,7 @@ class Marked:
     """needle: what was searched for. found: the offset of what was found last. region: (start, stop) of lines
     that are marked as a whole, such as a traceback."""
 
-    needle: re.Pattern[str] | None = None
+    needle: LineMatcher | None = None
     found: int | None = None
     region: tuple[int, int] | None = None
 
@@ -52,17 +49,7 @@ class Marked:
         return column_for_match(layout, place, self.needle, column)
 
 
-def marks_of(needle: re.Pattern[str], text: str, start: int, stop: int, style: Style) -> list[Mark]:
-    """What matches among the characters from `start` to before `stop`, or partly."""
-    length = length_of(needle)
-    if length is None:
-        found = (match.span() for match in needle.finditer(text) if match[0])
-        return [(*span, style) for span in found if span[0] < stop and span[1] > start]
-    matches = needle.finditer(text, max(0, start - length), stop + length)
-    return [(*match.span(), style) for match in matches if match[0]]
-
-
-def place_of_match(layout: PaneRows, place: Place, needle: re.Pattern[str]) -> Place:
+def place_of_match(layout: PaneRows, place: Place, needle: LineMatcher) -> Place:
     """The row of the first match in the line of a place; the place itself where there is none."""
     if not layout.is_wrapped:
         return place
@@ -70,10 +57,10 @@ def place_of_match(layout: PaneRows, place: Place, needle: re.Pattern[str]) -> P
     match = _first_match(rows, needle)
     if match is None:
         return place
-    return Place(place.offset, next((at for at, row in enumerate(rows) if match.start() < row.stop), 0))
+    return Place(place.offset, next((at for at, row in enumerate(rows) if match[0] < row.stop), 0))
 
 
-def column_for_match(layout: PaneRows, place: Place, needle: re.Pattern[str], column: int) -> int:
+def column_for_match(layout: PaneRows, place: Place, needle: LineMatcher, column: int) -> int:
     """The column that a view has to begin with to show the first match in the line of a place.
 
     column: that it begins with now, which is kept where that does."""
@@ -81,12 +68,12 @@ def column_for_match(layout: PaneRows, place: Place, needle: re.Pattern[str], co
     match = _first_match(rows, needle)
     if match is None:
         return column
-    first, last = (columns_of(rows[0].text.text[:character]) for character in match.span())
+    first, last = (columns_of(rows[0].text.text[:character]) for character in match)
     if column <= first and last <= column + layout.width:
         return column
     return max(0, last - layout.width * 3 // 4)
 
 
-def _first_match(rows: list[Row], needle: re.Pattern[str]) -> re.Match[str] | None:
+def _first_match(rows: list[Row], needle: LineMatcher) -> tuple[int, int] | None:
     """In the line that the first of these rows is of."""
-    return None if not rows or isinstance(rows[0].line, GapLine) else first_match(needle, rows[0].text.text)
+    return None if not rows or isinstance(rows[0].line, GapLine) else needle.first(rows[0].text.text)

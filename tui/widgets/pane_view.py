@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar
 
 from rich.style import Style
@@ -17,6 +16,7 @@ from textual.strip import Strip
 
 from pymr.client import PaneBytes
 from tui.model.pane_buffer import GapLine, PaneBuffer, PaneLine
+from tui.model.pane_needle import LineMatcher
 from tui.model.pane_rows import PaneRows, Place, Row
 from tui.widgets.pane_drawing import GUTTER_COLUMNS, PaneDrawing, PaneStyles, selected_text, with_time
 from tui.widgets.pane_matches import Marked
@@ -188,7 +188,7 @@ class PaneView(ScrollView, Sized, can_focus=True):
         alone where that is not loaded yet."""
         return self._marked.line_in(self.buffer)
 
-    def mark(self, needle: re.Pattern[str] | None) -> None:
+    def mark(self, needle: LineMatcher | None) -> None:
         """Mark what matches from now on."""
         self._marked.needle = needle
         if needle is None:
