@@ -132,6 +132,12 @@ def is_key(name: str) -> bool:
     return named and _MODIFIERS.issuperset(modifiers)
 
 
+def is_character(name: str) -> bool:
+    """Whether the key of this name types a character, such as `x`, `slash` or `space`."""
+    character = key_to_character(REPLACED_KEYS.get(name, name))
+    return character is not None and character.isprintable()
+
+
 def _split(keys: str) -> tuple[str, ...]:
     """Keys with commas between them, each as Textual calls it: `?` is `question_mark`."""
     names = [key.strip() for key in keys.split(",")]

@@ -241,7 +241,7 @@ class Pictures:
             await until_shown(pilot, answer)
         await self._settle(pilot)
         self._save(pilot, "attach")
-        await pilot.press("ctrl+right_square_bracket")
+        await pilot.press("ctrl+right_square_bracket", "escape")  # no digit does anything at a breakpoint
 
     async def _peers(self, pilot: Pilot[None]) -> None:
         await pilot.press("4")

@@ -3,6 +3,7 @@ that would change something where one may only look."""
 
 from __future__ import annotations
 
+import string
 from dataclasses import replace
 from typing import Any
 
@@ -79,34 +80,83 @@ async def test_what_is_typed_at_a_breakpoint_before_i_does_nothing_and_says_what
         assert app.screen is screen
 
 
-@pytest.mark.parametrize("key", [*"fwthySncNqlUd!"])
-async def test_a_letter_does_nothing_at_a_breakpoint(key: str) -> None:
+@pytest.mark.parametrize(
+    "characters", [string.digits, string.ascii_lowercase, string.ascii_uppercase, f"{string.punctuation} é"]
+)
+async def test_no_character_does_anything_at_a_breakpoint_but_i(characters: str) -> None:
     async with asked_console(ROWS, size=(100, 24)) as (app, pilot):
         screen = await attached(app, pilot)
-        before = (screen.view.is_following, screen.view.is_wrapped, screen.view.has_times)
-        await pilot.press(key)
-        await until_shown(pilot, f"{key} does nothing at a breakpoint")
+        view = screen.view
+        before = (view.is_following, view.is_wrapped, view.has_times, view.is_coloured, view.offset_at_top)
+        for character in characters.replace("i", ""):
+            await pilot.press(character)
+            told = f"{'space' if character == ' ' else character} does nothing at a breakpoint"
+            await until_shown(pilot, told)
 
-        assert (screen.view.is_following, screen.view.is_wrapped, screen.view.has_times) == before
-        assert app.screen is screen
+            assert app.screen is screen
+            assert screen.worker == STOPPED.name
+        after = (view.is_following, view.is_wrapped, view.has_times, view.is_coloured, view.offset_at_top)
+
+        assert after == before
         assert not screen.prompt.display
-        assert app.is_running
+        assert app.queue.asked == []
 
 
-async def test_at_a_breakpoint_one_may_move_leave_and_type() -> None:
+@pytest.mark.parametrize("typed", ["p a[1].rf", "p a[5]", "p a/b?c:d"])
+async def test_a_command_typed_at_a_breakpoint_before_i_stays_there(typed: str) -> None:
+    async with asked_console(ROWS, size=(100, 24)) as (app, pilot):
+        screen = await attached(app, pilot)
+        await pilot.press(*typed, "enter")
+        await until_shown(pilot, f"{typed[-1]} does nothing at a breakpoint")
+
+        assert app.queue.asked == []
+        assert app.screen is screen
+        assert screen.worker == STOPPED.name
+
+
+async def test_before_its_run_is_known_a_pane_of_a_worker_at_a_breakpoint_takes_no_letter_either() -> None:
+    async with asked_console(ROWS, size=(100, 24)) as (app, pilot):
+        screen = await attached(app, pilot)
+        screen.open(STOPPED.name)
+        before = screen.run_id
+        await pilot.press("1")
+        await until_shown(pilot, "1 does nothing at a breakpoint")
+
+        assert before == ""
+        assert app.screen is screen
+
+
+async def test_at_a_breakpoint_one_may_move_search_leave_and_type() -> None:
     async with asked_console(ROWS, size=(100, 14)) as (app, pilot):
         app.queue.errors[f"attach {STOPPED.name}"] = ClientError("somebody types")
         screen = await attached(app, pilot)
         told = bar_of(app)
         await pilot.press("home")
         is_following = screen.view.is_following
-        await pilot.press("slash", *"berth", "enter", "n", "escape", "i")
+        await pilot.press("ctrl+f", *"berth", "enter")
+        is_searching = screen.is_searching
+        await pilot.press("f3", "escape", "i")
         await until(pilot, lambda: app.queue.asked == [f"attach {STOPPED.name}"], "the keyboard")
-        await pilot.press("2")
-        await until(pilot, lambda: app.current_mode == "workers", "another screen")
+        await pilot.press("f1")
+        await until_shown(pilot, "attach.type")
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: app.current_mode == "jobs", "the screen before")
 
-    assert "i type" in told and "wrap" not in told and "quit" not in told
+    assert "i type" in told and "^f search" in told and "f1 help" in told
+    assert not {"/", "?", "]", "wrap", "quit"} & {*told.split()}
     assert not is_following
+    assert is_searching
+
+
+async def test_at_a_breakpoint_the_palette_has_what_letters_do_elsewhere() -> None:
+    async with asked_console(ROWS, size=(100, 24)) as (app, pilot):
+        screen = await attached(app, pilot)
+        await pilot.press("ctrl+p", *"Attach: wrap")
+        await until_shown(pilot, "key w")
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.view.is_wrapped, "wrapped lines")
+
+        assert app.screen is screen
 
 
 async def test_the_keys_of_a_pane_work_where_nobody_waits_for_an_answer() -> None:

@@ -15,6 +15,7 @@ from pymr.client import Client, ended_run, may_still_end
 from pymr.errors import PymrError
 from pymr.rows import JobRow, RunRow, WorkerRow
 from pymr.wording import amount, count_of
+from tui.keys import is_character
 from tui.model.pane_feed import RANGES_MAX, PaneWish
 from tui.model.pane_grid import by_slot
 from tui.model.pane_place import LOOKED_AHEAD_BYTES, LOOKED_BACK_BYTES, start_of_failure
@@ -35,11 +36,6 @@ COPIED_BYTES_MAX = 74_994
 TAIL_BYTES = 256 << 10
 """So much of the end is followed; what comes faster is a gap that can be read."""
 
-_AT_A_BREAKPOINT = frozenset({"type", "other_worker", "search"})
-"""What keys do there; any other letter would most likely have been meant for the debugger."""
-
-_IN_A_SEARCH = frozenset({"next_match", "previous_match"})
-
 STOPPED = "◆ Stopped at a breakpoint"
 HOW_TO_ANSWER = ": press i to answer"
 NOT_TYPED = "◆ {key} does nothing at a breakpoint: i types into the debugger, Escape goes back"
@@ -59,7 +55,7 @@ class AttachScreen(TypingScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("i", "type", "type", id="attach.type"),
         Binding("f", "follow", "follow", id="attach.follow"),
-        Binding("slash", "search", "search", id="attach.search"),
+        Binding("slash,ctrl+f", "search", "search", id="attach.search"),
         Binding("w", "wrap", "wrap", id="attach.wrap"),
         Binding("t", "times", "times", id="attach.times"),
         Binding("h", "runs", "runs", id="attach.runs"),
@@ -68,8 +64,8 @@ class AttachScreen(TypingScreen):
         Binding("y", "copy", "copy", id="attach.copy"),
         Binding("S", "save", "save", id="attach.save"),
         Binding("c", "colours", "colours", id="attach.colours", show=False),
-        Binding("n", "next_match", "next match", id="attach.next_match", show=False),
-        Binding("N", "previous_match", "previous match", id="attach.previous_match", show=False),
+        Binding("n,f3", "next_match", "next match", id="attach.next_match", show=False),
+        Binding("N,shift+f3", "previous_match", "previous match", id="attach.previous_match", show=False),
         Binding("escape", "app.back", "back", id="attach.back", show=False),
     ]
 
@@ -165,14 +161,12 @@ class AttachScreen(TypingScreen):
         return next((job for job in jobs.rows if job.fields.get("job_name") == row.job_name), None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if self.takes_keys:
-            return False
-        if self.is_answerable and action not in _AT_A_BREAKPOINT:
-            return self.is_searching and action in _IN_A_SEARCH
-        return super().check_action(action, parameters)
+        return not self.takes_keys and super().check_action(action, parameters)
 
-    def lets(self, action: str) -> bool:
-        return super().lets(action) and not (self.is_answerable and action == "leave")
+    def acts_on(self, key: str, action: str) -> bool:
+        """At a breakpoint on no character but the one that begins to type: any other was most likely meant
+        for the debugger."""
+        return not self.is_answerable or action == "type" or not is_character(key)
 
     def on_screen_resume(self) -> None:
         self._wish = None
@@ -283,7 +277,7 @@ class AttachScreen(TypingScreen):
     @property
     def is_stopped(self) -> bool:
         row = self._row
-        return row is not None and row.state == "breakpoint" and row.run_id == self.run_id
+        return row is not None and row.state == "breakpoint" and self.run_id in ("", row.run_id)
 
     @property
     def is_answerable(self) -> bool:

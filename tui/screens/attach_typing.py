@@ -99,8 +99,10 @@ class TypingScreen(SearchingScreen):
 
     def on_key(self, event: events.Key) -> None:
         if self._typist is None:
-            if self.is_answerable and event.is_printable and event.key not in self.active_bindings:
-                self.idle_key = event.character or ""
+            bound = self.active_bindings.get(event.key)
+            if not self.acts_on(event.key, bound.binding.action if bound else ""):
+                event.stop()  # the bindings are looked at last, by the app
+                self.idle_key = (event.character or event.key).strip() or "space"
                 self.show_notice()
             return
         event.stop()

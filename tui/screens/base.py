@@ -37,7 +37,7 @@ class ConsoleScreen(Screen[None]):
         yield Banner()
         with Container(classes="body"):
             yield from self.compose_body()
-        yield KeyBar()
+        yield KeyBar(self.acts_on)
 
     def compose_body(self) -> ComposeResult:
         """The widgets of this screen."""
@@ -60,6 +60,10 @@ class ConsoleScreen(Screen[None]):
     def lets(self, action: str) -> bool:
         """Whether the console may do an action of its own now, such as `help`."""
         return not self.takes_keys
+
+    def acts_on(self, key: str, action: str) -> bool:
+        """Whether a key, by its name, may do its action now, "" for none; else nothing comes of it."""
+        return True
 
     def selected_job(self) -> JobRow | None:
         """The job that keys such as `d` are about; None where there is none."""

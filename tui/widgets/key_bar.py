@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -25,15 +26,17 @@ _WHILE_PAUSED = {"jobs.pause": "resume"}
 
 
 class KeyBar(Widget):
-    """The keys that do something now, the screen's before the console's. A click presses one."""
+    """The keys that do something now, the screen's before the console's. A click presses one. acts_on: of the
+    screen, whether a key may do its action now."""
 
     DEFAULT_CSS = """
     KeyBar { dock: bottom; height: 1; width: 100%; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"key-bar--key", "key-bar--words"}
 
-    def __init__(self) -> None:
+    def __init__(self, acts_on: Callable[[str, str], bool]) -> None:
         super().__init__()
+        self._acts_on = acts_on
         self._places: list[tuple[int, int, str, DOMNode]] = []
         self._is_paused = False
 
@@ -68,6 +71,8 @@ class KeyBar(Widget):
         stands where it would without that, and has its room before the others."""
         shown: dict[str, tuple[Binding, DOMNode]] = {}
         for node, binding, is_enabled, _ in self.screen.active_bindings.values():
+            if not self._acts_on(binding.key, binding.action):
+                continue
             if binding.show and is_enabled and binding.description:
                 shown.setdefault(binding.action, (self._as_now(binding), node))
         usual: dict[str, tuple[str, ...]] = {}
