@@ -10,12 +10,10 @@ from typing import Any, ClassVar, cast
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
 from pymr.config import ClusterConfig
-from pymr.printable import printable_text
 from pymr.rows import JobRow
 from tui.model.failures import Failures
 from tui.model.feed import Feed
@@ -78,9 +76,6 @@ class PanesChanged(Message):
 
 SILENT_SECONDS = 3.0
 """A cluster of which no peer has answered for this long is offered to be started."""
-
-ROOMY_COLUMNS, ROOMY_LINES = 100, 30
-"""In a smaller terminal a notice is one line, so that it covers neither problems nor tracebacks."""
 
 WRONG_KEYS_SHOWN_MAX = 6
 OFFER_QUIET_SECONDS = 0.5
@@ -174,13 +169,6 @@ class ConsoleApp(QueueActions):
         self._feed.start()
         self.show_on(self.shown_screen)
         self.set_timer(SILENT_SECONDS, lambda: self._offer_if_silent(config))
-
-    def on_resize(self) -> None:
-        self.set_class(self._is_small, "-small")
-
-    @property
-    def _is_small(self) -> bool:
-        return self.size.width < ROOMY_COLUMNS or self.size.height < ROOMY_LINES
 
     def on_unmount(self) -> None:
         self._close_feeds()
@@ -277,22 +265,6 @@ class ConsoleApp(QueueActions):
         if not self._is_told_of_panes:
             self._is_told_of_panes = True
             self.post_message(PanesChanged())
-
-    def notify(
-        self,
-        message: str,
-        *,
-        title: str = "",
-        severity: SeverityLevel = "information",
-        timeout: float | None = None,
-        markup: bool = True,
-    ) -> None:
-        """Whatever is told in passing comes this way, also from widgets, and controls no terminal. In a small
-        one it is a line above the keys, and covers nothing else."""
-        message, title = printable_text(message), printable_text(title)
-        if self._is_small:
-            message, title = " ".join(f"{title}: {message}".removeprefix(": ").split()), ""
-        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
 
     def on_state_changed(self) -> None:
         self._is_told_of_state = False

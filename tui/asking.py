@@ -16,10 +16,10 @@ from textual.dom import DOMNode
 from pymr.client import Client, ClientError, RefusedError
 from pymr.config import ClusterConfig
 from pymr.errors import PymrError
-from tui.key_order import KeysInOrder
 from tui.model.fault_log import log_fault
 from tui.model.feed import Feed
 from tui.model.state import ClusterState
+from tui.notices import NoticingApp
 from tui.options import Options
 
 ASK_SECONDS = 10.0
@@ -31,7 +31,7 @@ _QUESTIONS_MAX = 4
 _Result = TypeVar("_Result")
 
 
-class AskingApp(KeysInOrder):
+class AskingApp(NoticingApp):
     """An app that has a cluster, or not yet, and asks it in threads of its own."""
 
     def __init__(self, options: Options, config: ClusterConfig | None) -> None:

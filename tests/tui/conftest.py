@@ -16,7 +16,14 @@ from tui.options import Options
 
 __all__ = ["lend_cluster", "make_cluster", "pytest_runtest_makereport", "standing_clusters"]
 
+
 MakeConsole = Callable[..., ConsoleApp]
+
+
+@pytest.fixture(autouse=True)
+def _own_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The console's log of whoever runs the tests stays as it is."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture

@@ -178,8 +178,8 @@ def only_looking(app: AskedConsole, way: str) -> str:
     """Let the console only look. Returns what is told of it then."""
     if way == "viewer":
         app.tell(ROWS, role="viewer")
-        return "the key of this console is a viewer's"
-    return "this console was started with --read-only"
+        return "this key may only look"
+    return "started with --read-only"
 
 
 @pytest.mark.parametrize("way", ["viewer", "option"])
@@ -233,5 +233,5 @@ async def test_who_may_only_look_starts_no_cluster() -> None:
         await pilot.press("s")
         await until(pilot, lambda: app.toasts, "why")
 
-        assert app.toasts == ["Read only this console was started with --read-only"]
+        assert app.toasts == ["Read only started with --read-only"]
         assert isinstance(app.screen, NoCluster)

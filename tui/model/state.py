@@ -51,8 +51,8 @@ class ClusterState:
     def why_read_only(self) -> str:
         """For a person; "" where changes may be made."""
         if self.is_viewer:
-            return "the key of this console is a viewer's: it may look and change nothing"
-        return "this console was started with --read-only" if self.is_read_only else ""
+            return "this key may only look"
+        return "started with --read-only" if self.is_read_only else ""
 
     def age_s(self, now: float) -> float | None:
         """Seconds since a peer last answered, by time.monotonic(); None before the first answer."""

@@ -1,0 +1,96 @@
+"""What is told in passing: at the lower right; in a small terminal one line, in the place of the keys."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from textual.content import Content
+from textual.notifications import SeverityLevel
+from textual.timer import Timer
+
+from pymr.printable import printable_text
+from tui.key_order import KeysInOrder
+from tui.model.fault_log import log_notice
+
+ROOMY_COLUMNS, ROOMY_LINES = 100, 30
+"""In a smaller terminal a notice is one line, so that it covers neither problems nor what is typed."""
+
+NOTICES_MAX = 9
+"""Of one line that wait to be read; of more, the latest."""
+
+BRIEF_SECONDS = 4.0
+"""One is read so long at most while others wait."""
+
+_EDGE = 3
+"""Columns of the line that no text has: its border and padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Notice:
+    text: str
+    severity: SeverityLevel
+    seconds: float
+
+
+class NoticingApp(KeysInOrder):
+    """An app in which no notice is lost in a small terminal: each that another has taken the place of is
+    shown when that has gone, and all of one that is too long is in the console's log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[_Notice] = []  # the last is shown
+        self._notice_timer: Timer | None = None
+        self._is_notice_due = False
+
+    def on_resize(self) -> None:
+        self.set_class(self._is_small, "-small")
+
+    @property
+    def _is_small(self) -> bool:
+        return self.size.width < ROOMY_COLUMNS or self.size.height < ROOMY_LINES
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Whatever is told in passing comes this way, also from widgets, and controls no terminal. In a small
+        one it stands over the keys, and covers nothing else."""
+        message, title = printable_text(message), printable_text(title)
+        if not self._is_small:
+            super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
+            return
+        plain = Content.from_markup(message).plain if markup else message
+        text = " ".join(f"{title}: {plain}".removeprefix(": ").split())
+        if Content(text).cell_length > self.size.width - _EDGE:
+            self.run_worker(asyncio.to_thread(log_notice, text))
+        others = [one for one in self._waiting if one.text != text]
+        seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
+        self._waiting = [*others[1 - NOTICES_MAX :], _Notice(text, severity, seconds)]
+        if not self._is_notice_due:  # of those that are told at once, the last is shown, once
+            self._is_notice_due = True
+            self.call_later(self._show_notice)
+
+    def _show_notice(self) -> None:
+        """The latest, with how many wait behind it."""
+        self._is_notice_due = False
+        if self._notice_timer is not None:
+            self._notice_timer.stop()
+        self.clear_notifications()
+        if not self._waiting:
+            return
+        *others, notice = self._waiting
+        text, seconds = notice.text, notice.seconds
+        if others:
+            text, seconds = f"(+{len(others)}) {text}", min(seconds, BRIEF_SECONDS)
+        super().notify(text, severity=notice.severity, timeout=seconds, markup=False)
+        self._notice_timer = self.set_timer(seconds, self._end_notice)
+
+    def _end_notice(self) -> None:
+        self._waiting.pop()
+        self._show_notice()
