@@ -13,6 +13,7 @@ from waiting import cursor_cell, screen_text, until
 from pymr.client import PaneBytes
 from pymr.rows import WorkerRow
 from tui.model.pane_buffer import PaneTail
+from tui.model.pane_needle import Needle
 from tui.widgets.pane_tile import PaneTile
 from tui.widgets.pane_view import LOAD_BYTES, PaneView
 
@@ -173,7 +174,7 @@ async def test_wrapping_keeps_a_failure_in_sight_and_what_was_found() -> None:
         async with app.run_test(size=(40, 24)) as pilot:
             app.view.add(PaneBytes("r1", 0, pane, len(pane)))
             if is_found:
-                app.view.mark(re.compile("KeyError"))
+                app.view.mark(Needle("KeyError").in_text())
                 app.view.show_found(pane.index(b"KeyError"))
             else:
                 app.view.show_region(len(before), len(before) + len(failure))
@@ -190,7 +191,7 @@ async def test_a_found_line_stands_in_the_middle_third() -> None:
     app = ViewApp()
     async with app.run_test(size=(80, 24)) as pilot:
         app.view.add(piece(0, len(PANE)))
-        app.view.mark(re.compile("^015000"))
+        app.view.mark(Needle("^015000").in_text())
         app.view.show_found(len(b"".join(LINES[:15_000])))
         await pilot.pause()
         strip = app.view.render_line(numbers(pilot).index(15_000))
@@ -318,7 +319,7 @@ async def test_a_repaint_costs_what_is_visible_however_many_marks_a_line_has() -
         app, data = ViewApp(), b"a" * length + b"\n"
         async with app.run_test(size=(160, 45)) as pilot:
             app.view.add(PaneBytes("r1", 0, data * 50, len(data) * 50))
-            app.view.mark(re.compile("a"))
+            app.view.mark(Needle("a").in_text())
             await pilot.pause()
             moves_s = []
             for _ in range(5):
@@ -342,7 +343,7 @@ async def test_a_match_in_a_long_line_is_in_sight_and_the_current_one(
         whole = PaneBytes("r1", 0, data, len(data))
         app.view.add(whole if is_loaded else PaneBytes("r1", len(data) - 100, data[-100:], len(data)))
         app.view.wrap(is_wrapped)
-        app.view.mark(re.compile("NEEDLE"))
+        app.view.mark(Needle("NEEDLE").in_text())
         app.view.show_found(at)
         app.view.add(whole)
         await pilot.pause()
