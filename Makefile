@@ -30,7 +30,7 @@ unexport PYTHONDONTWRITEBYTECODE
 test: $(STAMP)   ## all tests (some minutes)
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
-test-engines:    ## runs on engines of others, in an environment of their own (some minutes)
+test-engines:    ## runs on external engines, in an environment of their own (some minutes)
 	@$(MAKE) --no-print-directory engine-tests VENV=.venv-engines EXTRAS=dev,dask,ray,spark
 
 engine-tests: $(STAMP)

@@ -157,7 +157,7 @@ def _in_words(error: Exception) -> str:
     help="Take the [engine] settings from this file. [default: $PYMR_CONFIG, then ./cluster.toml]",
 )
 def run(**options: Any) -> None:
-    """Run a job, on this machine or an engine of others, and write its output as JSON lines into a folder."""
+    """Run a job, on this machine or an external engine, and write its output as JSON lines into a folder."""
     try:
         request = _run_request(**options)
     except DefinitionError as error:

@@ -1,4 +1,4 @@
-"""The options of `pymr run` that choose an engine of others."""
+"""The options of `pymr run` that choose an external engine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def engine_options(command: Command) -> Command:
         click.option(
             "--engine",
             metavar="NAME",
-            help="Run the tasks on an engine of others, with the same result: dask, ray or spark.",
+            help="Run the tasks on an external engine, with the same result: dask, ray or spark.",
         ),
     ):
         command = option(command)

@@ -298,7 +298,7 @@ class LaunchConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackendConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """An engine of others that `pymr run --engine` runs jobs on."""
+    """An external engine that `pymr run --engine` runs jobs on."""
 
     address: Annotated[
         str | None,

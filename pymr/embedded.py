@@ -23,7 +23,7 @@ __all__ = ["RunRequest", "RunSummary", "run_job"]
 
 
 def run_job(request: RunRequest, observer: Observer, engine: Engine | None = None) -> RunSummary:
-    """Run the job, in this process, in a cluster of its own or on an engine of others, and replace its output
+    """Run the job, in this process, in a cluster of its own or on an external engine, and replace its output
     folder with the result.
 
     engine: one that is open, and stays so; else it is that of the request's backend.

@@ -15,7 +15,7 @@ BACKENDS = ("dask", "ray", "spark")
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """An engine of others that does the tasks. name: see BACKENDS. address: where it is; None for one of this
+    """An external engine that does the tasks. name: see BACKENDS. address: where it is; None for one of this
     machine that ends with the run. options: of the engine itself, the later of one name counts."""
 
     name: str

@@ -1,5 +1,5 @@
 """What every way of running a job's tasks has in common: how its input is cut, what is checked, what is
-added up. Used inline and by the engines of others; a cluster's leader has a view of its own."""
+added up. Used inline and by external engines; a cluster's leader has a view of its own."""
 
 from __future__ import annotations
 

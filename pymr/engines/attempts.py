@@ -150,7 +150,7 @@ def _environment(run_dir: str, task: str) -> Iterator[None]:
 
 def _refuse_breakpoint(*_: Any, **__: Any) -> NoReturn:
     raise BreakpointRefusedError(
-        "breakpoint() has no terminal on an engine of others: run the job with --inline, or without --engine"
+        "breakpoint() has no terminal on an external engine: run the job with --inline, or without --engine"
     )
 
 

@@ -1,4 +1,4 @@
-"""Which engine of others a run is on: opened by its name, with what the user is told where that fails."""
+"""Which external engine a run is on: opened by its name, with what the user is told where that fails."""
 
 from __future__ import annotations
 

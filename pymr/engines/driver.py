@@ -1,4 +1,4 @@
-"""A run on an engine of others, from the driver's side: planned here, done there, committed here."""
+"""A run on an external engine, from the driver's side: planned here, done there, committed here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class EnginePlan:
 
 
 class Engine(Protocol):
-    """A connection to an engine of others.
+    """A connection to an external engine.
 
     name: for people. slots: how many tasks it does at once. is_local: it is on this machine, for this run.
     """

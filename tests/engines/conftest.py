@@ -1,4 +1,4 @@
-"""Fixtures of the tests that run jobs on engines of others. Those of all engines are long: run by
+"""Fixtures of the tests that run jobs on external engines. Those of all engines are long: run by
 `make test-engines`, and only where this folder is named on the command line."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What holds for runs on every engine of others that is installed here, each on one of this machine."""
+"""What holds for runs on every external engine that is installed here, each on one of this machine."""
 
 from __future__ import annotations
 

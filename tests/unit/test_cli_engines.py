@@ -1,4 +1,4 @@
-"""The options of `pymr run` that choose an engine of others, and what a cluster.toml says of it."""
+"""The options of `pymr run` that choose an external engine, and what a cluster.toml says of it."""
 
 from __future__ import annotations
 

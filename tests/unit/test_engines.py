@@ -1,4 +1,4 @@
-"""The parts that all engines of others share: without any engine, task after task in this process."""
+"""The parts that all external engines share: without any engine, task after task in this process."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_control_imports_only_facts_and_itself() -> None:
 RUN_FACTS = {
     "pymr.interruption", "pymr.run_facts", "pymr.run_outcome", "pymr.run_phases", "pymr.scratch_folder",
 }  # fmt: skip
-"""What engines of others share with the other ways of running a job."""
+"""What external engines share with the other ways of running a job."""
 
 
 @pytest.mark.parametrize("path", files_below("pymr/engines/"))
