@@ -121,3 +121,12 @@ async def test_without_redis_nothing_is_called_live_and_no_peer_missing() -> Non
     assert "no leader   " in away and "peers unknown" in away and away.endswith("nothing is scheduled")
     assert "live" not in away and "1/3" not in away and "busy" not in away
     assert "Redis at x does not answer" in banner
+
+
+@pytest.mark.parametrize(("count", "told"), [(99, "◆ 99 at a breakpoint"), (100, "◆ 100+ at a breakpoint")])
+async def test_breakpoints_beyond_those_that_the_cluster_tells_of_are_not_counted(
+    count: int, told: str
+) -> None:
+    async with asked_console(ROWS) as (app, pilot):
+        app.tell(ROWS, breakpoints=tuple(f"alpha/{slot}" for slot in range(count)))
+        await until_shown(pilot, told)

@@ -11,6 +11,7 @@ from textual.app import RenderResult
 from textual.widget import Widget
 
 from pymr.requests import ClusterView
+from pymr.rows import BREAKPOINTS_SHOWN_MAX
 from pymr.wording import span
 from tui.model.state import ClusterState
 
@@ -83,7 +84,8 @@ class TopBar(Widget):
             leads = f"leader {cluster.leader}" if cluster.leader else "no leader"
             parts.append(Text(leads, self._style("muted" if cluster.leader else "warning")))
             if stopped := len(cluster.breakpoints):
-                parts.append(Text(f"◆ {stopped} at a breakpoint", self._style("warning")))
+                more = "+" if stopped >= BREAKPOINTS_SHOWN_MAX else ""
+                parts.append(Text(f"◆ {stopped}{more} at a breakpoint", self._style("warning")))
             if cluster.paused:
                 parts.append(Text("queue paused", self._style("warning")))
             if not state.may_change:
