@@ -324,3 +324,29 @@ async def test_the_line_of_hidden_rows_follows_what_becomes_of_them() -> None:
 
         assert before == " ▼ 20 below"
         assert screen_text(pilot).splitlines()[-1] == " ▼ 20 below, 1 running"
+
+
+async def test_at_home_the_first_rows_stay_in_view_again() -> None:
+    app = KindsApp()
+    async with app.run_test(size=SIZE) as pilot:
+        await shown(pilot, app, some(*range(10, 60)))
+        await pilot.press("down", "home")
+        came = await shown(pilot, app, some(1, 2, *range(10, 60)))
+
+        assert came[1:4] == ["row1", "row2", "row10"]
+
+
+async def test_rows_are_looked_at_once_for_what_is_told_of_those_out_of_view() -> None:
+    app = KindsApp()
+    async with app.run_test(size=SIZE) as pilot:
+        looked: list[Row] = []
+        kind = app.table._kind
+        assert kind is not None
+        app.table._kind = lambda row: looked.append(row) or kind(row)  # type: ignore[func-returns-value]
+        rows = some(*range(1_000), running=500)
+        await shown(pilot, app, rows)
+        await pilot.press("down", "end", "home", "pagedown")
+        await pilot.pause()
+
+        assert len(looked) == len(rows)
+        assert screen_text(pilot).splitlines()[-1].endswith("below, 1 running")

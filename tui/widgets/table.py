@@ -16,7 +16,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.style import Style
 
-from tui.widgets.hidden_rows import hidden_words
+from tui.widgets.hidden_rows import RowKinds
 from tui.widgets.lines_view import LinesView
 from tui.widgets.styled_line import Cell, content_of, fitted, segments_of, strip_of
 from tui.widgets.table_columns import GAP, MARGIN, Column, Placed, place_columns
@@ -35,7 +35,7 @@ class Table(LinesView, Generic[Row], can_focus=True):
 
     cell: what stands in a column (by its key) of a row; called for rows that are seen. key: what tells a row
     from others, in every list of rows. empty: said where there are none. kind: what of a row is told in the
-    last line while it is out of view, see `hidden_words`; None: no such line.
+    last line while it is out of view, see `RowKinds`; None: no such line.
     Cost: of a cursor move, two lines; of `set_rows`, the lines that have changed, and O(rows) where the row
     of the cursor has moved.
     """
@@ -111,7 +111,8 @@ class Table(LinesView, Generic[Row], can_focus=True):
         self._empty = empty
         self._kind = kind
         self._hidden = ""  # as it is drawn
-        self._is_moved = False  # whether the operator has moved the cursor
+        self._row_kinds: RowKinds | None = None  # of the rows, once it is asked for
+        self._is_moved = False  # whether the operator has moved the cursor, and not by Home since
         self._rows: Sequence[Row] = ()
         self._cursor_key: str | None = None
         self._lost_key: str | None = None  # of the row the cursor would be on, if that were there
@@ -138,7 +139,7 @@ class Table(LinesView, Generic[Row], can_focus=True):
         """Show these. The cursor keeps its row, and that row its line on the screen; where the row is gone,
         the cursor stays where it was, and returns to the row if that comes back before it is moved. While
         nobody has moved it, the first rows stay in view, and the cursor with them."""
-        before, self._rows = self._rows, rows
+        before, self._rows, self._row_kinds = self._rows, rows, None
         top, old_cursor = self._top, self.cursor
         new_cursor = self._place_of_cursor()
         is_in_view = 0 <= old_cursor - top < self._lines_seen
@@ -206,6 +207,7 @@ class Table(LinesView, Generic[Row], can_focus=True):
 
     def action_move_to(self, place: int) -> None:
         self._move_to(place if place >= 0 else len(self._rows) + place)
+        self._is_moved = place != 0
 
     def action_open(self) -> None:
         if self._rows:
@@ -378,7 +380,9 @@ class Table(LinesView, Generic[Row], can_focus=True):
     def _hidden_words(self) -> str:
         if self._kind is None or not self._hidden_lines:
             return ""
-        return hidden_words(self._rows, self._top, self._lines_seen, self._kind)
+        if self._row_kinds is None:
+            self._row_kinds = RowKinds(self._rows, self._kind)
+        return self._row_kinds.hidden_words(self._top, self._lines_seen)
 
     def _hidden_strip(self, width: int) -> Strip:
         self._hidden = self._hidden_words()
