@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from job_samples import TRACEBACK, run
 from pane_console import pane_console
@@ -239,3 +241,30 @@ async def test_a_wrong_expression_says_so_and_stays_to_be_mended() -> None:
         assert typed == "(00|1"
         assert app.attach.prompt.query_one(Input).value == "(00|1)5"
         assert "0005 odd" in screen_text(pilot)
+
+
+# ---- saving
+
+
+async def test_tab_completes_the_path_to_save_to_and_keeps_the_focus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("logbook", "logs-of-may", "logs-of-june"):
+        (tmp_path / name).mkdir()
+    async with pane_console(PANES, "alpha/0", RUN, size=(80, 24)) as (app, pilot):
+        await pilot.press("S")
+        entry = app.attach.prompt.query_one(Input)
+        entry.value = ""
+        await pilot.press(*"logs", "tab")
+        await until(pilot, lambda: entry.value == "logs-of-", "what both have in common")
+        await until_shown(pilot, "logs-of-june/")
+        shown = screen_text(pilot).split("\n")
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: entry.value == "logs-of-may/", "the folder")
+        await pilot.press(*"none", "tab")
+        await until_shown(pilot, "nothing begins with none in logs-of-may/")
+
+        assert app.focused is entry
+        assert any("Save all of it to" in line for line in shown)
+        assert app.toasts == []

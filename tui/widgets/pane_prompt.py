@@ -12,12 +12,14 @@ from textual.message import Message
 from textual.widgets import Input, Label
 
 from pymr.printable import printable
+from tui.widgets.completion_list import CompletionList
+from tui.widgets.path_line import PathLine
 
 Purpose = Literal["search", "save", "replace"]
 
 
 class PanePrompt(Horizontal):
-    """Asks one thing at a time. Enter answers, Escape leaves."""
+    """Asks one thing at a time. Enter answers, Escape leaves, Tab completes a path."""
 
     DEFAULT_CSS = """
     PanePrompt { height: 1; width: 100%; display: none; padding: 0 1; }
@@ -56,8 +58,10 @@ class PanePrompt(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Label("", classes="pane-prompt--question", markup=False)
-        yield Input(select_on_focus=False)
+        completions = CompletionList()
+        yield PathLine("", "", completions)
         yield Label("", classes="pane-prompt--status", markup=False)
+        yield completions
 
     def open(self, purpose: Purpose, question: str, text: str = "") -> None:
         """Ask. question: what stands before the text. text: that is there at first; what was typed over it
@@ -65,7 +69,8 @@ class PanePrompt(Horizontal):
         self.purpose, self._offered = purpose, text
         typed = self._typed.get((purpose, text), text)
         self.query_one(".pane-prompt--question", Label).update(f"{question} ")
-        entry = self.query_one(Input)
+        entry = self.query_one(PathLine)
+        entry.completes_paths = purpose != "search"
         with self.prevent(Input.Changed):
             entry.value = typed
         entry.cursor_position = len(typed)
@@ -90,9 +95,19 @@ class PanePrompt(Horizontal):
     def _tell(self, event: Input.Changed) -> None:
         event.stop()
         self._typed[self.purpose, self._offered] = event.value
+        self.query_one(PathLine).follow()
         self.post_message(self.Changed(self.purpose, event.value))
 
     @on(Input.Submitted)
     def _answer(self, event: Input.Submitted) -> None:
         event.stop()
         self.post_message(self.Answered(self.purpose, event.value))
+
+    @on(PathLine.NothingFound)
+    def _tell_of_nothing(self, event: PathLine.NothingFound) -> None:
+        event.stop()
+        self.show_status(event.why)
+
+    def on_completion_list_accepted(self, event: CompletionList.Accepted) -> None:
+        event.stop()
+        self.query_one(PathLine).accept(event.candidate)
