@@ -17,6 +17,7 @@ from tui.model.pane_needle import Needle
 from tui.model.pane_rows import PaneRows, Place
 from tui.model.pane_search import MatchCount, find_in_pane
 from tui.model.pane_stretch import Stretch
+from tui.widgets.pane_matches import Marked
 
 _TOKENS = re.compile(rb"\x1b\[(\d*)([A-K])|(\r)|(\n)|([^\x1b\r\n]+)")
 
@@ -197,3 +198,24 @@ def test_bars_that_are_drawn_for_hours_cost_what_is_new() -> None:
 
     assert late < 4 * early + 0.2
     assert buffer.line_count == 7
+
+
+@pytest.mark.parametrize("text", ["bar", "ba+r"])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_each_of_several_bars_is_found_once_and_numbered(text: str, backwards: bool) -> None:
+    output, buffer = rich(3, 40), PaneBuffer()
+    buffer.add(PaneBytes("r", 0, output, len(output)))
+    count, marked, numbers = MatchCount(Needle(text)), Marked(), []
+    count.read_on(reader(output), Event())
+    at = len(output) if backwards else 0
+    for _ in range(4):
+        found = find_in_pane(reader(output), Needle(text), at, backwards=backwards, is_stopped=Event())
+        assert found is not None
+        numbers.append(count.number_of(found.offset))
+        marked.found = found.offset
+        line = marked.line_in(buffer)
+        assert line is not None
+        at = line[0] if backwards else line[1]
+
+    walk = [(1, 3), (2, 3), (3, 3)]
+    assert numbers == ([*walk[::-1], (3, 3)] if backwards else [*walk, (1, 3)])

@@ -12,6 +12,7 @@ from threading import Event, Lock
 from pymr.client import PaneBytes
 from tui.model.ansi import LINE_BYTES_MAX, styled_line
 from tui.model.pane_needle import Needle
+from tui.model.pane_redrawn import UP
 from tui.model.pane_stretch import Stretch
 
 PIECE_BYTES = 256 << 10
@@ -26,8 +27,8 @@ ReadPiece = Callable[[int, int], PaneBytes]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """offset: of the match, or of another one in the same line that was written over. has_wrapped: it was
-    found after going on from the other end."""
+    """offset: of the match, or of another one in the same line that was written over; of a line that was
+    drawn over from below, where it begins. has_wrapped: it was found after going on from the other end."""
 
     offset: int
     has_wrapped: bool = False
@@ -139,7 +140,7 @@ def _parts(read: ReadPiece, start: int, stop: int) -> Iterator[_Part]:
     offset = start
     while offset < stop:
         ahead = max(0, offset - LINE_BYTES_MAX)
-        size = min(PIECE_BYTES, stop + LINE_BYTES_MAX - ahead)
+        size = PIECE_BYTES  # behind `stop`, too: a line may have been drawn over from there
         piece = read(ahead, size)
         if piece.next <= offset:  # what is before a hole, or all that there is
             piece = read(offset, size)
@@ -148,6 +149,8 @@ def _parts(read: ReadPiece, start: int, stop: int) -> Iterator[_Part]:
         first = max(offset, piece.start)
         offset = piece.next - LINE_BYTES_MAX if len(piece.data) == size else piece.next
         cut = piece.data.rfind(b"\n", 0, first - piece.start) + 1
+        if cut and UP.search(piece.data, cut):  # into lines before these, which are needed then
+            cut = piece.data.find(b"\n") + 1 if piece.start else 0
         if first < stop:
             goes_on = piece.next < piece.end
             yield _Part(piece.start + cut, piece.data[cut:], first, min(stop, offset), goes_on)
@@ -173,21 +176,27 @@ def _shown_matches(needle: Needle, part: _Part, is_stopped: Event, *, backwards:
         for match in needle.in_bytes().finditer(part.data)
         if part.first <= part.start + match.start() < part.stop
     ]
-    if not matches:
+    if not matches and not UP.search(part.data):
         return
-    data, in_text, lines = part.data, needle.in_text(), Stretch(part.start, part.data)
-    seen, redrawn = -1, set[int]()
-    for start, end in reversed(matches) if backwards else matches:
+    lines = Stretch(part.start, part.data)
+    shown = _plain_matches(needle, part, lines, matches[::-1] if backwards else matches)
+    if lines.has_redrawn:
+        rows = _matching_lines(needle, part, is_stopped, backwards=False, is_redrawn_only=True)
+        yield from sorted({*shown, *rows}, reverse=backwards)
+    else:
+        yield from shown
+
+
+def _plain_matches(
+    needle: Needle, part: _Part, lines: Stretch, matches: list[tuple[int, int]]
+) -> Iterator[int]:
+    """Those of a plain text that are shown, but for lines that were drawn over from below."""
+    data, in_text, seen = part.data, needle.in_text(), -1
+    for start, end in matches:
         index = lines.index_of(part.start + start)
-        offset, line = lines.line(index)
         if lines.redrawn_stop(index) is not None:
-            is_open = part.goes_on and lines.is_drawn_on(index)
-            if is_open or index in redrawn or not lines.shows(index, part.start + start):
-                continue
-            redrawn.add(index)
-            if in_text.first(styled_line(line).text):
-                yield part.start + start
             continue
+        offset, line = lines.line(index)
         begin, stop = offset - part.start, offset - part.start + len(line)
         is_cut = end > stop  # goes on in the next of the lines that a long one is shown as
         if start >= stop or (index == seen and not is_cut):
@@ -197,16 +206,22 @@ def _shown_matches(needle: Needle, part: _Part, is_stopped: Event, *, backwards:
             yield part.start + start
 
 
-def _matching_lines(needle: Needle, part: _Part, is_stopped: Event, *, backwards: bool) -> Iterator[int]:
-    """Offsets of the lines of a part that match an expression. Cost: of each line as it is shown."""
+def _matching_lines(
+    needle: Needle, part: _Part, is_stopped: Event, *, backwards: bool, is_redrawn_only: bool = False
+) -> Iterator[int]:
+    """Offsets of the lines of a part that match an expression; of one that was drawn over from below and
+    begun before what is known, that of the byte written last. Cost: of each line as it is shown."""
     pattern, lines = needle.in_text(), Stretch(part.start, part.data)
     indexes = range(lines.line_count)
     for index in reversed(indexes) if backwards else indexes:
         if is_stopped.is_set():
             return
         offset, line = lines.line(index)
-        if part.goes_on and lines.is_drawn_on(index):
+        redrawn_stop = lines.redrawn_stop(index)
+        if (redrawn_stop is None and is_redrawn_only) or (part.goes_on and lines.is_drawn_on(index)):
             continue
+        if redrawn_stop is not None and offset < part.first and lines.is_begun_before:
+            offset = redrawn_stop - 1
         if not part.first <= offset < part.stop:
             continue
         began = time.monotonic()

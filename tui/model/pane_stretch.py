@@ -71,6 +71,16 @@ class Stretch:
         start = self.starts[index] if index < len(self.starts) else -1
         return self._redrawn.stop_of(start) if start in self._redrawn.pieces else None
 
+    @property
+    def has_redrawn(self) -> bool:
+        """Whether any line was drawn over from below."""
+        return bool(self._redrawn.pieces)
+
+    @property
+    def is_begun_before(self) -> bool:
+        """Whether lines that were drawn over begin before this stretch."""
+        return self._redrawn.is_clamped
+
     def is_drawn_on(self, index: int) -> bool:
         """Whether it is of lines that what comes next may draw over: the cursor is among them."""
         cursor = self._redrawn.cursor

@@ -28,7 +28,9 @@ class Marked:
         line = buffer.line(buffer.index_of(self.found))
         if isinstance(line, GapLine) or self.found >= line.stop:
             return self.found, self.found + 1
-        return self.found if line.redrawn_stop is not None else line.offset, line.stop
+        if line.redrawn_stop is not None:  # what was written last is not behind the lines below it
+            return self.found, self.found + 1
+        return line.offset, line.stop
 
     def is_found_in(self, buffer: PaneBuffer, line: PaneLine) -> bool:
         """Whether it is the line with what was found."""
