@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from asked_console import AskedConsole, asked_console
 from job_samples import job
+from still_cluster import WORKERS
 from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
@@ -14,6 +16,7 @@ from waiting import until, until_shown
 
 from tui import key_order
 from tui.screens.confirm import Confirm
+from tui.widgets.pane_tile import PaneTile
 
 ROWS = (job("import", "failed"), job("mails"), job("fetch"))
 
@@ -80,6 +83,31 @@ async def test_keys_go_on_when_what_had_one_is_gone(monkeypatch: pytest.MonkeyPa
         press_at_once(app, "x/fads")
 
         await until_typed(pilot, "fads")
+
+
+async def test_keys_go_on_where_a_widget_that_is_gone_has_the_focus() -> None:
+    async with asked_console(ROWS) as (app, pilot):
+        gone = Static()
+        gone.can_focus = True
+        await app.screen.mount(gone)
+        await gone.remove()
+        app.screen.focused = gone
+        press_at_once(app, "/fads")
+
+        await until_typed(pilot, "fads")
+
+
+async def test_keys_go_on_where_the_tile_with_the_focus_goes() -> None:
+    async with asked_console(ROWS) as (app, pilot):
+        app.state = replace(app.state, workers=WORKERS)
+        await pilot.press("2")
+        await until(pilot, lambda: isinstance(app.focused, PaneTile), "a tile with the focus")
+        await pilot.press("1", "end", "a")
+        await until(pilot, lambda: app.current_mode == "workers", "the workers of the job")
+        press_at_once(app, "1/fads")
+
+        await until_typed(pilot, "fads")
+        assert app.current_mode == "jobs"
 
 
 async def test_enter_behind_a_filter_keeps_the_filter() -> None:
