@@ -304,8 +304,9 @@ class ConsoleApp(QueueActions):
 
     async def go_back(self) -> None:
         """To the screen one came from, as it was left."""
-        if mode := self._trail.back():
-            await self.switch_mode(mode)
+        async with self._opening:  # what is being opened is left only once it is there
+            if mode := self._trail.back():
+                await self.switch_mode(mode)
 
     def open_job(self, job_name: str) -> None:
         """Show a job among the others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
@@ -148,6 +149,19 @@ async def test_workers_are_shown_as_they_were_come_for_before_they_are_left() ->
         await pilot.press("2")
         await at(app, pilot, "workers")
         await until_shown(pilot, f"{len(WORKERS)} workers")
+
+
+async def test_a_screen_that_is_being_opened_is_left_only_once_it_is_there() -> None:
+    async with asked_console(ROWS) as (app, pilot):
+        await come(app, pilot, "events", "peers")
+        async with app._opening:
+            back = asyncio.create_task(app.go_back())
+            await pilot.pause()
+            while_opening = app.current_mode
+        await back
+        await at(app, pilot, "events")
+
+    assert while_opening == "peers"
 
 
 async def test_a_search_is_left_before_the_screen() -> None:
