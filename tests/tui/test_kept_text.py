@@ -21,20 +21,32 @@ ROWS = (job("count"), job("other"))
 
 
 @pytest.mark.parametrize("mode", ["jobs", "workers", "events"])
-async def test_a_filter_that_was_cleared_stands_there_again_and_goes_with_the_first_letter(mode: str) -> None:
+async def test_a_filter_that_was_cleared_is_offered_and_not_applied_until_up_is_pressed(mode: str) -> None:
     async with asked_console(ROWS) as (app, pilot):
         await app.action_show(mode)
         await until(pilot, lambda: app.shown_screen.is_mounted, "the screen")
-        await pilot.press("slash", *"cou", "escape")
+        await pilot.press("slash", *"cou", "escape", "slash")
         line = app.shown_screen.query_one(FilterLine)
-        cleared = line.text
-        await pilot.press("slash")
-        again = line.text
+        await until_shown(pilot, "/ cou  up: as before")
+        opened = line.text
         await pilot.press("enter")
-        kept = line.text
-        await pilot.press("slash", "escape", "slash", *"oth")
+        is_left = not line.display
+        await pilot.press("slash", "up")
+        again = line.text
+        await pilot.press("escape", "slash", *"oth")
 
-        assert (cleared, again, kept, line.text) == ("", "cou", "cou", "oth")
+        assert (opened, is_left, again, line.text) == ("", True, "cou", "oth")
+
+
+async def test_a_filter_that_was_emptied_by_hand_is_offered_no_more() -> None:
+    async with asked_console(ROWS) as (app, pilot):
+        await pilot.press("slash", *"cou", "escape", "slash", "up", *["backspace"] * 3)
+        emptied = app.shown_screen.query_one(FilterLine)
+        await until_shown(pilot, "words, !without")
+        await pilot.press("escape", "slash", "up")
+
+        assert emptied.text == ""
+        assert "words, !without" in screen_text(pilot)
 
 
 async def test_what_was_searched_for_stands_there_again_and_enter_searches_for_it() -> None:

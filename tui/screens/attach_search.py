@@ -102,15 +102,15 @@ class SearchingScreen(ConsoleScreen):
     @on(PanePrompt.Answered)
     def _answered(self, event: PanePrompt.Answered) -> None:
         if event.purpose == "search":
-            is_as_before = event.text != self._needle.text  # not a letter was typed
-            if is_as_before:
+            is_sought_anew = event.text != self._needle.text  # it stood there, and not a letter was typed
+            if is_sought_anew:
                 self._seek(event.text)
             if self._needle.problem:  # it stays there to be mended
                 return
             self.view.focus()
             if not event.text:
                 self.prompt.close()
-            elif is_as_before:
+            elif is_sought_anew:
                 self._find(self._origin, backwards=False)
         elif event.text.strip():
             self._save(event.text)

@@ -21,7 +21,7 @@ class _Line(Input):
 
 
 class FilterLine(Horizontal):
-    """Tells of every key; Enter keeps the filter, Escape clears it."""
+    """Tells of every key; Enter keeps the filter, Escape clears it, Up brings back one that was cleared."""
 
     DEFAULT_CSS = """
     FilterLine { height: 1; width: 100%; display: none; padding: 0 1; }
@@ -32,6 +32,7 @@ class FilterLine(Horizontal):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "clear", "clear", show=False, id="filter.clear"),
+        Binding("up", "bring_back", "as before", show=False, id="filter.bring_back"),
     ]
 
     class Changed(Message):
@@ -48,7 +49,7 @@ class FilterLine(Horizontal):
         super().__init__(id=id)
         self._placeholder = placeholder
         self._found = ""
-        self._cleared = ""  # the filter that stands there again when the line is opened
+        self._cleared = ""  # the filter that Up brings back
 
     def compose(self) -> ComposeResult:
         yield Label("/ ", classes="filter-line--mark")
@@ -60,20 +61,20 @@ class FilterLine(Horizontal):
         return self.query_one(Input).value
 
     def open(self) -> None:
-        """Let somebody type. A filter that was cleared is there again, and goes with the first letter."""
+        """Let somebody type. One that was cleared is offered, and filters nothing before Up is pressed."""
         self.display = True
-        entry = self.query_one(Input)
-        self.screen.set_focus(entry)  # now: what is typed next is for this line
-        if not entry.value and self._cleared:
-            entry.value = self._cleared
-            entry.select_all()
+        self._offer()
+        self.screen.set_focus(self.query_one(Input))  # now: what is typed next is for this line
 
     def clear(self) -> None:
         """No filter any more; the line goes."""
         entry = self.query_one(Input)
-        self._cleared = entry.value or self._cleared
-        entry.value = ""
         self.display = False
+        if entry.value:
+            self._cleared = entry.value
+            with self.prevent(Input.Changed):
+                entry.value = ""
+            self.post_message(self.Changed(""))
 
     def show_found(self, words: str) -> None:
         """How much the filter leaves, at the right end."""
@@ -85,9 +86,23 @@ class FilterLine(Horizontal):
         self.clear()
         self.post_message(self.Left())
 
+    def action_bring_back(self) -> None:
+        entry = self.query_one(Input)
+        if self._cleared and not entry.value:
+            entry.value = self._cleared
+            entry.cursor_position = len(entry.value)
+
+    def _offer(self) -> None:
+        """Show what Up brings back, else what can be typed."""
+        again = f"{self._cleared}  up: as before" if self._cleared else ""
+        self.query_one(Input).placeholder = again or self._placeholder
+
     @on(Input.Changed)
     def _tell(self, event: Input.Changed) -> None:
         event.stop()
+        if not event.value:  # emptied by hand
+            self._cleared = ""
+            self._offer()
         self.post_message(self.Changed(event.value))
 
     @on(Input.Submitted)
