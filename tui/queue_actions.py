@@ -238,7 +238,9 @@ class QueueActions(AskingApp):
                     return
                 self.show_at_once(lambda state, is_paused=is_paused: _with_queue(state, is_paused))  # type: ignore[misc]
                 self.shown_screen.update_bars(self.state)
-                self.notify("The queue is paused; what runs goes on." if is_paused else "The queue goes on.")
+                self.notify(
+                    "The queue is paused; what runs goes on." if is_paused else "The queue was resumed."
+                )
         finally:
             self._is_to_pause = None
 

@@ -31,5 +31,5 @@ def note(leader: Leader, report: Report) -> None:
         if len(run.breakpoints_told) > TOLD_MAX:
             del run.breakpoints_told[next(iter(run.breakpoints_told))]
         name = f"{report.peer}/{worker.slot}"
-        text = f"{run.job_name} stands at a breakpoint in {worker.task}, on {name}"
+        text = f"{run.job_name} is paused at a breakpoint in {worker.task}, on {name}"
         leader.announce("run.breakpoint", text, run, report.peer, worker=name)

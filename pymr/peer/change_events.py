@@ -16,7 +16,7 @@ def undeleted(job_name: str, user: str) -> Event:
 def paused_or_resumed(is_paused: bool, user: str) -> Event:
     if is_paused:
         return _event("queue.paused", "the queue was paused: no more runs begin", user)
-    return _event("queue.resumed", "the queue goes on", user)
+    return _event("queue.resumed", "the queue was resumed", user)
 
 
 def _event(kind: str, text: str, user: str, job_name: str = "") -> Event:

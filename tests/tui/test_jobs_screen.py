@@ -425,7 +425,7 @@ STOPPED = job(
 
 async def test_a_job_at_a_breakpoint_does_not_look_like_one_that_goes_on() -> None:
     async with console((STOPPED, *ROWS), view(STOPPED), size=(120, 36)) as (app, pilot):
-        await until_shown(pilot, "stands at a breakpoint in beta/1, gamma/0: n goes there")
+        await until_shown(pilot, "paused at a breakpoint in beta/1, gamma/0: n goes there")
         text = screen_text(pilot)
         await pilot.press("slash", *"status:breakp", "enter")
         await until(pilot, lambda: names(pilot) == ["stops"], "the only one at a breakpoint")

@@ -62,7 +62,7 @@ async def test_pausing_the_queue_asks_first_and_resuming_does_not() -> None:
         await pilot.press("p", "y")
         await until_toast(app, pilot, "The queue is paused")
         await pilot.press("p")
-        await until_toast(app, pilot, "The queue goes on.")
+        await until_toast(app, pilot, "The queue was resumed.")
 
     assert app.queue.asked == ["pause", "resume"]
 
@@ -73,7 +73,7 @@ async def test_two_quick_presses_pause_the_queue_and_let_it_go_on() -> None:
         await pilot.press("p", "y", "p")
         await until(pilot, lambda: app.queue.asked == ["pause"], "the first question")
         app.queue.is_open.set()
-        await until_toast(app, pilot, "The queue goes on.")
+        await until_toast(app, pilot, "The queue was resumed.")
 
     assert app.queue.asked == ["pause", "resume"]
     assert app.state.cluster is not None

@@ -29,10 +29,10 @@ def test_a_worker_that_comes_to_a_breakpoint_is_told_of_once() -> None:
     (event,) = told
     row = event_row("1-0", 5.0, event)
     assert (row.job_name, row.run_id, row.peer, row.worker, row.time) == ("job", RUN, "a", "a/0", 5.0)
-    assert row.text == "job stands at a breakpoint in map-00000, on a/0"
+    assert row.text == "job is paused at a breakpoint in map-00000, on a/0"
     assert stopped == ("a/0",)
     assert [one.text for one in desk.events if one.kind == "run.breakpoint"][1:] == [
-        "job stands at a breakpoint in map-00001, on a/1"
+        "job is paused at a breakpoint in map-00001, on a/1"
     ]
 
 

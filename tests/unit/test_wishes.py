@@ -240,7 +240,7 @@ def test_who_changes_the_queue_stands_in_an_event_that_is_kept_with_the_change(d
         ("job.deleted", "s was deleted, by ann", "s", "ann"),
         ("job.undeleted", "s was brought back, by ann", "s", "ann"),
         ("queue.paused", "the queue was paused: no more runs begin, by ann", "", "ann"),
-        ("queue.resumed", "the queue goes on, by ann", "", "ann"),
+        ("queue.resumed", "the queue was resumed, by ann", "", "ann"),
         ("job.deleted", "s was deleted", "s", ""),
         ("job.undeleted", "s was brought back", "s", ""),
         ("job.deleted", "s was deleted, by local", "s", "local"),

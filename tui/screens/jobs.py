@@ -190,7 +190,7 @@ class JobsScreen(ConsoleScreen):
         if row is None or not worker:
             row = self._jobs.waiting_after("" if here is None else line_key(here))
             if row is None:
-                self.notify("No job has failed, and none stands at a breakpoint.")
+                self.notify("No job has failed, and none is paused at a breakpoint.")
                 return
             self._jobs.unfold_of(row)
             self._show_lines()

@@ -141,7 +141,7 @@ def _flowing(facts: Sequence[str], width: int) -> list[Content]:
 def _waiting(row: JobRow, width: int) -> list[Content]:
     told = [f"waits for {row.waiting_for}"] if row.waiting_for else []
     if row.breakpoints:
-        told.append(f"stands at a breakpoint in {', '.join(row.breakpoints)}: n goes there")
+        told.append(f"paused at a breakpoint in {', '.join(row.breakpoints)}: n goes there")
     words = (Content.styled(printable(one), "$warning") for one in told)
     return [_inset(line) for one in words for line in one.wrap(width - 2 * MARGIN)]
 
