@@ -191,3 +191,19 @@ def test_matches_are_counted_and_what_has_come_since_is_added(
     assert places == [(number, 143) for number in range(1, 144)]
     assert last == count.number_of(len(longer)) == (145, 145)
     assert not MatchCount(Needle(text)).read_on(reader(pane), stopped)
+
+
+def test_a_count_reads_no_more_than_its_bound_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pane_search, "PIECE_BYTES", 10_000)
+    monkeypatch.setattr(pane_search, "COUNT_BYTES_MAX", 30_000)
+    pane = b"a needle here\n" * 5_000
+    count, told = MatchCount(Needle("needle")), []
+    while not told or not count.is_whole:
+        assert count.read_on(reader(pane), Event())
+        told.append(count.number_of(14 * 10 + 2))
+
+    assert [number for number, _ in told] == [11] * len(told)
+    assert len(told) == 3
+    assert told[-1] == (11, 5_000)
+    assert told[0][1] < told[1][1] < 5_000
+    assert count.number_of(len(pane)) == (5_000, 5_000)

@@ -18,6 +18,9 @@ from tui.model.pane_stretch import Stretch
 PIECE_BYTES = 256 << 10
 """Read at once; more than two lines of LINE_BYTES_MAX, as that much of it is read again with the next."""
 
+COUNT_BYTES_MAX = 16 << 20
+"""Matches are counted in so much of a pane at a time."""
+
 _SLOW_SECONDS = 0.005
 _REST_SECONDS_MAX = 0.2
 
@@ -84,12 +87,15 @@ class MatchCount:
     """How many lines of a pane match, and the number of each, counted as far as the pane has been read.
 
     Bounded by the lines that a peer keeps of a pane. A line whose end has not come yet is read again.
+    counted: the bytes up to which lines are counted. is_whole: whether that was all that there was.
     """
 
     def __init__(self, needle: Needle) -> None:
         self.needle = needle
         self._offsets = array("Q")
         self._end = 0  # up to here it is counted for good
+        self.counted = 0
+        self.is_whole = False
         self._lock = Lock()  # one that was stopped may still be at its last piece
 
     def read_on(
@@ -98,11 +104,15 @@ class MatchCount:
         is_stopped: Event,
         on_progress: Callable[[int, int], object] = lambda _done, _total: None,
     ) -> bool:
-        """Count what has come since. False when it was stopped. Raises what `read` does."""
+        """Count what has come since, COUNT_BYTES_MAX at most. False when stopped. Raises what `read` does."""
         with self._lock:
             end = read(self._end, 1).end
             del self._offsets[bisect_left(self._offsets, self._end) :]
-            for part in _parts(read, self._end, end):
+            first = self._end
+            self.is_whole = False
+            for part in _parts(read, first, end):
+                if part.first - first >= COUNT_BYTES_MAX:
+                    return True
                 if is_stopped.is_set():
                     return False
                 self._offsets.extend(_shown_matches(self.needle, part, is_stopped, backwards=False))
@@ -111,7 +121,9 @@ class MatchCount:
                 self._end = max(
                     part.first, part.start + part.data.rfind(b"\n", 0, part.stop - part.start) + 1
                 )
+                self.counted = part.stop
                 on_progress(part.stop, end)
+            self.is_whole = True
         return True
 
     def number_of(self, offset: int) -> tuple[int, int]:

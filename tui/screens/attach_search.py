@@ -166,12 +166,13 @@ class SearchingScreen(ConsoleScreen):
         """Tell which of how many matches it is, once all that is kept has been read for them."""
         count = self._count
         try:
-            is_whole = await self._with_pane(lambda read: count.read_on(read, stopped))
+            is_done = await self._with_pane(lambda read: count.read_on(read, stopped))
         except PymrError:  # what was found is shown
             return
-        if is_whole and count is self._count and not stopped.is_set():
+        if is_done and count is self._count and not stopped.is_set():
             number, total = count.number_of(offset)
-            self.prompt.show_status(f"{number:,}/{total:,}  {how}")
+            which = f"{number:,}" if count.is_whole or offset < count.counted else "?"
+            self.prompt.show_status(f"{which}/{total:,}{'' if count.is_whole else '+'}  {how}")
 
     # ---- save
 
