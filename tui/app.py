@@ -303,9 +303,10 @@ class ConsoleApp(QueueActions):
             await self.go_back()
 
     async def go_back(self) -> None:
-        """To the screen one came from, as it was left."""
+        """To the screen one came from, as it was left; to Jobs where one came from nowhere."""
         async with self._opening:  # what is being opened is left only once it is there
-            if mode := self._trail.back():
+            mode = self._trail.back() or "jobs"
+            if mode != self.current_mode:
                 await self.switch_mode(mode)
 
     def open_job(self, job_name: str) -> None:

@@ -79,6 +79,15 @@ async def test_escape_goes_back_to_the_screen_before(mode: str) -> None:
         await at(app, pilot, "jobs")
 
 
+async def test_where_one_came_from_nowhere_escape_leads_to_the_jobs() -> None:
+    async with asked_console(ROWS) as (app, pilot):
+        await come(app, pilot, "attach", "jobs")
+        await pilot.press("escape")
+        await at(app, pilot, "attach")  # and jobs has left the trail
+        await pilot.press("escape")
+        await at(app, pilot, "jobs")
+
+
 @pytest.mark.parametrize(
     ("mode", "go"),
     [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
-from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid
+from textual.content import Content
 from textual.geometry import Size
 from textual.widgets import Static
 
@@ -71,7 +71,7 @@ class WorkersScreen(ConsoleScreen):
         self._first = 0
         self._shape = (0, 0)
         self._tiles: list[PaneTile] = []
-        self._line = Text()
+        self._line = Content()
         self._wishes: tuple[PaneWish, ...] | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -272,7 +272,7 @@ class WorkersScreen(ConsoleScreen):
     def _show_line(self, state: ClusterState, count: int, tiles_count: int) -> None:
         """How many there are, which of them are shown, and on which page."""
         if not self._rows:
-            self._set_line(Text(why_none(state)))
+            self._set_line(Content(why_none(state)))
             return
         busy = sum(row.state != "idle" for row in self._rows)
         some = "" if len(self._rows) == count else f"{len(self._rows)} of "
@@ -285,12 +285,10 @@ class WorkersScreen(ConsoleScreen):
             pages = -(-len(self._rows) // tiles_count)
             parts.append(f"page {self._first // tiles_count + 1} of {pages}")
         stopped = sum(row.state == "breakpoint" for row in state.workers)
-        text = Text("   ".join(parts), no_wrap=True, overflow="ellipsis")
-        if stopped:
-            text.append(f"   ◆ {stopped} at a breakpoint", f"bold {self.app.theme_variables['warning']}")
-        self._set_line(text)
+        alarm = f"   ◆ {stopped} at a breakpoint" if stopped else ""
+        self._set_line(Content.assemble("   ".join(parts), (alarm, "bold $warning")))
 
-    def _set_line(self, text: Text) -> None:
+    def _set_line(self, text: Content) -> None:
         """Only what is new: the line costs a layout of the screen."""
         if text != self._line:
             self._line = text
