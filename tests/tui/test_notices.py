@@ -64,7 +64,7 @@ async def test_in_a_small_terminal_a_notice_stands_in_the_place_of_the_keys(size
 async def test_notices_of_a_small_terminal_are_all_to_be_read_the_latest_first() -> None:
     async with noticing() as (app, pilot):
         keys = lines(pilot)[-1]
-        app.notify("the first", timeout=0.3)
+        app.notify("the first", timeout=3)
         app.notify("the second", title="Failed", severity="error", timeout=0.3)
         await until_shown(pilot, "(+1) Failed: the second")
         await until(pilot, lambda: lines(pilot)[-1].strip().endswith("the first"), "the first")
@@ -95,7 +95,7 @@ async def on_attach(app: AskedConsole, pilot: Pilot[None]) -> str:
 
 async def in_a_search(app: AskedConsole, pilot: Pilot[None]) -> str:
     await on_attach(app, pilot)
-    await pilot.press("slash", *"sought")
+    await pilot.press("ctrl+f", *"sought")
     return "/ sought"
 
 
