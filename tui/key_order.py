@@ -12,7 +12,7 @@ from textual.message import Message
 HELD_MAX = 100_000
 """So many keys and pastes wait at most; nobody types more than that ahead."""
 
-_LOST_SECONDS = 1.0
+_LOST_SECONDS = 3.0
 """A key whose end is not told of within this is taken for done: what had it is gone from the screen."""
 
 
