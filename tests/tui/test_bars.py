@@ -109,6 +109,7 @@ async def test_of_a_leader_that_does_not_answer_itself_nobody_counts_the_peers()
 
 async def test_without_redis_nothing_is_called_live_and_no_peer_missing() -> None:
     async with asked_console(ROWS, (100, 30)) as (app, pilot):
+        app.tell(ROWS)  # what is known is fresh, however long the start took
         await pilot.pause()
         before = screen_text(pilot).split("\n")[0]
         app.tell(
