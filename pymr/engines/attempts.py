@@ -25,6 +25,7 @@ from pymr.engine.durable import write_file
 from pymr.engine.failures import kind_and_text
 from pymr.engine.memory import keep_freed_memory, resident_bytes_reader
 from pymr.engine.tasks import JobContext
+from pymr.engines.opened import environment
 from pymr.engines.setup import FAILURES, LOCAL, OUTPUT, RunSetup, load_setup
 from pymr.errors import FatalError, RetryableError, disk_error
 from pymr.outcomes import error_digest
@@ -134,18 +135,12 @@ def _tell(run_dir: str, task: str, error: BaseException) -> str:
 def _environment(run_dir: str, task: str) -> Iterator[None]:
     """As in a worker of pymr: the run and the task in the environment, and no debugger."""
     values = {RUN_VARIABLE: os.path.basename(os.path.dirname(run_dir)), ATTEMPT_VARIABLE: task}
-    before = {name: os.environ.get(name) for name in values}
     hook, sys.breakpointhook = sys.breakpointhook, _refuse_breakpoint
-    os.environ.update(values)
     try:
-        yield
+        with environment(values):
+            yield
     finally:
         sys.breakpointhook = hook
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _refuse_breakpoint(*_: Any, **__: Any) -> NoReturn:

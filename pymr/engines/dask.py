@@ -11,10 +11,9 @@ import os
 import queue
 import signal
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from operator import getitem
-from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +21,7 @@ from pymr.engines.backends import Worker, check_workers, refused_address, this_w
 from pymr.engines.driver import EnginePlan
 from pymr.engines.futures import Part, TaskRun, map_parts
 from pymr.engines.map_side import Piece
+from pymr.engines.opened import OpenedEngine
 from pymr.engines.reduce_side import PartitionReport, reduce_pieces
 from pymr.engines.run_watch import RunWatch
 from pymr.errors import FatalError
@@ -36,7 +36,7 @@ CLOSE_SECONDS = 10.0
 """How long workers of this run may take to end before they are killed."""
 
 
-class DaskEngine:
+class DaskEngine(OpenedEngine):
     """A context: a client of a Dask scheduler, or a cluster of this machine that ends with it.
 
     address: of the scheduler; None for a cluster of `workers` processes. options: arguments of Client where
@@ -48,31 +48,16 @@ class DaskEngine:
     def __init__(
         self, address: str | None, options: Mapping[str, Any], *, workers: int, directory: str
     ) -> None:
-        self.is_local = address is None
-        self.slots = workers
-        self._address = address
-        self._options = options
-        self._directory = directory
-        self._at_the_end = ExitStack()
+        super().__init__(address, options, workers=workers, directory=directory)
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._client: Any = None
         self._token = ""
 
-    def __enter__(self) -> DaskEngine:
-        try:
-            if self._address is None:
-                self._start()
-            else:
-                self._connect(self._address)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._at_the_end.close()
+    def _open(self) -> None:
+        if self._address is None:
+            self._start()
+        else:
+            self._connect(self._address)
 
     def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
         """See Engine."""

@@ -9,21 +9,20 @@ from __future__ import annotations
 import io
 import os
 import re
-import signal
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
-from types import TracebackType
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any
 
 from pymr.engines.backends import check_workers, refused_address, this_worker
 from pymr.engines.driver import EnginePlan
 from pymr.engines.futures import Part, TaskRun, map_parts
 from pymr.engines.map_side import Piece
+from pymr.engines.opened import OpenedEngine, environment, interrupting_handlers_kept
 from pymr.engines.reduce_side import PartitionReport, reduce_pieces
 from pymr.engines.run_watch import RunWatch
 from pymr.errors import FatalError
-from pymr.interruption import INTERRUPTING_SIGNALS, uninterrupted
+from pymr.interruption import uninterrupted
 from pymr.scratch_folder import ScratchFolder
 
 DEATHS_MAX = 3
@@ -35,7 +34,7 @@ _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_Z
 """Nothing is sent to its makers; no warning of what a later version will do with accelerators."""
 
 
-class RayEngine:
+class RayEngine(OpenedEngine):
     """A context: a driver of a Ray cluster, or a cluster of this machine that ends with it.
 
     address: of the cluster, as `ray.init` takes it; None for one of `workers` slots. options: further
@@ -47,30 +46,19 @@ class RayEngine:
     def __init__(
         self, address: str | None, options: Mapping[str, Any], *, workers: int, directory: str
     ) -> None:
-        self.is_local = address is None
-        self.slots = workers
-        self._address = address
-        self._options = options
-        self._at_the_end = ExitStack()
+        super().__init__(address, options, workers=workers, directory=directory)
         self._map: Any = None
         self._reduce: Any = None
 
-    def __enter__(self) -> RayEngine:
-        try:
-            if self._address is None:
-                self._start()
-            else:
-                self._connect(self._address)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
+    def _open(self) -> None:
+        if self._address is None:
+            self._start()
+        else:
+            self._connect(self._address)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _close(self) -> None:
         with uninterrupted(), _quiet():
-            self._at_the_end.close()
+            super()._close()
 
     def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
         """See Engine."""
@@ -124,14 +112,14 @@ class RayEngine:
         # A folder of its own, which ends with it; sockets lie in there, so its path is short.
         folder = self._at_the_end.enter_context(ScratchFolder(tempfile.gettempdir(), _SCRATCH_PREFIX))
         arguments = {"num_cpus": self.slots, "include_dashboard": False, **self._options}
-        with _environment({**_ENVIRONMENT, "RAY_TMPDIR": folder.path}):
+        with environment(_unset({**_ENVIRONMENT, "RAY_TMPDIR": folder.path})):
             self._init(arguments)
 
     def _connect(self, address: str) -> None:
         import ray
 
         try:
-            with _environment(_ENVIRONMENT):
+            with environment(_unset(_ENVIRONMENT)):
                 self._init({"address": address, **self._options})
         except (OSError, ValueError, RuntimeError) as error:
             raise refused_address(self.name, address, error) from error
@@ -149,12 +137,9 @@ class RayEngine:
     def _init(self, arguments: Mapping[str, Any]) -> None:
         import ray
 
-        handlers = {number: signal.getsignal(number) for number in INTERRUPTING_SIGNALS}
-        with _quiet():
+        with interrupting_handlers_kept(), _quiet():
             self._at_the_end.callback(ray.shutdown)
             ray.init(log_to_driver=False, configure_logging=False, **arguments)
-        for number, handler in handlers.items():  # it takes SIGTERM for itself
-            signal.signal(number, handler)
 
 
 def _map(run_dir: str, index: int) -> Iterator[Any]:
@@ -186,16 +171,9 @@ def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
 
 
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Values for what is started in here, where nobody has set others."""
-    added = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
+def _unset(values: Mapping[str, str]) -> dict[str, str]:
+    """Of values for the environment, those for which nobody has set others."""
+    return {name: value for name, value in values.items() if name not in os.environ}
 
 
 class _Said(io.TextIOBase):

@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from pymr import __version__
 from pymr.config import EngineConfig, memory_bytes_per_worker
 from pymr.engine.durable import write_file
 from pymr.engine.plans import write_plan
 from pymr.engine.tasks import JobContext, MapTask, load_auxiliary
+from pymr.engines.backends import this_worker
 from pymr.errors import FatalError, disk_error
 from pymr.jobs import MapReduceJob, job_to_dict, parse_job
 from pymr.projects import load_functions, pack_project, unpack_project
@@ -59,6 +58,7 @@ def write_setup(
     Raises ProjectError, InputError, DiskError.
     """
     job = msgspec.structs.replace(request.job, hold_state=False)  # which needs a lasting cluster
+    here = this_worker()
     setup = RunSetup(
         fields=job_to_dict(job),
         engine=msgspec.structs.asdict(request.engine),
@@ -66,8 +66,8 @@ def write_setup(
         map_tasks=len(tasks),
         workers=request.workers if is_local else None,
         is_local=is_local,
-        python=_python(),
-        version=__version__,
+        python=here.python,
+        version=here.version,
     )
     try:
         for name in (ATTEMPTS, BAD_RECORDS, FAILURES, OUTPUT, LOCAL, "projects", "auxiliary"):
@@ -84,23 +84,25 @@ def write_setup(
 
 def read_setup(run_dir: str) -> RunSetup:
     """The setup of a run, after a look at whether this worker is fit for it. Raises FatalError."""
+    here = this_worker()
     path = os.path.join(run_dir, SETUP_NAME)
     try:
         with open(path, "rb") as file:
             setup = msgspec.msgpack.decode(file.read(), type=RunSetup)
     except OSError as error:
         raise FatalError(
-            f"{_here()} cannot read {path}: {error.strerror}; the output folder has to lie where the driver "
-            "and all workers see it under the same path: name such a folder with --output"
+            f"a worker on {here.host} cannot read {path}: {error.strerror}; the output folder has to lie "
+            "where the driver and all workers see it under the same path: name such a folder with --output"
         ) from error
-    if setup.version != __version__:
+    if setup.version != here.version:
         raise FatalError(
-            f"{_here()} has pymr {__version__}, and the driver {setup.version}: install the same version of "
-            "pymr-cluster on both"
+            f"a worker on {here.host} has pymr {here.version}, and the driver {setup.version}: install the "
+            "same version of pymr-cluster on both"
         )
-    if setup.python != _python():
+    if setup.python != here.python:
         raise FatalError(
-            f"{_here()} runs Python {_python()}, and the driver {setup.python}: use the same on both"
+            f"a worker on {here.host} runs Python {here.python}, and the driver {setup.python}: use the "
+            "same on both"
         )
     return setup
 
@@ -131,11 +133,3 @@ def _copy_auxiliary(request: RunRequest, run_dir: str, names: Iterable[str | Non
         load_auxiliary(request.data_dir, name)  # what is wrong with it is told of its own path
         source = os.path.join(request.data_dir, "auxiliary", f"{name}.data")
         shutil.copyfile(source, os.path.join(run_dir, "auxiliary", f"{name}.data"))
-
-
-def _python() -> str:
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def _here() -> str:
-    return f"a worker on {os.uname().nodename}"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from types import TracebackType
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -17,12 +15,13 @@ from pymr.engines.backends import check_address, refused_address
 from pymr.engines.driver import EnginePlan
 from pymr.engines.java import java_home
 from pymr.engines.map_side import Piece, map_output_in, map_pieces
+from pymr.engines.opened import OpenedEngine, environment, interrupting_handlers_kept
 from pymr.engines.reduce_side import PartitionReport, reduce_pieces
 from pymr.engines.run_watch import LOOK_SECONDS, RunWatch
 from pymr.engines.spark_connect import run_on_session
 from pymr.engines.spark_errors import in_words
 from pymr.errors import StartError
-from pymr.interruption import INTERRUPTING_SIGNALS, uninterrupted
+from pymr.interruption import uninterrupted
 from pymr.run_facts import RunSummary
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ _DEFAULTS = {
 }
 
 
-class SparkEngine:
+class SparkEngine(OpenedEngine):
     """A context: a Spark application. address: of its master; None for `workers` slots on this machine.
 
     options: of SparkConf. directory: where that of this machine keeps what it shuffles.
@@ -55,60 +54,41 @@ class SparkEngine:
     def __init__(
         self, address: str | None, options: Mapping[str, Any], *, workers: int, directory: str
     ) -> None:
-        self.is_local = address is None
-        self.slots = workers
-        self._address = address
-        self._options = options
-        self._directory = directory
-        self._at_the_end = ExitStack()
+        super().__init__(address, options, workers=workers, directory=directory)
         self._context: Any = None
-
-    def __enter__(self) -> SparkEngine:
-        try:
-            self._start()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with uninterrupted():
-            self._at_the_end.close()
 
     def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
         """See Engine."""
         return run_on_context(self._context, plan, watch)
 
-    def _start(self) -> None:
+    def _close(self) -> None:
+        with uninterrupted():
+            super()._close()
+
+    def _open(self) -> None:
         from pyspark import SparkConf, SparkContext
 
         if self._address is not None:
             check_address(self.name, self._address, "spark", 7077)
         settings = dict(_DEFAULTS)
-        environment = {}
+        variables = {}
         if self._address is None:
             settings["spark.local.dir"] = os.path.join(self._directory, "spark")
             settings["spark.driver.host"] = settings["spark.driver.bindAddress"] = "127.0.0.1"
-            environment = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+            variables = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
         settings |= {key: _as_spark(value) for key, value in self._options.items()}
         conf = SparkConf().setAll(list(settings.items()))
         conf.setMaster(self._address or f"local[{self.slots},{FAILURES_MAX}]")
         home = java_home(self._directory)
-        environment |= {"JAVA_HOME": home} if home else {}
-        handlers = {number: signal.getsignal(number) for number in INTERRUPTING_SIGNALS}
+        variables |= {"JAVA_HOME": home} if home else {}
         log = os.path.join(self._directory, _LOG_NAME)
         try:
-            with _environment(environment), _standard_error_in(log):
+            with environment(variables), interrupting_handlers_kept(), _standard_error_in(log):
                 self._context = SparkContext(conf=conf)
         except Exception as error:
             if self._address is None:
                 raise StartError(f"Spark does not start: {error}\nIts last lines:\n{_tail(log)}") from error
             raise refused_address(self.name, self._address, error) from error
-        finally:
-            for number, handler in handlers.items():  # it takes SIGINT for itself
-                signal.signal(number, handler)
         self._at_the_end.callback(_end, self._context)
         self._context.setLogLevel("ERROR")
         if self._address is not None:
@@ -259,20 +239,6 @@ def _tail(path: str) -> str:
     with suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
         return "".join(file.readlines()[-_LOG_LINES:]).rstrip()
     return ""
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
-from types import TracebackType
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +16,7 @@ from pymr.engine.tasks import MapOutput, ReduceOutput
 from pymr.engines.backends import check_address, refused_address
 from pymr.engines.driver import EnginePlan
 from pymr.engines.map_side import Piece, map_pieces
+from pymr.engines.opened import OpenedEngine
 from pymr.engines.reduce_side import PartitionReport, reduce_pieces
 from pymr.engines.run_watch import LOOK_SECONDS, RunWatch
 from pymr.engines.spark_errors import in_words
@@ -33,42 +33,35 @@ SETTINGS = {
 }
 
 
-class SparkConnectEngine:
+class SparkConnectEngine(OpenedEngine):
     """A context: a session of a Spark Connect server at `address` (sc://HOST:PORT). options: of the session.
 
     workers: how many tasks are planned for, as the server does not say how many it does at once.
     """
 
     name = "Spark"
-    is_local = False
 
     def __init__(
         self, address: str | None, options: Mapping[str, Any], *, workers: int, directory: str
     ) -> None:
-        self.slots = workers
-        self._address = address or ""
-        self._options = options
-        self._at_the_end = ExitStack()
+        super().__init__(address or "", options, workers=workers, directory=directory)
         self._session: Any = None
 
-    def __enter__(self) -> SparkConnectEngine:
-        check_address(self.name, self._address, "sc", 15002)
+    def _open(self) -> None:
+        address = self._address or ""
+        check_address(self.name, address, "sc", 15002)
         try:
-            session = _connect(self._address)
+            session = _connect(address)
             self._at_the_end.callback(session.stop)
             for key, value in self._options.items():
                 session.conf.set(key, str(value))
         except Exception as error:
-            self.__exit__(None, None, None)
-            raise refused_address(self.name, self._address, error) from error
+            raise refused_address(self.name, address, error) from error
         self._session = session
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _close(self) -> None:
         with uninterrupted(), suppress(Exception):  # the server may be what has failed
-            self._at_the_end.close()
+            super()._close()
 
     def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
         """See Engine."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
+from pymr.engines.backends import this_worker
 from pymr.engines.run_watch import error_of_engine
 from pymr.errors import FatalError, PymrError
 
@@ -13,8 +12,8 @@ def in_words(error: Exception) -> PymrError:
     text = str(error)
     if "PYTHON_VERSION_MISMATCH" in text:
         return FatalError(
-            f"the workers of Spark run another Python than this command ({sys.version_info.major}."
-            f"{sys.version_info.minor}): set PYSPARK_PYTHON to one of that version there"
+            f"the workers of Spark run another Python than this command ({this_worker().python}): "
+            f"set PYSPARK_PYTHON to one of that version there"
         )
     if "No module named 'pymr'" in text:
         return FatalError(

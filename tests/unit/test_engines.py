@@ -179,7 +179,7 @@ def test_setup_is_refused_by_a_worker_of_another_version(
 ) -> None:
     class OtherWorkers(ShufflingEngine):
         def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
-            monkeypatch.setattr("pymr.engines.setup.__version__", "0.1")
+            monkeypatch.setattr("pymr.engines.backends.__version__", "0.1")
             with pytest.raises(AttemptFailedError):
                 next(map_pieces(plan.run_dir, 0))
             watch.look()
