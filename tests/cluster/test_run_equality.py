@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cluster.clusters import Cluster
+from cluster.generated_items import keys, values
 from cluster.inline import request_of, run_here
 from cluster.running import PROJECTS, Place, parts_of, set_options
 from cluster.shared import SharedPlace
@@ -140,23 +141,6 @@ def test_key_keeps_its_first_form_where_its_values_fill_several_blocks(place: Pl
     assert parts_of(place.output) == expected
 
 
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers(-3, 3)
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False)
-    | st.sampled_from([0.0, -0.0, 1.0, 1e16])
-    | st.text(max_size=3)
-)
-keys = st.recursive(
-    scalars | st.binary(max_size=2), lambda inner: st.tuples(inner) | st.tuples(inner, inner), max_leaves=4
-)
-values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
-    max_leaves=5,
-)
 records = st.lists(st.tuples(keys, values), max_size=120)
 
 MAP_EVALUATED = """
