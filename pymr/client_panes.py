@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pymr.client_errors import ClientError, RefusedError, UnreachableError
-from pymr.client_runs import History, ended_run, job_of
+from pymr.client_runs import History, ended_run
+from pymr.run_ids import job_of_run
 
 if TYPE_CHECKING:
     from pymr.config import ClusterConfig
@@ -91,7 +92,7 @@ def check_pane(client: Knowing, worker: str, run_id: str) -> None:
         raise ClientError(f"there is no worker {worker}; {peer} has {peer}/0{last}")
     if not run_id or ended_run(client, run_id) is not None:
         return
-    job_name = job_of(run_id)
+    job_name = job_of_run(run_id)
     row = client.job(job_name).row if job_name else None
     if row is None or row.run_id != run_id:
         raise ClientError(f"there is no run {run_id}; `pymr history` shows the runs")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from pymr.run_ids import job_of_run, run_number
+
 if TYPE_CHECKING:
     from pymr.rows import RunRow
 
@@ -20,15 +22,10 @@ class History(Protocol):
     def history(self, job_name: str = "", limit: int = 100) -> tuple[RunRow, ...]: ...
 
 
-def job_of(run_id: str) -> str:
-    """The name of the job of a run; "" for what is not the id of a run."""
-    return run_id.rpartition("-")[0]
-
-
 def ended_run(client: History, run_id: str) -> RunRow | None:
     """The run as the history has it; None where it has not ended, or is not known. Cost: a question,
     and one for each page of the history where it is none of LATEST_RUNS. Raises ClientError."""
-    job_name = job_of(run_id)
+    job_name = job_of_run(run_id)
     if not job_name:
         return None
     for limit in (LATEST_RUNS, RUNS_MAX):
@@ -42,10 +39,4 @@ def ended_run(client: History, run_id: str) -> RunRow | None:
 def may_still_end(client: History, run_id: str) -> bool:
     """Whether no run has ended yet that its job began with it or later: runs of a job follow one another.
     Cost: a question with one run as its answer. Raises ClientError."""
-    return all(_number(run.run_id) < _number(run_id) for run in client.history(job_of(run_id), 1))
-
-
-def _number(run_id: str) -> tuple[int, str]:
-    """Ascending as the runs of a job are: digits, with zeros before them up to some length."""
-    number = run_id.rpartition("-")[2]
-    return len(number), number
+    return all(run_number(run.run_id) < run_number(run_id) for run in client.history(job_of_run(run_id), 1))

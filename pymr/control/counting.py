@@ -11,16 +11,11 @@ from msgspec.structs import replace
 
 from pymr.control.records import JobState, UncountedRuns
 from pymr.protocol import Counting
+from pymr.run_ids import run_number
 
 UNCOUNTED_MAX = 1_000
 """Entries of a state, one for all runs in a row that failed while their output was shown, with a success
 before and after them. None is ever forgotten for want of room: at so many, nothing is added any more."""
-
-
-def run_number(run_id: str) -> int:
-    """The number at the end of a run's id; they rise over the life of a cluster, a recovery included."""
-    number = run_id.rpartition("-")[2]
-    return int(number) if number.isdecimal() else 0
 
 
 def is_counted(run_id: str, counting: Counting | None) -> bool:

@@ -13,6 +13,7 @@ from pymr.control.losses import wait_for_machines
 from pymr.control.phases import MapReduceRun
 from pymr.control.records import JobRecord
 from pymr.protocol import PublishOrder, PublishReport
+from pymr.run_ids import job_of_run
 
 if TYPE_CHECKING:
     from pymr.control.leadership import Leader
@@ -93,7 +94,7 @@ def orders(leader: Leader, peer: Peer) -> tuple[PublishOrder, ...]:
 def take(leader: Leader, peer: Peer, report: PublishReport) -> None:
     """A folder shows the output of a run, or could not be made to."""
     if report.peer == peer.name and peer.reconcile and (not report.error or report.is_final):
-        job = report.run_id.rpartition("-")[0]
+        job = job_of_run(report.run_id)
         order = peer.reconcile.get(job)
         if order is not None and order.run_id == report.run_id:
             del peer.reconcile[job]

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from pymr import __version__
 from pymr.config import ClusterConfig, PeerConfig
-from pymr.control.counting import counting_of, is_counted, run_number
+from pymr.control.counting import counting_of, is_counted
 from pymr.control.leadership import Leader
 from pymr.control.records import Event, JobRecord, JobState, RunRecord
 from pymr.engine.inputs import BAD_RECORDS_NAME
@@ -68,6 +68,7 @@ from pymr.requests import (
     WorkersView,
 )
 from pymr.rows import OutputPart, PeerRow
+from pymr.run_ids import run_number
 
 EVENTS_MAX = 1_000
 

@@ -13,7 +13,6 @@ from fnmatch import translate
 from re import compile as compile_pattern
 
 from pymr.config import PeerConfig
-from pymr.control.counting import run_number
 from pymr.control.records import JobState
 from pymr.engine.inputs import InputFile
 from pymr.errors import DamagedFileError, DiskError, InputError, PymrError
@@ -21,6 +20,7 @@ from pymr.faults import fault_point
 from pymr.peer.consumed_files import match_files, with_note
 from pymr.peer.consumed_lists import ConsumedList, Fact, HostLists
 from pymr.rows import StateRow
+from pymr.run_ids import run_number
 
 ALL = "*"
 """The pattern that forgets a list as a whole, also one that cannot be read."""

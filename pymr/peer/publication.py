@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from pymr.control.counting import run_number, stays
+from pymr.control.counting import stays
 from pymr.engine.durable import link_or_copy, make_folders, sync_folder
 from pymr.engine.inputs import BAD_RECORDS_NAME
 from pymr.engine.outputs import Part
@@ -36,6 +36,7 @@ from pymr.publishing import (
     swap,
     undo_half_swap,
 )
+from pymr.run_ids import run_number
 
 _log = logging.getLogger("pymr")
 

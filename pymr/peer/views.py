@@ -29,6 +29,7 @@ from pymr.rows import (
     RunRow,
     WorkerRow,
 )
+from pymr.run_ids import job_of_run
 from pymr.time_left import TimeLeft, seconds_left
 
 __all__ = [
@@ -312,7 +313,7 @@ def _workers_of(facts: PeerConfig, report: Report | None, jobs: dict[str, str]) 
             peer=facts.name,
             pid=one.pid,
             state=one.state,
-            job_name=jobs.get(one.run_id, one.run_id.rpartition("-")[0]) or None,
+            job_name=jobs.get(one.run_id, job_of_run(one.run_id)) or None,
             run_id=one.run_id or None,
             task=one.task or None,
             phase=_phase_of(one.state, one.task),

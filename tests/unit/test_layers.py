@@ -21,7 +21,7 @@ FACTS = (
     "auxiliary_json", "byte_sizes", "config", "counters", "errors", "faults", "fields", "job_", "jobs",
     "keys", "kinds", "module_names", "outcomes", "output_shares", "printable", "private_redis", "project_",
     "projects",
-    "protocol", "redis_server", "requests", "rows", "run_warnings", "spelling", "standard_streams",
+    "protocol", "redis_server", "requests", "rows", "run_ids", "run_warnings", "spelling", "standard_streams",
     "terminal_text", "time_left", "toml_text", "transfer_rules", "wording",
 )  # fmt: skip
 """Modules of pymr at its bottom; a name that ends in `_`, and config, stand for all that begin so."""

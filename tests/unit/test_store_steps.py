@@ -17,7 +17,6 @@ from store_places import (
     submit,
 )
 
-from pymr.control.counting import run_number
 from pymr.control.records import (
     BeginAttempt,
     CommitTasks,
@@ -31,6 +30,7 @@ from pymr.control.records import (
 )
 from pymr.outcomes import AttemptId, StepOutcome
 from pymr.peer.store import StoreUnavailable
+from pymr.run_ids import run_number
 
 # ---- attempts at steps ----
 
