@@ -37,6 +37,9 @@ OUTPUT_BYTES_MAX = 8 << 20
 """Most that a worker process prints in a run and is shown."""
 
 _LOCAL_PREFIX = "pymr-task-"
+_FINAL = "final-"
+UNFINISHED = ".unfinished"
+"""Ends the name of a failure that is being written down."""
 _one_at_a_time = threading.RLock()  # functions, counters and sys.path are those of the process
 
 
@@ -54,6 +57,11 @@ class AttemptFailure(msgspec.Struct, frozen=True):
     is_final: bool
     is_counted: bool
 
+    @property
+    def name(self) -> str:
+        """Of its file in the run's folder."""
+        return f"{self.task}-{_FINAL * self.is_final}{uuid4().hex}"
+
 
 class AttemptFailedError(Exception):
     """What an engine is told of an attempt that failed, so that it tries again."""
@@ -67,9 +75,11 @@ class BreakpointRefusedError(FatalError):
 def attempt(run_dir: str, task: str) -> Iterator[tuple[RunSetup, JobContext]]:
     """Do a task in here. The context's memory bound is that of this process with what it already holds.
 
-    Raises AttemptFailedError for whatever is raised in here, which is in the run's folder by then.
+    Raises AttemptFailedError for whatever is raised in here, which is in the run's folder by then; and where
+    the task has failed for good already, as the engine may try it again before the driver has seen that.
     """
     with _one_at_a_time, _output_shown(run_dir), _without_collector():
+        _refuse_given_up(run_dir, task)
         try:
             with _environment(run_dir, task):
                 setup, context = _load(run_dir)
@@ -77,6 +87,16 @@ def attempt(run_dir: str, task: str) -> Iterator[tuple[RunSetup, JobContext]]:
                 yield setup, replace(context, memory_bytes=context.memory_bytes + held_bytes)
         except BaseException as error:
             raise AttemptFailedError(_tell(run_dir, task, error)) from None
+
+
+def _refuse_given_up(run_dir: str, task: str) -> None:
+    """Raise AttemptFailedError where the run's folder shows that trying a task again is of no use."""
+    try:
+        names = os.listdir(os.path.join(run_dir, FAILURES))
+    except OSError:  # the attempt itself tells what is wrong with the folder
+        return
+    if any(name.startswith(f"{task}-{_FINAL}") and not name.endswith(UNFINISHED) for name in names):
+        raise AttemptFailedError(f"{task} has failed for good and is not tried again")
 
 
 @contextmanager
@@ -122,10 +142,10 @@ def _tell(run_dir: str, task: str, error: BaseException) -> str:
         is_final=is_refused or not issubclass(kind, RetryableError),
         is_counted=getattr(error, "is_counted", True) is not False,
     )
-    path = os.path.join(run_dir, FAILURES, f"{task}-{uuid4().hex}")
+    path = os.path.join(run_dir, FAILURES, failure.name)
     try:
-        write_file(f"{path}.unfinished", msgspec.msgpack.encode(failure))
-        os.rename(f"{path}.unfinished", path)
+        write_file(path + UNFINISHED, msgspec.msgpack.encode(failure))
+        os.rename(path + UNFINISHED, path)
     except OSError:
         pass  # the run's folder is gone, or cannot be reached: the engine has the text
     return f"{task} on {failure.worker}: {text}"

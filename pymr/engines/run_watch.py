@@ -12,7 +12,7 @@ from contextlib import suppress
 import msgspec
 
 from pymr.engine.tasks import MapOutput, ReduceOutput
-from pymr.engines.attempts import OUTPUT_BYTES_MAX, AttemptFailedError, AttemptFailure
+from pymr.engines.attempts import OUTPUT_BYTES_MAX, UNFINISHED, AttemptFailedError, AttemptFailure
 from pymr.engines.setup import FAILURES, OUTPUT
 from pymr.errors import FatalError, InputOutdatedError, PymrError, RunFailedError
 from pymr.interruption import check_interruption
@@ -87,7 +87,7 @@ class RunWatch:
         self._show_output()
         with suppress(FileNotFoundError):
             for name in sorted(os.listdir(os.path.join(self._run_dir, FAILURES))):
-                if name not in self._seen and not name.endswith(".unfinished"):
+                if name not in self._seen and not name.endswith(UNFINISHED):
                     self._seen.add(name)
                     self._take_failure(name)
 

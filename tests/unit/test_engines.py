@@ -132,6 +132,38 @@ def test_piece_that_does_not_come_fails_the_task(place: Place) -> None:
     assert "bytes of" in run_here(there, LosingEngine())
 
 
+@pytest.mark.parametrize("phase", ["map", "reduce"])
+def test_task_that_has_failed_for_good_is_not_begun_again(
+    place: Place, phase: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """However soon the engine tries it again: before the driver has had a look."""
+
+    class RetryingEngine(ShufflingEngine):
+        def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
+            for _ in range(3):
+                with pytest.raises(AttemptFailedError):
+                    pieces = [piece for _, piece in map_pieces(plan.run_dir, 0)]
+                    reduce_pieces(plan.run_dir, 0, iter(pieces))
+            watch.look()
+            return []
+
+    source = """
+        def NAME(first, auxiliary_data):
+            with open(MARK, "a") as file:
+                file.write("x")
+            return [(object(), {1})]
+    """
+    mark = place.folder / "mark"
+    source = source.replace("MARK", repr(str(mark))).replace("NAME", "words" if phase == "map" else "total")
+    place.functions(**{"map_source" if phase == "map" else "reduce_source": source})
+    place.feed("a")
+    _, there = requests(place, "--set", "max_attempts=4", "--set", "partitions=1")
+    said = run_here(there, RetryingEngine())
+
+    assert "object" in said and "attempts" not in said
+    assert mark.read_text() == "xx"  # the second time to find which record it is
+
+
 def report(partition: int, digest: str, *, maps: int = 0) -> PartitionReport:
     output = ReduceOutput(f"attempt-{partition}", (), 0, 0, {})
     return PartitionReport(partition, output, digest, tuple([MapOutput((), 1, 1, {})] * maps))
