@@ -291,7 +291,8 @@ def _amount(phase: PhaseRow) -> str:
     done, total = phase.units[1], phase.total_units
     if phase.name in ("map", "shuffle", *_FILE_STEPS):
         return amount(done) + (f" of {amount(total)}" if total else "")
-    return f"{done:,} of {total:,} values" if phase.name in _UNITS else ""
+    known = f" of {total:,}" if total else ""
+    return f"{done:,}{known} values" if phase.name in _UNITS else ""
 
 
 def history_lines(runs: Sequence[RunRow], width: int) -> list[str]:

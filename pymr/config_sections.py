@@ -298,7 +298,7 @@ class LaunchConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackendConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """An external engine that `pymr run --engine` runs jobs on."""
+    """An external engine that does the tasks of jobs, those of `pymr run --engine` and those in the queue."""
 
     address: Annotated[
         str | None,
@@ -316,6 +316,15 @@ class BackendConfig(msgspec.Struct, frozen=True, kw_only=True):
             "come behind them.",
         ),
     ] = ()
+    folder: Annotated[
+        str | None,
+        Declared(
+            absolute_path(),
+            "Where runs of jobs in the queue keep their files until they are published: all workers of the "
+            "engine, and all peers, see it under this path. Left out: in the leader's data folder.",
+            example="/mnt/shared/pymr",
+        ),
+    ] = None
 
 
 class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):

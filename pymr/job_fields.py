@@ -11,6 +11,7 @@ import msgspec
 
 from pymr.errors import JobError, Problem
 from pymr.fields import Declared, Field, declared_fields
+from pymr.job_engines import ENGINES
 from pymr.kinds import (
     FILLED_IN,
     boolean,
@@ -250,6 +251,16 @@ class MapReduceJob(_CommonFields, frozen=True, kw_only=True):
         bool | Literal["gzip", "zstd"],
         Declared(switch("gzip", "zstd"), 'Compress the output: false, "gzip" (also: true) or "zstd".'),
     ] = False
+
+    engine: Annotated[
+        Literal["pymr", "dask", "ray", "spark"],
+        Declared(
+            choice(*ENGINES),
+            "Who does the tasks: pymr, the workers of the cluster; any other is an external engine, with the "
+            "same result, whose run the leader's machine drives. See docs/engines.md.",
+            section="Where it runs",
+        ),
+    ] = "pymr"
 
     max_attempts: Annotated[
         int,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import msgspec
 from xxhash import xxh3_64_hexdigest
+
+DRIVER = "driver"
+"""The kind of the one task of a run whose other tasks an external engine does: it drives that."""
 
 INCOMPARABLE = "~"
 """Begins a digest that may differ for equal items: see engine.shuffler.CUT_BY_MEMORY."""
@@ -28,7 +32,7 @@ class AttemptId(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def kind(self) -> str:
-        """`map`, `reduce` or one of STEPS."""
+        """`map`, `reduce`, DRIVER or one of STEPS."""
         return self.task.rpartition("-")[0]
 
     @property
@@ -73,6 +77,30 @@ class ReduceOutcome(msgspec.Struct, frozen=True, tag="reduce", gc=False):
     parts: int
     stored_bytes: int
     counters: dict[str, int | float] = {}
+
+
+class DriverOutcome(msgspec.Struct, frozen=True, tag="driver", kw_only=True):
+    """A run on an external engine done, all of its map and reduce tasks. Fields as of their outcomes."""
+
+    records: int
+    bytes: int
+    groups: int
+    values: int
+    items: int
+    parts: int
+    stored_bytes: int
+    bad_records: int = 0
+    counters: dict[str, int | float] = {}
+
+
+class EnginePhase(msgspec.Struct, frozen=True, array_like=True):
+    """How far a run on an external engine is, as its driver tells. done, total: tasks of the phase. mapped:
+    (records, bytes) of the map tasks that are done."""
+
+    name: Literal["map", "reduce"]
+    done: int
+    total: int
+    mapped: tuple[int, int] = (0, 0)
 
 
 class StepOutcome(msgspec.Struct, frozen=True, tag="step", kw_only=True):
@@ -128,4 +156,5 @@ def without_addresses(error: str) -> str:
     return _ADDRESSES.sub("", error)
 
 
-Outcome = MapOutcome | ReduceOutcome | StepOutcome | Failure
+TaskOutcome = MapOutcome | ReduceOutcome | StepOutcome | DriverOutcome
+Outcome = TaskOutcome | Failure

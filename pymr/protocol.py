@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from pymr.outcomes import AttemptId, EarlierFailure, Outcome
+from pymr.outcomes import DRIVER, AttemptId, EarlierFailure, EnginePhase, Outcome
 from pymr.output_shares import OutputRead
 from pymr.run_warnings import RunWarnings
 
@@ -80,12 +80,13 @@ class MachineFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 class RunningAttempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An attempt that a peer has. done: (records, bytes) in map, (groups, values) in reduce, and in a step
-    (files, bytes)."""
+    (files, bytes). phase: of a driver, how far its engine is."""
 
     id: AttemptId
     slot: int
     state: WorkerState
     done: tuple[int, int]
+    phase: EnginePhase | None = None
 
 
 class WorkerReport(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -262,7 +263,8 @@ class Assignment(msgspec.Struct, frozen=True):
 
     plan_peer, plan_index: for a map task, whose plan it is in and where there (from 0). plan_shared: which of
     that peer's plans. inputs: for a step, all committed attempts at the steps before it, in their order.
-    earlier: for a task that has failed before.
+    earlier: for a task that has failed before. plans: for a driver, (peer, shared) of every plan of the run,
+    in the order of its map tasks.
     """
 
     id: AttemptId
@@ -272,6 +274,7 @@ class Assignment(msgspec.Struct, frozen=True):
     plan_shared: bool = False
     inputs: tuple[StepInput, ...] = ()
     earlier: EarlierFailure | None = None
+    plans: tuple[tuple[str, bool], ...] = ()
 
 
 class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -405,6 +408,10 @@ def map_task(index: int) -> str:
 def reduce_task(partition: int) -> str:
     """The name of the task that reduces a partition."""
     return f"reduce-{partition:05d}"
+
+
+DRIVER_TASK = f"{DRIVER}-00000"
+"""The name of the one task of a run on an external engine."""
 
 
 def step_task(step: str, number: int) -> str:

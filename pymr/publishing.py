@@ -99,7 +99,7 @@ def number_parts(
 
 def complete(staged: str, manifest: Mapping[str, Any], bad_records_paths: Sequence[str]) -> None:
     """Put beside the parts of a staged output what belongs to them, and flush it all to the disk."""
-    _concatenate(bad_records_paths, os.path.join(staged, BAD_RECORDS_NAME))
+    concatenate(bad_records_paths, os.path.join(staged, BAD_RECORDS_NAME))
     # By the json module, as counters may be larger than orjson takes.
     text = json.dumps(manifest, indent=2, ensure_ascii=False, default=asdict)
     write_file(os.path.join(staged, MANIFEST_NAME), text.encode("utf-8", "backslashreplace") + b"\n")
@@ -160,7 +160,7 @@ def _split_name(name: str) -> tuple[str, str, str]:
     return match[1], match[2], match[3]
 
 
-def _concatenate(paths: Sequence[str], target: str) -> None:
+def concatenate(paths: Sequence[str], target: str) -> None:
     paths = [path for path in paths if os.path.exists(path)]
     if paths:
         with open(target, "wb") as file:

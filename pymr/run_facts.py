@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from pymr.config import EngineConfig
 from pymr.engine.outputs import Part
+from pymr.job_engines import EXTERNAL_ENGINES
 from pymr.jobs import MapReduceJob
 
-BACKENDS = ("dask", "ray", "spark")
+BACKENDS = EXTERNAL_ENGINES
 """Engines of others that a job can run on."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from pymr.config import BackendConfig, ClusterConfig
+from pymr.job_engines import OWN_ENGINE
 from pymr.job_projects import find_projects_dir
 from pymr.jobs import MapReduceJob
 from pymr.kinds import split_at_equals
@@ -37,8 +38,11 @@ def request_for(
 ) -> RunRequest:
     """A job with where to run it. job_path: of its file; relative paths of the job are taken from its folder.
 
-    Those of the other arguments are taken from the current folder. Raises ProjectError.
+    Those of the other arguments are taken from the current folder. backend: None for what the job says.
+    Raises ProjectError.
     """
+    if backend is None and not inline and job.engine != OWN_ENGINE:
+        backend = Backend(job.engine)
     data_dir = str(job_path.absolute().parent)
     if projects is None:
         beside = Path(config.source or CONFIG_NAME)

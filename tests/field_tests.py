@@ -53,6 +53,7 @@ FIELD_TESTS: dict[str, dict[str, str]] = {
         "::test_each_output_file_has_at_most_the_items_asked_for",
         "nan": "test_fields.py::test_what_is_no_number_fails_the_job_or_becomes_null",
         "compress": "test_fields.py::test_output_is_compressed_as_asked_and_the_same_each_time",
+        "engine": "test_cluster_engines.py::test_driver_that_is_killed_costs_an_attempt_and_nothing_else",
         "max_attempts": "test_cluster_functions.py"
         "::test_a_function_that_always_raises_fails_the_job_after_max_attempts",
         "task_timeout_seconds": "test_cluster_functions.py"

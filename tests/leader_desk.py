@@ -39,12 +39,15 @@ from pymr.control.records import (
     SavePlan,
     Write,
 )
-from pymr.outcomes import AttemptId, MapOutcome, Outcome, ReduceOutcome, StepOutcome
+from pymr.outcomes import AttemptId, DriverOutcome, MapOutcome, Outcome, ReduceOutcome, StepOutcome
 from pymr.protocol import AttemptResult, Orders, PlanReport, PublishReport, Report, RunningAttempt
 
 RUN = "job-000001"
 MAPPED = MapOutcome("digest", 1, 1, 1, 1)
 REDUCED = ReduceOutcome(1, 1, 1, 1, 1)
+DRIVEN = DriverOutcome(
+    records=10, bytes=100, groups=4, values=8, items=4, parts=2, stored_bytes=40, counters={"lines": 10}
+)
 
 FIELDS: dict[str, Any] = {
     "job_name": "job",
@@ -212,7 +215,7 @@ class Desk:
     ) -> AttemptId:
         """A peer ends what it was given of a task, and Redis is asked to commit it."""
         id = next(id for id in self.leader.peers[peer].attempts if id.task == task)
-        kinds = {"map": MAPPED, "reduce": REDUCED}
+        kinds: dict[str, Outcome] = {"map": MAPPED, "reduce": REDUCED, "driver": DRIVEN}
         outcome = outcome or kinds.get(id.kind, StepOutcome(files=1, bytes=10))
         others = [one for one in self.given(peer) if one.id != id]
         self.report(peer, running=others, results=(AttemptResult(id, outcome, 0, pane_offset),))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pymr.outcomes import AttemptId, EarlierFailure, Failure, Outcome
+from pymr.outcomes import AttemptId, EarlierFailure, EnginePhase, Failure, Outcome
 from pymr.protocol import (
     Assignment,
     AttemptResult,
@@ -80,10 +80,12 @@ class WorkerReady:
 
 @dataclass(frozen=True, slots=True)
 class WorkerMoved:
-    """A task has got on. done: (records, bytes) of input, (groups, values) of a partition."""
+    """A task has got on. done: (records, bytes) of input, (groups, values) of a partition. phase: see
+    RunningAttempt."""
 
     slot: int
     done: tuple[int, int]
+    phase: EnginePhase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +284,14 @@ class GiveStep:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveDriver:
+    """Let a worker that is ready drive a run on an external engine; then `TaskEnded` or `WorkerEnded`."""
+
+    slot: int
+    assignment: Assignment
+
+
+@dataclass(frozen=True, slots=True)
 class EndWorker:
     """End the process of a slot, with all that it started. No event follows."""
 
@@ -357,6 +367,7 @@ PeerCommand = (
     | GiveMap
     | GiveReduce
     | GiveStep
+    | GiveDriver
     | EndWorker
     | FailWorker
     | FetchSegments

@@ -354,7 +354,7 @@ class Leader:
     def _look_at_loaded(self, run: MapReduceRun) -> None:
         """What an earlier leader may not have come to."""
         if run.plan is not None:
-            run.enter_phase("map" if run.maps_left else "shuffle", self.now)
+            run.enter_phase(run.first_phase, self.now)
         if run.record.status == "publishing":
             publishing.begun(self, run)
         else:

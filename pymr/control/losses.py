@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pymr.control import homes
 from pymr.control.ending import end
+from pymr.control.engine_runs import EngineRun, follow_leader
 from pymr.control.liveness import Peer
 from pymr.control.phases import MapReduceRun
 from pymr.control.records import Committed, ReleaseTasks
@@ -154,7 +155,9 @@ def check_peers(leader: Leader, run: MapReduceRun) -> None:
 def check_machines(leader: Leader, run: MapReduceRun) -> None:
     """Whether somebody has what the run still needs: its input, what was made from it, and a home for each
     partition."""
-    if run.stage == "tasks" and (run.troubles or run.shuffle_troubles):
+    if isinstance(run, EngineRun) and run.stage == "tasks":
+        follow_leader(leader, run)
+    if run.stage == "tasks" and run.homes and (run.troubles or run.shuffle_troubles):
         homes.leave_troubled(leader, run)
     if run.plan is None or not (leader.dead or leader.draining or run.waiting_since is not None):
         run.waiting_for = run.present_trouble

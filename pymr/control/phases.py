@@ -11,7 +11,7 @@ from pymr.control.counting import count_failure, count_run, counting_of
 from pymr.control.records import ActiveRun, Committed, HostPlan, JobState, RunPlan, RunRecord
 from pymr.control.runs import Run, Task, Trouble
 from pymr.control.task_queue import TaskQueue
-from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome
+from pymr.outcomes import AttemptId, DriverOutcome, MapOutcome, ReduceOutcome
 from pymr.protocol import (
     SOURCES_MAX,
     Assignment,
@@ -52,8 +52,10 @@ class MapReduceRun(Run):
     theirs was lost under an earlier leader.
     """
 
+    PHASES: tuple[str, ...] = PHASES
+
     def __init__(self, record: RunRecord, now: float, before: JobState | None = None) -> None:
-        super().__init__(record, PHASES, now)
+        super().__init__(record, self.PHASES, now)
         self.holds_state = bool(record.fields.get("hold_state"))
         self.adds = not record.fields.get("delete_job_data", True)
         self.before = before
@@ -313,8 +315,8 @@ class MapReduceRun(Run):
                 self.job_name,
                 peer,
                 self.adds,
-                tuple(one.id.folder for one in mine if isinstance(one.outcome, ReduceOutcome)),
-                tuple(one.id.folder for one in mine if isinstance(one.outcome, MapOutcome)),
+                tuple(one.id.folder for one in mine if isinstance(one.outcome, _WITH_PARTS)),
+                tuple(one.id.folder for one in mine if getattr(one.outcome, "bad_records", 0)),
                 summary_of(self.totals()),
                 counting_of(self.before) if self.adds else None,
                 self.replaces,
@@ -327,7 +329,7 @@ class MapReduceRun(Run):
         if self._peer_items is None:
             sums = {
                 peer: sum(
-                    one.outcome.items for one in commits.values() if isinstance(one.outcome, ReduceOutcome)
+                    one.outcome.items for one in commits.values() if isinstance(one.outcome, _WITH_PARTS)
                 )
                 for peer, commits in self.to_publish.items()
             }
@@ -335,6 +337,16 @@ class MapReduceRun(Run):
         return self._peer_items
 
     # -- sums
+
+    @property
+    def first_phase(self) -> str:
+        """The phase after that of the plan."""
+        return "map" if self.maps_left else "shuffle"
+
+    @property
+    def bytes_read(self) -> int:
+        """Of input, by the tasks that are committed."""
+        return self.sums.of("map", "bytes")
 
     def sum_fields(self) -> Mapping[str, object]:
         fields = {name: self.sums.of("map", name) for name in ("records", "bytes", "bad_records")}
@@ -351,8 +363,8 @@ class MapReduceRun(Run):
         allows_empty = self.plan is not None and self.record.fields.get("allow_empty", True)
         # What does not succeed leaves the output as it is.
         if allows_empty and self.has_no_records and status in ("running", "publishing", "succeeded"):
-            bytes_read, downsample = self.sums.of("map", "bytes"), self.record.fields.get("downsample")
-            found.append(RunWarnings((empty_input(bytes_read, downsample, adds=self.adds),)))
+            downsample = self.record.fields.get("downsample")
+            found.append(RunWarnings((empty_input(self.bytes_read, downsample, adds=self.adds),)))
         return joined(found)
 
     @property
@@ -389,6 +401,7 @@ class MapReduceRun(Run):
         return JobState(self.run_id, hosts.get(shared, ""), own, shared)
 
 
+_WITH_PARTS = (ReduceOutcome, DriverOutcome)
 _DIGITS_MAX = 18
 """A number of more digits than this is that of no task."""
 

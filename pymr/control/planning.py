@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from pymr.control.counting import UNCOUNTED_MAX
 from pymr.control.ending import end, outdated_before
+from pymr.control.engine_runs import EngineRun
 from pymr.control.liveness import Peer
 from pymr.control.losses import wait_for_machines
 from pymr.control.phases import MapReduceRun
 from pymr.control.placement import place_partitions
 from pymr.control.records import HostPlan, RunPlan, SavePlan
 from pymr.control.running import is_refused
+from pymr.job_engines import why_out_of_reach
 from pymr.output_shares import why_not_read
 from pymr.protocol import PlanOrder, PlanReport
 from pymr.run_warnings import ABSENT_WAY_OUT, RunWarnings, joined
@@ -55,6 +57,10 @@ def advance(leader: Leader, run: MapReduceRun) -> None:
     if (why_not := _why_not_added(run)) is not None:
         end(leader, run, "failed", why_not)
         return
+    entry, why_not = why_out_of_reach(run.record.fields, leader.hosts, leader.settings.shared)
+    if why_not:  # the cluster has changed since the job was submitted
+        end(leader, run, "failed", f"input_dirs: {entry} {why_not}")
+        return
     wanted = _wanted(leader, run)
     shared_host = _shared_host(run)
     if shared_host and shared_host not in leader.hosts and (ANY_HOST, True) in wanted:
@@ -85,7 +91,7 @@ def advance(leader: Leader, run: MapReduceRun) -> None:
     partitions = run.record.fields.get("partitions")
     if not isinstance(partitions, int):
         partitions = sum(peer.facts.workers for peer in leader.peers.values())
-    homes_placed = place_partitions(partitions, homes)
+    homes_placed = () if isinstance(run, EngineRun) else place_partitions(partitions, homes)
     run.begin_tasks(RunPlan(tuple(hosts), partitions, homes_placed, warnings=run.input_warnings))
     run.stage = "saving"
     assert run.plan is not None
@@ -150,7 +156,7 @@ def saved(leader: Leader, run: MapReduceRun) -> None:
     run.stage = "tasks"
     if not run.maps_left and is_refused(leader, run):
         return
-    run.enter_phase("map" if run.maps_left else "shuffle", leader.now)
+    run.enter_phase(run.first_phase, leader.now)
     leader.owe_everybody()
 
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from pymr.control.backlog import group_of
 from pymr.control.ending import end
+from pymr.control.engine_runs import EngineRun
 from pymr.control.phases import MapReduceRun
 from pymr.control.records import BeginCycle, BeginRun, JobChanges, JobRecord, LeaveQueue, RunRecord
 from pymr.control.runs import Run
 from pymr.control.steps import SteppedRun, is_stepped
+from pymr.job_engines import external_engine
 
 if TYPE_CHECKING:
     from pymr.control.leadership import Leader
@@ -151,4 +153,5 @@ def make_run(leader: Leader, record: RunRecord) -> Run:
     """The run of a record, by the type of its job."""
     if is_stepped(record.fields):
         return SteppedRun(record, leader.now)
-    return MapReduceRun(record, leader.now, leader.backlog.states.get(record.job_name))
+    kind = EngineRun if external_engine(record.fields) else MapReduceRun
+    return kind(record, leader.now, leader.backlog.states.get(record.job_name))

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome, StepOutcome
+from pymr.outcomes import AttemptId, TaskOutcome
 from pymr.rows import JobStatus, PanePlace, RunStatus
 from pymr.run_warnings import RunWarnings
 
@@ -119,8 +119,8 @@ class StepPlan(msgspec.Struct, frozen=True):
 
 
 class RunPlan(msgspec.Struct, frozen=True):
-    """What a run consists of. homes: the peer that reduces each partition, by partition. warnings: about its
-    input.
+    """What a run consists of. homes: the peer that reduces each partition, by partition; none of a run
+    on an external engine. warnings: about its input.
 
     steps: of a run that is no mapreduce run, which has nothing else; a step begins when all peers have done
     the one before.
@@ -138,7 +138,7 @@ class Committed(msgspec.Struct, frozen=True, gc=False):
 
     id: AttemptId
     peer: str
-    outcome: MapOutcome | ReduceOutcome | StepOutcome
+    outcome: TaskOutcome
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from pymr.control.slots import Attempt, Slots
-from pymr.outcomes import AttemptId, Failure, MapOutcome, StepOutcome
+from pymr.outcomes import DRIVER, AttemptId, Failure, MapOutcome, StepOutcome
 from pymr.protocol import (
     HOLDER_CHARACTERS_MAX,
     RESULT_CHARACTERS_MAX,
@@ -25,7 +25,7 @@ _NUMBER_CHARACTERS = 10  # what a counter's number may take
 def running_attempts(slots: Slots) -> tuple[RunningAttempt, ...]:
     """Every attempt that was given and has not ended."""
     return tuple(
-        RunningAttempt(id, one.assignment.slot, _state(slots, id, one), one.done)
+        RunningAttempt(id, one.assignment.slot, _state(slots, id, one), one.done, one.phase)
         for id, one in slots.attempts.items()
     )
 
@@ -104,6 +104,8 @@ def _state(slots: Slots, id: AttemptId, one: Attempt) -> WorkerState:
         return "map" if one.is_given else "starting"
     if id.kind in STEPS:
         return cast(WorkerState, id.kind) if one.is_given else "starting"
+    if id.kind == DRIVER:
+        return one.phase.name if one.phase is not None else "starting"
     if one.is_given:
         return "reduce" if one.done[0] else "sort"
     slot = slots.workers.get(one.assignment.slot)

@@ -287,8 +287,8 @@ def _is_refused_as_empty(leader: Leader, run: MapReduceRun) -> bool:
         return False
     folders = run.record.fields.get("input_dirs")
     names = [str(name) for name in folders] if isinstance(folders, list | tuple) else []
-    bytes_read, downsample = run.sums.of("map", "bytes"), run.record.fields.get("downsample")
-    end(leader, run, "failed", empty_input_refused(bytes_read, downsample, names))
+    downsample = run.record.fields.get("downsample")
+    end(leader, run, "failed", empty_input_refused(run.bytes_read, downsample, names))
     return True
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pymr.control.duties import (
     EndWorker,
     FailWorker,
+    GiveDriver,
     GiveMap,
     GiveReduce,
     GiveStep,
@@ -27,21 +28,25 @@ from pymr.control.duties import (
 from pymr.control.gathering import Gathering
 from pymr.control.liveness import rest_seconds
 from pymr.errors import TaskTimeoutError
-from pymr.outcomes import AttemptId, Failure, MapOutcome, Outcome
+from pymr.outcomes import DRIVER, AttemptId, EnginePhase, Failure, MapOutcome, Outcome
 from pymr.protocol import STEPS, Acknowledged, Assignment, AttemptResult, PlanReport, RunOrder
 
 _TASK_TIMEOUT_S = 600.0
+_WITHOUT_TIMEOUT = ("script", DRIVER)
+"""A script has a limit of its own, or none; a driver waits for its engine."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """An attempt that this peer was given and has not ended. progress_at: when it last moved."""
+    """An attempt that this peer was given and has not ended. progress_at: when it last moved. phase: see
+    RunningAttempt."""
 
     assignment: Assignment
     progress_at: float
     is_given: bool = False  # to its worker
     is_halted: bool = False
     done: tuple[int, int] = (0, 0)
+    phase: EnginePhase | None = None
 
 
 @dataclass(slots=True)
@@ -210,6 +215,9 @@ class Slots:
         if attempt.kind in STEPS:
             self._emit(GiveStep(number, one.assignment))
             return True
+        if attempt.kind == DRIVER:
+            self._emit(GiveDriver(number, one.assignment))
+            return True
         if not run.gathering.is_complete(attempt.number):
             return False
         sources = run.gathering.in_order()
@@ -227,10 +235,10 @@ class Slots:
             case WorkerReady(number):
                 if number in self.workers:
                     self.workers[number].is_ready = True
-            case WorkerMoved(number, done):
+            case WorkerMoved(number, done, phase):
                 attempt = self.attempt_in(number)
                 if attempt is not None:
-                    attempt.done, attempt.progress_at = done, now
+                    attempt.done, attempt.phase, attempt.progress_at = done, phase, now
             case WorkerHalted(number, is_halted):
                 attempt = self.attempt_in(number)
                 if attempt is not None:
@@ -267,8 +275,8 @@ class Slots:
             slot = self.workers.get(attempt.assignment.slot)
             if slot is None or attempt.is_halted or (slot.is_ready and slot.attempt != id):
                 continue
-            if attempt.is_given and id.kind == "script":
-                continue  # it has a limit of its own, or none
+            if attempt.is_given and id.kind in _WITHOUT_TIMEOUT:
+                continue
             timeout_s = self._runs[id.run_id].task_timeout_s
             if now - attempt.progress_at > timeout_s:
                 name = f"{self._peer}/{attempt.assignment.slot}"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from fractions import Fraction
 
-from pymr.outcomes import MapOutcome, ReduceOutcome, StepOutcome
-
-_Committed = MapOutcome | ReduceOutcome | StepOutcome
+from pymr.outcomes import DriverOutcome, MapOutcome, ReduceOutcome, StepOutcome, TaskOutcome
 
 _FIELDS: dict[type, tuple[str, ...]] = {
     MapOutcome: ("records", "bytes", "bad_records", "values"),
     ReduceOutcome: ("groups", "values", "items"),
     StepOutcome: ("files", "bytes", "skipped"),
+    DriverOutcome: ("records", "bytes", "bad_records", "groups", "values", "items"),
 }
 
 
@@ -27,11 +26,11 @@ class TaskSums:
         self._numbers: dict[tuple[str, str], int] = {}
         self._counters: dict[str, _Counter] = {}
 
-    def add(self, kind: str, outcome: _Committed) -> None:
+    def add(self, kind: str, outcome: TaskOutcome) -> None:
         """A task of a kind (`map`, `copy`...) is committed."""
         self._change(kind, outcome, 1)
 
-    def remove(self, kind: str, outcome: _Committed) -> None:
+    def remove(self, kind: str, outcome: TaskOutcome) -> None:
         """The output of a task that was added is lost."""
         self._change(kind, outcome, -1)
 
@@ -43,7 +42,7 @@ class TaskSums:
         """The counters of all tasks, in the order of their names. Cost: O(names)."""
         return {name: counter.value() for name, counter in sorted(self._counters.items())}
 
-    def _change(self, kind: str, outcome: _Committed, sign: int) -> None:
+    def _change(self, kind: str, outcome: TaskOutcome, sign: int) -> None:
         numbers = self._numbers
         for field in _FIELDS[type(outcome)]:
             key = kind, field

@@ -34,6 +34,7 @@ from pymr.engine.reducer import (
 from pymr.engine.shuffler import Shuffler
 from pymr.errors import InputError, OutputError, UserFunctionError, disk_error
 from pymr.jobs import MapReduceJob
+from pymr.outcomes import EnginePhase
 from pymr.project_paths import shown_traceback
 from pymr.projects import ProjectFunctions
 
@@ -118,6 +119,7 @@ class TaskWatch:
     groups: GroupReader | None = field(default=None)
     ticks: int = 0  # blocks merged, which moves also where no group is complete yet
     moved: tuple[int, int] = (0, 0)  # files and bytes, of a task that is neither map nor reduce
+    phase: EnginePhase | None = None  # of a driver, whose `moved` is that of the phase
 
     def tick(self) -> None:
         """Note that something was done that is no record or group."""

@@ -38,14 +38,16 @@ class Worker(NamedTuple):
 def open_engine(backend: Backend, *, workers: int, directory: str) -> Any:
     """A context of an Engine. workers: how many processes, where it is one of this machine. directory: where
     that one may put files. Raises StartError where its library is not installed."""
-    library = LIBRARIES[backend.name]
+    library, here = LIBRARIES[backend.name], os.uname().nodename
     try:
         import_module(library)
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] != library:
-            raise StartError(f"--engine {backend.name}: {library} cannot be imported: {error}") from error
+            raise StartError(
+                f"the engine {backend.name}: {library} cannot be imported on {here}: {error}"
+            ) from error
         raise StartError(
-            f"--engine {backend.name} needs {library}, which is not installed: "
+            f"the engine {backend.name} needs {library}, which is not installed on {here}: "
             f"pip install 'pymr-cluster[{backend.name}]'"
         ) from error
     is_connect = backend.name == "spark" and (backend.address or "").startswith("sc://")
@@ -81,8 +83,8 @@ def refused_address(engine: str, address: str, error: BaseException) -> StartErr
     """The error for an address at which there is no such engine."""
     reason = str(error).partition("\n")[0] or type(error).__name__
     return StartError(
-        f"there is no {engine} at {address} ({reason}): check --engine-address, or leave it out for one on "
-        "this machine"
+        f"there is no {engine} at {address} ({reason}): check --engine-address, or `address` in "
+        f"[engine_{engine.lower()}] of cluster.toml; left out, it is one on this machine"
     )
 
 

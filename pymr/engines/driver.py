@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import msgspec
+
 from pymr.engine.inputs import list_input_files
-from pymr.engine.tasks import plan_map_tasks
+from pymr.engine.tasks import MapTask, plan_map_tasks
 from pymr.engines.commit import committed
 from pymr.engines.reduce_side import PartitionReport
 from pymr.engines.run_watch import RunWatch
@@ -63,6 +65,25 @@ def _run_once(engine: Engine, request: RunRequest, run_dir: str, observer: Obser
     warnings = WarningCollector()
     files = list_input_files(request.input_dirs, warnings.add)
     tasks = plan_map_tasks(files, task_bytes(files, request.engine.split_bytes, request.workers))
+    job = msgspec.structs.replace(request.job, hold_state=False)  # which needs a lasting cluster
+    result = run_planned(engine, replace(request, job=job), run_dir, tasks, observer, clock)
+    return replace(result, files=len(files), warnings=(*warnings.result().lines(), *result.warnings))
+
+
+def run_planned(
+    engine: Engine,
+    request: RunRequest,
+    run_dir: str,
+    tasks: list[MapTask],
+    observer: Observer,
+    clock: Stopwatch | None = None,
+) -> RunResult:
+    """Run the map tasks of a plan, and all reduce tasks. run_dir: an empty folder; else as `run_on`.
+
+    clock: has begun with the plan. Of the files, the result tells nothing.
+    """
+    clock = clock or Stopwatch()
+    warnings = WarningCollector()
     write_setup(request, run_dir, tasks, request.partitions, is_local=engine.is_local)
     plan = EnginePlan(
         run_dir,
@@ -78,4 +99,4 @@ def _run_once(engine: Engine, request: RunRequest, run_dir: str, observer: Obser
     mapped, reduced = committed(reports, run_dir, plan.map_tasks, plan.partitions)
     check_bad_records(request.job, mapped)
     check_empty(request, mapped, warnings)
-    return result_of(len(files), mapped, reduced, clock.seconds, warnings.result().lines())
+    return result_of(0, mapped, reduced, clock.seconds, warnings.result().lines())

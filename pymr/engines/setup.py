@@ -57,7 +57,7 @@ def write_setup(
 
     Raises ProjectError, InputError, DiskError.
     """
-    job = msgspec.structs.replace(request.job, hold_state=False)  # which needs a lasting cluster
+    job = request.job
     here = this_worker()
     setup = RunSetup(
         fields=job_to_dict(job),
@@ -92,7 +92,8 @@ def read_setup(run_dir: str) -> RunSetup:
     except OSError as error:
         raise FatalError(
             f"a worker on {here.host} cannot read {path}: {error.strerror}; the output folder has to lie "
-            "where the driver and all workers see it under the same path: name such a folder with --output"
+            "where the driver and all workers see it under the same path: name such a folder with --output; "
+            "for jobs in the queue of a cluster, `folder` in [engine_NAME] of cluster.toml"
         ) from error
     if setup.version != here.version:
         raise FatalError(

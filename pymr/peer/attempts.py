@@ -40,7 +40,7 @@ from pymr.errors import (
     disk_error,
 )
 from pymr.faults import fault_point
-from pymr.outcomes import AttemptId, MapOutcome, ReduceOutcome, StepOutcome
+from pymr.outcomes import AttemptId, DriverOutcome, MapOutcome, ReduceOutcome, StepOutcome
 from pymr.peer.bad_records import keep_list_of_failed
 from pymr.peer.content_notes import ContentNotes
 from pymr.peer.places import HIDDEN_PREFIX, Places, attempt_of, checked_folder
@@ -72,7 +72,7 @@ class StagedSegment:
 
 Segment = LocalSegment | StagedSegment
 
-_O = TypeVar("_O", MapOutcome, ReduceOutcome, StepOutcome)
+_O = TypeVar("_O", MapOutcome, ReduceOutcome, StepOutcome, DriverOutcome)
 _LOST = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE)
 
 

@@ -13,6 +13,7 @@ import orjson
 
 from pymr.engine.durable import make_folders, sync_folder
 from pymr.engine.segments import BAD_RECORDS_FILE
+from pymr.outcomes import DRIVER
 from pymr.peer.places import HIDDEN_PREFIX, Places, attempt_of
 
 _log = logging.getLogger("pymr")
@@ -30,11 +31,11 @@ LEFT_OUT = "left_out"
 """The one field of a last line that tells how many records are not in the list."""
 
 _UNFINISHED_SUFFIX = ".unfinished"
-_LIST_OF_FAILED = re.compile(re.escape(HIDDEN_PREFIX) + r"bad-records-(map-[0-9]+)\.jsonl")
+_LIST_OF_FAILED = re.compile(re.escape(HIDDEN_PREFIX) + r"bad-records-((?:map|driver)-[0-9]+)\.jsonl")
 
 
 def keep_list_of_failed(run_dir: str, task: str, attempt_dir: str) -> None:
-    """Let the list of a map attempt that fails outlive its folder, as the latest one of its task."""
+    """Let the list of a map attempt, or driver, that fails outlive its folder, as the latest of its task."""
     try:
         os.replace(
             os.path.join(attempt_dir, BAD_RECORDS_FILE),
@@ -101,8 +102,8 @@ def _lists_of(places: Places, run_id: str) -> list[str]:
 
 
 def _lists_of_attempts(places: Places, run_id: str) -> list[str]:
-    """Those of map attempts, one for each task, in the order in which they were written: as they are put
-    together, so that who reads them page by page goes on at the right place."""
+    """Those of map attempts and drivers, one for each task, in the order in which they were written: as they
+    are put together, so that who reads them page by page goes on at the right place."""
     found: dict[str, tuple[int, str]] = {}
     failed: dict[str, tuple[int, str]] = {}
     folder = places.run(run_id)
@@ -114,7 +115,7 @@ def _lists_of_attempts(places: Places, run_id: str) -> list[str]:
                 if match is not None:
                     path = os.path.join(folder, name)
                     failed[match[1]] = os.stat(path).st_mtime_ns, path
-                elif id is not None and id.is_map:
+                elif id is not None and (id.is_map or id.kind == DRIVER):
                     path = os.path.join(folder, name, BAD_RECORDS_FILE)
                     found.setdefault(id.task, (os.stat(path).st_mtime_ns, path))
     return [path for _, path in sorted((failed | found).values())]

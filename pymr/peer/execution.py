@@ -16,6 +16,7 @@ from pymr.control.duties import (
     EndWorker,
     FailWorker,
     FetchSegments,
+    GiveDriver,
     GiveMap,
     GiveReduce,
     GiveStep,
@@ -37,6 +38,7 @@ from pymr.control.duties import (
 )
 from pymr.engine.plans import is_whole_plan
 from pymr.errors import DiskError, FatalError, OutputInTheWayError, disk_error
+from pymr.job_engines import external_engine
 from pymr.job_projects import project_of
 from pymr.outcomes import AttemptId, Failure
 from pymr.peer.attempts import LocalSegment, Segment, StagedSegment, write_sources
@@ -59,7 +61,14 @@ from pymr.peer.publication import (
 )
 from pymr.peer.segment_fetches import SegmentFetches
 from pymr.peer.unpacked_projects import UnpackedProjects
-from pymr.peer.worker_protocol import MapOrder, ReduceOrder, StepOrder, TaskOrder, WorkerSetup
+from pymr.peer.worker_protocol import (
+    DriverOrder,
+    MapOrder,
+    ReduceOrder,
+    StepOrder,
+    TaskOrder,
+    WorkerSetup,
+)
 from pymr.peer.workers import Workers
 from pymr.protocol import PublishOrder, PublishReport, RunOrder, Source, cut_text
 
@@ -96,7 +105,7 @@ class Execution:
         self._call_later = call_later
         self._orders: dict[str, RunOrder] = {}
         self._given: dict[int, AttemptId] = {}  # by slot
-        self._waiting_for_plan: dict[str, list[GiveMap]] = {}
+        self._waiting_for_plan: dict[str, list[GiveMap | GiveDriver]] = {}
         self._copied_plans: set[str] = set()  # runs whose plan another host has made, and that is here
         self._memory_bytes = workers_memory_bytes(config, me.host)
         self.data = self._start_data_service()
@@ -120,7 +129,7 @@ class Execution:
         waiting, self._waiting_for_plan = self._waiting_for_plan, {}
         for commands in waiting.values():
             for command in commands:
-                self._give_map(command)
+                self._give_planned(command)
 
     def fields_of_runs(self) -> list[Mapping[str, Any]]:
         """Of the jobs of which this peer knows a run."""
@@ -136,9 +145,9 @@ class Execution:
             case StartWorker(slot, order):
                 self._given.pop(slot, None)
                 self._workers.start(slot, self._setup(slot, order))
-            case GiveMap(slot, assignment):
+            case GiveMap(slot, assignment) | GiveDriver(slot, assignment):
                 self._given[slot] = assignment.id
-                self._give_map(command)
+                self._give_planned(command)
             case GiveReduce(slot, id):
                 self._given[slot] = id
                 self._give_reduce(command)
@@ -184,6 +193,7 @@ class Execution:
     # -- workers
 
     def _setup(self, slot: int, order: RunOrder) -> WorkerSetup:
+        needs_cluster = order.fields.get("job_type") != "mapreduce" or bool(external_engine(order.fields))
         return WorkerSetup(
             run_id=order.run_id,
             worker=f"{self._me.name}/{slot}",
@@ -194,30 +204,39 @@ class Execution:
             memory_bytes=self._memory_bytes,
             partitions=order.partitions,
             runs_dir=self._places.runs,
-            cluster=self._config if order.fields.get("job_type") != "mapreduce" else None,
+            cluster=self._config if needs_cluster else None,
         )
 
-    def _give_map(self, command: GiveMap) -> None:
+    def _give_planned(self, command: GiveMap | GiveDriver) -> None:
         """Once the run has a folder here, and its plan: that of shared folders was made on another host."""
         assignment = command.assignment
         id = assignment.id
-        planner = self._peers[assignment.plan_peer]
-        path = Places(planner.data_dir).plan(id.run_id, shared=assignment.plan_shared)
-        is_near = planner.host == self._me.host
+        is_map = isinstance(command, GiveMap)
+        plans = ((assignment.plan_peer, assignment.plan_shared),) if is_map else assignment.plans
+        planners = [self._peers[name] for name, _ in plans]
+        distant = next((planner for planner in planners if planner.host != self._me.host), None)
 
         def fail(error: Exception) -> None:
             self._on_event(TaskEnded(command.slot, id, failure_of(error)))
 
-        if is_near or id.run_id in self._copied_plans:
-            path = path if is_near else self._places.plan_copy(id.run_id)
-            order = MapOrder(id, path, assignment.plan_index, assignment.earlier)
+        if distant is None or id.run_id in self._copied_plans:
+            paths = tuple(self._plan_path(id.run_id, *plan) for plan in plans)
+            order: TaskOrder = DriverOrder(id, paths, assignment.earlier)
+            if is_map:
+                order = MapOrder(id, paths[0], assignment.plan_index, assignment.earlier)
             work = partial(make_run_folder, self._places, id.run_id)
             self._disk.do("short", work, lambda _: self._assign(command.slot, order), fail, run_id=id.run_id)
             return
         waiting = self._waiting_for_plan.setdefault(id.run_id, [])
         waiting.append(command)
         if len(waiting) == 1:
-            self._have_plan(id.run_id, planner, self._places.plan_copy(id.run_id))
+            self._have_plan(id.run_id, distant, self._places.plan_copy(id.run_id))
+
+    def _plan_path(self, run_id: str, peer: str, shared: bool) -> str:
+        planner = self._peers[peer]
+        if planner.host == self._me.host:
+            return Places(planner.data_dir).plan(run_id, shared=shared)
+        return self._places.plan_copy(run_id)
 
     def _have_plan(self, run_id: str, planner: PeerConfig, path: str) -> None:
         """Fetch a plan, unless this host has it, whole, from an earlier life of the daemon."""
@@ -245,7 +264,7 @@ class Execution:
         """The plan that another host has made is here."""
         self._copied_plans.add(run_id)
         for command in self._waiting_for_plan.pop(run_id, []):
-            self._give_map(command)
+            self._give_planned(command)
 
     def _assign(self, slot: int, order: TaskOrder) -> None:
         """Unless the worker was ended while what the task needs was got: the slot may have another by now."""

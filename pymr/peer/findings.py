@@ -7,8 +7,9 @@ import shutil
 
 from pymr.control.duties import Held
 from pymr.errors import PymrError
-from pymr.outcomes import AttemptId, Outcome
+from pymr.outcomes import DRIVER, AttemptId, Outcome
 from pymr.peer.attempts import map_outcome, reduce_outcome
+from pymr.peer.driver_outcomes import driver_outcome
 from pymr.peer.places import Places
 from pymr.peer.publication import (
     clear_unfinished,
@@ -57,4 +58,6 @@ def held_attempts(places: Places) -> list[Held]:
 def _outcome_of(folder: str, id: AttemptId) -> Outcome:
     if id.kind in STEPS:
         return step_outcome(folder)
+    if id.kind == DRIVER:
+        return driver_outcome(folder)
     return map_outcome(folder) if id.is_map else reduce_outcome(folder)

@@ -24,8 +24,8 @@ class Keyboards:
     """The keyboards of one peer's workers.
 
     peer, slots: whose they are, and how many. type_into: does it, or returns False where the worker takes
-    nothing. resize: does it. on_change: told who has which of them, by slot, when that changes. clock:
-    seconds that never go back.
+    nothing. resize: does it. is_driving: whether nobody reads there, see Workers. on_change: told who has
+    which of them, by slot, when that changes. clock: seconds that never go back.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Keyboards:
         *,
         type_into: Callable[[int, bytes], bool],
         resize: Callable[[int, int, int], object],
+        is_driving: Callable[[int], bool],
         on_change: Callable[[Mapping[int, str]], object],
         clock: Callable[[], float],
     ) -> None:
@@ -42,6 +43,7 @@ class Keyboards:
         self._slots = slots
         self._type_into = type_into
         self._resize = resize
+        self._is_driving = is_driving
         self._on_change = on_change
         self._clock = clock
         self._holders: dict[int, tuple[str, float]] = {}
@@ -81,6 +83,9 @@ class Keyboards:
         if isinstance(request, DetachWorker):
             self._holders.pop(slot, None)
             return Done(id=request.id)
+        if self._is_driving(slot):
+            reason = f"{request.worker} drives a run on an external engine and reads nothing; see `pymr logs`"
+            return Refused(id=request.id, code="invalid", reason=reason)
         self._holders[slot] = request.holder, self._clock() + ATTACH_SECONDS
         if isinstance(request, AttachWorker):
             if request.columns > 0 and request.rows > 0:

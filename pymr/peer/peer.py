@@ -181,6 +181,7 @@ class Peer:
             me.workers,
             type_into=self._workers.type_into,
             resize=self._workers.resize,
+            is_driving=self._workers.is_driving,
             on_change=lambda holders: self._step(KeyboardsHeld(holders)),
             clock=time.monotonic,
         )

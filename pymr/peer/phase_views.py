@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from pymr.control.engine_runs import EngineRun
 from pymr.control.leadership import Leader
 from pymr.control.liveness import Peer
 from pymr.control.phases import MapReduceRun
 from pymr.control.runs import Run
 from pymr.control.steps import SteppedRun
+from pymr.outcomes import DRIVER, EnginePhase
 from pymr.protocol import RunningAttempt
 from pymr.rows import BREAKPOINTS_SHOWN_MAX, PhaseRow
 from pymr.wording import phase_share
@@ -56,6 +58,8 @@ def _phases(leader: Leader, run: Run, running: _Running) -> tuple[PhaseRow, ...]
     if isinstance(run, SteppedRun):
         return tuple(_step_row(run, step, running, seconds) for step in range(len(run.phases)))
     assert isinstance(run, MapReduceRun)
+    if isinstance(run, EngineRun):
+        return tuple(_engine_row(run, name, running, seconds.get(name, 0.0)) for name in run.phases)
     return tuple(_phase_row(leader, run, name, running, seconds.get(name, 0.0)) for name in run.phases)
 
 
@@ -68,6 +72,7 @@ class _Running:
         self.done: dict[str, tuple[int, int]] = {}
         self.in_state: dict[str, int] = {}
         self.breakpoints: list[str] = []
+        self.engine: EnginePhase | None = None
 
     def add(self, peer: Peer, one: RunningAttempt) -> None:
         if one.state == "breakpoint" and peer.is_alive and len(self.breakpoints) < BREAKPOINTS_SHOWN_MAX:
@@ -76,6 +81,7 @@ class _Running:
         self.count[kind] = self.count.get(kind, 0) + 1
         first, second = self.done.get(kind, (0, 0))
         self.done[kind] = first + one.done[0], second + one.done[1]
+        self.engine = one.phase or self.engine
         state = one.state
         if state == "breakpoint" and kind == "reduce":  # the worker sorts or reduces all the same
             state = "reduce" if one.done[0] else "sort"
@@ -146,6 +152,38 @@ def _reduce_row(name: str, run: MapReduceRun, running: _Running, seconds: float)
         units=running.units(run, "reduce", "groups", "values"),
         total_units=run.sums.of("map", "values"),
         seconds=seconds,
+    )
+
+
+# -- on external engines
+
+
+def _engine_row(run: EngineRun, name: str, running: _Running, seconds: float) -> PhaseRow:
+    """A phase as the driver tells of it; when its attempt is committed, with what that has made."""
+    if name not in ("map", "reduce") or run.plan is None:
+        is_past = run.phases.index(name) < run.phases.index(run.phase)
+        return PhaseRow(name=name, done=int(is_past), total=int(run.plan is not None), seconds=seconds)
+    is_map = name == "map"
+    total = sum(host.tasks for host in run.plan.hosts) if is_map else run.plan.partitions
+    engine = running.engine
+    done, units = 0, (0, 0)
+    if not run.reduces_left:
+        fields = ("records", "bytes") if is_map else ("groups", "values")
+        done, units = total, running.units(run, DRIVER, *fields)
+    elif engine is not None and engine.name == name:
+        done, units = engine.done, running.units(run, DRIVER, "", "")
+    elif engine is not None and is_map:
+        done, units = total, engine.mapped
+    return PhaseRow(
+        name=name,
+        done=done,
+        total=total,
+        running=int(engine is not None and engine.name == name),
+        units=units,
+        # Some engines tell of tasks only.
+        total_units=sum(host.bytes for host in run.plan.hosts) if is_map and (units[1] or not done) else 0,
+        seconds=seconds,
+        is_over=done == total and run.phase != name,
     )
 
 

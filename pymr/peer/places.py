@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pymr.config import ClusterConfig
 from pymr.errors import FatalError, InputError
-from pymr.outcomes import AttemptId
+from pymr.outcomes import DRIVER, AttemptId
 from pymr.protocol import STEPS
 
 HIDDEN_PREFIX = "."
@@ -25,7 +25,7 @@ FETCHED = "fetched"
 """The folder of a run in which copies of other hosts' segments are."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}")
-_ATTEMPT_FOLDER = re.compile(rf"((?:map|reduce|{'|'.join(STEPS)})-[0-9]{{5,}})-([0-9]+\.[0-9]+)")
+_ATTEMPT_FOLDER = re.compile(rf"((?:map|reduce|{DRIVER}|{'|'.join(STEPS)})-[0-9]{{5,}})-([0-9]+\.[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)

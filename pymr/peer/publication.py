@@ -20,8 +20,9 @@ from pymr.engine.inputs import BAD_RECORDS_NAME
 from pymr.engine.outputs import Part
 from pymr.engine.segments import BAD_RECORDS_FILE, read_index, read_reduce_index
 from pymr.errors import DamagedFileError, OutputError, disk_error, is_unwritable
-from pymr.outcomes import AttemptId
+from pymr.outcomes import DRIVER, AttemptId
 from pymr.peer.bad_records import keep_bad_records
+from pymr.peer.driver_outcomes import driver_outcome
 from pymr.peer.places import HIDDEN_PREFIX, Places, attempt_of
 from pymr.peer.steps import step_outcome
 from pymr.peer.transfer_leftovers import clear_noted
@@ -297,6 +298,9 @@ def _digest(folder: str, id: AttemptId) -> str | None:
     try:
         if id.kind in STEPS:
             step_outcome(folder)
+            return ""
+        if id.kind == DRIVER:
+            driver_outcome(folder)
             return ""
         if id.is_map:
             return read_index(folder).facts.digest

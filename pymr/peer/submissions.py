@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pymr.errors import JobError, Problem
+from pymr.job_engines import why_out_of_reach
 from pymr.job_fields import FileTransferJob, Job, ScriptJob
 from pymr.job_projects import project_of, script_parts
 from pymr.jobs import job_to_dict, parse_job
@@ -37,10 +38,17 @@ class Submission:
 
 
 def check_submission(
-    fields: Mapping[str, Any], project_hash: str, *, peers: Collection[str], asked: str
+    fields: Mapping[str, Any],
+    project_hash: str,
+    *,
+    peers: Collection[str],
+    asked: str,
+    hosts: Collection[str] = (),
+    shared: Collection[str] = (),
 ) -> Submission:
     """A job as it goes into the queue. peers: all of the configuration. asked: the one that was asked, whose
-    disk a transfer means by "local" where it does not say.
+    disk a transfer means by "local" where it does not say. hosts: those of the peers. shared: the folders of
+    `storage.shared`.
 
     Raises JobError with all that is wrong, each by its field.
     """
@@ -50,6 +58,9 @@ def check_submission(
     checked = job_to_dict(job)
     project = project_of(checked)
     problems = [*_place_problems(job, peers), *_size_problems(job, checked)]
+    entry, why_not = why_out_of_reach(checked, hosts, shared)
+    if why_not:
+        problems.append(Problem("input_dirs", entry, why_not))
     if project and not project_hash and not problems:
         problems = [_without_package(job, project)]
     if problems:

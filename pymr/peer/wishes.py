@@ -107,6 +107,7 @@ class Wishes:
         standing: Callable[[], Standing],
         wake_leader: Callable[[], None],
     ) -> None:
+        self._config = config
         self._peers = [peer.name for peer in config.peers]
         self._name = me.name
         self._places = Places(me.data_dir)
@@ -207,7 +208,14 @@ class Wishes:
 
     def _submit(self, request: SubmitJob | CheckJob, incarnation: str, respond: Respond) -> None:
         try:
-            job = check_submission(request.fields, request.project_hash, peers=self._peers, asked=self._name)
+            job = check_submission(
+                request.fields,
+                request.project_hash,
+                peers=self._peers,
+                asked=self._name,
+                hosts={peer.host for peer in self._config.peers},
+                shared=self._config.storage.shared,
+            )
         except JobError as error:
             respond(Refused(id=request.id, code="invalid", reason=str(error)))
             return

@@ -24,11 +24,13 @@ from pymr.config_sections import EngineConfig
 from pymr.engine.failures import kind_and_text
 from pymr.engine.memory import keep_freed_memory
 from pymr.engine.tasks import JobContext, TaskWatch, load_auxiliary
-from pymr.errors import DiskError, FatalError, RetryableError, ScriptError
+from pymr.errors import DiskError, FatalError, RetryableError, RunFailedError, ScriptError
+from pymr.job_engines import OWN_ENGINE
 from pymr.job_fields import FileTransferJob, ScriptJob
 from pymr.jobs import MapReduceJob, parse_job, template
 from pymr.outcomes import (
     AttemptId,
+    DriverOutcome,
     Failure,
     MapOutcome,
     Outcome,
@@ -44,6 +46,7 @@ from pymr.peer.worker_protocol import (
     READ_BYTES_MAX,
     TO_WORKER,
     BadMessage,
+    DriverOrder,
     Failed,
     FromWorker,
     MapOrder,
@@ -65,7 +68,10 @@ from pymr.projects import load_functions
 from pymr.protocol import cut_text, first_line
 
 if TYPE_CHECKING:
+    from pymr.peer.driver import DriverContext
     from pymr.peer.steps import StepContext
+
+    Context = JobContext | StepContext | DriverContext
 
 REPORT_SECONDS = 0.1
 """How often a worker tells its progress. Lower: a livelier display; each report costs some 20 us."""
@@ -78,6 +84,7 @@ _IOLBF = 1  # of stdio.h
 MapFunction = Callable[[JobContext, AttemptId, str, int, str, TaskWatch], MapOutcome | Failure]
 ReduceFunction = Callable[[JobContext, AttemptId, int, str, str, TaskWatch], ReduceOutcome | Failure]
 StepFunction = Callable[["StepContext", StepOrder, str, TaskWatch], StepOutcome | Failure]
+DriverFunction = Callable[["DriverContext", DriverOrder, str, TaskWatch], DriverOutcome | Failure]
 
 
 def _do_step(context: StepContext, order: StepOrder, run_dir: str, watch: TaskWatch) -> StepOutcome:
@@ -86,13 +93,20 @@ def _do_step(context: StepContext, order: StepOrder, run_dir: str, watch: TaskWa
     return do_step(context, order, run_dir, watch)
 
 
+def _drive(context: DriverContext, order: DriverOrder, run_dir: str, watch: TaskWatch) -> DriverOutcome:
+    from pymr.peer.driver import drive
+
+    return drive(context, order, run_dir, watch)
+
+
 @dataclass(frozen=True, slots=True)
 class TaskFunctions:
-    """What does the tasks; those of `peer.attempts` and `peer.steps`, outside of tests."""
+    """What does the tasks; those of `peer.attempts`, `peer.steps` and `peer.driver`, outside of tests."""
 
     do_map: MapFunction
     do_reduce: ReduceFunction
     do_step: StepFunction = field(default=_do_step)
+    drive: DriverFunction = field(default=_drive)
 
 
 def worker_main(pipe: int, tasks: TaskFunctions | None = None) -> NoReturn:
@@ -202,7 +216,7 @@ class _Worker:
                 os._exit(0)
             self._finish(order.id, outcome)
 
-    def _load(self, setup: WorkerSetup) -> JobContext | StepContext | None:
+    def _load(self, setup: WorkerSetup) -> Context | None:
         """The job's functions and data. None where that fails, which the daemon has been told then."""
         try:
             self._may_interrupt = True
@@ -218,7 +232,7 @@ class _Worker:
         finally:
             _flush()
 
-    def _do(self, context: JobContext | StepContext, order: TaskOrder, run_dir: str) -> Outcome:
+    def _do(self, context: Context, order: TaskOrder, run_dir: str) -> Outcome:
         is_step = isinstance(order, StepOrder)
         os.environ[ATTEMPT_VARIABLE] = str(order.id.try_number) if is_step else order.id.folder
         try:
@@ -236,14 +250,22 @@ class _Worker:
             _flush()
 
     def _do_one(
-        self, tasks: TaskFunctions, context: JobContext | StepContext, order: TaskOrder, run_dir: str
+        self,
+        tasks: TaskFunctions,
+        context: Context,
+        order: TaskOrder,
+        run_dir: str,
     ) -> Outcome:
         match order:
             case MapOrder(id, path, index) if isinstance(context, JobContext):
                 return tasks.do_map(context, id, path, index, run_dir, self._watch)
             case ReduceOrder(id, partition, path) if isinstance(context, JobContext):
                 return tasks.do_reduce(context, id, partition, path, run_dir, self._watch)
-            case StepOrder() if not isinstance(context, JobContext):
+            case DriverOrder() if isinstance(context.job, MapReduceJob) and not isinstance(
+                context, JobContext
+            ):
+                return tasks.drive(context, order, run_dir, self._watch)
+            case StepOrder() if not isinstance(context.job, MapReduceJob):
                 return tasks.do_step(context, order, run_dir, self._watch)
         raise FatalError(f"{order.id.task} is no task for a worker of a {context.job.job_type} run")
 
@@ -251,7 +273,7 @@ class _Worker:
         with self._lock:
             self._watch.records = self._watch.groups = None
             self._watch.ticks = 0
-            self._watch.moved = (0, 0)
+            self._watch.moved, self._watch.phase = (0, 0), None
             try:
                 self._pipe.send(TaskDone(id, _encodable(outcome)))
             except BadMessage as error:  # millions of counters
@@ -266,7 +288,7 @@ class _Worker:
         pause = threading.Event()
         while not pause.wait(REPORT_SECONDS):
             with self._lock:
-                now = Progress(self._watch.progress(), self._watch.ticks)
+                now = Progress(self._watch.progress(), self._watch.ticks, self._watch.phase)
                 if now != last:
                     try:
                         self._pipe.send(now)
@@ -296,12 +318,14 @@ class _Worker:
             raise KeyboardInterrupt
 
 
-def _load_context(setup: WorkerSetup) -> JobContext | StepContext:
+def _load_context(setup: WorkerSetup) -> Context:
     """Runs the modules of a mapreduce job's project. Raises JobError, ProjectError, InputError."""
     job = parse_job(setup.fields, f"job of run {setup.run_id}")
     engine = msgspec.convert(setup.engine, EngineConfig)
     if not isinstance(job, MapReduceJob):
         return _step_context(setup, job, engine)
+    if job.engine != OWN_ENGINE:
+        return _driver_context(setup, job)
     return JobContext(
         job,
         load_functions(Path(setup.projects_dir), job),
@@ -327,6 +351,22 @@ def _step_context(setup: WorkerSetup, job: ScriptJob | FileTransferJob, engine: 
         run_id=setup.run_id,
         worker=setup.worker,
         engine=engine,
+    )
+
+
+def _driver_context(setup: WorkerSetup, job: MapReduceJob) -> DriverContext:
+    """Of a run on an external engine, whose workers load the functions."""
+    from pymr.peer.driver import DriverContext
+
+    if setup.cluster is None:
+        raise FatalError(f"the driver of {job.job_name} was not told of the cluster")
+    return DriverContext(
+        job=job,
+        config=setup.cluster,
+        peer=setup.worker.rpartition("/")[0],
+        data_dir=setup.data_dir,
+        projects_dir=setup.projects_dir,
+        partitions=setup.partitions,
     )
 
 
@@ -368,7 +408,7 @@ def _failure_of(error: BaseException) -> Failure:
     script = error if isinstance(error, ScriptError) else None
     missing = getattr(error, "missing", None)
     return Failure(
-        kind.__name__,
+        (error.kind if isinstance(error, RunFailedError) else "") or kind.__name__,
         text,
         is_final=not issubclass(kind, RetryableError),
         is_counted=getattr(error, "is_counted", True) is not False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pymr.outcomes import AttemptId, Failure, Outcome
+from pymr.outcomes import AttemptId, EnginePhase, Failure, Outcome
 from pymr.protocol import WorkerState
 
 
@@ -17,11 +17,13 @@ class WorkerReady:
 
 @dataclass(frozen=True, slots=True)
 class WorkerMoved:
-    """done: (records, bytes) in map, (groups, values) in reduce. ticks: moves while segments are merged."""
+    """done: (records, bytes) in map, (groups, values) in reduce. ticks: moves while segments are merged.
+    phase: see protocol.RunningAttempt."""
 
     slot: int
     done: tuple[int, int]
     ticks: int
+    phase: EnginePhase | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,12 @@ import termios
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from pymr.outcomes import EnginePhase
 from pymr.peer.worker_protocol import (
     FROM_WORKER,
     READ_BYTES_MAX,
     BadMessage,
+    DriverOrder,
     FromWorker,
     MessageReader,
     ReduceOrder,
@@ -69,6 +71,7 @@ class WorkerLink:
         self.is_ready = False
         self.is_paused = False
         self.done = (0, 0)
+        self.phase: EnginePhase | None = None
         self.moved_at = 0.0
         self.pipe_closed_at: float | None = None
         self._pane = pane
@@ -86,13 +89,16 @@ class WorkerLink:
 
     @property
     def state(self) -> WorkerState:
-        """A reduce task sorts until its first group is complete; a step is in the state of its name."""
+        """A reduce task sorts until its first group is complete; a step is in the state of its name, a driver
+        in that of its engine."""
         if self.is_paused:
             return "breakpoint"
         if not self.is_ready:
             return "starting"
         if self.order is None:
             return "idle"
+        if isinstance(self.order, DriverOrder):
+            return self.phase.name if self.phase is not None else "starting"
         if not isinstance(self.order, ReduceOrder):
             return cast(WorkerState, self.order.id.kind)  # whose name is that of the state
         return "reduce" if self.done[0] else "sort"

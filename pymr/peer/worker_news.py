@@ -27,8 +27,8 @@ def worker_news(event: worker_events.WorkerEvent, workers: Workers) -> Iterator[
             view = workers.view(slot)
             yield WorkerStarted(slot, view.pid if view else 0)
             yield WorkerReady(slot)
-        case worker_events.WorkerMoved(slot, done, _):
-            yield WorkerMoved(slot, done)
+        case worker_events.WorkerMoved(slot, done, _, phase):
+            yield WorkerMoved(slot, done, phase)
         case worker_events.WorkerPaused(slot, where):
             _log.info("worker %d waits at a breakpoint: %s", slot, where)
             yield WorkerHalted(slot, True)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import msgpack
 
 from pymr.config import ClusterConfig
-from pymr.outcomes import AttemptId, EarlierFailure, Failure, Outcome
+from pymr.outcomes import AttemptId, EarlierFailure, EnginePhase, Failure, Outcome
 from pymr.protocol import StepInput
 
 MESSAGE_BYTES_MAX = 1 << 20
@@ -34,7 +34,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True, tag="setup"):
     worker: its name, `alpha/0`. fields: the job, as `parse_job` takes it. projects_dir: the folder in which
     that of the job's project lies. data_dir: of the peer, for auxiliary data. engine: of EngineConfig.
     runs_dir: the folder in which that of the run lies. cluster: the configuration, where the run is no
-    mapreduce run.
+    mapreduce run, or an external engine does it.
     """
 
     run_id: str
@@ -92,6 +92,14 @@ class StepOrder(msgspec.Struct, frozen=True, tag="step"):
     earlier: EarlierFailure | None = None
 
 
+class DriverOrder(msgspec.Struct, frozen=True, tag="driver"):
+    """Drive a run on an external engine. plan_paths: its plans, in the order of its map tasks."""
+
+    id: AttemptId
+    plan_paths: tuple[str, ...]
+    earlier: EarlierFailure | None = None
+
+
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The worker has loaded the job's functions, if it has any."""
 
@@ -104,10 +112,11 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """How far the task is. done: (records, bytes), (groups, values) or (files, bytes). ticks: moves while
-    none of these does."""
+    none of these does. phase: see protocol.RunningAttempt."""
 
     done: tuple[int, int]
     ticks: int
+    phase: EnginePhase | None = None
 
 
 PreviewStage = Literal["load", "find", "map", "reduce"]
@@ -154,8 +163,8 @@ class Resumed(msgspec.Struct, frozen=True, tag="resumed"):
     """It goes on."""
 
 
-TaskOrder = MapOrder | ReduceOrder | StepOrder
-ToWorker = WorkerSetup | PreviewSetup | MapOrder | ReduceOrder | StepOrder
+TaskOrder = MapOrder | ReduceOrder | StepOrder | DriverOrder
+ToWorker = WorkerSetup | PreviewSetup | MapOrder | ReduceOrder | StepOrder | DriverOrder
 FromWorker = Ready | Failed | Progress | PreviewNews | TaskDone | Paused | Resumed
 
 

@@ -30,6 +30,7 @@ from pymr.peer.worker_link import Output, Watch, WorkerLink
 from pymr.peer.worker_protocol import (
     PIPE_CLOSED_STATUS,
     BadMessage,
+    DriverOrder,
     Failed,
     FromWorker,
     Paused,
@@ -122,7 +123,7 @@ class Workers:
         if link is None or link.order is not None:
             return False
         link.order = order
-        link.done = (0, 0)
+        link.done, link.phase = (0, 0), None
         link.moved_at = time.monotonic()
         link.send(frame(order))
         return True
@@ -174,6 +175,11 @@ class Workers:
         """Type into a worker's terminal. False where there is none, or it does not take what was typed."""
         link = self._by_slot.get(slot)
         return link is not None and link.type(data)
+
+    def is_driving(self, slot: int) -> bool:
+        """Whether a worker drives a run on an external engine, for which nobody reads what is typed."""
+        link = self._by_slot.get(slot)
+        return link is not None and isinstance(link.order, DriverOrder)
 
     def resize(self, slot: int, columns: int, rows: int) -> None:
         """Give the terminal of a worker, if there is one, another size."""
@@ -262,8 +268,8 @@ class Workers:
         slot = link.slot
         link.moved_at = time.monotonic()
         if isinstance(message, Progress):
-            link.done = message.done
-            self._on_event(WorkerMoved(slot, message.done, message.ticks))
+            link.done, link.phase = message.done, message.phase
+            self._on_event(WorkerMoved(slot, message.done, message.ticks, message.phase))
         elif isinstance(message, TaskDone):
             self._finish(link, message)
         elif isinstance(message, Ready):

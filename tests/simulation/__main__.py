@@ -20,14 +20,15 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--all", action="store_true", help="go on after a failure")
     parser.add_argument("--world", type=int, default=0, metavar="K", dest="variant", help="another of a seed")
+    parser.add_argument("--engines", action="store_true", help="mapreduce jobs are on an external engine")
     options = parser.parse_args()
     if options.seed is not None:
-        return replay(options.seed, options.variant)
-    return search(options.first, options.seeds, options.variant, goes_on=options.all)
+        return replay(Simulation(options.seed, options.variant, has_engines=options.engines))
+    seeds = range(options.first, options.first + options.seeds)
+    return search(seeds, options.variant, has_engines=options.engines, goes_on=options.all)
 
 
-def replay(seed: int, variant: int) -> int:
-    simulation = Simulation(seed, variant)
+def replay(simulation: Simulation) -> int:
     try:
         simulation.run()
     except Exception:
@@ -38,11 +39,11 @@ def replay(seed: int, variant: int) -> int:
     return 0
 
 
-def search(first: int, count: int, variant: int, *, goes_on: bool) -> int:
+def search(seeds: range, variant: int, *, has_engines: bool, goes_on: bool) -> int:
     began, failed = time.monotonic(), 0
     simulated = 0.0
-    for seed in range(first, first + count):
-        simulation = Simulation(seed, variant)
+    for seed in seeds:
+        simulation = Simulation(seed, variant, has_engines=has_engines)
         try:
             simulation.run()
         except Exception as error:
@@ -53,7 +54,7 @@ def search(first: int, count: int, variant: int, *, goes_on: bool) -> int:
                 return 1
         simulated += simulation.world.now
     seconds = time.monotonic() - began
-    print(f"{count} seeds, {simulated:,.0f} simulated seconds in {seconds:.1f} s: {failed} failed")
+    print(f"{len(seeds)} seeds, {simulated:,.0f} simulated seconds in {seconds:.1f} s: {failed} failed")
     return int(failed > 0)
 
 

@@ -30,8 +30,9 @@ from pymr.control.records import (
     RunRecord,
     Write,
 )
+from pymr.job_engines import external_engine
 from pymr.outcomes import AttemptId
-from pymr.protocol import PublishOrder, RunOrder, Wake
+from pymr.protocol import DRIVER_TASK, PublishOrder, RunOrder, Wake
 
 
 @dataclass
@@ -82,6 +83,7 @@ class Cluster:
             self.peers[one.name] = SimulatedPeer(self, one)
         self.store = MemoryStore(self.redis)
         self.models: list[JobModel | StepModel] = []
+        self.has_engines = False  # whose workers do the tasks of mapreduce jobs
         self.queue_rules = QueueRules(self.redis)
         self.step_rules = StepRules()
         self.held_input = HeldInput()
@@ -219,6 +221,10 @@ class Cluster:
             return
         plan = run.record.plan
         assert plan is not None
+        if external_engine(run.record.fields):
+            if DRIVER_TASK not in run.committed:
+                raise ViolationError(f"{run_id} is published without a driver")
+            return
         missing = [
             partition
             for partition in range(plan.partitions)

@@ -9,7 +9,16 @@ from simulation.step_rules import StepContent
 
 from pymr.control.counting import stays
 from pymr.control.duties import Held
-from pymr.outcomes import AttemptId, MapOutcome, Outcome, ReduceOutcome, StepOutcome
+from pymr.outcomes import (
+    DRIVER,
+    AttemptId,
+    DriverOutcome,
+    MapOutcome,
+    Outcome,
+    ReduceOutcome,
+    StepOutcome,
+    TaskOutcome,
+)
 from pymr.protocol import AttemptResult, PublishOrder
 
 Content = MapContent | ReduceContent | StepContent
@@ -23,7 +32,7 @@ class Attempt:
     """A finished attempt: its folder, under its last name."""
 
     content: Content
-    outcome: MapOutcome | ReduceOutcome | StepOutcome
+    outcome: TaskOutcome
 
     @property
     def digest(self) -> str:
@@ -113,11 +122,21 @@ def number_of(run_id: str) -> int:
     return int(run_id.rpartition("-")[2])
 
 
-def outcome_of(id: AttemptId, content: Content) -> MapOutcome | ReduceOutcome | StepOutcome:
+def outcome_of(id: AttemptId, content: Content) -> TaskOutcome:
     if isinstance(content, StepContent):
         return StepOutcome(files=1, bytes=1)
     if isinstance(content, tuple):
         values = sum(len(values) for _, values in content)
+        if id.kind == DRIVER:
+            return DriverOutcome(
+                records=values,
+                bytes=values,
+                groups=len(content),
+                values=values,
+                items=len(content),
+                parts=1,
+                stored_bytes=0,
+            )
         return ReduceOutcome(groups=len(content), values=values, items=len(content), parts=1, stored_bytes=0)
     records = sum(len(items) for items in content.values())
     return MapOutcome(digest_of(content), records, records, records, records)

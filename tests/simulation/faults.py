@@ -8,7 +8,7 @@ from random import Random
 
 from simulation.cluster import Cluster, FaultPlan
 from simulation.held_input import SHARED
-from simulation.models import HELD_NAMES, random_model
+from simulation.models import HELD_NAMES, on_engine, random_model
 from simulation.peers import SimulatedPeer
 from simulation.world import World
 
@@ -268,6 +268,8 @@ class Clients:
         number = len(self._cluster.models)
         cluster = self._cluster
         model = random_model(self._world.random, number, name, cluster.hosts, list(cluster.peers))
+        if cluster.has_engines:
+            model = on_engine(model, cluster.hosts)
         self._cluster.models.append(model)
         self._requests += 1
         self._ask(f"request-{self._requests}", name, model.fields)

@@ -85,6 +85,7 @@ class JobModel:
     adds: bool
     habits: Habits
     holds: bool = False
+    engine: str = "pymr"
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -97,6 +98,7 @@ class JobModel:
             "hold_state": self.holds,
             "delete_job_data": not self.adds,
             "max_attempts": 3,
+            "engine": self.engine,
             "model": self.number,
             **self.habits.fields,
         }
@@ -157,6 +159,15 @@ def random_model(
     if random.random() < 0.3:
         return _step_model(random, number, name, peers)
     return _plain_model(random, number, name, hosts)
+
+
+def on_engine(model: JobModel | StepModel, hosts: Sequence[str]) -> JobModel | StepModel:
+    """The same job on an external engine, whose workers read what hosts share, or all of a single host."""
+    if not isinstance(model, JobModel) or (model.holds and len(hosts) > 1):
+        return model
+    if len(hosts) == 1:
+        return replace(model, engine="dask")
+    return replace(model, engine="dask", records={}, shared=tuple(model.all_records()))
 
 
 def _held_model(random: Random, number: int, name: str) -> JobModel:

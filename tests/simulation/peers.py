@@ -20,6 +20,7 @@ from pymr.control.duties import (
     FailWorker,
     Fence,
     FetchSegments,
+    GiveDriver,
     GiveMap,
     GiveReduce,
     GiveStep,
@@ -296,6 +297,8 @@ class SimulatedPeer:
                 self.workers.do_reduce(command)
             case GiveStep():
                 self.workers.do_step(command)
+            case GiveDriver():
+                self.workers.drive(command)
             case FetchSegments():
                 self.fetching.fetch(command)
             case DropPartitions():

@@ -21,20 +21,23 @@ QUIET_SECONDS = 8.0
 class Simulation:
     """One simulation, by its seed; `run` raises ViolationError, or any error of the simulated parts.
 
-    variant: the same cluster with the same small faults, in which people do other things.
+    variant: the same cluster with the same small faults, in which people do other things. has_engines: its
+    mapreduce jobs are on an external engine, where that can read their input.
     """
 
-    def __init__(self, seed: int, variant: int = 0) -> None:
+    def __init__(self, seed: int, variant: int = 0, *, has_engines: bool = False) -> None:
         self.seed = seed
         self.variant = variant
         self.world = World(seed)
         self.cluster: Cluster = random_cluster(self.world)
+        self.cluster.has_engines = has_engines
 
     @property
     def command(self) -> str:
         """What replays it."""
         variant = f" --world {self.variant}" if self.variant else ""
-        return f"python -m tests.simulation {self.seed}{variant}"
+        engines = " --engines" if self.cluster.has_engines else ""
+        return f"python -m tests.simulation {self.seed}{variant}{engines}"
 
     def run(self) -> None:
         cluster, world = self.cluster, self.world

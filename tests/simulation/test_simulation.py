@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 from simulation.simulator import Simulation
 
+from pymr.protocol import DRIVER_TASK
+
 SEEDS = 120
 SEEDS_PER_TEST = 20
+ENGINE_SEEDS = 30
 ROOT = Path(__file__).parents[2]
 
 ONCE_WRONG = (
@@ -31,8 +34,8 @@ ONCE_WRONG = (
 """(seed, variant) of simulations that have found something that was wrong, in the product or here."""
 
 
-def run(seed: int, variant: int = 0) -> Simulation:
-    simulation = Simulation(seed, variant)
+def run(seed: int, variant: int = 0, *, has_engines: bool = False) -> Simulation:
+    simulation = Simulation(seed, variant, has_engines=has_engines)
     try:
         simulation.run()
     except Exception as error:
@@ -45,6 +48,14 @@ def run(seed: int, variant: int = 0) -> Simulation:
 def test_whatever_goes_wrong_every_run_ends_rightly(first: int) -> None:
     for seed in range(first, first + SEEDS_PER_TEST):
         run(seed)
+
+
+@pytest.mark.skipif("PYMR_SEED" in os.environ, reason="PYMR_SEED asks for one")
+def test_runs_on_external_engines_end_rightly_too() -> None:
+    simulations = [run(seed, has_engines=True) for seed in range(ENGINE_SEEDS)]
+    driven = [one for one in simulations if DRIVER_TASK in " ".join(one.world.trace())]
+
+    assert len(driven) > ENGINE_SEEDS / 2
 
 
 @pytest.mark.parametrize(("seed", "variant"), ONCE_WRONG)

@@ -14,6 +14,7 @@ from simulation.step_rules import StepContent, inputs_read
 from pymr.control.duties import (
     EndWorker,
     FailWorker,
+    GiveDriver,
     GiveMap,
     GiveReduce,
     GiveStep,
@@ -25,11 +26,14 @@ from pymr.control.duties import (
     WorkerReady,
     WorkerStarted,
 )
-from pymr.outcomes import AttemptId, Failure, Outcome
-from pymr.protocol import RunOrder
+from pymr.outcomes import DRIVER, AttemptId, Failure, Outcome
+from pymr.protocol import DRIVER_TASK, RunOrder
 
 if TYPE_CHECKING:
     from simulation.peers import SimulatedPeer
+
+
+_FIRST_TASKS = ("map-00000", DRIVER_TASK)
 
 
 @dataclass
@@ -155,6 +159,30 @@ class Workers:
         assert not isinstance(attempt.content, tuple | StepContent)
         return attempt.content.get(partition, ())
 
+    def drive(self, command: GiveDriver) -> None:
+        """All map and reduce tasks at once, as an engine does them."""
+        id, plans = command.assignment.id, command.assignment.plans
+        worker = self.by_slot[command.slot]
+
+        def work() -> Outcome:
+            failure = self._failure(worker, id)
+            if failure is not None:
+                return failure
+            cluster = self._peer.cluster
+            model = cluster.model_of(worker.order)
+            assert isinstance(model, JobModel)
+            partitions = worker.order.partitions
+            contents = []
+            for name, shared in plans:
+                plan = cluster.peers[name].disk.plans.get((id.run_id, shared))
+                if plan is None:
+                    return Failure("InputError", f"no plan of {id.run_id} on {name}", is_final=True)
+                contents += [model.map(records, partitions, id.attempt) for records in plan]
+            parts = [reduce(one.get(partition, ()) for one in contents) for partition in range(partitions)]
+            return self._peer.disk.keep(id, tuple(group for part in parts for group in part))
+
+        self._do(worker, id, work)
+
     def do_step(self, command: GiveStep) -> None:
         id, inputs = command.assignment.id, command.assignment.inputs
         worker = self.by_slot[command.slot]
@@ -182,13 +210,13 @@ class Workers:
             return Failure("DiskError", FULL, is_counted=False, is_of_disk=True)
         if isinstance(model, StepModel) and model.kind == "broken":
             return Failure("ScriptError", "it raised", is_final=True, exit_status=1)
-        if model.kind == "wrong" and id.task == "map-00000":
+        if model.kind == "wrong" and id.task in _FIRST_TASKS:
             return Failure("InputError", "it cannot be read", is_final=True)
-        if model.kind == "broken" and id.task == "map-00000":
+        if model.kind == "broken" and id.task in _FIRST_TASKS:
             return Failure("UserFunctionError", "it raised")
         if model.kind == "flaky" and self._world.chance(plan.flakiness):
             return Failure("UserFunctionError", "it raised now")
-        if model.kind == "flaky" and id.is_map and self._world.chance(plan.flakiness / 8):
+        if model.kind == "flaky" and id.kind in ("map", DRIVER) and self._world.chance(plan.flakiness / 8):
             return Failure("InputOutdatedError", "its input was replaced", is_final=True)
         return None
 

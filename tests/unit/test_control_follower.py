@@ -15,6 +15,7 @@ from pymr.control.duties import (
     FailWorker,
     Fence,
     FetchSegments,
+    GiveDriver,
     GiveMap,
     GiveReduce,
     GiveStep,
@@ -50,9 +51,10 @@ from pymr.control.duties import (
 )
 from pymr.control.following import Follower
 from pymr.control.messages import PeerFacts
-from pymr.outcomes import AttemptId, Failure, MapOutcome, StepOutcome
+from pymr.outcomes import AttemptId, EnginePhase, Failure, MapOutcome, StepOutcome
 from pymr.peer.frames import FRAME_BYTES_MAX, encode
 from pymr.protocol import (
+    DRIVER_TASK,
     ERROR_CHARACTERS_MAX,
     HOLDER_CHARACTERS_MAX,
     REPORT_SECONDS,
@@ -68,6 +70,7 @@ from pymr.protocol import (
     PublishOrder,
     PublishReport,
     Report,
+    RunningAttempt,
     RunOrder,
     Source,
     SourcesOrder,
@@ -352,6 +355,30 @@ def test_a_task_that_does_not_move_is_ended_unless_somebody_debugs_it() -> None:
     assert (result.outcome, result.pane_offset) == (command.failure, 4_321)
     desk.tick(100)
     assert desk.all(FailWorker) == []
+
+
+def test_driver_is_given_as_it_was_assigned_and_takes_as_long_as_its_engine() -> None:
+    desk = Desk(engine="dask")
+    driver = AttemptId(RUN, DRIVER_TASK, "5.1")
+    assignment = Assignment(driver, 0, plans=(("a", False), ("b", True)))
+    desk.order(assignments=(assignment,))
+    desk.step(ProjectPrepared(RUN))
+    desk.step(WorkerStarted(0, 77))
+    desk.step(WorkerReady(0))
+
+    assert desk.all(GiveDriver) == [GiveDriver(0, assignment)]
+    assert [one.state for one in desk.tick().running] == ["starting"]
+
+    desk.tick(1_000)
+
+    assert desk.all(FailWorker) == []
+
+    phase = EnginePhase("map", 3, 7, (5, 500))
+    desk.step(WorkerMoved(0, (5, 500), phase))
+    report = desk.tick()
+
+    assert report.running == (RunningAttempt(driver, 0, "map", (5, 500), phase),)
+    assert report.workers[0].state == "map"
 
 
 def test_time_that_a_project_takes_to_come_does_not_count() -> None:

@@ -13,6 +13,7 @@ from pymr.control.duties import (
     DropPartitions,
     EndWorker,
     FetchSegments,
+    GiveDriver,
     GiveMap,
     GiveReduce,
     GiveStep,
@@ -32,9 +33,9 @@ from pymr.peer.execution import Execution
 from pymr.peer.places import Places
 from pymr.peer.segment_fetches import ORDERS_PER_CALL, PROBES
 from pymr.peer.unpacked_projects import UnpackedProjects
-from pymr.peer.worker_protocol import StepOrder, TaskOrder, WorkerSetup, frame
+from pymr.peer.worker_protocol import DriverOrder, StepOrder, TaskOrder, WorkerSetup, frame
 from pymr.projects import pack_project, unpack_project
-from pymr.protocol import Assignment, RunOrder, Source, StepInput
+from pymr.protocol import DRIVER_TASK, Assignment, RunOrder, Source, StepInput
 
 RUN = "job-000001"
 
@@ -272,6 +273,24 @@ def test_a_plan_of_another_host_that_is_here_whole_is_not_fetched_again(
     recorder.work()
 
     assert recorder.fetches == [] and len(recorder.assigned) == 1
+
+
+def test_driver_is_given_all_plans_once_that_of_another_host_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    execution, _ = execution_in(tmp_path, recorder, monkeypatch, other_host=True)
+    execution.data = recorder
+    id = AttemptId(RUN, DRIVER_TASK, "1.1")
+    execution.carry_out(GiveDriver(0, Assignment(id, 0, plans=(("a", False), ("b", True)))))
+    recorder.work()
+    before = list(recorder.assigned)
+    execution._on_fetched(Fetched(RUN, recorder.fetches[0].key, 1))
+    recorder.work()
+    places = Places(str(tmp_path / "a"))
+
+    assert before == []
+    assert recorder.assigned == [DriverOrder(id, (places.plan(RUN), places.plan_copy(RUN)))]
 
 
 # -- many segments

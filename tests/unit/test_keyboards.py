@@ -16,12 +16,13 @@ class Bench:
         self.now = 0.0
         self.told: list[Mapping[int, str]] = []
         self.typed: list[tuple[int, bytes]] = []
-        self.is_full = False
+        self.is_full = self.is_driving = False
         self.keyboards = Keyboards(
             "a",
             2,
             type_into=self.type_into,
             resize=lambda slot, columns, rows: None,
+            is_driving=lambda slot: self.is_driving,
             on_change=self.told.append,
             clock=lambda: self.now,
         )
@@ -40,6 +41,17 @@ class Bench:
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
         self.keyboards.look()
+
+
+def test_nobody_types_into_a_driver_which_reads_nothing() -> None:
+    bench = Bench()
+    bench.attach("me")
+    bench.is_driving = True  # its worker has got another task since
+    replies = [bench.type("2", b"x"), bench.attach("you", "a/1")]
+
+    assert all(isinstance(reply, Refused) and "external engine" in reply.reason for reply in replies)
+    assert bench.typed == []
+    assert isinstance(bench.keyboards.answer(DetachWorker(id="3", worker="a/0", holder="me")), Done)
 
 
 def test_it_is_told_who_has_a_keyboard_until_it_is_let_go_of() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cluster.inline import request_of
 from cluster.running import Place, parts_of
 from written_projects import import_state
 
@@ -41,6 +42,18 @@ def test_inputs_and_projects_are_those_that_are_named(place: Place) -> None:
     summary = pymr.run("job.toml", inline=True, inputs=["other"], projects="code", output="out")
 
     assert (summary.files, summary.groups) == (1, 3)
+
+
+def test_engine_of_the_job_is_meant_where_no_other_is_named(place: Place) -> None:
+    place.job(engine="ray")
+
+    def chosen(*options: str) -> str | None:
+        backend = request_of(place.folder, "job.toml", *options).backend
+        return backend.name if backend is not None else None
+
+    assert chosen() == "ray"
+    assert chosen("--engine", "dask") == "dask"
+    assert chosen("--set", "engine=pymr") is None and chosen("--inline") is None
 
 
 def test_what_cannot_be_run_is_refused(place: Place) -> None:

@@ -70,6 +70,37 @@ def test_a_script_of_a_project_brings_its_package() -> None:
     assert (job.project, job.project_hash) == ("tools", "hash")
 
 
+@pytest.mark.parametrize(
+    ("folder", "hosts", "is_refused"),
+    [
+        ("/shared/corpus", ("one", "two"), False),
+        ("/shared", ("one", "two"), False),
+        ("/sharedbutnot", ("one", "two"), True),
+        ("corpus", ("one", "two"), True),
+        ("corpus", ("one",), False),
+    ],
+)
+def test_engine_gets_no_input_that_its_workers_cannot_read(
+    folder: str, hosts: tuple[str, ...], is_refused: bool
+) -> None:
+    fields = {**COUNT, "input_dirs": ["/shared/a", folder]}
+
+    def submit(engine: str) -> Submission:
+        return check_submission(
+            fields | {"engine": engine}, "h", peers=PEERS, asked="beta", hosts=hosts, shared=("/shared",)
+        )
+
+    assert submit("pymr").fields["engine"] == "pymr"
+    if not is_refused:
+        assert submit("ray").fields["engine"] == "ray"
+        return
+    with pytest.raises(JobError) as raised:
+        submit("ray")
+    (problem,) = raised.value.problems
+    assert (problem.field, problem.value) == ("input_dirs", folder)
+    assert "each of the 2 hosts" in problem.reason and "below /shared" in problem.reason
+
+
 def test_a_transfer_that_names_no_peer_means_the_one_that_was_asked() -> None:
     assert check(UPLOAD).fields["local_peer"] == "beta"
     assert check(UPLOAD, local_peer="alpha").fields["local_peer"] == "alpha"

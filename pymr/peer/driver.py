@@ -1,0 +1,182 @@
+"""Driver: sees a run through whose tasks an external engine does. All of its output goes into the attempt's
+folder.
+
+Runs in a worker process, whose pane shows what `pymr run --engine` shows. That the output counts is decided
+by the commit of the attempt, as of any task: a driver that comes too late has made a folder that is removed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import msgspec
+
+from pymr.config import ClusterConfig
+from pymr.engine.durable import link_or_copy, make_folders, write_file
+from pymr.engine.outputs import Part
+from pymr.engine.plans import plan_size, read_plan_task
+from pymr.engine.segments import BAD_RECORDS_FILE, write_reduce_index
+from pymr.engine.tasks import MapTask, ReduceOutput, TaskWatch
+from pymr.engines.backends import open_engine
+from pymr.engines.driver import run_planned
+from pymr.engines.setup import BAD_RECORDS
+from pymr.errors import RunFailedError, UserFunctionError, disk_error
+from pymr.faults import fault_point
+from pymr.jobs import MapReduceJob
+from pymr.outcomes import DriverOutcome, EnginePhase
+from pymr.peer.attempts import commit_attempt
+from pymr.peer.bad_records import keep_list_of_failed
+from pymr.peer.driver_outcomes import OUTCOME_NAME, driver_outcome
+from pymr.peer.worker_protocol import DriverOrder
+from pymr.publishing import concatenate
+from pymr.run_display import PlainDisplay
+from pymr.run_facts import Backend, RunRequest, RunResult
+from pymr.run_phases import Phase
+from pymr.run_request import configured_backend
+from pymr.scratch_folder import ScratchFolder
+
+_SCRATCH_NAME = "engine"
+_SCRATCH_PREFIX = ".pymr-run-"
+
+
+@dataclass(frozen=True, slots=True)
+class DriverContext:
+    """What a driver knows of its run. peer: which drives, data_dir: its folder, with the auxiliary data.
+
+    projects_dir: the folder in which that of the job's project lies. partitions: of the output.
+    """
+
+    job: MapReduceJob
+    config: ClusterConfig
+    peer: str
+    data_dir: str
+    projects_dir: str
+    partitions: int
+
+
+def drive(context: DriverContext, order: DriverOrder, run_dir: str, watch: TaskWatch) -> DriverOutcome:
+    """Have an engine do all tasks of a run; leaves the folder TASK-ATTEMPT in `run_dir`. A finished one is
+    not done again.
+
+    Raises StartError where the engine is not installed or not there; what failed in it, as `run_planned`.
+    """
+
+    def work(folder: str) -> None:
+        bad_records_path = os.path.join(folder, BAD_RECORDS_FILE)
+        with _scratch(context, folder) as scratch:
+            tasks_dir = os.path.join(scratch, "run", order.id.run_id)
+            make_folders(tasks_dir)
+            try:
+                result = _run(context, order, scratch, tasks_dir, watch)
+            except UserFunctionError as error:  # too many bad records, which a next driver would find too
+                concatenate(_lists_of_bad_records(tasks_dir), bad_records_path)
+                keep_list_of_failed(run_dir, order.id.task, folder)
+                raise RunFailedError(str(error), kind=type(error).__name__) from error
+            parts = _take_parts(result, folder)
+            concatenate(result.bad_records_paths, bad_records_path)
+        output = ReduceOutput(folder, tuple(parts), result.groups, result.values, result.counters)
+        facts = write_reduce_index(folder, output)
+        outcome = DriverOutcome(
+            records=result.records,
+            bytes=result.bytes,
+            groups=result.groups,
+            values=result.values,
+            items=facts.items,
+            parts=len(parts),
+            stored_bytes=facts.stored_bytes,
+            bad_records=result.bad_records,
+            counters=facts.counters,
+        )
+        write_file(os.path.join(folder, OUTCOME_NAME), msgspec.msgpack.encode(outcome))
+        fault_point("attempt.after_write")
+
+    watch.records = watch.groups = watch.phase = None
+    return commit_attempt(order.id, run_dir, work, driver_outcome)
+
+
+def _run(
+    context: DriverContext, order: DriverOrder, scratch: str, tasks_dir: str, watch: TaskWatch
+) -> RunResult:
+    me = next(peer for peer in context.config.peers if peer.name == context.peer)
+    backend = configured_backend(Backend(context.job.engine), context.config)
+    with open_engine(backend, workers=me.workers, directory=scratch) as engine:
+        request = RunRequest(
+            job=msgspec.structs.replace(context.job, partitions=context.partitions),
+            input_dirs=context.job.input_dirs,
+            projects_dir=context.projects_dir,
+            data_dir=context.data_dir,
+            output_dir="",
+            workers=engine.slots,
+            engine=context.config.engine,
+            backend=backend,
+        )
+        tasks = _planned_tasks(order.plan_paths)
+        return run_planned(engine, request, tasks_dir, tasks, _Pane(context, watch))
+
+
+def _planned_tasks(paths: Sequence[str]) -> list[MapTask]:
+    """The map tasks of all plans, numbered on from one to the next."""
+    found: list[MapTask] = []
+    for path in paths:
+        for index in range(plan_size(path)):
+            found.append(MapTask(len(found), read_plan_task(path, index).splits))
+    return found
+
+
+@contextmanager
+def _scratch(context: DriverContext, folder: str) -> Iterator[str]:
+    """A folder for the files of the run, gone at the end: one that the workers of the engine see.
+
+    Raises DiskError.
+    """
+    shared = getattr(context.config, f"engine_{context.job.engine}").folder
+    parent = shared or os.path.join(folder, _SCRATCH_NAME)
+    with ExitStack() as at_the_end:
+        try:
+            make_folders(parent)
+            scratch = ScratchFolder(parent, _SCRATCH_PREFIX)  # what killed drivers left is cleared away
+            path = at_the_end.enter_context(scratch).path
+        except OSError as error:
+            raise disk_error("preparing", parent, error) from error
+        yield path
+    if shared is None:
+        os.rmdir(parent)
+
+
+def _take_parts(result: RunResult, folder: str) -> list[Part]:
+    """Put the parts of the run into the attempt's folder, in the order of their partitions."""
+    taken = []
+    for directory, parts in result.outputs:
+        for part in parts:
+            link_or_copy(os.path.join(directory, part.name), os.path.join(folder, part.name))
+            taken.append(part)
+    return taken
+
+
+def _lists_of_bad_records(tasks_dir: str) -> list[str]:
+    """Of each map task one, in their order: some may have been done twice."""
+    folder = os.path.join(tasks_dir, BAD_RECORDS)
+    by_task = {name.rpartition("-")[0]: os.path.join(folder, name) for name in sorted(os.listdir(folder))}
+    return list(by_task.values())
+
+
+class _Pane(PlainDisplay):
+    """Shows the run in the worker's pane, and how far it is to who watches the worker."""
+
+    def __init__(self, context: DriverContext, watch: TaskWatch) -> None:
+        super().__init__(context.job.job_name, sys.stdout)
+        self._watch = watch
+        self._mapped = (0, 0)
+
+    def on_phase(self, phase: Phase) -> None:
+        super().on_phase(phase)
+        if phase.name == "map":
+            self._mapped = phase.units
+        self._watch.moved = phase.units
+        self._watch.phase = EnginePhase(
+            "map" if phase.name == "map" else "reduce", phase.done, phase.total, self._mapped
+        )

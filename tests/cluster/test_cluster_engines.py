@@ -1,0 +1,173 @@
+"""Jobs of the queue whose tasks an external engine does, here Dask on the leader's machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from cluster.clusters import Cluster
+from cluster.running import wait_until
+
+from pymr.client_errors import RefusedError
+from pymr.errors import JobError
+
+MakeCluster = Callable[..., Cluster]
+
+MAP = """
+    import os
+    import time
+
+    def words(line, auxiliary_data):
+        while os.path.exists({gate!r}):
+            open({mark!r}, "w").close()
+            time.sleep(0.02)
+        return [(word, 1) for word in line.split()]
+"""
+REDUCE = """
+    def total(group, auxiliary_data):
+        return [(group.key, sum(group.values))]
+"""
+
+
+@pytest.fixture
+def cluster(make_cluster: MakeCluster) -> Cluster:
+    """Two peers of one machine, each with some input. Map functions wait while there is a gate."""
+    cluster = make_cluster(peers=2, workers=2)
+    write_project(cluster)
+    return cluster.start()
+
+
+def write_project(cluster: Cluster) -> None:
+    gate, mark = str(cluster.folder / "gate"), str(cluster.folder / "mark")
+    cluster.project(MAP.format(gate=gate, mark=mark), REDUCE)
+    for number, name in enumerate(cluster.names):
+        lines = (f"{number} {'abcdefghij'[one % 10]} x{one}" for one in range(50))
+        cluster.feed(name, f"{number}.txt", *lines)
+
+
+def begin(cluster: Cluster) -> psutil.Process:
+    """Submit a job on Dask; the process that drives it, when a task has come to the gate."""
+    (cluster.folder / "gate").touch()
+    cluster.submit(engine="dask")
+    cluster.wait_for((cluster.folder / "mark").exists, what="a task of the engine")
+    row = cluster.wait_for(
+        lambda: next((row for row in cluster.client.workers() if row.state == "map"), None), what="a driver"
+    )
+    return psutil.Process(row.pid)
+
+
+def open_gate(cluster: Cluster) -> None:
+    (cluster.folder / "gate").unlink()
+
+
+def manifests(cluster: Cluster) -> list[str]:
+    """Which peers show an output."""
+    outputs = {name: cluster.data(name) / "jobs" / "job" / "reduce" for name in cluster.names}
+    return [name for name, path in outputs.items() if (path / "_manifest.json").exists()]
+
+
+def are_gone(processes: list[psutil.Process]) -> bool:
+    return bool(wait_until(lambda: not any(one.is_running() for one in processes), 10.0))
+
+
+def test_driver_that_is_killed_costs_an_attempt_and_nothing_else(cluster: Cluster) -> None:
+    expected = cluster.reference()
+    driver = begin(cluster)
+    engine = driver.children(recursive=True)
+    driver.send_signal(signal.SIGKILL)
+    shown_before = manifests(cluster)
+    open_gate(cluster)
+    cluster.succeed()
+    run = cluster.client.history("job")[0]
+    pane = b"".join(path.read_bytes() for path in sorted(cluster.folder.glob("data/*/panes/*/*/*.out")))
+
+    assert engine and are_gone(engine)
+    assert shown_before == [] and manifests(cluster) == cluster.names
+    assert cluster.output() == expected
+    assert run.attempts_failed == 1 and (run.records, run.groups) == (100, 62)
+    assert b"job: map: 1 of 1 tasks, 100 records" in pane and b"was ended by SIGKILL" in pane
+
+
+def test_leader_that_is_killed_is_followed_by_one_that_drives(cluster: Cluster) -> None:
+    expected = cluster.reference()
+    driver = begin(cluster)
+    leader = cluster.leader()
+    os.kill(cluster.processes[leader].pid, signal.SIGKILL)
+    cluster.processes[leader].wait()
+    gone = are_gone([driver])
+    open_gate(cluster)
+    cluster.succeed()
+
+    assert gone
+    assert [part.peer for part in cluster.client.output("job").parts] != [leader]
+    assert cluster.output() == expected
+
+
+def test_job_that_is_deleted_ends_its_engine(cluster: Cluster) -> None:
+    driver = begin(cluster)
+    processes = [driver, *driver.children(recursive=True)]
+    cluster.client.delete("job")
+
+    assert len(processes) > 2 and are_gone(processes)
+    assert manifests(cluster) == []
+
+
+def test_record_on_which_the_function_raises_fails_the_run(cluster: Cluster) -> None:
+    cluster.project(
+        "def words(line, auxiliary_data):\n    return [(line, 1 // (line[-3:] != 'x42'))]\n", REDUCE
+    )
+    cluster.submit(engine="dask", max_attempts=2)
+    outcome = cluster.finish()
+
+    assert outcome.status == "failed" and outcome.exception is not None
+    assert "map function 'words' raised ZeroDivisionError" in outcome.exception
+    assert "(task map-0000" in outcome.exception and "2 attempts" in outcome.exception
+
+
+def test_output_feeds_another_job_and_adds_only_what_is_new(cluster: Cluster) -> None:
+    """With hold_state and an output that is added to."""
+    fields = {"engine": "dask", "hold_state": True, "delete_job_data": False, "run_once": False}
+    cluster.submit(**fields)
+    cluster.succeed()
+    cluster.feed("beta", "new.txt", "x1 x1")
+    cluster.client.force("job")
+    cluster.succeed()
+    cluster.submit(job_name="next", input_dirs=["jobs/job/reduce"], map_function_name="identity")
+    cluster.succeed("next")
+
+    assert [row.records for row in cluster.client.history("job")] == [1, 100]
+    assert dict(map(tuple, cluster.output("next")))["x1"] == 4
+
+
+def test_engine_that_is_not_installed_fails_the_run_with_the_way_to_install_it(
+    make_cluster: MakeCluster, tmp_path: Path
+) -> None:
+    absent = tmp_path / "absent" / "ray" / "__init__.py"
+    absent.parent.mkdir(parents=True)
+    absent.write_text("raise ModuleNotFoundError(\"No module named 'ray'\", name='ray')\n")
+    cluster = make_cluster(peers=1, env={"PYTHONPATH": str(absent.parents[1])})
+    write_project(cluster)
+    cluster.start()
+    cluster.submit(engine="ray")
+    outcome = cluster.finish()
+
+    assert outcome.status == "failed" and outcome.exception is not None
+    assert "the engine ray needs ray, which is not installed on" in outcome.exception
+    assert "pip install 'pymr-cluster[ray]'" in outcome.exception
+    assert cluster.client.history("job")[0].attempts_failed == 1
+
+    with pytest.raises(JobError, match=r"engine.*dusk.*did you mean dask"):
+        cluster.submit(engine="dusk")
+
+
+def test_input_that_workers_of_an_engine_cannot_read_is_refused(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(peers=2, hosts=["127.0.0.1", "127.0.0.2"])
+    write_project(cluster)
+    cluster.start()
+
+    with pytest.raises(RefusedError, match=r"input_dirs.*'input'.*each of the 2 hosts.*storage.shared"):
+        cluster.submit(engine="dask")

@@ -1,0 +1,177 @@
+"""The driver of a run on an external engine, with an engine that does all tasks in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster.inline import request_of, run_here
+from cluster.running import Place, parts_of
+from shuffling_engine import ShufflingEngine
+from written_projects import import_state
+
+from pymr.config import ClusterConfig, PeerConfig, cluster_toml, load_config
+from pymr.engine.inputs import list_input_files
+from pymr.engine.plans import write_plan
+from pymr.engine.tasks import TaskWatch, plan_map_tasks
+from pymr.errors import DamagedFileError, FatalError, RunFailedError
+from pymr.jobs import MapReduceJob, load_job
+from pymr.outcomes import AttemptId, DriverOutcome, EnginePhase
+from pymr.peer import driver
+from pymr.peer.bad_records import read_bad_records
+from pymr.peer.driver import DriverContext, drive
+from pymr.peer.driver_outcomes import driver_outcome
+from pymr.peer.findings import held_attempts
+from pymr.peer.places import Places
+from pymr.peer.publication import publish
+from pymr.peer.worker_protocol import DriverOrder
+from pymr.protocol import DRIVER_TASK, PublishOrder
+
+__all__ = ["import_state"]
+RUN = "job-000001"
+FIRST = AttemptId(RUN, DRIVER_TASK, "1.1")
+
+
+class Bench:
+    """A peer that drives. settings: of [engine_dask]."""
+
+    def __init__(self, place: Place, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+        self.place = place
+        self.data = place.folder / "alpha"
+        peer = PeerConfig(name="alpha", host="127.0.0.1", workers=2, data_dir=str(self.data))
+        path = place.folder / "cluster.toml"
+        path.write_text(cluster_toml("c", [peer], {"engine_dask": settings}))
+        self.config: ClusterConfig = load_config(str(path))
+        self.places = Places(str(self.data))
+        self.engine = ShufflingEngine()
+        self.watch = TaskWatch()
+        monkeypatch.setattr(driver, "open_engine", self._open)
+        self.directory = ""
+
+    def _open(self, backend: object, *, workers: int, directory: str) -> ShufflingEngine:
+        self.directory = directory
+        return self.engine
+
+    def drive(self, id: AttemptId = FIRST) -> DriverOutcome:
+        job = load_job(self.place.folder / "job.toml")
+        assert isinstance(job, MapReduceJob)
+        run_dir = Path(self.places.run(RUN))
+        run_dir.mkdir(parents=True, exist_ok=True)
+        plans = []
+        for number, file in enumerate(list_input_files([str(self.place.input)])):
+            plans.append(str(run_dir / f"plan-{number}"))
+            write_plan(plans[-1], plan_map_tasks([file], 100))
+        context = DriverContext(
+            job, self.config, "alpha", str(self.data), str(self.place.folder / "projects"), 3
+        )
+        return drive(context, DriverOrder(id, tuple(plans)), str(run_dir), self.watch)
+
+    def shown(self, id: AttemptId = FIRST, maps: tuple[str, ...] = ()) -> Path:
+        """The output once the attempt is published."""
+        publish(self.places, PublishOrder(RUN, "job", "alpha", False, (id.folder,), maps, {}))
+        return Path(self.places.output("job"))
+
+
+@pytest.fixture
+def place(tmp_path: Path, import_state: None) -> Place:
+    place = Place(tmp_path)
+    place.job(engine="dask")
+    for number in range(3):
+        place.feed(*(f"{number} {'abc'[line % 3]} x{line}" for line in range(40)), name=f"{number}.txt")
+    return place
+
+
+def inline_parts(place: Place) -> dict[str, bytes]:
+    request = request_of(
+        place.folder, "job.toml", "--inline", "--output", "inline", "--set", "engine.split_bytes=100"
+    )
+    assert run_here(request) == ""
+    return parts_of(place.folder / "inline")
+
+
+def test_its_attempt_is_published_with_the_bytes_of_an_inline_run(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(place, monkeypatch)
+    outcome = bench.drive()
+    left = os.listdir(bench.places.attempt(FIRST))
+
+    assert parts_of(bench.shown()) == inline_parts(place) != {}
+    assert (outcome.records, outcome.groups, outcome.items) == (120, 46, 46)
+    assert {name.partition("-")[0] for name in left} == {"part", "index", "outcome"}
+    assert bench.watch.phase == EnginePhase("reduce", 3, 3, bench.watch.phase.mapped)
+    assert not Path(bench.directory).exists()
+
+
+def test_attempt_that_is_finished_is_found_and_not_done_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(place, monkeypatch)
+    outcome = bench.drive()
+    bench.engine.pieces.clear()
+
+    assert bench.drive() == outcome and bench.engine.pieces == []
+    assert [(one.result.id, one.result.outcome) for one in held_attempts(bench.places)] == [(FIRST, outcome)]
+
+
+def test_attempt_whose_parts_are_damaged_does_not_count(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(place, monkeypatch)
+    bench.drive()
+    next(Path(bench.places.attempt(FIRST)).glob("part-*")).write_text("x")
+
+    with pytest.raises(DamagedFileError, match="bytes"):
+        driver_outcome(bench.places.attempt(FIRST))
+    assert held_attempts(bench.places) == []
+
+
+def test_files_of_the_run_lie_where_the_workers_of_the_engine_see_them(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = place.folder / "shared" / "pymr"
+    bench = Bench(place, monkeypatch, folder=str(shared))
+    bench.drive()
+
+    assert Path(bench.engine.run_dir).is_relative_to(shared)
+    assert list(shared.iterdir()) == []
+    assert parts_of(bench.shown()) == inline_parts(place)
+
+
+def test_what_a_killed_driver_has_left_there_is_cleared_away_by_the_next(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = place.folder / "shared"
+    (shared / ".pymr-run-left" / "run").mkdir(parents=True)
+    Bench(place, monkeypatch, folder=str(shared)).drive()
+
+    assert list(shared.iterdir()) == []
+
+
+def test_bad_records_belong_to_the_output(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.functions("def words(line, auxiliary_data):\n    return [(line, 1 // (line[-2:] != 'x7'))]\n")
+    place.job(engine="dask", max_bad_records=3)
+    bench = Bench(place, monkeypatch)
+    outcome = bench.drive()
+    listed = (bench.shown(maps=(FIRST.folder,)) / "_bad_records.jsonl").read_text().splitlines()
+
+    assert outcome.bad_records == 3
+    assert [json.loads(line)["line"] for line in listed] == ["0 b x7", "1 b x7", "2 b x7"]
+
+
+def test_too_many_bad_records_fail_the_run_for_good_and_are_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.functions("def words(line, auxiliary_data):\n    return [(line, 1 // (line[-2:] != 'x7'))]\n")
+    place.job(engine="dask", max_bad_records=2)
+    bench = Bench(place, monkeypatch)
+    with pytest.raises(RunFailedError, match="raised on 3 records, max_bad_records = 2") as raised:
+        bench.drive()
+    lines, _ = read_bad_records([bench.places], RUN, 0)
+
+    assert isinstance(raised.value, FatalError) and raised.value.kind == "UserFunctionError"
+    assert [json.loads(line)["line"] for line in lines] == ["0 b x7", "1 b x7", "2 b x7"]
+    assert not Path(bench.places.attempt(FIRST)).exists()
