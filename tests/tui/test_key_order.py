@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from asked_console import AskedConsole, asked_console
@@ -73,7 +74,51 @@ async def test_a_paste_behind_keys_comes_after_them() -> None:
         await until_typed(pilot, "abcdef")
 
 
-async def test_keys_go_on_when_what_had_one_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+class Slow(Input):
+    """Takes a while for each key, as all do on a slow machine. turns: of the console, before and after."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.turns: list[tuple[int, int]] = []
+
+    async def on_key(self) -> None:
+        app = cast(AskedConsole, self.app)
+        before = app._turn
+        await asyncio.sleep(self.seconds)
+        self.turns.append((before, app._turn))
+
+
+async def slow_input(app: AskedConsole, pilot: Pilot[None], seconds: float) -> Slow:
+    slow = Slow(seconds)
+    await app.screen.mount(slow)
+    slow.focus()
+    await until(pilot, lambda: app.focused is slow, "the focus")
+    return slow
+
+
+async def test_no_key_overtakes_another_however_slow_what_has_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_order, "_LOOK_SECONDS", 0.01)
+    async with asked_console(ROWS) as (app, pilot):
+        slow = await slow_input(app, pilot, 0.1)
+        press_at_once(app, "abc")
+
+        await until_typed(pilot, "abc")
+        assert slow.turns == [(1, 1), (2, 2), (3, 3)]
+
+
+async def test_keys_go_on_at_once_when_what_had_one_is_removed() -> None:
+    async with asked_console(ROWS) as (app, pilot):
+        gone = await slow_input(app, pilot, 0.2)
+        press_at_once(app, "x")
+        await asyncio.sleep(0)
+        gone.remove()
+        press_at_once(app, "/fads")
+
+        await until_typed(pilot, "fads")
+
+
+async def test_keys_go_on_when_what_has_one_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_order, "_LOST_SECONDS", 0.05)
     async with asked_console(ROWS) as (app, pilot):
         gone = Gone()

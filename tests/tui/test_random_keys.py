@@ -38,6 +38,9 @@ KEYS_PER_ROUND = 50
 KEY_SECONDS = 20.0
 SIZES = ((80, 24), (120, 36), (40, 12))
 MODES = ("jobs", "workers", "attach", "peers", "editor", "events")
+ESCAPES_MAX = 12
+"""So many lead out of whatever is open, and back over all screens."""
+
 LET_GO = "ctrl+right_square_bracket"
 """Gives a worker's keyboard back."""
 
@@ -142,16 +145,21 @@ async def attach(app: AskedConsole, pilot: Pilot[None], queue: ChangingQueue, *,
 
 
 async def go_to(app: AskedConsole, pilot: Pilot[None], mode: str) -> None:
-    """Show a screen, wherever one is: out of a debugger, of a search, and of the screen of a breakpoint."""
-    for key in (LET_GO, "escape", "escape", "escape", str(MODES.index(mode) + 1)):
-        await press(app, key)
-        await pilot.pause()
-    await until(pilot, lambda: app.current_mode == mode, f"the screen {mode}")
+    """Show a screen, wherever one is: out of a debugger and a search, and past the screen of a breakpoint,
+    on which no digit does anything."""
+    await press(app, LET_GO)
+    for _ in range(ESCAPES_MAX):
+        for key in ("escape", str(MODES.index(mode) + 1)):
+            await press(app, key)
+            await pilot.pause()
+        if app.current_mode == mode:
+            return
+    raise AssertionError(f"no way to {mode} from {app.screen}")
 
 
 async def get_out(app: AskedConsole, pilot: Pilot[None]) -> None:
     await press(app, LET_GO)
-    for _ in range(12):
+    for _ in range(ESCAPES_MAX):
         if len(app.screen_stack) == 1:
             break
         await press(app, "escape")

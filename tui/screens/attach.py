@@ -23,6 +23,7 @@ from tui.model.printable import printable
 from tui.model.state import ClusterState
 from tui.screens.attach_typing import HOW_TO_LEAVE, STUCK, TypingScreen
 from tui.screens.run_dialog import RunDialog, runs_with_output
+from tui.widgets.choices import Choices
 from tui.widgets.pane_header import PaneFacts, PaneHeader, PaneNotice
 from tui.widgets.pane_prompt import PanePrompt
 from tui.widgets.pane_view import PaneView
@@ -87,7 +88,7 @@ class AttachScreen(TypingScreen):
     def compose_body(self) -> ComposeResult:
         yield PaneHeader()
         yield PaneNotice()
-        yield OptionList(id="attach-workers")
+        yield Choices(id="attach-workers")
         yield PaneView()
         yield PanePrompt()
 

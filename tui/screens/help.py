@@ -10,10 +10,11 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widgets import Static
 
 from tui.keys import EVERYWHERE, Key, keys_of
+from tui.screens.dialog import Dialog
 from tui.settings import settings_path
 from tui.themes import THEMES
 from tui.widgets.styled_line import MUTED
@@ -26,7 +27,7 @@ _NOT_COMMANDS = ("table", "help", "confirm")
 """Keys that only move something; they are of no use in the palette."""
 
 
-class Help(ModalScreen[None]):
+class Help(Dialog[None]):
     """The keys of the shown screen, then those of the whole console, in columns."""
 
     DEFAULT_CSS = """

@@ -10,18 +10,18 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Button, Label, Static
 
 from pymr.config import ClusterConfig
 from pymr.errors import PymrError
 from tui.model.printable import printable
+from tui.screens.dialog import Dialog
 
 if TYPE_CHECKING:
     from tui.app import ConsoleApp
 
 
-class LeaveDemo(ModalScreen[None]):
+class LeaveDemo(Dialog[None]):
     """Stops the demo and quits, or quits, or goes back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

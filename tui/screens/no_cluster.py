@@ -14,7 +14,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
@@ -25,6 +24,8 @@ from pymr.errors import PymrError
 from pymr.manage_cluster import ManageCluster
 from tui.model.printable import printable_lines
 from tui.model.typed_path import typed_path
+from tui.screens.dialog import Dialog
+from tui.widgets.choices import Choices
 from tui.widgets.path_input import PathInput
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ Say = Callable[[str], None]
 Doing = Callable[[Say], ClusterConfig]
 
 
-class NoCluster(ModalScreen[None]):
+class NoCluster(Dialog[None]):
     """Goes away when a peer answers, and when it is told to: then the empty screens are seen.
 
     quiet_s: it takes no key before none was pressed for so long.
@@ -99,7 +100,7 @@ class NoCluster(ModalScreen[None]):
         with Vertical(classes="dialog"):
             yield Label("", classes="title", id="title", markup=False)
             yield Static("", classes="muted", id="why", markup=False)
-            yield OptionList(markup=False)
+            yield Choices(markup=False)
             placeholder = "path of a cluster.toml, or of its folder"
             yield PathInput(self.console.typed, placeholder=placeholder, suffix=".toml")
             yield Static("", classes="muted", id="steps", markup=False)

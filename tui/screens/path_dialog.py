@@ -10,11 +10,11 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from pymr.errors import DefinitionError, PymrError
 from tui.model.typed_path import typed_path
+from tui.screens.dialog import Dialog
 from tui.widgets.path_input import PathInput
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class PathScreen(ModalScreen[Result]):
+class PathScreen(Dialog[Result]):
     """A dialog with a PathInput, which ends with what becomes of a path. What is wrong with one is told in
     it, and the path stays as it was typed."""
 

@@ -11,13 +11,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from pymr.errors import PymrError
 from pymr.requests import PREVIEW_LINES_MAX, PreviewView
 from pymr.wording import count_of, span
 from tui.model.printable import printable, printable_lines
+from tui.screens.dialog import Dialog
 from tui.widgets.preview_view import PreviewResult
 from tui.widgets.styled_line import MUTED
 
@@ -28,7 +28,7 @@ _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _SPIN_SECONDS = 0.1
 
 
-class PreviewDialog(ModalScreen[None]):
+class PreviewDialog(Dialog[None]):
     """ask: gives the answer for a number of lines; may raise PymrError. Escape no longer waits for it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

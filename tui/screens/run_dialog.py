@@ -10,7 +10,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Label, OptionList
 from textual.widgets.option_list import Option
 
@@ -18,6 +17,8 @@ from pymr.client import Client, RefusedError
 from pymr.rows import RunRow
 from pymr.wording import amount, moment
 from tui.model.printable import printable
+from tui.screens.dialog import Dialog
+from tui.widgets.choices import Choices
 
 RUNS_ASKED_MAX = 40
 """Of the latest; a worker may have had no part in some, or have lost its output by age or size."""
@@ -46,7 +47,7 @@ def runs_with_output(client: Client, worker: str) -> list[RunOutput]:
     return found
 
 
-class RunDialog(ModalScreen[str | None]):
+class RunDialog(Dialog[str | None]):
     """Gives the id of the run; None where none was chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -62,7 +63,7 @@ class RunDialog(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Label(f"Runs that {self._worker} has output of", classes="title", markup=False)
-            yield OptionList(*(Option(self._line(one), id=one.run.run_id) for one in self._runs))
+            yield Choices(*(Option(self._line(one), id=one.run.run_id) for one in self._runs))
             if not self._runs:
                 yield Label("There is none yet.", classes="muted")
 

@@ -9,7 +9,6 @@ from typing import ClassVar, Literal
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from pymr.rows import JobRow
@@ -17,12 +16,13 @@ from pymr.wording import from_now
 from tui.model.job_diff import FieldChange
 from tui.model.job_text import TextProblem
 from tui.model.printable import printable
+from tui.screens.dialog import Dialog
 from tui.widgets.diff_view import DiffView
 
 ConflictAnswer = Literal["reload", "keep", "over"]
 
 
-class SubmitDialog(ModalScreen[bool]):
+class SubmitDialog(Dialog[bool]):
     """Its result: whether to submit. changes: against the job in the queue; None where there is none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -66,7 +66,7 @@ class SubmitDialog(ModalScreen[bool]):
         self.dismiss(is_yes)
 
 
-class ConflictDialog(ModalScreen[ConflictAnswer]):
+class ConflictDialog(Dialog[ConflictAnswer]):
     """theirs: the job as it stands in the queue now. changes: from theirs to the text here."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -19,6 +19,7 @@ from tui.model.job_text_draft import Draft, draft_of_file, draft_of_type
 from tui.model.job_text_projects import find_job_files
 from tui.model.printable import printable
 from tui.screens.path_dialog import PathScreen
+from tui.widgets.choices import Choices
 from tui.widgets.path_input import PathInput
 from tui.widgets.styled_line import MUTED
 
@@ -46,7 +47,7 @@ class TemplateDialog(PathScreen[Draft | None]):
             yield Static(title, classes="title")
             if self._wants_file:
                 yield path
-            yield OptionList(*map(self._option, self._choices), markup=False, id="choices")
+            yield Choices(*map(self._option, self._choices), markup=False, id="choices")
             if not self._wants_file:
                 yield path
 

@@ -13,13 +13,14 @@ from textual.widgets.option_list import Option
 
 from tui.model.completion import Candidate, Completion
 from tui.model.printable import printable
+from tui.widgets.choices import Choices
 from tui.widgets.styled_line import MUTED
 
 _ROWS_MAX = 8
 _SHOWN_COLUMNS_MAX = 40
 
 
-class CompletionList(OptionList, can_focus=False):
+class CompletionList(Choices, can_focus=False):
     """Open while `completion` is not None."""
 
     DEFAULT_CSS = """

@@ -11,11 +11,12 @@ from textual.widgets.option_list import Option
 
 from tui.model.job_text import TextProblem
 from tui.model.printable import printable
+from tui.widgets.choices import Choices
 from tui.widgets.job_editor import ERROR_MARK, WARNING_MARK
 from tui.widgets.styled_line import MUTED
 
 
-class ProblemList(OptionList):
+class ProblemList(Choices):
     """As high as there are problems, up to a few; not there where there are none."""
 
     DEFAULT_CSS = """
