@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Self
 
+from pymr.engines.attempts import AttemptFailedError
 from pymr.engines.driver import EnginePlan
 from pymr.engines.map_side import CLOSING, Piece, map_pieces
 from pymr.engines.reduce_side import PartitionReport, reduce_pieces
@@ -32,6 +33,13 @@ class ShufflingEngine:
         pass
 
     def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
+        try:
+            return self._reports(plan, watch)
+        except AttemptFailedError as error:
+            watch.give_up(error)
+            raise
+
+    def _reports(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
         self.run_dir = plan.run_dir
         shuffled: list[list[Piece]] = [[] for _ in range(plan.partitions)]
         watch.begin("map", plan.map_tasks, plan.input_bytes)

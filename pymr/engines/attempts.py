@@ -165,7 +165,7 @@ def _environment(run_dir: str, task: str) -> Iterator[None]:
 
 def _refuse_breakpoint(*_: Any, **__: Any) -> NoReturn:
     raise BreakpointRefusedError(
-        "breakpoint() has no terminal on an external engine: run the job with --inline, or without --engine"
+        "breakpoint() has no terminal on an external engine: run the job with `pymr run --inline`, or on pymr"
     )
 
 

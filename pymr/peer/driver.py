@@ -40,7 +40,6 @@ from pymr.run_request import configured_backend
 from pymr.scratch_folder import ScratchFolder
 
 _SCRATCH_NAME = "engine"
-_SCRATCH_PREFIX = ".pymr-run-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +130,16 @@ def _planned_tasks(paths: Sequence[str]) -> list[MapTask]:
 def _scratch(context: DriverContext, folder: str) -> Iterator[str]:
     """A folder for the files of the run, gone at the end: one that the workers of the engine see.
 
-    Raises DiskError.
+    What drivers of this peer have left that were killed is cleared away; not those of other peers, as a lock
+    on a folder of a network mount is known on its own machine only. Raises DiskError.
     """
+    prefix = f".pymr-{context.config.name}+{context.peer}+"
     shared = getattr(context.config, f"engine_{context.job.engine}").folder
     parent = shared or os.path.join(folder, _SCRATCH_NAME)
     with ExitStack() as at_the_end:
         try:
             make_folders(parent)
-            scratch = ScratchFolder(parent, _SCRATCH_PREFIX)  # what killed drivers left is cleared away
-            path = at_the_end.enter_context(scratch).path
+            path = at_the_end.enter_context(ScratchFolder(parent, prefix)).path
         except OSError as error:
             raise disk_error("preparing", parent, error) from error
         yield path

@@ -126,6 +126,7 @@ def test_record_on_which_the_function_raises_fails_the_run(cluster: Cluster) -> 
     assert outcome.status == "failed" and outcome.exception is not None
     assert "map function 'words' raised ZeroDivisionError" in outcome.exception
     assert "(task map-0000" in outcome.exception and "2 attempts" in outcome.exception
+    assert cluster.client.history("job")[0].failure_kind == "UserFunctionError"
 
 
 def test_output_feeds_another_job_and_adds_only_what_is_new(cluster: Cluster) -> None:

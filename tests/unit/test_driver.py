@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Bench:
         self.watch = TaskWatch()
         monkeypatch.setattr(driver, "open_engine", self._open)
         self.directory = ""
+        self.before_run: Callable[[], object] = lambda: None
 
     def _open(self, backend: object, *, workers: int, directory: str) -> ShufflingEngine:
         self.directory = directory
@@ -64,6 +66,7 @@ class Bench:
         for number, file in enumerate(list_input_files([str(self.place.input)])):
             plans.append(str(run_dir / f"plan-{number}"))
             write_plan(plans[-1], plan_map_tasks([file], 100))
+        self.before_run()
         context = DriverContext(
             job, self.config, "alpha", str(self.data), str(self.place.folder / "projects"), 3
         )
@@ -73,6 +76,11 @@ class Bench:
         """The output once the attempt is published."""
         publish(self.places, PublishOrder(RUN, "job", "alpha", False, (id.folder,), maps, {}))
         return Path(self.places.output("job"))
+
+
+def kind_of(error: FatalError) -> str:
+    """What a worker calls it."""
+    return (error.kind if isinstance(error, RunFailedError) else "") or type(error).__name__
 
 
 @pytest.fixture
@@ -145,10 +153,39 @@ def test_what_a_killed_driver_has_left_there_is_cleared_away_by_the_next(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared = place.folder / "shared"
-    (shared / ".pymr-run-left" / "run").mkdir(parents=True)
+    (shared / ".pymr-c+alpha+left" / "run").mkdir(parents=True)
+    (shared / ".pymr-c+alpha-two+other").mkdir()  # another peer, which may be at work with it
     Bench(place, monkeypatch, folder=str(shared)).drive()
 
-    assert list(shared.iterdir()) == []
+    assert os.listdir(shared) == [".pymr-c+alpha-two+other"]
+
+
+def test_empty_input_gives_an_empty_output(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in place.input.iterdir():
+        path.unlink()
+    bench = Bench(place, monkeypatch)
+    outcome = bench.drive()
+
+    assert (outcome.records, outcome.items, outcome.parts) == (0, 0, 0)
+    assert parts_of(bench.shown()) == {}
+
+
+def test_file_that_has_grown_is_told_as_on_a_cluster_so_that_the_run_is_planned_anew(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was appended would count again where only whole files are consumed."""
+    place.job(engine="dask", hold_state=True)
+    bench = Bench(place, monkeypatch)
+
+    def append() -> None:
+        with open(place.input / "0.txt", "a") as file:
+            file.write("more\n")
+
+    bench.before_run = append
+    with pytest.raises(FatalError) as raised:
+        bench.drive()
+
+    assert kind_of(raised.value) == "InputGrownError"
 
 
 def test_bad_records_belong_to_the_output(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
