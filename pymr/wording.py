@@ -88,6 +88,14 @@ def count_of(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def no_progress(worker: str, task: str, timeout_s: float) -> str:
+    """What is told of a task that its worker was ended for."""
+    return (
+        f"{worker} made no progress on {task} for {timeout_s:g} s (task_timeout_seconds): an endless loop in "
+        "a function, or one record that takes so long"
+    )
+
+
 def kind_of(fields: dict[str, Any]) -> str:
     """The type of a job; of a file_transfer, that of the transfer."""
     return str(fields.get("transfer_type") or fields.get("job_type") or "-")

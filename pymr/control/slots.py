@@ -30,6 +30,7 @@ from pymr.control.liveness import rest_seconds
 from pymr.errors import TaskTimeoutError
 from pymr.outcomes import DRIVER, AttemptId, EnginePhase, Failure, MapOutcome, Outcome
 from pymr.protocol import STEPS, Acknowledged, Assignment, AttemptResult, PlanReport, RunOrder
+from pymr.wording import no_progress
 
 _TASK_TIMEOUT_S = 600.0
 _WITHOUT_TIMEOUT = ("script", DRIVER)
@@ -285,11 +286,10 @@ class Slots:
 
 
 def _timeout(id: AttemptId, worker: str, timeout_s: float, *, is_ready: bool) -> Failure:
-    if is_ready:
-        what = f"made no progress on {id.task}"
-        why = "an endless loop in a function, or one record that takes so long"
-    else:
-        what = "did not get ready"
-        why = "the modules of the project take that long to import, or for ever"
-    text = f"{worker} {what} for {timeout_s:g} s (task_timeout_seconds): {why}"
+    text = (
+        no_progress(worker, id.task, timeout_s)
+        if is_ready
+        else f"{worker} did not get ready for {timeout_s:g} s (task_timeout_seconds): the modules of the "
+        "project take that long to import, or for ever"
+    )
     return Failure(TaskTimeoutError.__name__, text)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import lru_cache
 from typing import IO, Any, NoReturn
@@ -24,13 +24,15 @@ import msgspec
 from pymr.engine.durable import write_file
 from pymr.engine.failures import kind_and_text
 from pymr.engine.memory import keep_freed_memory, resident_bytes_reader
-from pymr.engine.tasks import JobContext
+from pymr.engine.tasks import JobContext, TaskWatch
 from pymr.engines.opened import environment
-from pymr.engines.setup import FAILURES, LOCAL, OUTPUT, RunSetup, load_setup
-from pymr.errors import FatalError, RetryableError, disk_error
+from pymr.engines.setup import FAILURES, LOCAL, OUTPUT, RunSetup, load_setup, worker_name
+from pymr.engines.timeouts import ended_without_progress
+from pymr.errors import FatalError, RetryableError, TaskTimeoutError, disk_error
 from pymr.outcomes import error_digest
 from pymr.protocol import cut_text
 from pymr.scratch_folder import ScratchFolder
+from pymr.wording import no_progress
 
 RUN_VARIABLE, ATTEMPT_VARIABLE = "PYMR_RUN", "PYMR_ATTEMPT"
 OUTPUT_BYTES_MAX = 8 << 20
@@ -67,13 +69,18 @@ class AttemptFailedError(Exception):
     """What an engine is told of an attempt that failed, so that it tries again."""
 
 
+class StuckError(FatalError):
+    """A task makes no progress, and its process cannot be ended."""
+
+
 class BreakpointRefusedError(FatalError):
     """A function has called breakpoint(), where no terminal is."""
 
 
 @contextmanager
-def attempt(run_dir: str, task: str) -> Iterator[tuple[RunSetup, JobContext]]:
-    """Do a task in here. The context's memory bound is that of this process with what it already holds.
+def attempt(run_dir: str, task: str) -> Iterator[tuple[RunSetup, JobContext, TaskWatch]]:
+    """Do a task in here, and show its progress in the watch: without any for `task_timeout_seconds` it fails,
+    and this process ends. The context's memory bound is that of this process with what it already holds.
 
     Raises AttemptFailedError for whatever is raised in here, which is in the run's folder by then; and where
     the task has failed for good already, as the engine may try it again before the driver has seen that.
@@ -84,9 +91,22 @@ def attempt(run_dir: str, task: str) -> Iterator[tuple[RunSetup, JobContext]]:
             with _environment(run_dir, task):
                 setup, context = _load(run_dir)
                 held_bytes = resident_bytes_reader()()
-                yield setup, replace(context, memory_bytes=context.memory_bytes + held_bytes)
+                watch = TaskWatch()
+                with _timeout(run_dir, task, setup, context, watch):
+                    yield setup, replace(context, memory_bytes=context.memory_bytes + held_bytes), watch
         except BaseException as error:
             raise AttemptFailedError(_tell(run_dir, task, error)) from None
+
+
+def _timeout(
+    run_dir: str, task: str, setup: RunSetup, context: JobContext, watch: TaskWatch
+) -> AbstractContextManager[None]:
+    """Of a process that is not an engine's the run fails, as nobody can end the task."""
+    timeout_s, may_end = context.job.task_timeout_seconds, worker_name() != setup.driver
+    text = no_progress(worker_name(), task, timeout_s)
+    kind = TaskTimeoutError if may_end else StuckError
+
+    return ended_without_progress(watch, timeout_s, lambda: _tell(run_dir, task, kind(text)), may_end=may_end)
 
 
 def _refuse_given_up(run_dir: str, task: str) -> None:
@@ -112,11 +132,6 @@ def local_folder(run_dir: str, setup: RunSetup) -> Iterator[str]:
         except OSError as error:
             raise disk_error("preparing", parent, error) from error
         yield folder.path
-
-
-def worker_name() -> str:
-    """How people are told of this process."""
-    return f"{os.uname().nodename}/{os.getpid()}"
 
 
 @lru_cache(maxsize=1)  # a process works for one run after another, and its folders have names of their own

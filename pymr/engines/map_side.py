@@ -15,7 +15,7 @@ import msgspec
 from pymr.engine.blocks import Run
 from pymr.engine.plans import read_plan_task
 from pymr.engine.segments import carried_counters
-from pymr.engine.tasks import MapOutput, TaskWatch, run_map_task
+from pymr.engine.tasks import MapOutput, run_map_task
 from pymr.engines.attempts import attempt, local_folder
 from pymr.engines.setup import BAD_RECORDS, PLAN_NAME
 from pymr.errors import disk_error
@@ -56,10 +56,10 @@ def map_pieces(run_dir: str, index: int) -> Iterator[tuple[int, Piece]]:
     Memory: the bound of the task, then a piece. Raises AttemptFailedError, DiskError.
     """
     with ExitStack() as until_taken:
-        with attempt(run_dir, task_name("map", index)) as (setup, context):
+        with attempt(run_dir, task_name("map", index)) as (setup, context, watch):
             folder = until_taken.enter_context(local_folder(run_dir, setup))
             task = read_plan_task(os.path.join(run_dir, PLAN_NAME), index)
-            output = run_map_task(context, task, folder, TaskWatch())
+            output = run_map_task(context, task, folder, watch)
             facts = _facts_of(output, run_dir, index)
         runs: dict[int, list[Run]] = {}
         for run in output.runs:

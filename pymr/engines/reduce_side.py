@@ -42,13 +42,13 @@ def reduce_pieces(run_dir: str, partition: int, pieces: Iterable[Piece]) -> Part
     Memory: a piece, then the bound of the task. Raises AttemptFailedError, DiskError; what `pieces` raises.
     """
     name = task_name("reduce", partition)
-    with attempt(run_dir, name) as (setup, _):
+    with attempt(run_dir, name) as (setup, _, _):
         pass  # whoever gives the pieces may have to do a map task again, in this very process
     with local_folder(run_dir, setup) as folder:
         segments = _write(pieces, folder)
-        with attempt(run_dir, name) as (_, context):
+        with attempt(run_dir, name) as (_, context, watch):
             runs = _runs(segments, folder, partition, setup.map_tasks)
-            output = _reduce(context, ReduceTask(partition, runs), run_dir)
+            output = _reduce(context, ReduceTask(partition, runs), run_dir, watch)
     digests = [facts.digest for _, facts in sorted(segments.items())]
     is_comparable = not any(digest.startswith(INCOMPARABLE) for digest in digests)
     return PartitionReport(
@@ -103,13 +103,13 @@ def _runs(segments: dict[int, SegmentFacts], folder: str, partition: int, map_ta
     return tuple(runs)
 
 
-def _reduce(context: JobContext, task: ReduceTask, run_dir: str) -> ReduceOutput:
+def _reduce(context: JobContext, task: ReduceTask, run_dir: str, watch: TaskWatch) -> ReduceOutput:
     folder = os.path.join(run_dir, ATTEMPTS, f"{task.partition:05d}-{uuid4().hex}")
     try:
         os.mkdir(folder)  # not those above: of a run that has ended, an attempt makes nothing more
         if not task.runs:
             return ReduceOutput(folder, (), 0, 0, {})
-        output = run_reduce_task(context, task, folder, TaskWatch())
+        output = run_reduce_task(context, task, folder, watch)
         parts = {part.name for part in output.parts}
         for entry in list(os.scandir(folder)):
             if entry.is_dir(follow_symlinks=False):

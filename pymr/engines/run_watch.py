@@ -14,7 +14,7 @@ import msgspec
 from pymr.engine.tasks import MapOutput, ReduceOutput
 from pymr.engines.attempts import OUTPUT_BYTES_MAX, UNFINISHED, AttemptFailedError, AttemptFailure
 from pymr.engines.setup import FAILURES, OUTPUT
-from pymr.errors import FatalError, InputOutdatedError, PymrError, RunFailedError
+from pymr.errors import FatalError, InputOutdatedError, PymrError, RunFailedError, TaskTimeoutError
 from pymr.interruption import check_interruption
 from pymr.protocol import cut_text, first_line
 from pymr.run_outcome import Stopwatch
@@ -95,11 +95,11 @@ class RunWatch:
         """The engine has raised this. Raises as `look`; and the failure of an attempt, where it tells of one
         that is not made again."""
         self.look()
-        if (
-            self._last_failure is not None
-            and AttemptFailedError.__name__ in f"{type(error).__name__} {error}"
-        ):
-            raise _error_of(self._last_failure, self._failures[self._last_failure.task])
+        last = self._last_failure
+        if last is not None and AttemptFailedError.__name__ in f"{type(error).__name__} {error}":
+            raise _error_of(last, self._failures[last.task])
+        if last is not None and last.kind == TaskTimeoutError.__name__:  # it saw processes that were killed
+            raise _error_of(last, self._failures[last.task], "and the engine gives it up")
 
     def finish(self) -> None:
         """Show the last of what was printed."""
@@ -157,7 +157,9 @@ class _PrintedLines:
         return lines
 
 
-def _error_of(failure: AttemptFailure, failed: Sequence[AttemptFailure]) -> PymrError:
+def _error_of(
+    failure: AttemptFailure, failed: Sequence[AttemptFailure], why: str = "which is max_attempts"
+) -> PymrError:
     """What the run fails with."""
     if failure.kind == InputOutdatedError.__name__:
         return InputOutdatedError(failure.error)
@@ -166,7 +168,7 @@ def _error_of(failure: AttemptFailure, failed: Sequence[AttemptFailure]) -> Pymr
         if len({one.digest for one in failed}) == 1:
             times = f"\n(task {failure.task}: {len(failed)} attempts, the same each time)"
         else:
-            times = f"\n(task {failure.task} failed {len(failed)} times, which is max_attempts)"
+            times = f"\n(task {failure.task} failed {len(failed)} times, {why})"
     return RunFailedError(failure.error + times, kind=failure.kind)
 
 

@@ -37,7 +37,7 @@ class RunSetup(msgspec.Struct, frozen=True):
     """What every task of a run has in common, but the functions and the data of the job.
 
     fields: of the job. workers: how many share a machine; None for one on each core. is_local: all of them
-    are on the driver's machine, and end with the run. python, version: of the driver.
+    are on the driver's machine, and end with the run. driver: its process. python, version: of it.
     """
 
     fields: dict[str, Any]
@@ -46,6 +46,7 @@ class RunSetup(msgspec.Struct, frozen=True):
     map_tasks: int
     workers: int | None
     is_local: bool
+    driver: str
     python: str
     version: str
 
@@ -66,6 +67,7 @@ def write_setup(
         map_tasks=len(tasks),
         workers=request.workers if is_local else None,
         is_local=is_local,
+        driver=worker_name(),
         python=here.python,
         version=here.version,
     )
@@ -80,6 +82,11 @@ def write_setup(
     except OSError as error:
         raise disk_error("preparing", run_dir, error) from error
     return setup
+
+
+def worker_name() -> str:
+    """How people are told of this process."""
+    return f"{os.uname().nodename}/{os.getpid()}"
 
 
 def read_setup(run_dir: str) -> RunSetup:

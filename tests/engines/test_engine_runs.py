@@ -125,6 +125,45 @@ def test_error_that_cannot_pass_is_not_tried_again(place: Place, engine: str) ->
     assert finished.out.count("tried a") == 2  # the second time to find which key it is
 
 
+HANGS_ONCE = """
+    import os
+    import time
+
+    def NAME(first, auxiliary_data):
+        if not os.path.exists(MARK):
+            open(MARK, "w").close()
+            time.sleep(1000)
+        return RESULT
+"""
+
+
+@pytest.mark.parametrize("phase", ["map", "reduce"])
+def test_task_without_progress_is_ended_and_tried_again(place: Place, engine: str, phase: str) -> None:
+    feed_numbered(place)
+    expected = inline_parts(place)
+    source = HANGS_ONCE.replace("MARK", repr(str(place.folder / "mark")))
+    if phase == "map":
+        place.functions(source.replace("NAME", "words").replace("RESULT", "[(w, 1) for w in first.split()]"))
+    else:
+        result = "[(first.key, sum(first.values))]"
+        place.functions(reduce_source=source.replace("NAME", "total").replace("RESULT", result))
+    out = place.succeed(*on(engine), *set_options(task_timeout_seconds=2, max_attempts=2)).out
+
+    assert f"attempt 1 of 2 of {phase}-0000" in out
+    assert "made no progress on" in out and "for 2 s (task_timeout_seconds)" in out
+    assert parts_of(place.output) == expected
+
+
+def test_task_that_never_moves_fails_the_run(place: Place, engine: str) -> None:
+    place.functions("import time\n\ndef words(line, auxiliary_data):\n    time.sleep(1000)\n")
+    place.feed("a")
+    options = set_options(task_timeout_seconds=1)
+
+    place.fail(
+        *on(engine), *options, attempts=2, says=["made no progress on map-00000 for 1 s", "failed 2 times"]
+    )
+
+
 def test_project_that_does_not_import_is_told(place: Place, engine: str) -> None:
     place.functions("import nowhere_at_all\n")
     place.feed("a")

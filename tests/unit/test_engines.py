@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +16,7 @@ from cluster.running import Place, parts_of
 from shuffling_engine import ShufflingEngine
 from written_projects import import_state
 
-from pymr.engine.tasks import MapOutput, ReduceOutput
+from pymr.engine.tasks import MapOutput, ReduceOutput, TaskWatch
 from pymr.engines.attempts import AttemptFailedError
 from pymr.engines.backends import Worker, check_workers, open_engine, this_worker
 from pymr.engines.commit import committed
@@ -20,6 +24,7 @@ from pymr.engines.driver import EnginePlan
 from pymr.engines.map_side import PIECE_BYTES_MAX, map_pieces
 from pymr.engines.reduce_side import PartitionReport, reduce_pieces
 from pymr.engines.run_watch import RunWatch
+from pymr.engines.timeouts import ended_without_progress
 from pymr.errors import DiskError, FatalError, StartError
 from pymr.run_facts import Backend, RunRequest
 
@@ -124,6 +129,55 @@ def test_task_that_has_failed_for_good_is_not_begun_again(
 
     assert "object" in said and "attempts" not in said
     assert mark.read_text() == "xx"  # the second time to find which record it is
+
+
+def test_task_without_progress_fails_the_run_where_nobody_can_end_it(place: Place) -> None:
+    """As in a process that is not the engine's."""
+    place.functions("import time\n\ndef words(line, auxiliary_data):\n    time.sleep(1.0)\n    return []\n")
+    place.feed("a")
+    _, there = requests(place, "--set", "task_timeout_seconds=0.2", "--set", "max_attempts=3")
+    said = run_here(there, ShufflingEngine())
+
+    assert "made no progress on map-00000 for 0.2 s (task_timeout_seconds)" in said
+    assert "attempts" not in said
+
+
+def test_task_that_moves_may_take_as_long_as_it_does() -> None:
+    watch = TaskWatch()
+    told: list[str] = []
+    with ended_without_progress(watch, 0.5, lambda: told.append("late"), may_end=False):
+        for _ in range(8):
+            time.sleep(0.1)
+            watch.tick()
+
+    assert told == []
+
+
+ENDS = """
+import re, sys
+from pymr.engine.tasks import TaskWatch
+from pymr.engines.timeouts import ended_without_progress
+
+with ended_without_progress(TaskWatch(), 0.1, lambda: print("told", flush=True), may_end=True, stuck_s=0.3):
+    WORK
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "status", "says"),
+    [
+        ("while True: pass", -signal.SIGKILL, "told"),
+        ("import time; time.sleep(1000)", -signal.SIGKILL, "told"),
+        ("re.match('(a+)+$', 'a' * 50 + 'b')", 1, "Timeout"),  # in which no other thread gets its turn
+        ("pass", 0, ""),
+    ],
+)
+def test_process_without_progress_ends(work: str, status: int, says: str) -> None:
+    command = [sys.executable, "-c", ENDS.replace("WORK", work)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert ended.returncode == status and says in ended.stdout, ended
+    assert bool(says) == bool(ended.stdout)
 
 
 def report(partition: int, digest: str, *, maps: int = 0) -> PartitionReport:
