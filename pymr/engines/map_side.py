@@ -17,6 +17,7 @@ from pymr.engine.plans import read_plan_task
 from pymr.engine.segments import carried_counters
 from pymr.engine.tasks import MapOutput, run_map_task
 from pymr.engines.attempts import attempt, local_folder
+from pymr.engines.contents import FoundContent, write_contents
 from pymr.engines.setup import BAD_RECORDS, PLAN_NAME
 from pymr.errors import disk_error
 
@@ -59,7 +60,10 @@ def map_pieces(run_dir: str, index: int) -> Iterator[tuple[int, Piece]]:
         with attempt(run_dir, task_name("map", index)) as (setup, context, watch):
             folder = until_taken.enter_context(local_folder(run_dir, setup))
             task = read_plan_task(os.path.join(run_dir, PLAN_NAME), index)
-            output = run_map_task(context, task, folder, watch)
+            found: list[FoundContent] = []
+            note = (lambda *content: found.append(content)) if context.job.hold_state else None
+            output = run_map_task(context, task, folder, watch, note)
+            write_contents(run_dir, task_name("map", index), found)
             facts = _facts_of(output, run_dir, index)
         runs: dict[int, list[Run]] = {}
         for run in output.runs:

@@ -6,6 +6,7 @@ RUN_DIR/projects/NAME       the project as it was when the run began
 RUN_DIR/auxiliary/NAME.data
 RUN_DIR/attempts/           a folder for each reduce attempt; those that count are published
 RUN_DIR/bad-records/, failures/, output/    what map tasks let pass, how attempts failed, what they printed
+RUN_DIR/contents/           see `contents`
 RUN_DIR/local/              files of single tasks, where all workers are on the driver's machine
 """
 
@@ -30,7 +31,11 @@ from pymr.projects import load_functions, pack_project, unpack_project
 from pymr.run_facts import RunRequest
 
 SETUP_NAME, PLAN_NAME = "setup", "plan"
-ATTEMPTS, BAD_RECORDS, FAILURES, OUTPUT, LOCAL = "attempts", "bad-records", "failures", "output", "local"
+ATTEMPTS, BAD_RECORDS, CONTENTS = "attempts", "bad-records", "contents"
+FAILURES, OUTPUT, LOCAL = "failures", "output", "local"
+
+
+_FOLDERS = (ATTEMPTS, BAD_RECORDS, CONTENTS, FAILURES, OUTPUT, LOCAL, "projects", "auxiliary")
 
 
 class RunSetup(msgspec.Struct, frozen=True):
@@ -72,7 +77,7 @@ def write_setup(
         version=here.version,
     )
     try:
-        for name in (ATTEMPTS, BAD_RECORDS, FAILURES, OUTPUT, LOCAL, "projects", "auxiliary"):
+        for name in _FOLDERS:
             os.mkdir(os.path.join(run_dir, name))
         package = pack_project(Path(request.projects_dir), job.project_name)
         unpack_project(package.data, Path(run_dir, "projects", job.project_name), package.content_hash)

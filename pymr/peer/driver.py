@@ -22,6 +22,7 @@ from pymr.engine.plans import plan_size, read_plan_task
 from pymr.engine.segments import BAD_RECORDS_FILE, write_reduce_index
 from pymr.engine.tasks import MapTask, ReduceOutput, TaskWatch
 from pymr.engines.backends import open_engine
+from pymr.engines.contents import read_contents
 from pymr.engines.driver import run_planned
 from pymr.engines.setup import BAD_RECORDS
 from pymr.errors import RunFailedError, UserFunctionError, disk_error
@@ -30,7 +31,9 @@ from pymr.jobs import MapReduceJob
 from pymr.outcomes import DriverOutcome, EnginePhase
 from pymr.peer.attempts import commit_attempt
 from pymr.peer.bad_records import keep_list_of_failed
+from pymr.peer.content_notes import ContentNotes
 from pymr.peer.driver_outcomes import OUTCOME_NAME, driver_outcome
+from pymr.peer.places import Places
 from pymr.peer.worker_protocol import DriverOrder
 from pymr.publishing import concatenate
 from pymr.run_display import PlainDisplay
@@ -75,6 +78,7 @@ def drive(context: DriverContext, order: DriverOrder, run_dir: str, watch: TaskW
                 concatenate(_lists_of_bad_records(tasks_dir), bad_records_path)
                 keep_list_of_failed(run_dir, order.id.task, folder)
                 raise RunFailedError(str(error), kind=type(error).__name__) from error
+            _note_contents(context, order.id.run_id, tasks_dir)
             parts = _take_parts(result, folder)
             concatenate(result.bad_records_paths, bad_records_path)
         output = ReduceOutput(folder, tuple(parts), result.groups, result.values, result.counters)
@@ -155,6 +159,16 @@ def _take_parts(result: RunResult, folder: str) -> list[Part]:
             link_or_copy(os.path.join(directory, part.name), os.path.join(folder, part.name))
             taken.append(part)
     return taken
+
+
+def _note_contents(context: DriverContext, run_id: str, tasks_dir: str) -> None:
+    """Put what compressed files hold where planning finds it: before the attempt can count."""
+    if not context.job.hold_state:
+        return
+    notes = ContentNotes(Places(context.data_dir).content_notes(context.job.job_name, run_id))
+    for file, fingerprint in read_contents(tasks_dir):
+        notes.add(file, fingerprint)
+    notes.flush()
 
 
 def _lists_of_bad_records(tasks_dir: str) -> list[str]:

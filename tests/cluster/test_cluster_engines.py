@@ -107,6 +107,25 @@ def test_leader_that_is_killed_is_followed_by_one_that_drives(cluster: Cluster) 
     assert cluster.output() == expected
 
 
+def test_driver_that_comes_too_late_is_not_published(cluster: Cluster) -> None:
+    """Its daemon is stopped for a while, and another leads: both drivers come to their end."""
+    expected = cluster.reference()
+    begin(cluster)
+    leader = cluster.leader()
+    cluster.pause(leader)
+    follower = cluster.wait_for_other_leader(leader)
+    open_gate(cluster)
+    late = cluster.data(leader) / "runs" / "job-000001" / "driver-00000-1.1"
+    cluster.wait_for(late.exists, what="the late driver to end")
+    cluster.wait_for_phase("publish")
+    cluster.resume(leader)
+    cluster.succeed()
+
+    assert [part.peer for part in cluster.client.output("job").parts] == [follower] * 3
+    assert cluster.output() == expected
+    assert wait_until(lambda: not late.parent.exists(), 10.0)
+
+
 def test_job_that_is_deleted_ends_its_engine(cluster: Cluster) -> None:
     driver = begin(cluster)
     processes = [driver, *driver.children(recursive=True)]

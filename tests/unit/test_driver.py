@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from pymr.jobs import MapReduceJob, load_job
 from pymr.outcomes import AttemptId, DriverOutcome, EnginePhase
 from pymr.peer import driver
 from pymr.peer.bad_records import read_bad_records
+from pymr.peer.content_notes import read_notes
 from pymr.peer.driver import DriverContext, drive
 from pymr.peer.driver_outcomes import driver_outcome
 from pymr.peer.findings import held_attempts
@@ -168,6 +170,21 @@ def test_empty_input_gives_an_empty_output(place: Place, monkeypatch: pytest.Mon
 
     assert (outcome.records, outcome.items, outcome.parts) == (0, 0, 0)
     assert parts_of(bench.shown()) == {}
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_what_compressed_files_hold_is_noted_for_the_next_run(
+    place: Place, monkeypatch: pytest.MonkeyPatch, holds: bool
+) -> None:
+    place.job(engine="dask", hold_state=holds)
+    content = b"".join(b"line %d\n" % number for number in range(100))
+    path = place.feed_bytes(gzip.compress(content), name="packed.gz")
+    bench = Bench(place, monkeypatch)
+    bench.drive()
+    notes = read_notes([bench.places.content_notes("job", RUN)])
+
+    assert [one.length for one in notes.values()] == [len(content)] * holds
+    assert [key[1:3] for key in notes] == [(path.stat().st_ino, path.stat().st_size)] * holds
 
 
 def test_file_that_has_grown_is_told_as_on_a_cluster_so_that_the_run_is_planned_anew(
