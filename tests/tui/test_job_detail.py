@@ -40,6 +40,17 @@ RUNNING = job("count", "running", run_id="r9", progress=0.42, seconds_left=63, s
 FAILED = job("import", "failed", exception=TRACEBACK, end_time=NOW - 300, run_id="r8")
 
 
+def test_job_on_an_external_engine_shows_that_and_how_far_the_engine_is() -> None:
+    row = job("count", "running", run_id="r9", start_time=NOW - 30)
+    row.fields["engine"] = "dask"
+    driver = TaskRow(task="driver-00000", attempt="5.1", worker="alpha/0", state="map", seconds=31.0)
+    text = text_of(row, view(row, phases=PHASES, tasks=(driver,)))
+
+    assert "mapreduce on dask · priority 0" in text
+    assert "4/10     2" in text
+    assert "TASKS  1 running\n driver-00000  alpha/0  map" in text
+
+
 def test_a_running_job_shows_its_phases_slow_tasks_partitions_and_counters() -> None:
     told = view(
         RUNNING,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from textual.content import Content
 
+from pymr.job_engines import external_engine
 from pymr.requests import JobView
 from pymr.rows import FailedAttempt, JobRow, RunRow, TaskRow
 from pymr.wording import count_of, from_now, kind_of, moment, percent, reason_of, result_of, span, status_of
@@ -114,7 +115,8 @@ def _facts(row: JobRow, width: int, now: float) -> list[Content]:
         facts.append(f"begins {from_now(max(row.expected_start, now), now)}")
     if row.last_seconds is not None:
         facts.append(f"takes {span(row.last_seconds)}")
-    facts.append(kind_of(row.fields))
+    engine = external_engine(row.fields)
+    facts.append(kind_of(row.fields) + (f" on {engine}" if engine else ""))
     if group := group_of(row):
         facts.append(f"group {group}")
     if has_left(row):
