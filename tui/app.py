@@ -147,7 +147,6 @@ class ConsoleApp(QueueActions):
     # ---- beginning and end
 
     def on_mount(self) -> None:
-        self.on_resize()
         if self.config is not None:
             self.connect(self.config)
         else:

@@ -1,8 +1,9 @@
-"""What is told in passing: at the lower right; in a small terminal one line, in the place of the keys."""
+"""What is told in passing: a line in the place of the keys; what is long has more where there is room."""
 
 from __future__ import annotations
 
 import asyncio
+import textwrap
 from dataclasses import dataclass
 
 from textual.content import Content
@@ -16,8 +17,11 @@ from tui.model.fault_log import log_notice
 ROOMY_COLUMNS, ROOMY_LINES = 100, 30
 """In a smaller terminal a notice is one line, so that it covers neither problems nor what is typed."""
 
+LINES_MAX = 3
+"""Of one that is long, in a terminal that is not smaller."""
+
 NOTICES_MAX = 9
-"""Of one line that wait to be read; of more, the latest."""
+"""That wait to be read; of more, the latest."""
 
 BRIEF_SECONDS = 4.0
 """One is read so long at most while others wait."""
@@ -34,8 +38,8 @@ class _Notice:
 
 
 class NoticingApp(KeysInOrder):
-    """An app in which no notice is lost in a small terminal: each that another has taken the place of is
-    shown when that has gone, and all of one that is too long is in the console's log."""
+    """An app in which no notice is lost: each that another has taken the place of is shown when that has
+    gone, and all of one that is too long is in the console's log."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,12 +47,11 @@ class NoticingApp(KeysInOrder):
         self._notice_timer: Timer | None = None
         self._is_notice_due = False
 
-    def on_resize(self) -> None:
-        self.set_class(self._is_small, "-small")
-
     @property
-    def _is_small(self) -> bool:
-        return self.size.width < ROOMY_COLUMNS or self.size.height < ROOMY_LINES
+    def _lines_max(self) -> int:
+        """Of a notice."""
+        is_roomy = self.size.width >= ROOMY_COLUMNS and self.size.height >= ROOMY_LINES
+        return LINES_MAX if is_roomy else 1
 
     def notify(
         self,
@@ -59,16 +62,12 @@ class NoticingApp(KeysInOrder):
         timeout: float | None = None,
         markup: bool = True,
     ) -> None:
-        """Whatever is told in passing comes this way, also from widgets, and controls no terminal. In a small
-        one it stands over the keys, and covers nothing else."""
+        """Whatever is told in passing comes this way, also from widgets, and controls no terminal."""
         message, title = printable_text(message), printable_text(title)
-        if not self._is_small:
-            super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
-            return
         plain = Content.from_markup(message).plain if markup else message
-        text = " ".join(f"{title}: {plain}".removeprefix(": ").split())
-        if Content(text).cell_length > self.size.width - _EDGE:
-            self.run_worker(asyncio.to_thread(log_notice, text))
+        text = f"{title}: {plain}".removeprefix(": ")
+        if len(self._wrapped(f"(+{NOTICES_MAX}) {text}")) > self._lines_max:
+            self.run_worker(asyncio.to_thread(log_notice, " ".join(text.split())))
         others = [one for one in self._waiting if one.text != text]
         seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
         self._waiting = [*others[1 - NOTICES_MAX :], _Notice(text, severity, seconds)]
@@ -88,8 +87,21 @@ class NoticingApp(KeysInOrder):
         text, seconds = notice.text, notice.seconds
         if others:
             text, seconds = f"(+{len(others)}) {text}", min(seconds, BRIEF_SECONDS)
-        super().notify(text, severity=notice.severity, timeout=seconds, markup=False)
+        super().notify(self._fitted(text), severity=notice.severity, timeout=seconds, markup=False)
         self._notice_timer = self.set_timer(seconds, self._end_notice)
+
+    def _fitted(self, text: str) -> str:
+        """The lines that there is room for; where that is not all, the last ends in `…`."""
+        *before, last = lines = self._wrapped(text)[: self._lines_max]
+        is_whole = lines == self._wrapped(text)
+        return "\n".join([*before, last if is_whole else f"{last}…"])
+
+    def _wrapped(self, text: str) -> list[str]:
+        """One line where it fits into one, or may have one only; else those that it has, broken where they
+        are too long."""
+        width, line = self.size.width - _EDGE, " ".join(text.split())
+        lines = [line] if self._lines_max == 1 or len(line) < width else text.split("\n")
+        return [piece for line in lines for piece in textwrap.wrap(line, max(width, 2) - 1)] or [""]
 
     def _end_notice(self) -> None:
         self._waiting.pop()

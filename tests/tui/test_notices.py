@@ -12,24 +12,12 @@ import pytest
 from asked_console import AskedConsole
 from job_samples import job
 from still_cluster import WORKERS
-from textual.app import App
 from textual.pilot import Pilot
 from waiting import screen_text, until, until_shown
 
 from pymr.client import PaneBytes
-from tui.app import ConsoleApp
-from tui.notices import NOTICES_MAX, ROOMY_COLUMNS, ROOMY_LINES
+from tui.notices import LINES_MAX, NOTICES_MAX, ROOMY_COLUMNS, ROOMY_LINES
 from tui.screens.attach import AttachScreen
-
-
-def test_a_notice_controls_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[str, str]] = []
-    monkeypatch.setattr(App, "notify", lambda _, text, *, title, **__: told.append((text, title)))
-    monkeypatch.setattr(ConsoleApp, "_is_small", False)
-    app: Any = ConsoleApp.__new__(ConsoleApp)
-    app.notify("failed: \x1b[2J\u202efirst\nsecond", title="of \x9b1m", markup=False)
-
-    assert told == [("failed: \\x1b[2J\\u202efirst\nsecond", "of \\u009b1m")]
 
 
 @asynccontextmanager
@@ -142,11 +130,33 @@ async def test_why_a_key_is_refused_is_read_whole_at_80_columns(role: str) -> No
     assert told.strip().endswith(app.state.why_read_only)
 
 
-async def test_where_there_is_room_notices_stand_with_their_titles() -> None:
-    async with noticing((ROOMY_COLUMNS, ROOMY_LINES)) as (app, pilot):
-        app.notify("so odd", title="Failed", severity="error", markup=False)
-        await until(pilot, lambda: "so odd" in screen_text(pilot), "the notice")
-        told = lines(pilot)
-        title = next(number for number, line in enumerate(told) if line.endswith("Failed"))
+@pytest.mark.parametrize("size", [(ROOMY_COLUMNS, ROOMY_LINES), (200, 50)])
+async def test_where_there_is_room_a_notice_covers_the_keys_alone_too(size: tuple[int, int]) -> None:
+    async with noticing(size) as (app, pilot):
+        before = lines(pilot)
+        app.notify("so odd,\nbut true", title="Failed", severity="error", markup=False)
+        await until_shown(pilot, "Failed: so odd, but true")
 
-        assert "so odd" in told[title + 1]
+        assert lines(pilot)[:-1] == before[:-1]
+
+
+async def test_where_there_is_room_a_long_notice_has_a_few_lines() -> None:
+    async with noticing((ROOMY_COLUMNS, ROOMY_LINES)) as (app, pilot):
+        before = lines(pilot)
+        peers = [
+            f"- {name}: no route to its host, or no way back from it" for name in ("one", "two", "three")
+        ]
+        app.notify("\n".join(["No peer answers:", *peers]), severity="error", markup=False)
+        await until_shown(pilot, "- one: no route")
+        shown = lines(pilot)
+
+        assert shown[:-LINES_MAX] == before[:-LINES_MAX]
+        assert shown[-3].strip().endswith("No peer answers:")
+        assert "- two: no route" in shown[-1] and shown[-1].strip().endswith("…")
+
+
+async def test_a_notice_controls_no_terminal() -> None:
+    async with noticing() as (app, pilot):
+        app.notify("failed: \x1b[2J\u202efirst\nsecond", title="of \x9b1m", markup=False)
+
+        await until_shown(pilot, "of \\u009b1m: failed: \\x1b[2J\\u202efirst second")
