@@ -92,9 +92,10 @@ class NoticingApp(KeysInOrder):
 
     def _fitted(self, text: str) -> str:
         """The lines that there is room for; where that is not all, the last ends in `…`."""
-        *before, last = lines = self._wrapped(text)[: self._lines_max]
-        is_whole = lines == self._wrapped(text)
-        return "\n".join([*before, last if is_whole else f"{last}…"])
+        lines, last = self._wrapped(text), self._lines_max - 1
+        if len(lines) > self._lines_max:
+            lines[last:] = [f"{' '.join(lines[last:])[: self.size.width - _EDGE - 1]}…"]
+        return "\n".join(lines)
 
     def _wrapped(self, text: str) -> list[str]:
         """One line where it fits into one, or may have one only; else those that it has, broken where they

@@ -177,13 +177,14 @@ def test_text_of_a_job_is_shown_as_it_is_and_moves_no_cursor() -> None:
 
 def test_a_group_shows_its_jobs() -> None:
     group = GroupLine("night", (("failed", 1), ("queued", 1)), False)
-    jobs = (FAILED, job("later", "queued", "night"))
+    jobs = (FAILED, job("later", "queued", "night", waiting_for="import"))
 
     lines = detail_lines(Shown(group=group, jobs=jobs), JobRates(), 78, NOW)
 
     text = "\n".join(line.plain.rstrip() for line in lines)
     assert "night  group of 2 jobs\n ✗ 1 failed   · 1 queued" in text
     assert "import  ✗ failed" in text
+    assert "waits for import" in text
     assert "KeyError: 'CHF'" in text
 
 

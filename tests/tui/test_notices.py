@@ -140,19 +140,25 @@ async def test_where_there_is_room_a_notice_covers_the_keys_alone_too(size: tupl
         assert lines(pilot)[:-1] == before[:-1]
 
 
+async def test_a_word_that_is_too_long_for_the_line_is_cut_in_it() -> None:
+    async with noticing() as (app, pilot):
+        app.notify(f"353 B saved to /{'x' * 70}", timeout=60)
+        await until_shown(pilot, "353 B saved to /xxx")
+
+        assert lines(pilot)[-1].strip().endswith("xxx…")
+
+
 async def test_where_there_is_room_a_long_notice_has_a_few_lines() -> None:
     async with noticing((ROOMY_COLUMNS, ROOMY_LINES)) as (app, pilot):
         before = lines(pilot)
-        peers = [
-            f"- {name}: no route to its host, or no way back from it" for name in ("one", "two", "three")
-        ]
-        app.notify("\n".join(["No peer answers:", *peers]), severity="error", markup=False)
+        told = [f"- {name}: no route to its host, or none back" for name in ("one", "two", "three")]
+        app.notify("\n".join(["No peer answers:", *told]), severity="error", markup=False)
         await until_shown(pilot, "- one: no route")
-        shown = lines(pilot)
+        shown = [line.strip() for line in lines(pilot)]
 
-        assert shown[:-LINES_MAX] == before[:-LINES_MAX]
-        assert shown[-3].strip().endswith("No peer answers:")
-        assert "- two: no route" in shown[-1] and shown[-1].strip().endswith("…")
+        assert shown[:-LINES_MAX] == [line.strip() for line in before[:-LINES_MAX]]
+        assert shown[-3].endswith("No peer answers:")
+        assert f"{told[1]} - three: no route" in shown[-1] and shown[-1].endswith("…")
 
 
 async def test_a_notice_controls_no_terminal() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from asked_console import asked_console
 from cluster.clusters import Cluster
+from still_cluster import still_state
+from textual.content import Content
 from textual.pilot import Pilot
 from waiting import screen_text, until, until_shown
 
@@ -31,6 +35,8 @@ from tui.widgets.peer_cells import (
     sorted_lines,
     spark_of,
 )
+from tui.widgets.styled_line import MUTED
+from tui.widgets.table import Table
 from tui.widgets.table_columns import place_columns
 
 MakeConsole = Callable[..., ConsoleApp]
@@ -58,6 +64,27 @@ def told(row: PeerRow) -> dict[str, str]:
     """What its cells say."""
     line = PeerLine(row, (row.machine,), False)
     return {column.key: str(peer_cell(line, column.key)) for column in PEER_COLUMNS}
+
+
+async def test_figures_of_peers_that_nobody_tells_of_any_more_say_from_when_they_are() -> None:
+    async with asked_console(size=(120, 36)) as (app, pilot):
+        first = replace(still_state()[0], peers_at=time.monotonic())
+        app.state = first
+        await pilot.press("4")
+        await until_shown(pilot, "beta ★ leads")
+        fresh = screen_text(pilot)
+        app.state = replace(first, peers_at=time.monotonic() - 42.0)
+        app.show_on(app.shown_screen)
+        await until_shown(pilot, "As of ")
+        lines = [line for line in app.screen.query_one(Table).rows if isinstance(line, PeerLine)]
+        app.state = first
+        app.show_on(app.shown_screen)
+        await until(pilot, lambda: "As of" not in screen_text(pilot), "fresh figures again")
+
+    assert "As of" not in fresh
+    assert [line.is_old for line in lines] == [True] * 3
+    cell = peer_cell(lines[1], "state")
+    assert isinstance(cell, Content) and [span.style for span in cell.spans] == [MUTED]
 
 
 def test_figures_of_a_machine_are_written_for_people() -> None:
@@ -193,7 +220,7 @@ async def test_keys_and_headers_sort_and_the_cursor_stays_on_its_peer(offline: C
         await pilot.click(screen.table, offset=(2, 0))
         await until(pilot, lambda: screen.table.rows[0].row.name == "beta", "the order of the configuration")
         await pilot.press("o", "o", "o")
-        await until_shown(pilot, "BUS ▲")
+        await until_shown(pilot, "BUSY▲")
 
         assert ascending == ["alpha", "beta", "gamma"]
         assert descending == ["gamma", "beta", "alpha"]

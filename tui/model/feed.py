@@ -218,7 +218,7 @@ class Feed:
         for row in peers:
             if row.alive:
                 machines[row.name] = (*machines.get(row.name, ()), row.machine)[-MACHINE_SAMPLES_MAX:]
-        return {"peers": peers, "machines": machines}
+        return {"peers": peers, "machines": machines, "peers_at": time.monotonic()}
 
     def _show_problem(self, problem: str) -> None:
         with self._changing:

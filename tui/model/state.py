@@ -20,7 +20,8 @@ class ClusterState:
     each job that was looked at. machines: by peer, a sample every feed.PEERS_SECONDS, MACHINE_SAMPLES_MAX at
     most. events: EVENTS_MAX at most, the newest last.
 
-    answered_at: when a peer last answered, by time.monotonic(). problem: why there is no answer now; "" while
+    answered_at: when a peer last answered, by time.monotonic(). peers_at: when one last told of the peers;
+    None where that plays no part. problem: why there is no answer now; "" while
     there is. fault: what the console itself failed at in an answer; "" for nothing. is_read_only: the console
     was told to change nothing.
     """
@@ -34,6 +35,7 @@ class ClusterState:
     machines: Mapping[str, tuple[MachineFigures, ...]] = field(default_factory=dict)
     events: tuple[EventRow, ...] = ()
     answered_at: float | None = None
+    peers_at: float | None = None
     problem: str = ""
     fault: str = ""
     is_read_only: bool = False

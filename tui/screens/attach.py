@@ -110,6 +110,7 @@ class AttachScreen(TypingScreen):
         self.is_refused = False
         self._place, self._ranges = offset, []
         self.set_class(False, "-choosing")
+        self.refresh_bindings()
         self.view.begin()
         self.view.is_following = offset is None
         if offset is not None:
@@ -162,7 +163,7 @@ class AttachScreen(TypingScreen):
         return next((job for job in jobs.rows if job.fields.get("job_name") == row.job_name), None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return not self.takes_keys and super().check_action(action, parameters)
+        return bool(self.worker) and not self.takes_keys and super().check_action(action, parameters)
 
     def acts_on(self, key: str, action: str) -> bool:
         """At a breakpoint on no character but the one that begins to type: any other was most likely meant

@@ -192,7 +192,7 @@ class SearchingScreen(ConsoleScreen):
             return
         if is_there and path != self._replaced:
             self._replaced = path
-            self.prompt.open("replace", "It is there already. Enter replaces it, or save to", str(path))
+            self.prompt.open("replace", "It is there already: Enter replaces", str(path))
             return
         self._saved(path, over=is_there)
 

@@ -9,8 +9,10 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.widgets import Static
 
 from pymr.rows import PeerRow
+from pymr.wording import moment
 from tui.model.sort_order import SortOrder
 from tui.model.state import ClusterState
 from tui.screens.base import ConsoleScreen
@@ -21,6 +23,9 @@ from tui.widgets.table import Table
 _NO_ANSWER = "Waiting for the first answer of the cluster."
 SEEK_SECONDS = 5.0
 """So long a peer is looked for that is to be selected; later somebody has gone on with something else."""
+
+OLD_SECONDS = 10.0
+"""What was told of the peers before that is how they stood. To ask each of them takes 4 s at most."""
 
 CARD_LINES_MIN = 18
 """Of the screen; in a lower one the table has all of the room."""
@@ -33,6 +38,7 @@ class PeersScreen(ConsoleScreen):
     DEFAULT_CSS = """
     PeersScreen Vertical { width: 100%; height: 100%; }
     PeersScreen Table { height: 1fr; }
+    #peers-age { height: 1; padding: 0 1; color: $text-warning; display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "workers", "its workers", id="peers.workers"),
@@ -46,11 +52,13 @@ class PeersScreen(ConsoleScreen):
         super().__init__()
         self._peers: tuple[PeerRow, ...] = ()
         self._lines: list[PeerLine] = []
+        self._are_old = False
         self._order = SortOrder()
         self._sought, self._sought_until = "", 0.0  # a peer to select as soon as the cluster tells of it
 
     def compose_body(self) -> ComposeResult:
         with Vertical():
+            yield Static(id="peers-age", markup=False)
             yield Table(PEER_COLUMNS, peer_cell, _name_of, empty=_NO_ANSWER, kind=_kind_of, id="peers-table")
             yield PeerCard(id="peer-card")
 
@@ -58,13 +66,22 @@ class PeersScreen(ConsoleScreen):
     def table(self) -> Table[PeerLine]:
         return self.query_one("#peers-table", Table)
 
+    def on_mount(self) -> None:
+        self.set_interval(1.0, lambda: self.show_state(self.console.state))  # figures grow old by themselves
+
     def on_resize(self, event: events.Resize) -> None:
         self.query_one(PeerCard).display = event.size.height >= CARD_LINES_MIN
 
     def show_state(self, state: ClusterState) -> None:
-        if state.peers is not self._peers:
-            self._peers, self._lines = state.peers, peer_lines(state)
+        age_s = 0.0 if state.peers_at is None else time.monotonic() - state.peers_at
+        are_old = age_s > OLD_SECONDS
+        if state.peers is not self._peers or are_old != self._are_old:
+            self._peers, self._are_old = state.peers, are_old
+            self._lines = peer_lines(state, are_old=are_old)
             self._show_lines()
+            age = self.query_one("#peers-age", Static)
+            age.display = are_old
+            age.update(f"As of {moment(time.time() - age_s)}: nobody tells of the peers now.")
         self._seek()
 
     def select_peer(self, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -47,7 +47,7 @@ class PreviewDialog(Dialog[None]):
             yield Static(f"Preview of {printable(self._job_name)}", classes="title", markup=False)
             yield Vertical(id="result")
             keys = "esc close   r again   + ten times the lines; nothing is kept"
-            yield Static(keys, classes="muted")
+            yield Static(keys, classes="muted keys")
 
     def on_mount(self) -> None:
         self.set_interval(_SPIN_SECONDS, self._spin)
@@ -81,6 +81,8 @@ class PreviewDialog(Dialog[None]):
         self._began = None
         await place.remove_children()
         await place.mount(shown)
+        for traceback in shown.query(".error").results(VerticalScroll):  # its last line says what it is
+            traceback.scroll_end(animate=False)
         for part in shown.query("DataTable, VerticalScroll"):  # so that arrows scroll it
             part.focus()
             break

@@ -63,8 +63,9 @@ class RunDialog(Dialog[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Label(f"Runs that {self._worker} has output of", classes="title", markup=False)
-            yield Choices(*(Option(self._line(one), id=one.run.run_id) for one in self._runs))
-            if not self._runs:
+            if self._runs:
+                yield Choices(*(Option(self._line(one), id=one.run.run_id) for one in self._runs))
+            else:
                 yield Label("There is none yet.", classes="muted")
 
     def on_mount(self) -> None:

@@ -43,11 +43,12 @@ class TemplateDialog(PathScreen[Draft | None]):
         title = "Open a file" if self._wants_file else "New job"
         placeholder = "path of a file with a job, such as jobs/count.toml"
         path = PathInput(self.typed, placeholder=placeholder, suffix=".toml")
+        place = "below" if self._wants_file else None
         with Vertical(classes="dialog wide"):
             yield Static(title, classes="title")
             if self._wants_file:
                 yield path
-            yield Choices(*map(self._option, self._choices), markup=False, id="choices")
+            yield Choices(*map(self._option, self._choices), markup=False, id="choices", classes=place)
             if not self._wants_file:
                 yield path
 

@@ -24,7 +24,7 @@ _INDENT = "  "
 _NAME = Column("name", "JOB", 14, flex=4)
 _OTHERS = (
     Column("group", "GROUP", 8, flex=1, width_max=20, priority=7),
-    Column("type", "TYPE", 10, priority=6),
+    Column("type", "TYPE", 10, flex=1, width_max=13, priority=6),
     Column("priority", "PRIO", 6, align="right", priority=8),
     Column("status", "STATUS", 12),
     Column("phase", "PHASE", 7, priority=4),

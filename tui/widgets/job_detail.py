@@ -23,7 +23,7 @@ class JobDetail(LinesView):
     JobDetail:focus { scrollbar-color: $primary; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "page_down", "Page down", show=False, id="detail.page_down"),
+        Binding("space", "page_down", "page down", show=False, id="detail.page_down"),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:

@@ -141,7 +141,7 @@ def _flowing(facts: Sequence[str], width: int) -> list[Content]:
 
 
 def _waiting(row: JobRow, width: int) -> list[Content]:
-    told = [f"waits for {row.waiting_for}"] if row.waiting_for else []
+    told = [_awaited(row)] if row.waiting_for else []
     if row.breakpoints:
         told.append(f"paused at a breakpoint in {', '.join(row.breakpoints)}: n goes there")
     words = (Content.styled(printable(one), "$warning") for one in told)
@@ -272,7 +272,7 @@ def _group_lines(group: GroupLine, jobs: Sequence[JobRow], width: int) -> list[C
         {
             "name": name_of(job),
             "status": status_words(status_of(job)),
-            "note": reason_of(job.exception) if job.status == "failed" else job.waiting_for,
+            "note": reason_of(job.exception) if job.status == "failed" else _awaited(job),
         }
         for job in jobs
     ]
@@ -284,6 +284,11 @@ def _group_lines(group: GroupLine, jobs: Sequence[JobRow], width: int) -> list[C
     size = f"{_GAP}group of {count_of(group.jobs, 'job')}"
     words = Content.assemble((printable(group.name), "bold"), (size, MUTED))
     return [_inset(words), _inset(counts), Content(), *small_table(columns, rows, width, has_titles=False)]
+
+
+def _awaited(row: JobRow) -> str:
+    """The job that one waits for, in words."""
+    return f"waits for {row.waiting_for}" if row.waiting_for else ""
 
 
 # ---- lines

@@ -79,6 +79,12 @@ class PanePrompt(Horizontal):
         self.show_status("")
         self.display = True
         entry.focus()
+        self.call_after_refresh(self._show_end)
+
+    def _show_end(self) -> None:
+        """Of a path that is longer than the room beside this question."""
+        entry = self.query_one(PathLine)
+        entry.scroll_to(x=entry.max_scroll_x, animate=False, force=True)
 
     def close(self) -> None:
         self.display = False

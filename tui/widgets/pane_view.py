@@ -44,15 +44,15 @@ class PaneView(ScrollView, Sized, can_focus=True):
         "pane-view--muted", "pane-view--match", "pane-view--current", "pane-view--place",
     }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", id="attach.up", show=False),
-        Binding("down,j", "move(1)", "Down", id="attach.down", show=False),
-        Binding("pageup,b", "move_page(-1)", "Page up", id="attach.page_up", show=False),
-        Binding("pagedown,space", "move_page(1)", "Page down", id="attach.page_down", show=False),
-        Binding("home,g", "first", "First byte", id="attach.first", show=False),
-        Binding("end,G", "last", "Follow the end", id="attach.last", show=False),
-        Binding("left", "move_across(-1)", "Left", id="attach.left", show=False),
-        Binding("right", "move_across(1)", "Right", id="attach.right", show=False),
-        Binding("enter", "read_gap", "Read what is not shown", id="attach.read_gap", show=False),
+        Binding("up,k", "move(-1)", "up", id="attach.up", show=False),
+        Binding("down,j", "move(1)", "down", id="attach.down", show=False),
+        Binding("pageup,b", "move_page(-1)", "page up", id="attach.page_up", show=False),
+        Binding("pagedown,space", "move_page(1)", "page down", id="attach.page_down", show=False),
+        Binding("home,g", "first", "first byte", id="attach.first", show=False),
+        Binding("end,G", "last", "follow the end", id="attach.last", show=False),
+        Binding("left", "move_across(-1)", "left", id="attach.left", show=False),
+        Binding("right", "move_across(1)", "right", id="attach.right", show=False),
+        Binding("enter", "read_gap", "read what is not shown", id="attach.read_gap", show=False),
     ]
 
     class Wanted(Message):

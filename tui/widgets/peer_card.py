@@ -63,7 +63,8 @@ class PeerCard(Widget):
         figures = [self._figure(line, name, title) for name, title in _FIGURES]
         lines = [head, *figures, self._disk(line), foot]
         width = self.content_size.width
-        return Content("\n").join(one.truncate(width, ellipsis=True) for one in lines)
+        card = Content("\n").join(one.truncate(width, ellipsis=True) for one in lines)
+        return Content.styled(card.plain, MUTED) if line.is_old else card
 
     def _figure(self, line: PeerLine, name: str, title: str) -> Content:
         width = max(min(self.content_size.width - _LABEL - _FIGURE - 3, MACHINE_SAMPLES_MAX), 1)

@@ -38,11 +38,13 @@ _OTHER_STATE = ("·", MUTED)
 
 @dataclass(frozen=True, slots=True)
 class PeerLine:
-    """A peer as it is shown. samples: of its machine, the newest last. has_other_version: than most have."""
+    """A peer as it is shown. samples: of its machine, the newest last. has_other_version: than most have.
+    is_old: nobody tells of the peers any more, and this is how it stood."""
 
     row: PeerRow
     samples: tuple[MachineFigures, ...]
     has_other_version: bool
+    is_old: bool = False
 
 
 PEER_COLUMNS = (
@@ -53,7 +55,7 @@ PEER_COLUMNS = (
     Column("cpu_spark", "", _SPARK, may_sort=False),
     Column("memory", "memory", 12, align="right"),
     Column("heard", "heard", 9, align="right"),
-    Column("disk", "disk free", 9, align="right", priority=2),
+    Column("disk", "disk free", 10, align="right", priority=2),
     Column("load", "load", 5, align="right", priority=3),
     Column("received", "received", 10, align="right", priority=4),
     Column("received_spark", "", _SPARK, priority=9, may_sort=False),
@@ -61,17 +63,17 @@ PEER_COLUMNS = (
     Column("sent_spark", "", _SPARK, priority=9, may_sort=False),
     Column("address", "address", 20, flex=1, width_max=32, priority=5),
     Column("version", "version", 11, priority=6),
-    Column("epoch", "epoch", 5, align="right", priority=7),
+    Column("epoch", "epoch", 6, align="right", priority=7),
     Column("pid", "pid", 7, align="right", priority=8),
 )
 
 
-def peer_lines(state: ClusterState) -> list[PeerLine]:
+def peer_lines(state: ClusterState, *, are_old: bool = False) -> list[PeerLine]:
     """A line for each peer, in the order of the configuration."""
     versions = Counter(row.version for row in state.peers if row.version)
     usual = versions.most_common(1)[0][0] if versions else ""
     return [
-        PeerLine(row, state.machines.get(row.name, ()), bool(row.version) and row.version != usual)
+        PeerLine(row, state.machines.get(row.name, ()), bool(row.version) and row.version != usual, are_old)
         for row in state.peers
     ]
 
@@ -106,6 +108,11 @@ _SORT_KEYS: dict[str, Callable[[PeerRow], Any]] = {
 
 
 def peer_cell(line: PeerLine, column: str) -> Cell:
+    cell = _cell_of(line, column)
+    return Content.styled(str(cell), MUTED) if line.is_old else cell
+
+
+def _cell_of(line: PeerLine, column: str) -> str | Content:
     row, machine = line.row, line.row.machine
     if column == "name":
         return name_words(row)

@@ -27,12 +27,12 @@ class PreviewResult(Vertical):
     DEFAULT_CSS = """
     PreviewResult { height: 1fr; }
     PreviewResult .facts { height: auto; margin-bottom: 1; text-wrap: nowrap; text-overflow: ellipsis; }
-    PreviewResult .tables { height: 2fr; }
+    PreviewResult .tables { height: 1fr; min-height: 3; }
     PreviewResult .tables > Vertical { width: 1fr; height: 1fr; }
     PreviewResult .tables > .second { margin-left: 2; }
     PreviewResult DataTable { height: 1fr; background: transparent; scrollbar-size-vertical: 1; }
-    PreviewResult .text { height: 1fr; margin-top: 1; scrollbar-size-vertical: 1; }
-    PreviewResult .text.error { height: 2fr; }
+    PreviewResult .text { height: auto; max-height: 25%; margin-top: 1; scrollbar-size-vertical: 1; }
+    PreviewResult .text.error { max-height: 40%; }
     PreviewResult .text Static { width: 100%; height: auto; }
     """
 

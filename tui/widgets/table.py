@@ -51,13 +51,13 @@ class Table(LinesView, Generic[Row], can_focus=True):
         "table--header", "table--sorted", "table--cursor", "table--empty", "table--hidden",
     }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "Up", show=False, id="table.up"),
-        Binding("down", "move(1)", "Down", show=False, id="table.down"),
-        Binding("pageup", "page(-1)", "Page up", show=False, id="table.page_up"),
-        Binding("pagedown", "page(1)", "Page down", show=False, id="table.page_down"),
-        Binding("home", "move_to(0)", "First", show=False, id="table.first"),
-        Binding("end", "move_to(-1)", "Last", show=False, id="table.last"),
-        Binding("enter", "open", "Open", show=False, id="table.open"),
+        Binding("up", "move(-1)", "up", show=False, id="table.up"),
+        Binding("down", "move(1)", "down", show=False, id="table.down"),
+        Binding("pageup", "page(-1)", "page up", show=False, id="table.page_up"),
+        Binding("pagedown", "page(1)", "page down", show=False, id="table.page_down"),
+        Binding("home", "move_to(0)", "first", show=False, id="table.first"),
+        Binding("end", "move_to(-1)", "last", show=False, id="table.last"),
+        Binding("enter", "open", "open", show=False, id="table.open"),
     ]
     ALLOW_SELECT = False
 
@@ -365,14 +365,15 @@ class Table(LinesView, Generic[Row], can_focus=True):
 
     def _header_strip(self, width: int) -> Strip:
         key, is_reverse = self._sorted
-        mark = " ▼" if is_reverse else " ▲"
+        mark = "▼" if is_reverse else "▲"
         plain = self.get_visual_style("table--header")
         cells = []
         for placed in self._placed:
             is_sorted = placed.column.key == key
             title = Content(placed.column.title.upper())
-            if is_sorted:  # the mark is seen also where a column is no wider than its title
-                title = Content(f"{title.plain[: placed.width - len(mark)]}{mark}")
+            if is_sorted:  # the mark is seen also where a column has no room but for its title
+                gap = " " * (len(title.plain) + 2 <= placed.width)
+                title = Content(f"{title.plain[: placed.width - 1]}{gap}{mark}")
                 title = title.stylize(self.get_visual_style("table--sorted"))
             cells.append((placed, title))
         return self._joined(cells, plain, width)
