@@ -34,7 +34,8 @@ def engine_options(command: Command) -> Command:
         click.option(
             "--engine",
             metavar="NAME",
-            help="Run the tasks on an external engine, with the same result: dask, ray or spark.",
+            help="Run the tasks on an external engine, with the same result: dask, ray or spark. "
+            "[default: `engine` of the job]",
         ),
     ):
         command = option(command)

@@ -38,7 +38,7 @@ def run(
     """Run a mapreduce job and write its output into a folder, as `pymr run` does with the same options.
 
     job: relative paths in it are taken from the folder of its file, for fields from the current one. engine:
-    "spark", "ray" or "dask"; None for workers of this machine.
+    "spark", "ray" or "dask"; None for what the job says, else workers of this machine.
     Returns what the run did; the parts lie in its `output_dir`. Raises PymrError with what failed and where,
     ValueError for an engine that does not exist.
     """

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from pymr import cli
 from pymr.embedded import RunRequest, run_job
@@ -44,4 +45,10 @@ def _imports_put_back() -> Iterator[None]:
         sys.path[:] = path
         sys.dont_write_bytecode = writes_none
         for name in set(sys.modules) - modules:
-            del sys.modules[name]
+            if not _is_installed(sys.modules[name]):
+                del sys.modules[name]
+
+
+def _is_installed(module: ModuleType) -> bool:
+    """Whether it is of a library: some of those, such as numpy, cannot be loaded twice."""
+    return "site-packages" in str(getattr(module, "__file__", None))
