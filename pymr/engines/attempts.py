@@ -39,7 +39,7 @@ OUTPUT_BYTES_MAX = 8 << 20
 """Most that a worker process prints in a run and is shown."""
 
 _LOCAL_PREFIX = "pymr-task-"
-_FINAL = "final-"
+_FINAL, _COUNTED, _UNCOUNTED = "final", "counted", "uncounted"
 UNFINISHED = ".unfinished"
 """Ends the name of a failure that is being written down."""
 _one_at_a_time = threading.RLock()  # functions, counters and sys.path are those of the process
@@ -62,11 +62,16 @@ class AttemptFailure(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """Of its file in the run's folder."""
-        return f"{self.task}-{_FINAL * self.is_final}{uuid4().hex}"
+        weight = _FINAL if self.is_final else _COUNTED if self.is_counted else _UNCOUNTED
+        return f"{self.task}-{weight}-{uuid4().hex}"
 
 
 class AttemptFailedError(Exception):
     """What an engine is told of an attempt that failed, so that it tries again."""
+
+
+class _GivenUpError(AttemptFailedError):
+    """An attempt that is not begun."""
 
 
 class StuckError(FatalError):
@@ -86,14 +91,17 @@ def attempt(run_dir: str, task: str) -> Iterator[tuple[RunSetup, JobContext, Tas
     the task has failed for good already, as the engine may try it again before the driver has seen that.
     """
     with _one_at_a_time, _output_shown(run_dir), _without_collector():
-        _refuse_given_up(run_dir, task)
+        _refuse_given_up(run_dir, task, _FINAL, 1)
         try:
             with _environment(run_dir, task):
                 setup, context = _load(run_dir)
+                _refuse_given_up(run_dir, task, _COUNTED, context.job.max_attempts)
                 held_bytes = resident_bytes_reader()()
                 watch = TaskWatch()
                 with _timeout(run_dir, task, setup, context, watch):
                     yield setup, replace(context, memory_bytes=context.memory_bytes + held_bytes), watch
+        except _GivenUpError:
+            raise
         except BaseException as error:
             raise AttemptFailedError(_tell(run_dir, task, error)) from None
 
@@ -109,14 +117,15 @@ def _timeout(
     return ended_without_progress(watch, timeout_s, lambda: _tell(run_dir, task, kind(text)), may_end=may_end)
 
 
-def _refuse_given_up(run_dir: str, task: str) -> None:
-    """Raise AttemptFailedError where the run's folder shows that trying a task again is of no use."""
+def _refuse_given_up(run_dir: str, task: str, weight: str, failures_max: int) -> None:
+    """Raise _GivenUpError where the run's folder shows so many failures of a task, of this weight."""
     try:
         names = os.listdir(os.path.join(run_dir, FAILURES))
     except OSError:  # the attempt itself tells what is wrong with the folder
         return
-    if any(name.startswith(f"{task}-{_FINAL}") and not name.endswith(UNFINISHED) for name in names):
-        raise AttemptFailedError(f"{task} has failed for good and is not tried again")
+    told = [name for name in names if name.startswith(f"{task}-{weight}-") and not name.endswith(UNFINISHED)]
+    if len(told) >= failures_max:
+        raise _GivenUpError(f"{task} has failed for good and is not tried again")
 
 
 @contextmanager

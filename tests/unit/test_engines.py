@@ -131,6 +131,32 @@ def test_task_that_has_failed_for_good_is_not_begun_again(
     assert mark.read_text() == "xx"  # the second time to find which record it is
 
 
+def test_task_is_not_begun_more_often_than_max_attempts(place: Place) -> None:
+    """Engines that count deaths of workers with failures try a task more often than that."""
+
+    class RetryingEngine(ShufflingEngine):
+        def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
+            for _ in range(5):
+                with pytest.raises(AttemptFailedError):
+                    list(map_pieces(plan.run_dir, 0))
+            watch.look()
+            return []
+
+    mark = place.folder / "mark"
+    place.functions(f"""
+        def words(line, auxiliary_data):
+            with open({str(mark)!r}, "a") as file:
+                file.write("x")
+            raise ValueError("always")
+    """)
+    place.feed("a")
+    _, there = requests(place, "--set", "max_attempts=2")
+    said = run_here(there, RetryingEngine())
+
+    assert "ValueError: always" in said and "(task map-00000: 2 attempts, the same each time)" in said
+    assert mark.read_text() == "xx"
+
+
 def test_task_without_progress_fails_the_run_where_nobody_can_end_it(place: Place) -> None:
     """As in a process that is not the engine's."""
     place.functions("import time\n\ndef words(line, auxiliary_data):\n    time.sleep(1.0)\n    return []\n")
