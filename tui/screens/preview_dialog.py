@@ -82,7 +82,7 @@ class PreviewDialog(Dialog[None]):
         await place.remove_children()
         await place.mount(shown)
         for traceback in shown.query(".error").results(VerticalScroll):  # its last line says what it is
-            traceback.scroll_end(animate=False)
+            traceback.anchor()
         for part in shown.query("DataTable, VerticalScroll"):  # so that arrows scroll it
             part.focus()
             break
