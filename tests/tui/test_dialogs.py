@@ -30,15 +30,20 @@ async def test_a_dialog_that_is_answered_twice_goes_once() -> None:
         assert app.screen is below
 
 
-async def test_a_dialog_below_another_takes_not_that_one_away() -> None:
+async def test_a_dialog_below_another_goes_after_that_one() -> None:
+    answers: list[bool | None] = []
     async with asked_console() as (app, pilot):
         below, above = Confirm("Below?"), Confirm("Above?")
-        await app.push_screen(below)
+        await app.push_screen(below, answers.append)
         await app.push_screen(above)
         below.dismiss(True)
         await pilot.pause()
+        before = app.screen
+        above.dismiss(False)
+        await until(pilot, lambda: len(app.screen_stack) == 1, "both to go")
 
-        assert app.screen is above
+    assert before is above
+    assert answers == [True]
 
 
 async def test_what_is_chosen_in_a_palette_that_has_gone_is_nothing() -> None:

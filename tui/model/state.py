@@ -21,9 +21,9 @@ class ClusterState:
     most. events: EVENTS_MAX at most, the newest last.
 
     answered_at: when a peer last answered, by time.monotonic(). peers_at: when one last told of the peers;
-    None where that plays no part. problem: why there is no answer now; "" while
-    there is. fault: what the console itself failed at in an answer; "" for nothing. is_read_only: the console
-    was told to change nothing.
+    None where that plays no part. problem: why there is no answer now; "" while there is. fault: what the
+    console itself failed at in an answer; "" for nothing. is_read_only: the console was told to change
+    nothing.
     """
 
     cluster: ClusterView | None = None
