@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -184,10 +185,24 @@ def test_engine_that_is_not_installed_fails_the_run_with_the_way_to_install_it(
         cluster.submit(engine="dusk")
 
 
-def test_input_that_workers_of_an_engine_cannot_read_is_refused(make_cluster: MakeCluster) -> None:
-    cluster = make_cluster(peers=2, hosts=["127.0.0.1", "127.0.0.2"])
+def test_input_of_several_hosts_has_to_be_shared(make_cluster: MakeCluster, tmp_path: Path) -> None:
+    """The plan of what they share is made on one host, and may be driven from another."""
+    shared = tmp_path / "shared"
+    settings = {"storage": {"shared": [str(shared)]}}
+    cluster = make_cluster(peers=2, hosts=["127.0.0.1", "127.0.0.2"], settings=settings)
     write_project(cluster)
+    shutil.copytree(cluster.input_of("alpha"), shared / "input")
     cluster.start()
+    if cluster.leader() == "alpha":  # which is the first that plans
+        cluster.kill("alpha")
+        cluster.wait_for_other_leader("alpha")
+        cluster.restart("alpha")
 
-    with pytest.raises(RefusedError, match=r"input_dirs.*'input'.*each of the 2 hosts.*storage.shared"):
+    with pytest.raises(RefusedError, match=r"input_dirs.*'input'.*each of the 2 hosts.*below /"):
         cluster.submit(engine="dask")
+
+    cluster.submit(engine="dask", input_dirs=[str(shared / "input")])
+    cluster.succeed()
+
+    assert cluster.output() == cluster.reference(shared / "input")
+    assert {part.peer for part in cluster.client.output("job").parts} == {"beta"}
