@@ -8,6 +8,7 @@ by the commit of the attempt, as of any task: a driver that comes too late has m
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -70,7 +71,7 @@ def drive(context: DriverContext, order: DriverOrder, run_dir: str, watch: TaskW
     def work(folder: str) -> None:
         bad_records_path = os.path.join(folder, BAD_RECORDS_FILE)
         with _scratch(context, folder) as scratch:
-            tasks_dir = os.path.join(scratch, "run", order.id.run_id)
+            tasks_dir = os.path.join(scratch, order.id.run_id, "tasks")  # which functions see as PYMR_RUN
             make_folders(tasks_dir)
             try:
                 result = _run(context, order, scratch, tasks_dir, watch)
@@ -148,7 +149,7 @@ def _scratch(context: DriverContext, folder: str) -> Iterator[str]:
             raise disk_error("preparing", parent, error) from error
         yield path
     if shared is None:
-        os.rmdir(parent)
+        shutil.rmtree(parent, ignore_errors=True)
 
 
 def _take_parts(result: RunResult, folder: str) -> list[Part]:

@@ -116,6 +116,19 @@ def test_its_attempt_is_published_with_the_bytes_of_an_inline_run(
     assert not Path(bench.directory).exists()
 
 
+def test_functions_know_their_run_and_task(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.functions("""
+        import os
+
+        def words(line, auxiliary_data):
+            return [(os.environ["PYMR_RUN"] + " " + os.environ["PYMR_ATTEMPT"][:4], 1)]
+    """)
+    bench = Bench(place, monkeypatch)
+    bench.drive()
+
+    assert b"".join(parts_of(bench.shown()).values()) == b'["job-000001 map-",120]\n'
+
+
 def test_attempt_that_is_finished_is_found_and_not_done_again(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
