@@ -215,7 +215,7 @@ async def test_the_output_of_a_finished_run_is_read_searched_and_saved(
         await until(pilot, lambda: not screen.prompt.display, "the pane to be saved")
         saved = next(tmp_path.glob("*.log"))
         await pilot.press("S", "enter")
-        await until_shown(pilot, "Enter replaces it")
+        await until_shown(pilot, "Enter replaces")
         await pilot.press("escape")
 
         assert "000777" in lines[place - 1]
@@ -251,7 +251,7 @@ async def test_what_cannot_be_saved_is_told_and_nothing_is_replaced(
             told += screen.prompt.purpose
         entry.value = str(tmp_path / "mine")
         await pilot.press("enter")
-        await until_shown(pilot, "Enter replaces it")
+        await until_shown(pilot, "Enter replaces")
         entry.value = str(tmp_path / "other")
         await pilot.press("enter")
         await pilot.pause()
