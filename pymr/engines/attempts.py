@@ -70,7 +70,7 @@ class AttemptFailedError(Exception):
     """What an engine is told of an attempt that failed, so that it tries again."""
 
 
-class _GivenUpError(AttemptFailedError):
+class TaskGivenUpError(AttemptFailedError):
     """An attempt that is not begun."""
 
 
@@ -100,7 +100,7 @@ def attempt(run_dir: str, task: str) -> Iterator[tuple[RunSetup, JobContext, Tas
                 watch = TaskWatch()
                 with _timeout(run_dir, task, setup, context, watch):
                     yield setup, replace(context, memory_bytes=context.memory_bytes + held_bytes), watch
-        except _GivenUpError:
+        except TaskGivenUpError:
             raise
         except BaseException as error:
             raise AttemptFailedError(_tell(run_dir, task, error)) from None
@@ -118,14 +118,14 @@ def _timeout(
 
 
 def _refuse_given_up(run_dir: str, task: str, weight: str, failures_max: int) -> None:
-    """Raise _GivenUpError where the run's folder shows so many failures of a task, of this weight."""
+    """Raise TaskGivenUpError where the run's folder shows so many failures of a task, of this weight."""
     try:
         names = os.listdir(os.path.join(run_dir, FAILURES))
     except OSError:  # the attempt itself tells what is wrong with the folder
         return
     told = [name for name in names if name.startswith(f"{task}-{weight}-") and not name.endswith(UNFINISHED)]
     if len(told) >= failures_max:
-        raise _GivenUpError(f"{task} has failed for good and is not tried again")
+        raise TaskGivenUpError(f"{task} has failed for good: it is not begun again")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any
 
+from pymr.engines.attempts import TaskGivenUpError
 from pymr.engines.backends import check_workers, refused_address, this_worker
 from pymr.engines.driver import EnginePlan
 from pymr.engines.futures import Part, TaskRun, map_parts
@@ -177,13 +178,15 @@ def _unset(values: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Said(io.TextIOBase):
-    """What Ray prints while a run goes on, such as that a worker has died."""
+    """What Ray prints while a run goes on, such as that a worker has died; not of tasks that have failed for
+    good, of which their first failure tells."""
 
     def __init__(self, watch: RunWatch) -> None:
         self._watch = watch
 
     def write(self, text: str) -> int:
-        if said := _COLOURS.sub("", text).strip():
+        said = _COLOURS.sub("", text).strip()
+        if said and TaskGivenUpError.__name__ not in said:
             self._watch.note(f"Ray: {said}")
         return len(text)
 

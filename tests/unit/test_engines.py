@@ -22,6 +22,7 @@ from pymr.engines.backends import Worker, check_workers, open_engine, this_worke
 from pymr.engines.commit import committed
 from pymr.engines.driver import EnginePlan
 from pymr.engines.map_side import PIECE_BYTES_MAX, map_pieces
+from pymr.engines.ray import _Said
 from pymr.engines.reduce_side import PartitionReport, reduce_pieces
 from pymr.engines.run_watch import RunWatch
 from pymr.engines.timeouts import ended_without_progress
@@ -177,6 +178,21 @@ def test_task_that_moves_may_take_as_long_as_it_does() -> None:
             watch.tick()
 
     assert told == []
+
+
+def test_what_ray_says_of_a_task_that_is_given_up_is_not_shown() -> None:
+    """Its first failure is, and Ray tells of every time that it begins the task."""
+    notes: list[str] = []
+
+    class Watch:
+        note = staticmethod(notes.append)
+
+    said = _Said(Watch())  # type: ignore[arg-type]
+    said.write("\x1b[31mTask failed: TaskGivenUpError: reduce-00001 has failed for good\x1b[0m")
+    said.write("\n")
+    said.write("A worker died")
+
+    assert notes == ["Ray: A worker died"]
 
 
 ENDS = """
