@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,13 @@ def kind_of(error: FatalError) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path, import_state: None) -> Place:
+def place(tmp_path: Path, import_state: None) -> Iterator[Place]:
     place = Place(tmp_path)
     place.job(engine="dask")
     for number in range(3):
         place.feed(*(f"{number} {'abc'[line % 3]} x{line}" for line in range(40)), name=f"{number}.txt")
-    return place
+    yield place
+    gc.collect()  # the traceback of what failed holds a file open, and other tests count those
 
 
 def inline_parts(place: Place) -> dict[str, bytes]:
