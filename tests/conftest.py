@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from cluster.standing import StandingClusters
 from hypothesis import HealthCheck, settings
 
 # Examples are judged by what comes of them, not by how long they take: machines that run tests may be busy.
@@ -30,3 +31,20 @@ def environment_of_children() -> Iterator[None]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def standing_clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandingClusters]:
+    clusters = StandingClusters(lambda: tmp_path_factory.mktemp("standing"))
+    yield clusters
+    problems = clusters.end()
+
+    assert problems == []
+
+
+@pytest.fixture(autouse=True)
+def idle_clusters_end(standing_clusters: StandingClusters) -> None:
+    """Whichever test comes next, of whatever folder, those that were lent before do not idle for long."""
+    problems = standing_clusters.end_idle()
+
+    assert problems == []

@@ -45,15 +45,6 @@ def make_cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cal
     assert problems == []
 
 
-@pytest.fixture(scope="session")
-def standing_clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandingClusters]:
-    clusters = StandingClusters(lambda: tmp_path_factory.mktemp("standing"))
-    yield clusters
-    problems = clusters.end()
-
-    assert problems == []
-
-
 @pytest.fixture
 def lend_cluster(
     standing_clusters: StandingClusters, request: pytest.FixtureRequest
@@ -73,10 +64,10 @@ def lend_cluster(
     assert problems == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lasting_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster of one peer and two workers, for all tests that one process runs: they give it jobs of names
-    of their own, and do it no harm. At the end nothing may be left of it."""
+    """A cluster of one peer and two workers, for all tests of a module: they give it jobs
+    of names of their own, and do it no harm. At the end nothing may be left of it."""
     cluster = Cluster(tmp_path_factory.mktemp("lasting"), peers=1, workers=2)
     cluster.start()
     yield cluster

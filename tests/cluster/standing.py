@@ -1,11 +1,13 @@
 """Clusters that stay: lent to one test after the other, as starting three daemons costs more than most tests.
 
-A test that is lent one may kill, stop and restart what it likes, and has to leave all peers running.
+A test that is lent one may kill, stop and restart what it likes, and has to leave all peers running. One that
+nobody wants for a while is ended: three idle peers cost a twentieth of a core, for as long as the tests run.
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
@@ -23,6 +25,9 @@ ONE_HOST = ("127.0.0.1",) * 3
 PROCESSES_OF_A_PEER = 3
 """The daemon, its nursery and its data service."""
 
+IDLE_S = 15.0
+"""After as long without a test, a cluster has cost about what starting another one does."""
+
 Lend = Callable[..., Cluster]
 
 
@@ -35,6 +40,7 @@ class StandingClusters:
     def __init__(self, new_folder: Callable[[], Path]) -> None:
         self._new_folder = new_folder
         self._clusters: dict[tuple[str, ...], Cluster] = {}
+        self._idle_since: dict[Cluster, float] = {}
         self._numbers = count(1)
 
     def lend(self, hosts: Sequence[str] | None = None) -> Cluster:
@@ -46,6 +52,7 @@ class StandingClusters:
             cluster.env |= Gates(cluster.folder / "gates").faults
             cluster.start()
             self._clusters[key] = cluster
+        self._idle_since.pop(cluster, None)
         cluster.job = f"job{next(self._numbers)}"
         for name in cluster.names:
             shutil.rmtree(cluster.input_of(name), ignore_errors=True)
@@ -62,13 +69,22 @@ class StandingClusters:
             problems += self._clear(cluster)
         except (AssertionError, ClientError, OSError) as error:
             problems.append(f"the cluster is not as it was: {error}")
-        if problems:
-            self._clusters = {key: one for key, one in self._clusters.items() if one is not cluster}
-            problems += cluster.end()
-        return problems
+        self._idle_since[cluster] = time.monotonic()
+        return problems + self._end([cluster]) if problems else []
+
+    def end_idle(self) -> list[str]:
+        """End those that no test was lent for IDLE_S; what is left of them that should not be."""
+        now = time.monotonic()
+        return self._end([cluster for cluster, since in self._idle_since.items() if now - since > IDLE_S])
 
     def end(self) -> list[str]:
-        return [problem for cluster in self._clusters.values() for problem in cluster.end()]
+        return self._end(list(self._clusters.values()))
+
+    def _end(self, clusters: Sequence[Cluster]) -> list[str]:
+        self._clusters = {key: one for key, one in self._clusters.items() if one not in clusters}
+        for cluster in clusters:
+            self._idle_since.pop(cluster, None)
+        return [problem for cluster in clusters for problem in cluster.end()]
 
     def _clear(self, cluster: Cluster) -> list[str]:
         ended = [name for name, process in cluster.processes.items() if process.poll() is not None]

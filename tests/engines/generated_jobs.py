@@ -37,7 +37,7 @@ REDUCE_SHOWN = """
 @st.composite
 def jobs(draw: st.DrawFn) -> tuple[list[str], dict[str, object], dict[str, object]]:
     """(input lines, fields of the job, settings of the engine)."""
-    items = draw(st.lists(st.tuples(keys, values), max_size=60))
+    items = draw(st.lists(st.tuples(keys, values), max_size=24))
     sort_values = draw(st.booleans())
     if sort_values:  # dicts have no order
         items = [(key, json.dumps(value)) for key, value in items]

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from cluster.clusters import Cluster
-from cluster.conftest import lend_cluster, make_cluster, pytest_runtest_makereport, standing_clusters
+from cluster.conftest import lend_cluster, make_cluster, pytest_runtest_makereport
 
 from pymr.config import load_config
 from tui.app import ConsoleApp
 from tui.options import Options
 
-__all__ = ["lend_cluster", "make_cluster", "pytest_runtest_makereport", "standing_clusters"]
+__all__ = ["lend_cluster", "make_cluster", "pytest_runtest_makereport"]
 
 
 MakeConsole = Callable[..., ConsoleApp]
