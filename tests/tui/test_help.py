@@ -44,29 +44,34 @@ async def without_dialog(pilot: Pilot[Any]) -> None:
     await pilot.pause()
 
 
-@pytest.mark.parametrize("mode", ["jobs", "workers", "attach", "peers", "editor", "events"])
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])
-async def test_every_screen_tells_its_keys(
-    make_offline: MakeConsole, mode: str, size: tuple[int, int]
-) -> None:
+async def test_every_screen_tells_its_keys(make_offline: MakeConsole, size: tuple[int, int]) -> None:
     app = make_offline()
     async with app.run_test(size=size) as pilot:
         await without_dialog(pilot)
-        await app.action_show(mode)
-        app.shown_screen.set_focus(None)
-        await pilot.press("f1")
-        await until(pilot, lambda: isinstance(app.screen, Help), "the help")
-        keys = keys_of(app, app.shown_screen)
-        text = ""
-        scroll = app.screen.query_one(VerticalScroll)
-        for y in range(0, int(scroll.max_scroll_y) + 5, 5):
-            scroll.scroll_to(y=y, animate=False, immediate=True)
-            await pilot.pause()
-            text += screen_text(pilot)
+        for mode in ("jobs", "workers", "attach", "peers", "editor", "events"):
+            await app.action_show(mode)
+            app.shown_screen.set_focus(None)
+            await pilot.press("f1")
+            await until(pilot, lambda: isinstance(app.screen, Help), f"the help of {mode}")
+            keys = keys_of(app, app.shown_screen)
+            text = await all_text(pilot, app.screen.query_one(VerticalScroll))
+            await pilot.press("escape")
+            await until(pilot, lambda: not isinstance(app.screen, Help), "the help to be gone")
 
-        assert len([key for key in keys if key.section not in ("app", "table")]) >= 1
-        assert [key.id for key in keys if f" {key.id} " not in text] == []
-        assert "[keys]" in text
+            assert len([key for key in keys if key.section not in ("app", "table")]) >= 1
+            assert [key.id for key in keys if f" {key.id} " not in text] == [], mode
+            assert "[keys]" in text
+
+
+async def all_text(pilot: Pilot[Any], scroll: VerticalScroll) -> str:
+    """What is seen on the way from its top to its end."""
+    text = ""
+    for y in range(0, int(scroll.max_scroll_y) + 5, 5):
+        scroll.scroll_to(y=y, animate=False, immediate=True)
+        await pilot.pause()
+        text += screen_text(pilot)
+    return text
 
 
 async def test_what_works_everywhere_stands_second(make_offline: MakeConsole) -> None:
