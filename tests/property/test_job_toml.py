@@ -42,8 +42,6 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "job_submitter": texts,
     "input_dirs": st.lists(paths, min_size=1, max_size=3),
     "downsample": st.floats(0, 1, exclude_min=True),
-    "encoding_errors": st.sampled_from(["strict", "replace"]),
-    "nan": st.sampled_from(["error", "null"]),
     "max_bad_records": st.integers(0, INTEGER_MAX),
     "script_location": paths,
     "script_arguments": st.lists(st.just("") | texts, max_size=3),
@@ -95,6 +93,8 @@ def values_of(field: Field, job_type: str) -> st.SearchStrategy[Any]:
         return VALUES[field.name]
     if field.name == "compress" and job_type == "mapreduce":
         return st.sampled_from([False, True, "gzip", "zstd"])
+    if field.kind.choices:
+        return st.sampled_from(field.kind.choices)
     if isinstance(field.default, bool):
         return st.booleans()
     if field.name.endswith("_function_name"):
