@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
+from pymr.peer.loop import name_of
 from pymr.peer.threads import CallSoon, Thread
 
 Kind = Literal["short", "ask", "project", "plan", "publish", "clean"]
@@ -153,7 +154,7 @@ class Disk:
                 now = time.monotonic()
                 if now - began > LONG_SECONDS and now - self._logged_at > _LOG_SECONDS:
                     self._logged_at = now
-                    _log.info("the disk is slow: %s took %.1f s", work.__qualname__, now - began)
+                    _log.info("the disk is slow: %s took %.1f s", name_of(work), now - began)
 
         return timed
 

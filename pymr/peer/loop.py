@@ -189,10 +189,10 @@ class Loop:
             self._log_failure(function, began)
         seconds = time.monotonic() - began
         if seconds > SLOW_SECONDS:
-            _log.warning("%s held up the loop for %.1f s", _name_of(function), seconds)
+            _log.warning("%s held up the loop for %.1f s", name_of(function), seconds)
 
     def _log_failure(self, function: Function, now: float) -> None:
-        name = _name_of(function)
+        name = name_of(function)
         if now - self._failed_at.get(name, float("-inf")) >= _LOG_SECONDS:
             self._failed_at[name] = now
             _log.exception("%s failed; the loop goes on", name)
@@ -210,5 +210,7 @@ def _nothing() -> None:
     pass
 
 
-def _name_of(function: Function) -> str:
-    return getattr(function, "__qualname__", None) or repr(getattr(function, "func", type(function)))
+def name_of(function: Callable[[], object]) -> str:
+    """What a callable is called in the log: a method has a name, a partial only what it calls."""
+    called = getattr(function, "func", function)
+    return getattr(called, "__qualname__", None) or repr(type(called))

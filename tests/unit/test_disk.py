@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import pytest
 
+from pymr.peer import disk
 from pymr.peer.disk import Disk
 
 LIMIT_S = 30.0
@@ -160,3 +163,18 @@ def test_nothing_is_left_of_runs_that_are_over(desk: Desk) -> None:
     desk.until(lambda: not desk.disk._runs)
 
     assert len(desk.done) == 50
+
+
+def test_slow_work_is_logged_by_its_name_and_its_result_kept(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is called may be any callable, also one without a name of its own."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(disk, "LONG_SECONDS", -1.0)
+    monkeypatch.setattr(disk, "_LOG_SECONDS", 0.0)
+    desk.do("short", partial(str, "one"))
+    desk.until(lambda: desk.done)
+
+    assert desk.done == ["one"]
+    assert desk.errors == []
+    assert "the disk is slow: str took 0.0 s" in caplog.messages
