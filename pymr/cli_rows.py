@@ -10,7 +10,7 @@ import msgspec
 
 from pymr.cli_run_rows import partitions_line, slow_lines
 from pymr.cli_tables import Table, bar, field_lines, table_lines
-from pymr.outcomes import without_addresses
+from pymr.outcomes import comparable_error
 from pymr.protocol import MachineFigures
 from pymr.requests import JobsView, JobView
 from pymr.rows import FailedAttempt, JobRow, PeerRow, PhaseRow, RunRow, WorkerRow
@@ -194,7 +194,7 @@ def failures_shown(attempts: Sequence[FailedAttempt]) -> list[tuple[str, str]]:
     """Headings and errors of failed attempts, the latest first; those that failed alike once."""
     alike: dict[tuple[str, str], list[FailedAttempt]] = {}
     for attempt in attempts:
-        alike.setdefault((attempt.task, without_addresses(attempt.error)), []).append(attempt)
+        alike.setdefault((attempt.task, comparable_error(attempt.error, attempt.worker)), []).append(attempt)
     shown = []
     for (task, _), same in alike.items():
         last = f"attempt {same[0].attempt} of {task} failed on {same[0].worker}"

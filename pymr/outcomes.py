@@ -146,14 +146,14 @@ class EarlierFailure(msgspec.Struct, frozen=True, array_like=True):
     digest: str
 
 
-def error_digest(error: str) -> str:
-    """Equal for errors that differ in nothing but the addresses of objects."""
-    return xxh3_64_hexdigest(without_addresses(error).encode("utf-8", "backslashreplace"))
+def error_digest(error: str, worker: str = "") -> str:
+    """Equal for errors that differ only in addresses of objects, and in the worker they begin with."""
+    return xxh3_64_hexdigest(comparable_error(error, worker).encode("utf-8", "backslashreplace"))
 
 
-def without_addresses(error: str) -> str:
-    """An error without what differs in each process, so that it can be compared."""
-    return _ADDRESSES.sub("", error)
+def comparable_error(error: str, worker: str = "") -> str:
+    """An error without what differs in each process, so that it can be compared. worker: whose it is."""
+    return _ADDRESSES.sub("", error.removeprefix(f"{worker} "))
 
 
 TaskOutcome = MapOutcome | ReduceOutcome | StepOutcome | DriverOutcome

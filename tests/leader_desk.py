@@ -211,14 +211,19 @@ class Desk:
         self.answer(SavePlan)
 
     def result(
-        self, peer: str, task: str, outcome: Outcome | None = None, pane_offset: int | None = None
+        self,
+        peer: str,
+        task: str,
+        outcome: Outcome | None = None,
+        pane_offset: int | None = None,
+        slot: int = 0,
     ) -> AttemptId:
         """A peer ends what it was given of a task, and Redis is asked to commit it."""
         id = next(id for id in self.leader.peers[peer].attempts if id.task == task)
         kinds: dict[str, Outcome] = {"map": MAPPED, "reduce": REDUCED, "driver": DRIVEN}
         outcome = outcome or kinds.get(id.kind, StepOutcome(files=1, bytes=10))
         others = [one for one in self.given(peer) if one.id != id]
-        self.report(peer, running=others, results=(AttemptResult(id, outcome, 0, pane_offset),))
+        self.report(peer, running=others, results=(AttemptResult(id, outcome, slot, pane_offset),))
         return id
 
     def commit(self) -> None:

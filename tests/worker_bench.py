@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import psutil
+from cluster.running import lives
 from valid_jobs import MAPREDUCE
 from written_projects import PLAIN, REDUCE, write_project
 
@@ -179,6 +180,6 @@ def check_end(bench: Bench, files: int) -> None:
     bench.writers.stop(DEADLINE_S)
 
     assert has_ended(bench.nursery.pid)
-    assert [process for process in below if process.is_running()] == []
+    assert [process for process in below if lives(process)] == []
     assert list(bench.workers.descriptors()) == []
     assert len(os.listdir("/proc/self/fd")) == files

@@ -212,10 +212,11 @@ def _failed_try(run: Run, task: Task, peer: Peer, result: AttemptResult, failure
     """What is kept of an attempt that failed. Where an earlier one has printed the same error, this one has
     told of it in a line, and the place of the other is the one to look at."""
     shown = cut_text(failure.error, FIRST_LINE_CHARACTERS_MAX)
-    digest = error_digest(failure.error)
+    worker = f"{peer.name}/{result.slot}"
+    digest = error_digest(failure.error, worker)
     place = None
     if result.pane_offset is not None:
-        place = PanePlace(f"{peer.name}/{result.slot}", run.run_id, result.pane_offset)
+        place = PanePlace(worker, run.run_id, result.pane_offset)
         if failure.kind not in _TOLD_EACH_TIME:
             alike = (one.place for one in run.failed_tries if (one.task, one.digest) == (task.name, digest))
             place = next(filter(None, alike), place)

@@ -221,6 +221,14 @@ class Place:
         return [f"{process.pid} {name}" for process, name in named_processes_of(self.marker)]
 
 
+def lives(process: psutil.Process) -> bool:
+    """One that has ended may stay a zombie for as long as its parent likes."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def processes_of(marker: str) -> list[psutil.Process]:
     """Living processes whose environment has the marker of a place."""
     return [process for process, _ in named_processes_of(marker)]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from cluster.clusters import Cluster
 from cluster.inline import request_of, run_here
-from cluster.running import Finished, Place, processes_of, wait_until
+from cluster.running import Finished, Place, lives, processes_of, wait_until
 from msgspec.structs import replace
 
 from pymr.client import ClientError
@@ -58,7 +58,7 @@ class SharedPlace(Place):
 
     def left_processes(self) -> list[str]:
         found = set(processes_of(self._cluster.marker)) - self._standing
-        return [f"{process.pid} {process.name()}" for process in found if process.is_running()]
+        return [f"{process.pid} {process.name()}" for process in found if lives(process)]
 
     def left_files(self) -> list[str]:
         return super().left_files() + self._cluster.left_runs()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from cluster.clusters import Cluster
-from cluster.running import wait_until
+from cluster.running import lives, wait_until
 
 from pymr.client_errors import RefusedError
 from pymr.errors import JobError
@@ -72,7 +72,7 @@ def manifests(cluster: Cluster) -> list[str]:
 
 
 def are_gone(processes: list[psutil.Process]) -> bool:
-    return bool(wait_until(lambda: not any(one.is_running() for one in processes), 10.0))
+    return bool(wait_until(lambda: not any(map(lives, processes)), 10.0))
 
 
 def test_driver_that_is_killed_costs_an_attempt_and_nothing_else(cluster: Cluster) -> None:

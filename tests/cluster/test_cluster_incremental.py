@@ -245,11 +245,13 @@ def test_what_a_run_that_did_not_count_has_shown_goes_with_the_next(make_cluster
         for name in cluster.names:
             cluster.feed(name, f"{number}.txt", f"{name} all")
         gate.touch()
+        before = runs_shown("alpha")
         cluster.client.force("job")
         cluster.wait_for(lambda: cluster.phase() in ("shuffle", "sort", "reduce"), what="a reduce task")
         thesis.write_text("years of work")
         gate.unlink()
         cluster.wait_for(lambda: thesis.name in cluster.waiting_for(), what="the file to be in the way")
+        cluster.wait_for(lambda: runs_shown("alpha") != before, what="the output of alpha")
         return runs_shown("alpha")[-1]
 
     failed_id = get_in_the_way(2)

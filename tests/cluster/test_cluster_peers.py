@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cluster.clusters import Cluster, ordered
 from cluster.held_runs import PHASES, HeldRun
-from cluster.running import MAP_WORDS, REDUCE_TOTAL
+from cluster.running import MAP_WORDS, REDUCE_TOTAL, lives
 
 from pymr.client import ClientError
 
@@ -75,7 +75,7 @@ def test_the_workers_of_a_peer_that_is_killed_end_with_it(lend_cluster: Lend) ->
     victim = held.followers[0]
     started = cluster.descendants(victim)
     cluster.kill(victim)
-    left = cluster.wait_for(lambda: not [p for p in started if p.is_running()], what=f"{started} to end")
+    left = cluster.wait_for(lambda: not [p for p in started if lives(p)], what=f"{started} to end")
     held.let_go()
     cluster.succeed()
     cluster.restart(victim)

@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import psutil
 import pytest
 from cluster.clusters import Cluster, ordered
 from cluster.held_runs import HeldRun
-from cluster.running import MAP_WORDS, REDUCE_TOTAL, wait_until
+from cluster.running import MAP_WORDS, REDUCE_TOTAL, lives, wait_until
 
 from pymr.client import RefusedError
 from pymr.requests import PREVIEW_SECONDS, PreviewView
@@ -36,12 +35,6 @@ def mapping(*statements: str) -> str:
     body = "".join(f"    {statement}\n" for statement in statements)
     imports = "import os, sys, time\n\nn = 0\n\n"
     return f"{imports}def words(line, auxiliary_data):\n    global n\n    n += 1\n{body}{IDENTITY_LINE}"
-
-
-def runs(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    return False
 
 
 def is_gone(cluster: Cluster, pid: int) -> bool:
@@ -139,7 +132,7 @@ def test_a_preview_is_answered_though_what_starts_workers_is_killed_and_its_peer
         view = preview(cluster, mapping(f"if n == 2: {kill}"), peer="alpha")
     finally:  # what it has started as well, which has its ports
         ended = wait_until(
-            lambda: cluster.processes["alpha"].poll() is not None and not any(map(runs, of_alpha))
+            lambda: cluster.processes["alpha"].poll() is not None and not any(map(lives, of_alpha))
         )
         cluster.restart_dead()
         cluster.wait_for(lambda: cluster.is_up(cluster.names), what="alpha to be there again")

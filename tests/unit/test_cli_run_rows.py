@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pymr.cli_rows import job_view_lines, job_view_object, workers_lines
+from pymr.cli_rows import failures_shown, job_view_lines, job_view_object, workers_lines
 from pymr.requests import JobView
-from pymr.rows import TaskRow, WorkerRow
+from pymr.rows import FailedAttempt, TaskRow, WorkerRow
 
 
 def view(**fields: Any) -> JobView:
@@ -71,3 +71,16 @@ def test_who_has_a_keyboard_is_shown_only_where_anybody_has_one() -> None:
     assert workers_lines((idle,), 0)[0].endswith("DONE")
     assert workers_lines((idle, held), 0)[0].endswith("DONE  HOLDER")
     assert workers_lines((idle, held), 0)[2].endswith("me@here:1")
+
+
+def test_attempts_that_two_workers_ended_by_are_shown_as_one_failure() -> None:
+    attempts = [
+        FailedAttempt(
+            task="map-7", attempt=f"1.{slot}", worker=f"a/{slot}", error=f"a/{slot} was ended by SIGSEGV"
+        )
+        for slot in (1, 0)
+    ]
+
+    assert failures_shown(attempts) == [
+        ("attempt 1.1 of map-7 failed on a/1; 2 attempts, the same each time:", "a/1 was ended by SIGSEGV")
+    ]

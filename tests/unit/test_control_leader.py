@@ -193,6 +193,16 @@ def test_a_run_that_fails_says_whether_its_attempts_failed_alike(
     assert (desk.end().exception or "").endswith(f"{remark})")
 
 
+def test_attempts_fail_alike_whichever_worker_ends_by_them() -> None:
+    desk = Desk(ONE)
+    desk.begin("a")
+    for slot in (0, 1):
+        died = Failure("WorkerCrashError", f"a/{slot} was ended by SIGSEGV: a crash in C code")
+        desk.result("a", "map-00000", died, slot=slot)
+
+    assert (desk.end().exception or "").endswith("2 attempts, the same each time)")
+
+
 def test_a_failure_leads_to_the_place_where_its_worker_printed_it() -> None:
     desk = Desk(ONE)
     desk.begin("a")

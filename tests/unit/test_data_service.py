@@ -15,6 +15,7 @@ import msgpack
 import psutil
 import pytest
 import zmq
+from cluster.running import lives
 from data_services import (
     RUN_ID,
     Service,
@@ -257,7 +258,7 @@ def test_it_dies_with_its_daemon(tmp_path: Path) -> None:
     daemon.wait()
     daemon.stdout.close()
 
-    _wait_until(lambda: not service.is_running() or service.status() == psutil.STATUS_ZOMBIE, 20.0)
+    _wait_until(lambda: not lives(service), 20.0)
 
 
 def test_its_end_is_noticed(served: Service) -> None:
