@@ -81,11 +81,17 @@ def check_workers(engine: str, workers: Iterable[Worker]) -> None:
 
 def refused_address(engine: str, address: str, error: BaseException) -> StartError:
     """The error for an address at which there is no such engine."""
-    reason = str(error).partition("\n")[0] or type(error).__name__
+    shown = shown_address(address)
+    reason = str(error).replace(address, shown).partition("\n")[0] or type(error).__name__
     return StartError(
-        f"there is no {engine} at {address} ({reason}): check --engine-address, or `address` in "
+        f"there is no {engine} at {shown} ({reason}): check --engine-address, or `address` in "
         f"[engine_{engine.lower()}] of cluster.toml; left out, it is one on this machine"
     )
+
+
+def shown_address(address: str) -> str:
+    """An address without its parameters and user, in which tokens and passwords are."""
+    return re.sub(r"//[^/@]*@", "//", address.partition(";")[0])
 
 
 def check_address(engine: str, address: str, scheme: str, default_port: int) -> None:

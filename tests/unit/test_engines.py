@@ -18,7 +18,7 @@ from written_projects import import_state
 
 from pymr.engine.tasks import MapOutput, ReduceOutput, TaskWatch
 from pymr.engines.attempts import AttemptFailedError
-from pymr.engines.backends import Worker, check_workers, open_engine, this_worker
+from pymr.engines.backends import Worker, check_workers, open_engine, refused_address, this_worker
 from pymr.engines.commit import committed
 from pymr.engines.driver import EnginePlan
 from pymr.engines.map_side import PIECE_BYTES_MAX, map_pieces
@@ -262,6 +262,23 @@ def test_engine_that_is_not_installed_is_named_with_the_way_to_install_it(
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     with pytest.raises(StartError, match=r"pip install 'pymr-cluster\[dask\]'"):
         open_engine(Backend("dask"), workers=1, directory="/tmp")
+
+
+@pytest.mark.parametrize(
+    "address, shown",
+    [
+        ("sc://host:443/;token=dapi-secret;user_id=me", "sc://host:443/"),
+        ("spark://me:dapi-secret@host:7077", "spark://host:7077"),
+        ("tcp://scheduler:8786", "tcp://scheduler:8786"),
+        ("local[2]", "local[2]"),
+    ],
+)
+def test_address_is_shown_without_what_is_secret_in_it(address: str, shown: str) -> None:
+    """It comes into the history of the run, which everybody sees."""
+    error = refused_address("Spark", address, OSError(f"cannot reach {address}"))
+
+    assert f"there is no Spark at {shown} (cannot reach {shown}): check" in str(error)
+    assert "dapi-secret" not in str(error)
 
 
 def test_setup_is_refused_by_a_worker_of_another_version(
