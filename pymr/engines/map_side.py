@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from typing import Any
 from uuid import uuid4
@@ -14,12 +14,12 @@ import msgspec
 
 from pymr.engine.blocks import Run
 from pymr.engine.plans import read_plan_task
-from pymr.engine.segments import carried_counters
+from pymr.engine.segments import BAD_RECORDS_FILE, carried_counters
 from pymr.engine.tasks import MapOutput, run_map_task
 from pymr.engines.attempts import attempt, local_folder
 from pymr.engines.contents import FoundContent, write_contents
 from pymr.engines.setup import BAD_RECORDS, PLAN_NAME
-from pymr.errors import disk_error
+from pymr.errors import DiskError, UserFunctionError, disk_error
 
 PIECE_BYTES_MAX = 1 << 20
 """Most bytes of a piece. Larger: fewer calls; a worker holds several of them at once."""
@@ -62,7 +62,12 @@ def map_pieces(run_dir: str, index: int) -> Iterator[tuple[int, Piece]]:
             task = read_plan_task(os.path.join(run_dir, PLAN_NAME), index)
             found: list[FoundContent] = []
             note = (lambda *content: found.append(content)) if context.job.hold_state else None
-            output = run_map_task(context, task, folder, watch, note)
+            try:
+                output = run_map_task(context, task, folder, watch, note)
+            except UserFunctionError:
+                with suppress(DiskError):  # what has failed is told first
+                    _keep_bad_records(os.path.join(folder, BAD_RECORDS_FILE), run_dir, index)
+                raise
             write_contents(run_dir, task_name("map", index), found)
             facts = _facts_of(output, run_dir, index)
         runs: dict[int, list[Run]] = {}
@@ -82,15 +87,21 @@ def map_output_in(piece: Piece) -> MapOutput | None:
 
 def _facts_of(output: MapOutput, run_dir: str, index: int) -> MapOutput:
     """What the driver is told of a map task, which reads the list of bad records in the run's folder."""
-    name = None
-    if output.bad_records_path is not None:
-        name = f"{task_name('map', index)}-{uuid4().hex}.jsonl"
-        path = os.path.join(run_dir, BAD_RECORDS, name)
-        try:
-            shutil.copyfile(output.bad_records_path, path)
-        except OSError as error:
-            raise disk_error("writing", path, error) from error
+    path = output.bad_records_path
+    name = None if path is None else _keep_bad_records(path, run_dir, index)
     return replace(output, runs=(), bad_records_path=name, counters=carried_counters(output.counters))
+
+
+def _keep_bad_records(list_path: str, run_dir: str, index: int) -> str:
+    """Put the list of a map task, if it has one, into the run's folder; its name there. Raises DiskError."""
+    name = f"{task_name('map', index)}-{uuid4().hex}.jsonl"
+    path = os.path.join(run_dir, BAD_RECORDS, name)
+    try:
+        if os.path.exists(list_path):
+            shutil.copyfile(list_path, path)
+    except OSError as error:
+        raise disk_error("writing", path, error) from error
+    return name
 
 
 def _segment(

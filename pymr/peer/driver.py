@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -75,9 +75,13 @@ def drive(context: DriverContext, order: DriverOrder, run_dir: str, watch: TaskW
             make_folders(tasks_dir)
             try:
                 result = _run(context, order, scratch, tasks_dir, watch)
-            except UserFunctionError as error:  # too many bad records, which a next driver would find too
-                concatenate(_lists_of_bad_records(tasks_dir), bad_records_path)
-                keep_list_of_failed(run_dir, order.id.task, folder)
+            except (UserFunctionError, RunFailedError) as error:
+                with suppress(OSError):  # what has failed is told first
+                    concatenate(_lists_of_bad_records(tasks_dir), bad_records_path)
+                    keep_list_of_failed(run_dir, order.id.task, folder)
+                if isinstance(error, RunFailedError):
+                    raise
+                # Too many bad records, which a next driver would find too.
                 raise RunFailedError(str(error), kind=type(error).__name__) from error
             _note_contents(context, order.id.run_id, tasks_dir)
             parts = _take_parts(result, folder)

@@ -244,3 +244,23 @@ def test_too_many_bad_records_fail_the_run_for_good_and_are_kept(
     assert isinstance(raised.value, FatalError) and raised.value.kind == "UserFunctionError"
     assert [json.loads(line)["line"] for line in lines] == ["0 b x7", "1 b x7", "2 b x7"]
     assert not Path(bench.places.attempt(FIRST)).exists()
+
+
+@pytest.mark.parametrize("function", ["map", "reduce"])
+def test_bad_records_are_kept_where_a_task_of_the_engine_fails_the_run(
+    place: Place, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    """As on a cluster: those of the task that had too many, and of all others that were done."""
+    place.functions("def words(line, auxiliary_data):\n    return [(line, 1 // (line[-1:] != '7'))]\n")
+    place.job(engine="dask", max_bad_records=1 if function == "map" else 100)
+    if function == "reduce":
+        place.functions(reduce_source="def total(group, auxiliary_data):\n    return 1 // 0\n")
+    bench = Bench(place, monkeypatch)
+    with pytest.raises(RunFailedError, match=f"{function} function") as raised:
+        bench.drive()
+    lines, _ = read_bad_records([bench.places], RUN, 0)
+    listed = [json.loads(line)["line"] for line in lines]
+
+    assert raised.value.kind == "UserFunctionError"
+    assert listed[:4] == ["0 b x7", "0 c x17", "0 a x27", "0 b x37"]
+    assert len(listed) == (4 if function == "map" else 12)
