@@ -46,6 +46,7 @@ def engine_choice(
     name: str | None, address: str | None, settings: Sequence[str], *, inline: bool
 ) -> Backend | None:
     """What the options say; None where they choose none. Raises click.UsageError."""
+    from pymr.job_engines import OWN_ENGINE
     from pymr.run_facts import BACKENDS, Backend
     from pymr.spelling import did_you_mean
 
@@ -53,6 +54,10 @@ def engine_choice(
         if address or settings:
             raise click.UsageError("--engine-address and --engine-option need --engine NAME")
         return None
+    if name == OWN_ENGINE:
+        raise click.UsageError(
+            f"--engine names an external engine; for a run on pymr's own workers: --set engine={name}"
+        )
     if name not in BACKENDS:
         raise click.UsageError(
             f"--engine {name}: there is {', '.join(BACKENDS)}{did_you_mean(name, BACKENDS)}"

@@ -20,6 +20,7 @@ from pymr.run_request import configured_backend
         ((None, "tcp://a:1", ()), False, "need --engine"),
         ((None, None, ("a=1",)), False, "need --engine"),
         (("sprak", None, ()), False, "did you mean spark"),
+        (("pymr", None, ()), False, "on pymr's own workers: --set engine=pymr"),
         (("dask", None, ()), True, "exclude each other"),
         (("dask", None, ("a",)), False, "KEY=VALUE"),
     ],
