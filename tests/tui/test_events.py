@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from cluster.clusters import Cluster
 from cluster.running import REDUCE_TOTAL
-from waiting import screen_text, until, until_shown
+from waiting import screen_text, show_state, until, until_shown
 
 from pymr.rows import EventRow
 from tui.app import ConsoleApp
@@ -61,13 +61,13 @@ async def events_of(pilot: Any) -> EventsScreen:
 
 async def test_the_end_is_followed_unless_the_cursor_was_moved_up(offline: ConsoleApp) -> None:
     async with offline.run_test(size=(80, 24)) as pilot:
-        screen = await events_of(pilot)
-        screen.show_state(state_of(100))
+        await events_of(pilot)
+        show_state(offline, state_of(100))
         await until_shown(pilot, "event number 0099")
-        screen.show_state(state_of(150))
+        show_state(offline, state_of(150))
         await until_shown(pilot, "event number 0149")
         await pilot.press("up")
-        screen.show_state(state_of(200))
+        show_state(offline, state_of(200))
         await pilot.pause()
         kept = screen_text(pilot)
         await pilot.press("end")
@@ -79,11 +79,11 @@ async def test_the_end_is_followed_unless_the_cursor_was_moved_up(offline: Conso
 async def test_the_end_is_not_followed_where_the_view_was_scrolled_up(offline: ConsoleApp) -> None:
     async with offline.run_test(size=(80, 24)) as pilot:
         screen = await events_of(pilot)
-        screen.show_state(state_of(100))
+        show_state(offline, state_of(100))
         await until_shown(pilot, "event number 0099")
         screen.table.scroll_to(y=10, animate=False, immediate=True)
         await until_shown(pilot, "event number 0010")
-        screen.show_state(state_of(120))
+        show_state(offline, state_of(120))
         await pilot.pause()
 
         assert "event number 0010" in screen_text(pilot)
@@ -94,7 +94,7 @@ async def test_events_are_filtered_while_somebody_types(offline: ConsoleApp) -> 
     failed = event(501, "run.failed", text="wordcount-1 failed: so odd", job_name="wordcount")
     async with offline.run_test(size=(120, 24)) as pilot:
         screen = await events_of(pilot)
-        screen.show_state(state_of(50, lost, failed))
+        show_state(offline, state_of(50, lost, failed))
         await pilot.press("slash", *"job:wordc")
         await until(pilot, lambda: len(screen.table.rows) == 1, "one event")
         found = screen_text(pilot)
@@ -117,9 +117,9 @@ async def test_the_event_of_a_breakpoint_leads_to_its_worker(
     went: list[tuple[object, ...]] = []
     monkeypatch.setattr(offline, "open_pane", lambda *place: went.append(place))
     async with offline.run_test(size=(80, 24)) as pilot:
-        screen = await events_of(pilot)
+        await events_of(pilot)
         stopped = event(200, "run.breakpoint", worker="beta/1", run_id="r1", peer="beta", job_name="j")
-        screen.show_state(state_of(3, stopped))
+        show_state(offline, state_of(3, stopped))
         await pilot.press("enter")
         await until(pilot, lambda: went, "the worker")
 
@@ -130,7 +130,7 @@ async def test_keys_go_from_failure_to_failure(offline: ConsoleApp) -> None:
     async with offline.run_test(size=(80, 24)) as pilot:
         screen = await events_of(pilot)
         failures = [event(number, "task.failed") for number in (200, 300)]
-        screen.show_state(state_of(30, failures[0], event(250), failures[1], event(350)))
+        show_state(offline, state_of(30, failures[0], event(250), failures[1], event(350)))
         places = []
         for key in ("N", "N", "N", "n"):
             await pilot.press(key)
@@ -144,8 +144,8 @@ async def test_what_jobs_say_is_never_markup_and_moves_no_cursor(
     offline: ConsoleApp, size: tuple[int, int]
 ) -> None:
     async with offline.run_test(size=size) as pilot:
-        screen = await events_of(pilot)
-        screen.show_state(state_of(1, event(2, "run.failed", text="[bold]\x1b[2J [/red]\nnext")))
+        await events_of(pilot)
+        show_state(offline, state_of(1, event(2, "run.failed", text="[bold]\x1b[2J [/red]\nnext")))
         await until_shown(pilot, "[bold]?[2J [/red]?next")
 
 
@@ -156,7 +156,7 @@ async def test_a_text_that_the_table_cuts_is_shown_whole_below_it(
     long = event(60, "run.failed", text=f"{'so odd ' * 40}at the [end]")
     async with offline.run_test(size=size) as pilot:
         screen = await events_of(pilot)
-        screen.show_state(state_of(50, long))
+        show_state(offline, state_of(50, long))
         await until_shown(pilot, "at the [end]")
         await until_shown(pilot, "✗ run failed")
         await pilot.press("up")
@@ -168,8 +168,8 @@ async def test_a_text_that_the_table_cuts_is_shown_whole_below_it(
 
 async def test_an_event_that_leads_nowhere_says_so(offline: ConsoleApp) -> None:
     async with offline.run_test(size=(80, 24), notifications=True) as pilot:
-        screen = await events_of(pilot)
-        screen.show_state(state_of(3))
+        await events_of(pilot)
+        show_state(offline, state_of(3))
         await pilot.press("enter")
 
         await until_shown(pilot, "This event has no job")

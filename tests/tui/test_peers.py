@@ -15,7 +15,7 @@ from cluster.clusters import Cluster
 from still_cluster import still_state
 from textual.content import Content
 from textual.pilot import Pilot
-from waiting import screen_text, until, until_shown
+from waiting import screen_text, show_state, until, until_shown
 
 from pymr.protocol import MachineFigures
 from pymr.rows import PeerRow
@@ -179,11 +179,11 @@ async def test_hundreds_of_peers_scroll_and_keep_the_cursor(offline: ConsoleApp)
     async with offline.run_test(size=(80, 24)) as pilot:
         screen = await peers_of(pilot)
         state = ClusterState(peers=tuple(peer(f"peer-{number:03}") for number in range(300)))
-        screen.show_state(state)
+        show_state(offline, state)
         await pilot.press("end")
         await until_shown(pilot, "peer-299")
         without_first = replace(state, peers=state.peers[10:])
-        screen.show_state(without_first)
+        show_state(offline, without_first)
         await pilot.pause()
 
         assert screen.table.cursor_row is not None
@@ -209,7 +209,7 @@ def test_peers_are_sorted_by_a_column_and_those_without_a_figure_stand_last() ->
 async def test_keys_and_headers_sort_and_the_cursor_stays_on_its_peer(offline: ConsoleApp) -> None:
     async with offline.run_test(size=(80, 24)) as pilot:
         screen = await peers_of(pilot)
-        screen.show_state(ClusterState(peers=(peer("beta"), peer("alpha"), peer("gamma"))))
+        show_state(offline, ClusterState(peers=(peer("beta"), peer("alpha"), peer("gamma"))))
         await pilot.press("o")
         await until_shown(pilot, "PEER ▲")
         ascending = [line.row.name for line in screen.table.rows]
@@ -240,7 +240,7 @@ async def test_in_a_low_terminal_the_table_has_all_of_the_room(
 ) -> None:
     async with offline.run_test(size=(80, 24)) as pilot:
         screen = await peers_of(pilot)
-        screen.show_state(ClusterState(peers=tuple(peer(f"peer-{number}") for number in range(9))))
+        show_state(offline, ClusterState(peers=tuple(peer(f"peer-{number}") for number in range(9))))
         await pilot.resize_terminal(*size)
         await until(pilot, lambda: screen.query_one(PeerCard).display == has_card, "the card to fit")
         await until_shown(pilot, "peer-0")
@@ -252,9 +252,9 @@ async def test_a_peer_is_not_sought_for_ever(offline: ConsoleApp, monkeypatch: p
     monkeypatch.setattr("tui.screens.peers.SEEK_SECONDS", -1.0)
     async with offline.run_test(size=(80, 24)) as pilot:
         screen = await peers_of(pilot)
-        screen.show_state(ClusterState(peers=(peer("alpha"), peer("beta"))))
+        show_state(offline, ClusterState(peers=(peer("alpha"), peer("beta"))))
         screen.select_peer("late")
-        screen.show_state(ClusterState(peers=(peer("alpha"), peer("beta"), peer("late"))))
+        show_state(offline, ClusterState(peers=(peer("alpha"), peer("beta"), peer("late"))))
 
         assert screen.table.cursor == 0
 

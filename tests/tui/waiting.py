@@ -1,4 +1,4 @@
-"""Waiting in tests of the console: for something to be seen, never for time to pass."""
+"""What tests of the console show and wait for: something to be seen, never time to pass."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from textual.pilot import Pilot
+
+from tui.app import ConsoleApp
+from tui.model.state import ClusterState
 
 TIMEOUT_S = 15.0
 _PAUSE_S = 0.02
@@ -37,6 +40,12 @@ def screen_text(pilot: Pilot[Any]) -> str:
 async def until_shown(pilot: Pilot[Any], text: str, timeout_s: float = TIMEOUT_S) -> None:
     """Until this text is on the screen."""
     await until(pilot, lambda: text in screen_text(pilot), f"{text!r} on the screen", timeout_s)
+
+
+def show_state(app: ConsoleApp, state: ClusterState) -> None:
+    """Let a console without a feed show this; what its screens look at again later is this as well."""
+    app.state = state
+    app.show_on(app.shown_screen)
 
 
 def cursor_cell(pilot: Pilot[Any]) -> tuple[int, int, str] | None:
