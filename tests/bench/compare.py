@@ -67,7 +67,7 @@ def compare(
             measurement = run_command(command, work_dir / "log")
             report(_summary(workload, way, measurement))
             if measurement.exit_status != 0:
-                raise BenchmarkError(_failure(workload, way, measurement, work_dir / "log"))
+                raise BenchmarkError(failure(workload.name, way, measurement, work_dir / "log"))
             if turn == 0 and way in ("pymr", "pool"):
                 digests[way] = digest_of_lines(output_dir)
             if way not in measurements or measurement.wall_s < measurements[way].wall_s:
@@ -82,7 +82,7 @@ def _commands(workload: Workload, input_dir: Path, work_dir: Path, workers: int)
         places = [f"--projects={workload.projects}", f"--input={input_dir}", f"--output={work_dir / way}"]
         return [str(workload.job), *places, f"--workers={workers}"]
 
-    commands: dict[str, Sequence[str]] = {"pymr": [*_pymr(), "run", *arguments("pymr")]}
+    commands: dict[str, Sequence[str]] = {"pymr": [*pymr_command(), "run", *arguments("pymr")]}
     if workload.pool is not None:
         baselines = [sys.executable, "-m", "tests.bench.baselines"]
         commands["floor"] = [*baselines, "floor", *arguments("floor")]
@@ -94,7 +94,7 @@ def _commands(workload: Workload, input_dir: Path, work_dir: Path, workers: int)
     return commands
 
 
-def _pymr() -> list[str]:
+def pymr_command() -> list[str]:
     """The installed command, as a user types it; a virtual environment has it beside its interpreter."""
     script = Path(sys.executable).with_name("pymr")
     return [str(script)] if script.exists() else [sys.executable, "-m", "pymr.cli"]
@@ -110,10 +110,15 @@ def _gnu_is_installed() -> bool:
 
 
 def _prepare(way: str, input_dir: Path, output_dir: Path) -> None:
-    """Put every way before the same disk: input in the page cache, nothing left over to be written back."""
+    """Put every way before the same disk."""
     shutil.rmtree(output_dir, ignore_errors=True)
     if way != "pymr":
         output_dir.mkdir(parents=True)
+    page_in(input_dir)
+
+
+def page_in(input_dir: Path) -> None:
+    """Have the input in the page cache, and nothing left to be written to the disk."""
     for path in input_dir.iterdir():
         with path.open("rb") as file:
             while file.read(READ_BYTES):
@@ -129,6 +134,7 @@ def _summary(workload: Workload, way: str, measurement: Measurement) -> str:
     return summary
 
 
-def _failure(workload: Workload, way: str, measurement: Measurement, log_path: Path) -> str:
+def failure(name: str, way: str, measurement: Measurement, log_path: Path) -> str:
+    """What is told of a way that has failed, with the end of what it printed."""
     tail = log_path.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:].strip()
-    return f"{workload.name}: {way} ended with exit status {measurement.exit_status}\n{tail}"
+    return f"{name}: {way} ended with exit status {measurement.exit_status}\n{tail}"

@@ -29,7 +29,7 @@ OTHER_TIMES = ("irq", "softirq", "steal")
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """wall_s: start to exit; cpu_s: user and system, with all children that were waited for;
+    """wall_s: start to exit; cpu_s: user and system, with all children that were waited for or seen;
     elsewhere_cpu_s: what the rest of the machine used meanwhile, about; peak_rss_bytes: of the largest
     single process."""
 
@@ -63,7 +63,7 @@ def run_command(command: Sequence[str], log_path: Path) -> Measurement:
         busy_before_s = _machine_busy_s()
         start = time.perf_counter()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
-        sampler = _PeakSampler(process.pid)
+        sampler = _Sampler(process.pid)
         try:
             _, status, usage = os.wait4(process.pid, 0)
             wall_s = time.perf_counter() - start
@@ -73,7 +73,7 @@ def run_command(command: Sequence[str], log_path: Path) -> Measurement:
             if process.returncode is None:
                 process.terminate()
                 process.wait()
-    cpu_s = usage.ru_utime + usage.ru_stime
+    cpu_s = max(usage.ru_utime + usage.ru_stime, sampler.cpu_s)
     return Measurement(
         wall_s=wall_s,
         cpu_s=cpu_s,
@@ -113,15 +113,21 @@ def _machine_busy_s() -> float:
     )
 
 
-class _PeakSampler:
-    """Watches the largest resident size among a process and its descendants, in a thread."""
+class _Sampler:
+    """Watches a process and its descendants in a thread: the largest resident size, the CPU time of all."""
 
     def __init__(self, pid: int) -> None:
         self.peak_rss_bytes = 0
+        self._cpu_s: dict[int, float] = {}
         self._pid = pid
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
+
+    @property
+    def cpu_s(self) -> float:
+        """Of all processes, up to the last time that each was seen."""
+        return sum(self._cpu_s.values())
 
     def stop(self) -> None:
         self._stopped.set()
@@ -137,5 +143,7 @@ class _PeakSampler:
             for process in processes:
                 try:
                     self.peak_rss_bytes = max(self.peak_rss_bytes, process.memory_info().rss)
+                    times = process.cpu_times()
+                    self._cpu_s[process.pid] = times.user + times.system
                 except psutil.NoSuchProcess:
                     continue
