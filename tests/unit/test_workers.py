@@ -601,7 +601,7 @@ def test_lines_at_a_breakpoint_are_completed_remembered_and_edited(bench: Bench)
         (b"number_o\t = 6\r", "(Pdb) number_of_words = 6\r\n"),  # Tab in a statement
     ]:
         bench.workers.type_into(0, typed)
-        bench.prints(shown)
+        bench.prints(f"{shown}(Pdb) ")  # before it prompts, what is typed is the terminal's, which edits, too
     bench.workers.type_into(0, b"c\r")
     bench.event(WorkerFinished)
 
