@@ -6,6 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from pymr.interruption import uninterrupted
 from pymr.printable import printable_text
 from pymr.run_facts import RunSummary
 from pymr.run_phases import Phase
@@ -56,7 +57,11 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A row per phase that moves in place; what workers print scrolls above it."""
+    """A row per phase that moves in place; what workers print scrolls above it.
+
+    An interruption waits until what is being drawn is drawn: in the midst of it, rich would keep all that
+    follows to itself, the cursor that is to be shown again as well.
+    """
 
     def __init__(self, job_name: str, stream: TextIO) -> None:
         self._job_name = job_name
@@ -72,23 +77,27 @@ class LiveDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
-            self._live.stop()
+            with uninterrupted():
+                self._live.stop()
 
     def on_phase(self, phase: Phase) -> None:
         self._phases[phase.name] = phase
-        self._start().update(self._render(), refresh=True)
+        with uninterrupted():
+            self._start().update(self._render(), refresh=True)
 
     def on_output(self, worker: str, lines: list[str]) -> None:
         from rich.text import Text
 
         shown = [Text.from_ansi(printable_text(line, keeps_escapes=True)) for line in lines]
         told = [Text.assemble((f"{worker} {_SEPARATOR} ", "dim"), line) for line in shown]
-        self._console().print(Text("\n").join(told))
+        with uninterrupted():
+            self._console().print(Text("\n").join(told))
 
     def on_notice(self, text: str) -> None:
         from rich.text import Text
 
-        self._console().print(Text(printable_text(text), "yellow"))
+        with uninterrupted():
+            self._console().print(Text(printable_text(text), "yellow"))
 
     def _console(self) -> Console:
         return self._start().console
