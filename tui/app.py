@@ -22,6 +22,7 @@ from tui.model.pane_feed import PaneFeed
 from tui.model.state import ClusterState
 from tui.model.trail import Trail
 from tui.options import Options
+from tui.parsed_styles import ParsedStyles
 from tui.queue_actions import QueueActions
 from tui.screens.base import ConsoleScreen
 from tui.screens.confirm import Confirm
@@ -142,6 +143,7 @@ class ConsoleApp(QueueActions):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = options.theme or self.settings.theme or DARK.name
+        self.stylesheet = ParsedStyles(variables=self.get_css_variables())
         self.set_keymap(dict(self.settings.keys))
 
     # ---- beginning and end
