@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -14,10 +15,21 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("pymr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pymr")
 
+COLLECT_AFTER = (50_000, 20, 100)
+"""As in a console. The engine collects garbage itself at every spill."""
+
 # What whoever started the tests ignores (nohup, a shell's background), all that they start would ignore.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, handler)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and all that they import lie there to the end: the garbage collector need not look
+    at them again and again, which takes an eighth of the time of tests that run in this process."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 @pytest.fixture(autouse=True)
