@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import pytest
 from asked_console import AskedConsole, asked_console
 from job_samples import job
 from rich.text import Text
 from textual.pilot import Pilot
-from waiting import screen_text, until
+from waiting import screen_text, show_state, until
 
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.top_bar import TABS
@@ -64,3 +67,12 @@ async def test_every_screen_has_its_tab_in_every_width_and_takes_a_click(columns
             assert title in line
             await pilot.click("TopBar", offset=(line.index("6"), 1))
             await until(pilot, lambda: app.current_mode == "events", f"the events after {mode}")
+
+
+@pytest.mark.parametrize("columns", [9, 20, 40])
+async def test_what_was_told_long_ago_leaves_the_tabs_where_they_are(columns: int) -> None:
+    async with asked_console(ROWS, size=(columns, 16)) as (app, pilot):
+        show_state(app, replace(app.state, answered_at=time.monotonic() - 754.0))
+        await until(pilot, lambda: "12:3" in screen_text(pilot).split("\n")[0], "the age")
+
+        assert tabs_of(pilot).strip().startswith("1")

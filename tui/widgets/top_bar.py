@@ -93,12 +93,14 @@ class TopBar(Widget):
             parts.append(Text(f"epoch {cluster.epoch}", self._style("muted")))
             parts += self._of_peers(cluster)
         age = self._age()
+        left.truncate(max(self.size.width - age.cell_len - 1, 1), overflow="ellipsis")
         room = self.size.width - left.cell_len - age.cell_len - 1
         for part in parts:
             if part.cell_len + _GAP <= room:
                 left.append(" " * _GAP).append_text(part)
                 room -= part.cell_len + _GAP
-        return left.append(" " * max(room, 1)).append_text(age)
+        left.append(" " * max(room, 1)).append_text(age).truncate(self.size.width)
+        return left
 
     def _of_peers(self, cluster: ClusterView) -> list[Text]:
         """Only a leader knows who is there: without one, or while it does not answer, nobody counts them."""
