@@ -34,7 +34,8 @@ test-engines:    ## runs on external engines, in an environment of their own (so
 	@$(MAKE) --no-print-directory engine-tests VENV=.venv-engines EXTRAS=dev,dask,ray,spark
 
 engine-tests: $(STAMP)
-	@PYMR_GENERATED_JOBS=300 timeout 1200 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal tests/engines
+	@timeout 1200 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal tests/engines \
+	  --ignore tests/engines/test_dask.py
 
 chaos: $(STAMP)  ## kills and storms, many times (an hour; CHAOS_ARGS="-k storm" for a part of it)
 	@$(BIN)/python -m pytest -s tests/chaos $(CHAOS_ARGS)

@@ -12,7 +12,7 @@ import linecache
 import os
 import sys
 import traceback
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -84,8 +84,9 @@ def import_from(folder: Path) -> None:
     _refuse_standard_names(folder)
     left = {entry for entry in sys.path if isinstance(entry, ProjectEntry)}
     folders = {str(folder), *(entry for entry in left if not isinstance(entry, EntryAbove))}
+    here, prefix = _prefixes(folders), _prefixes({sys.prefix})
     for name, module in list(sys.modules.items()):
-        if _lies_in(module, folders) and not _lies_in(module, {sys.prefix}):  # its own .venv may be in it
+        if _lies_in(module, here) and not _lies_in(module, prefix):  # its own .venv may be in it
             del sys.modules[name]
     own, above = ProjectEntry(folder), _entry_above(folder)
     # What lies above comes last: it may hold more than projects, and is to hide nothing.
@@ -155,14 +156,15 @@ def _refuse_standard_names(folder: Path) -> None:
             )
 
 
-def _lies_in(module: object, folders: set[str]) -> bool:
+def _prefixes(folders: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{folder}{os.sep}" for folder in folders)
+
+
+def _lies_in(module: object, prefixes: tuple[str, ...]) -> bool:
     # Not getattr: some packages have modules that import half of themselves when one looks at an attribute.
     attributes = getattr(module, "__dict__", {})
     locations = [attributes.get("__file__"), *attributes.get("__path__", ())]
-    return any(
-        isinstance(place, str) and (place in folders or any(is_in(folder, place) for folder in folders))
-        for place in locations
-    )
+    return any(isinstance(place, str) and f"{place}{os.sep}".startswith(prefixes) for place in locations)
 
 
 def _run_module(path: Path, source: bytes, folder: Path) -> ModuleType:

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
+import dask
 import pytest
 from cluster.running import Place, parts_of, set_options
 from engines.generated_jobs import check_generated_jobs
 
 from pymr.engines.dask import DaskEngine
 
-GENERATED_JOBS = int(os.environ.get("PYMR_GENERATED_JOBS", "40"))
-"""`make test-engines` does 300, which take half a minute."""
+BATCHES, JOBS_PER_BATCH = 6, 50
+
+IDLE_LESS = {
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.tick.interval": "1s",
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.worker.profile.enabled": False,
+}
+"""What Dask watches while it does nothing costs as much here as the jobs."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskEngine]:
     """Its workers are threads of this process."""
     options = {"processes": False, "host": None}
-    with DaskEngine(None, options, workers=2, directory=str(tmp_path_factory.mktemp("dask"))) as engine:
+    directory = str(tmp_path_factory.mktemp("dask"))
+    with dask.config.set(IDLE_LESS), DaskEngine(None, options, workers=2, directory=directory) as engine:
         yield engine
 
 
-def test_generated_jobs_give_the_same_bytes_as_inline(engine: DaskEngine) -> None:
-    check_generated_jobs(engine, GENERATED_JOBS)
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_generated_jobs_give_the_same_bytes_as_inline(engine: DaskEngine, batch: int) -> None:
+    check_generated_jobs(engine, JOBS_PER_BATCH, batch)
 
 
 def test_workers_killed_in_map_and_in_reduce_cost_nothing(place: Place) -> None:
