@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from pymr.outcomes import AttemptId, EarlierFailure, EnginePhase, Failure, Outcome
 from pymr.protocol import (
@@ -21,23 +22,20 @@ from pymr.protocol import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """A finished attempt that was found on the disk at the start of the peer."""
 
     result: AttemptResult
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ordered:
+class Ordered(msgspec.Struct, frozen=True):
     """Orders have come from a leader."""
 
     orders: Orders
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
+class Learned(msgspec.Struct, frozen=True):
     """The lease says which incarnation of the cluster, and which epoch, are the present ones.
 
     leader: the peer that leads in that epoch; "" while nobody does.
@@ -48,38 +46,33 @@ class Learned:
     leader: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectPrepared:
+class ProjectPrepared(msgspec.Struct, frozen=True):
     """The project of a run is on the disk; error: why it is not."""
 
     run_id: str
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(msgspec.Struct, frozen=True):
     """A plan was made, or could not be."""
 
     report: PlanReport
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerStarted:
+class WorkerStarted(msgspec.Struct, frozen=True):
     """A slot has a process."""
 
     slot: int
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerReady:
+class WorkerReady(msgspec.Struct, frozen=True):
     """The worker of a slot has loaded the project's functions."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerMoved:
+class WorkerMoved(msgspec.Struct, frozen=True):
     """A task has got on. done: (records, bytes) of input, (groups, values) of a partition. phase: see
     RunningAttempt."""
 
@@ -88,16 +81,14 @@ class WorkerMoved:
     phase: EnginePhase | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerHalted:
+class WorkerHalted(msgspec.Struct, frozen=True):
     """A worker waits in a debugger (`is_halted`), or goes on from there."""
 
     slot: int
     is_halted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TaskEnded:
+class TaskEnded(msgspec.Struct, frozen=True):
     """The worker of a slot has ended a task, and is ready for another. pane_offset: see AttemptResult."""
 
     slot: int
@@ -106,8 +97,7 @@ class TaskEnded:
     pane_offset: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerEnded:
+class WorkerEnded(msgspec.Struct, frozen=True):
     """The worker of a slot is gone. failure: what that means for its task. pane_offset: see AttemptResult."""
 
     slot: int
@@ -115,8 +105,7 @@ class WorkerEnded:
     pane_offset: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentFetched:
+class SegmentFetched(msgspec.Struct, frozen=True):
     """A segment has come from another host."""
 
     run_id: str
@@ -125,16 +114,14 @@ class SegmentFetched:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentLost:
+class SegmentLost(msgspec.Struct, frozen=True):
     """The owner of a map output no longer has it."""
 
     run_id: str
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentRefused:
+class SegmentRefused(msgspec.Struct, frozen=True):
     """A segment does not come, and is tried again. error: why. is_of_disk: this peer's disk takes nothing."""
 
     run_id: str
@@ -144,8 +131,7 @@ class SegmentRefused:
     is_of_disk: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentsMeasured:
+class SegmentsMeasured(msgspec.Struct, frozen=True):
     """How much of partitions lies in a map output on this host. sizes: (partition, bytes)."""
 
     run_id: str
@@ -153,27 +139,23 @@ class SegmentsMeasured:
     sizes: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class KeyboardsHeld:
+class KeyboardsHeld(msgspec.Struct, frozen=True):
     """Who has the keyboards of the workers now, by slot; only of those that somebody has."""
 
     holders: Mapping[int, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """A folder shows a run's output, or could not be made to."""
 
     report: PublishReport
 
 
-@dataclass(frozen=True, slots=True)
-class Drain:
+class Drain(msgspec.Struct, frozen=True):
     """Take no more work."""
 
 
-@dataclass(frozen=True, slots=True)
-class PeerTick:
+class PeerTick(msgspec.Struct, frozen=True):
     """Time has passed; some ten times a second. machine: how it stands now."""
 
     machine: MachineFigures
@@ -201,70 +183,61 @@ PeerEvent = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Remember:
+class Remember(msgspec.Struct, frozen=True):
     """Keep incarnation and epoch on the disk before anything else is done."""
 
     incarnation: str
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class SendReport:
+class SendReport(msgspec.Struct, frozen=True):
     """Send a report to the leader. Nothing depends on its arrival."""
 
     leader: str
     report: Report
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
+class Fence(msgspec.Struct, frozen=True):
     """Tell a leader whose epoch has passed."""
 
     leader: str
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReadJobs:
+class ReadJobs(msgspec.Struct, frozen=True):
     """Read the job table from Redis, as it has changed."""
 
     change: int
 
 
-@dataclass(frozen=True, slots=True)
-class PrepareProject:
+class PrepareProject(msgspec.Struct, frozen=True):
     """Put the project of a run on the disk; then `ProjectPrepared`."""
 
     order: RunOrder
 
 
-@dataclass(frozen=True, slots=True)
-class MakePlan:
+class MakePlan(msgspec.Struct, frozen=True):
     """List and cut the input of a run; then `Planned`."""
 
     order: RunOrder
     plan: PlanOrder
 
 
-@dataclass(frozen=True, slots=True)
-class StartWorker:
+class StartWorker(msgspec.Struct, frozen=True):
     """Start a process for a run in a slot; then `WorkerStarted`, and `WorkerReady` or `WorkerEnded`."""
 
     slot: int
     order: RunOrder
 
 
-@dataclass(frozen=True, slots=True)
-class GiveMap:
+class GiveMap(msgspec.Struct, frozen=True):
     """Give a map task to a worker that is ready; then `TaskEnded` or `WorkerEnded`."""
 
     slot: int
     assignment: Assignment
 
 
-@dataclass(frozen=True, slots=True)
-class GiveReduce:
+class GiveReduce(msgspec.Struct, frozen=True):
     """Give a reduce task to a worker that is ready. sources: every map output, in the order of the tasks."""
 
     slot: int
@@ -274,8 +247,7 @@ class GiveReduce:
     earlier: EarlierFailure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GiveStep:
+class GiveStep(msgspec.Struct, frozen=True):
     """Give a step of a script or file_transfer run to a worker that is ready; then `TaskEnded` or
     `WorkerEnded`."""
 
@@ -283,23 +255,20 @@ class GiveStep:
     assignment: Assignment
 
 
-@dataclass(frozen=True, slots=True)
-class GiveDriver:
+class GiveDriver(msgspec.Struct, frozen=True):
     """Let a worker that is ready drive a run on an external engine; then `TaskEnded` or `WorkerEnded`."""
 
     slot: int
     assignment: Assignment
 
 
-@dataclass(frozen=True, slots=True)
-class EndWorker:
+class EndWorker(msgspec.Struct, frozen=True):
     """End the process of a slot, with all that it started. No event follows."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class FailWorker:
+class FailWorker(msgspec.Struct, frozen=True):
     """End the process of a slot as EndWorker does, for a reason that its output is to show; then
     `WorkerEnded` with it, which fails the task."""
 
@@ -307,8 +276,7 @@ class FailWorker:
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class FetchSegments:
+class FetchSegments(msgspec.Struct, frozen=True):
     """Pull a partition's part of map outputs from their hosts; `SegmentFetched` or `SegmentLost` follow."""
 
     run_id: str
@@ -317,8 +285,7 @@ class FetchSegments:
     in_flight: int
 
 
-@dataclass(frozen=True, slots=True)
-class MeasureSegments:
+class MeasureSegments(msgspec.Struct, frozen=True):
     """Look how much of these partitions lies in map outputs on this host; then `SegmentsMeasured`, for each
     output that is there."""
 
@@ -327,30 +294,26 @@ class MeasureSegments:
     sources: tuple[Source, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DropPartitions:
+class DropPartitions(msgspec.Struct, frozen=True):
     """Stop fetching for partitions that another peer reduces now."""
 
     run_id: str
     partitions: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     """Make an output visible; then `Published`."""
 
     order: PublishOrder
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveRun:
+class RemoveRun(msgspec.Struct, frozen=True):
     """Remove everything of a run from the disk, and stop fetching for it."""
 
     run_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveAttempt:
+class RemoveAttempt(msgspec.Struct, frozen=True):
     """Remove the files of an attempt."""
 
     id: AttemptId

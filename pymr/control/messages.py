@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from pymr.control.records import ActiveRun, Event, JobChanges, RunRecord, Write
 from pymr.protocol import Orders, Report
 
 
-@dataclass(frozen=True, slots=True)
-class PeerFacts:
+class PeerFacts(msgspec.Struct, frozen=True):
     """A peer as the configuration has it. host: peers with the same one share a machine and its disk."""
 
     name: str
@@ -17,8 +16,7 @@ class PeerFacts:
     workers: int
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """What the leader needs of the configuration. shared: folders that every host sees alike.
 
     tasks_per_step: most tasks that one step goes through, about; see ContinueSoon. Higher: the loop of the
@@ -32,8 +30,7 @@ class Settings:
     tasks_per_step: int = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class RunsLoaded:
+class RunsLoaded(msgspec.Struct, frozen=True):
     """The runs that an earlier leader left; the first thing a leader is told. replaces: the incarnations
     before this one that it goes on from."""
 
@@ -41,87 +38,75 @@ class RunsLoaded:
     replaces: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class JobsChanged:
+class JobsChanged(msgspec.Struct, frozen=True):
     """The job table, or what has changed in it; the first one was read after the leadership began."""
 
     changes: JobChanges
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
+class Reported(msgspec.Struct, frozen=True):
     """A peer has sent a report."""
 
     report: Report
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """A write has been carried out. outcome: as the class of the write says."""
 
     ticket: int
     outcome: object
 
 
-@dataclass(frozen=True, slots=True)
-class PresenceSeen:
+class PresenceSeen(msgspec.Struct, frozen=True):
     """The peers that Redis heard in the last seconds; now and then."""
 
     names: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True):
     """Time has passed; some ten times a second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Continued:
+class Continued(msgspec.Struct, frozen=True):
     """The answer to ContinueSoon."""
 
 
 LeaderEvent = RunsLoaded | JobsChanged | Reported | Written | PresenceSeen | Tick | Continued
 
 
-@dataclass(frozen=True, slots=True)
-class SendOrders:
+class SendOrders(msgspec.Struct, frozen=True):
     """Send orders to the peer they are for. Nothing depends on their arrival: they are repeated."""
 
     orders: Orders
 
 
-@dataclass(frozen=True, slots=True)
-class DoWrite:
+class DoWrite(msgspec.Struct, frozen=True):
     """Carry out a write in Redis, again and again until it is done; then tell `Written` with the ticket."""
 
     ticket: int
     write: Write
 
 
-@dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(msgspec.Struct, frozen=True):
     """Tell operators of something, in the event stream and the log."""
 
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """A run has ended, as Redis has it now."""
 
     record: RunRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Abdicate:
+class Abdicate(msgspec.Struct, frozen=True):
     """Give the leadership away, and do not compete for it for some seconds."""
 
     seconds: float
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ContinueSoon:
+class ContinueSoon(msgspec.Struct, frozen=True):
     """There is more to do than one step may take: give `Continued` when others have had their turn."""
 
 

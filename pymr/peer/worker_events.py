@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from pymr.outcomes import AttemptId, EnginePhase, Failure, Outcome
 from pymr.protocol import WorkerState
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerReady:
+class WorkerReady(msgspec.Struct, frozen=True):
     """The worker of a slot has loaded its job's functions."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerMoved:
+class WorkerMoved(msgspec.Struct, frozen=True):
     """done: (records, bytes) in map, (groups, values) in reduce. ticks: moves while segments are merged.
     phase: see protocol.RunningAttempt."""
 
@@ -26,23 +24,20 @@ class WorkerMoved:
     phase: EnginePhase | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerPaused:
+class WorkerPaused(msgspec.Struct, frozen=True):
     """A function waits at a breakpoint. where: file, line and function."""
 
     slot: int
     where: str
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerResumed:
+class WorkerResumed(msgspec.Struct, frozen=True):
     """It goes on."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerFinished:
+class WorkerFinished(msgspec.Struct, frozen=True):
     """A task has ended; the worker waits for the next. pane_offset: of one that failed, how long the pane was
     when all was in it that the worker had said."""
 
@@ -52,8 +47,7 @@ class WorkerFinished:
     pane_offset: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerDied:
+class WorkerDied(msgspec.Struct, frozen=True):
     """The slot has no worker any more. id: of the attempt that it was making, if any.
 
     failure: of the attempt, or of the loading of the job's functions, which may be final. pane_offset: how
@@ -66,8 +60,7 @@ class WorkerDied:
     pane_offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class NurseryDied:
+class NurseryDied(msgspec.Struct, frozen=True):
     """The nursery has ended: every worker is dead, which is told of each, and none can be started."""
 
 
@@ -76,8 +69,7 @@ WorkerEvent = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerView:
+class WorkerView(msgspec.Struct, frozen=True):
     """A worker as it is now. id: the attempt that it is making. moved_at: when that last moved, or the worker
     last changed its state (monotonic seconds); it stands still at a breakpoint."""
 
