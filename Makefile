@@ -27,10 +27,10 @@ demo: $(STAMP)   ## count the words of Python's own standard library
 # Tests start many daemons, which are not to compile pymr each time, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
 
-test: $(STAMP)   ## all tests (some minutes)
+test: $(STAMP)   ## all tests but those of Spark and Ray (some minutes)
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
-test-engines:    ## runs on external engines, in an environment of their own (some minutes)
+test-engines:    ## runs on Spark, Ray and Dask, in an environment of their own (some minutes)
 	@$(MAKE) --no-print-directory engine-tests VENV=.venv-engines EXTRAS=dev,dask,ray,spark
 
 engine-tests: $(STAMP)
