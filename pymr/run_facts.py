@@ -31,7 +31,8 @@ class RunRequest:
     input_dirs: absolute paths, in place of those of the job. data_dir: where `auxiliary/` lies.
     output_dir: where the output goes.
     inline: everything in this process, task after task, so that a debugger works in the functions.
-    backend: whose workers do the tasks; None for those of a cluster of this run.
+    backend: whose workers do the tasks; None for those of a cluster of this run. grace_s: how long it is
+    waited for workers of an external engine, when all are gone.
     """
 
     job: MapReduceJob
@@ -43,6 +44,7 @@ class RunRequest:
     engine: EngineConfig
     inline: bool = False
     backend: Backend | None = None
+    grace_s: float = 1800.0
 
     @property
     def partitions(self) -> int:

@@ -58,6 +58,7 @@ def request_for(
         engine=config.engine,
         inline=inline,
         backend=backend and configured_backend(backend, config),
+        grace_s=config.scheduler.machine_grace_seconds,
     )
 
 

@@ -69,21 +69,25 @@ def check_workers(engine: str, workers: Iterable[Worker]) -> None:
     for worker in workers:
         if worker.python != here.python:
             raise FatalError(
-                f"a worker of {engine} on {worker.host} runs Python {worker.python}, and this command "
-                f"{here.python}: use the same on both"
+                f"a worker of {engine} on {worker.host} runs Python {worker.python}, and the driver on "
+                f"{here.host} {here.python}: use the same on both"
             )
         if worker.version != here.version:
             raise FatalError(
-                f"a worker of {engine} on {worker.host} has pymr {worker.version}, and this command "
-                f"{here.version}: install the same version of pymr-cluster on both"
+                f"a worker of {engine} on {worker.host} has pymr {worker.version}, and the driver on "
+                f"{here.host} {here.version}: install the same version of pymr-cluster on both"
             )
 
 
-def refused_address(engine: str, address: str, error: BaseException) -> StartError:
+class EngineAwayError(StartError):
+    """There is no such engine at an address: where it was once, it may come again."""
+
+
+def refused_address(engine: str, address: str, error: BaseException) -> EngineAwayError:
     """The error for an address at which there is no such engine."""
     shown = shown_address(address)
     reason = str(error).replace(address, shown).partition("\n")[0] or type(error).__name__
-    return StartError(
+    return EngineAwayError(
         f"there is no {engine} at {shown} ({reason}): check --engine-address, or `address` in "
         f"[engine_{engine.lower()}] of cluster.toml; left out, it is one on this machine"
     )

@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import signal
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import resource_tracker
@@ -17,20 +18,24 @@ from operator import getitem
 from typing import Any
 from uuid import uuid4
 
-from pymr.engines.backends import Worker, check_workers, refused_address, this_worker
+from pymr.engines.absence import Absence
+from pymr.engines.backends import Worker, check_workers, refused_address, shown_address, this_worker
 from pymr.engines.driver import EnginePlan
 from pymr.engines.futures import Part, TaskRun, map_parts
 from pymr.engines.map_side import Piece
 from pymr.engines.opened import OpenedEngine
 from pymr.engines.reduce_side import PartitionReport, reduce_pieces
 from pymr.engines.run_watch import RunWatch
-from pymr.errors import FatalError
+from pymr.errors import FatalError, RetryableError
 from pymr.interruption import uninterrupted
 
 CONNECT_SECONDS = 15
 
 PARTS_AT_ONCE = 8
 """Parts on their way to a reduce task. Higher: less waiting. A worker has so many in memory."""
+
+WORKERS_SECONDS = 1.0
+"""Between two looks at whether there are any workers, while nothing is done."""
 
 CLOSE_SECONDS = 10.0
 """How long workers of this run may take to end before they are killed."""
@@ -52,6 +57,8 @@ class DaskEngine(OpenedEngine):
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._client: Any = None
         self._token = ""
+        self._absence: Absence | None = None
+        self._looked_at = 0.0
 
     def _open(self) -> None:
         if self._address is None:
@@ -63,6 +70,7 @@ class DaskEngine(OpenedEngine):
         """See Engine."""
         self._done = queue.SimpleQueue()
         self._token = uuid4().hex[:12]
+        self._absence = Absence(self._where, plan.grace_s, watch)
         return TaskRun(self, plan, watch).reports()
 
     def submit_map(self, plan: EnginePlan, index: int) -> tuple[Any, list[Any]]:
@@ -97,14 +105,18 @@ class DaskEngine(OpenedEngine):
             found.append(self._done.get(timeout=timeout_s))
             while True:
                 found.append(self._done.get_nowait())
+        if not found:
+            self._look_for_workers()
         return found
 
     def result(self, future: Any) -> Any:
         """See FutureEngine."""
-        from distributed import KilledWorker
+        from distributed import CancelledError, KilledWorker
 
         try:
             return future.result()
+        except CancelledError as error:
+            raise self._lost() from error
         except KilledWorker as error:
             raise FatalError(
                 f"workers of Dask were killed again and again while they did {_task_of(error.task)}: they "
@@ -116,6 +128,27 @@ class DaskEngine(OpenedEngine):
         if futures := list(futures):
             with suppress(Exception):  # the scheduler may be what has failed
                 self._client.cancel(futures, force=True)
+
+    @property
+    def _where(self) -> str:
+        return f"Dask at {shown_address(self._address)}" if self._address else "Dask on this machine"
+
+    def _lost(self) -> RetryableError:
+        return RetryableError(
+            f"the connection to the scheduler of {self._where} is lost: it has ended, or its machine or the "
+            "network is gone; all tasks have to be done again"
+        )
+
+    def _look_for_workers(self) -> None:
+        now = time.monotonic()
+        if self._absence is None or now - self._looked_at < WORKERS_SECONDS:
+            return
+        self._looked_at = now
+        try:
+            workers = len(self._client.nthreads())
+        except (OSError, TypeError, AttributeError) as error:  # as it comes, where it has just been closed
+            raise self._lost() from error
+        self._absence.look(workers, now)
 
     def _start(self) -> None:
         from distributed import Client, LocalCluster

@@ -25,6 +25,7 @@ class EnginePlan:
     """What an engine is to do: map tasks 0 to `map_tasks` - 1, then partitions 0 to `partitions` - 1.
 
     run_dir: see `setup`. input_bytes: of all map tasks. attempts_max: how often a task may be tried.
+    grace_s: see RunRequest.
     """
 
     run_dir: str
@@ -32,6 +33,7 @@ class EnginePlan:
     partitions: int
     input_bytes: int
     attempts_max: int
+    grace_s: float
 
 
 class Engine(Protocol):
@@ -91,6 +93,7 @@ def run_planned(
         request.partitions,
         sum(split.length for task in tasks for split in task.splits),
         request.job.max_attempts,
+        request.grace_s,
     )
     clock.lap("plan")
     watch = RunWatch(run_dir, request.job.max_attempts, observer, clock)

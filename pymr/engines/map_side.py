@@ -16,7 +16,7 @@ from pymr.engine.blocks import Run
 from pymr.engine.plans import read_plan_task
 from pymr.engine.segments import BAD_RECORDS_FILE, carried_counters
 from pymr.engine.tasks import MapOutput, run_map_task
-from pymr.engines.attempts import attempt, local_folder
+from pymr.engines.attempts import UNFINISHED, attempt, local_folder
 from pymr.engines.contents import FoundContent, write_contents
 from pymr.engines.setup import BAD_RECORDS, PLAN_NAME
 from pymr.errors import DiskError, UserFunctionError, disk_error
@@ -98,7 +98,8 @@ def _keep_bad_records(list_path: str, run_dir: str, index: int) -> str:
     path = os.path.join(run_dir, BAD_RECORDS, name)
     try:
         if os.path.exists(list_path):
-            shutil.copyfile(list_path, path)
+            shutil.copyfile(list_path, path + UNFINISHED)
+            os.rename(path + UNFINISHED, path)
     except OSError as error:
         raise disk_error("writing", path, error) from error
     return name

@@ -14,7 +14,7 @@ import msgspec
 from pymr.engine.tasks import MapOutput, ReduceOutput
 from pymr.engines.attempts import OUTPUT_BYTES_MAX, UNFINISHED, AttemptFailedError, AttemptFailure
 from pymr.engines.setup import FAILURES, OUTPUT
-from pymr.errors import FatalError, InputOutdatedError, PymrError, RunFailedError, TaskTimeoutError
+from pymr.errors import InputOutdatedError, PymrError, RetryableError, RunFailedError, TaskTimeoutError
 from pymr.interruption import check_interruption
 from pymr.protocol import cut_text, first_line
 from pymr.run_outcome import Stopwatch
@@ -173,9 +173,10 @@ def _error_of(
 
 
 def error_of_engine(error: BaseException, engine: str) -> PymrError:
-    """An error that the engine raised itself, or out of what pymr does outside of its attempts."""
+    """An error that the engine raised itself, or out of what pymr does outside of its attempts. It may pass,
+    as when machines are lost: a job of the queue tries again."""
     if isinstance(error, PymrError):
         return error
     text = str(error).partition("\n\n")[0]
     text = "\n".join(text.splitlines()[:_ERROR_LINES_MAX])
-    return FatalError(f"{engine}: {type(error).__name__}: {text}")
+    return RetryableError(f"{engine}: {type(error).__name__}: {text}")

@@ -9,10 +9,10 @@ from pymr.errors import FatalError, PymrError
 
 def in_words(error: Exception) -> PymrError:
     """The error of a run for one of Spark's, of either way to it."""
-    text = str(error)
+    text, here = str(error), this_worker()
     if "PYTHON_VERSION_MISMATCH" in text:
         return FatalError(
-            f"the workers of Spark run another Python than this command ({this_worker().python}): "
+            f"the workers of Spark run another Python than the driver on {here.host} ({here.python}): "
             f"set PYSPARK_PYTHON to one of that version there"
         )
     if "No module named 'pymr'" in text:

@@ -22,11 +22,12 @@ from pymr.engine.outputs import Part
 from pymr.engine.plans import plan_size, read_plan_task
 from pymr.engine.segments import BAD_RECORDS_FILE, write_reduce_index
 from pymr.engine.tasks import MapTask, ReduceOutput, TaskWatch
-from pymr.engines.backends import open_engine
+from pymr.engines.attempts import UNFINISHED
+from pymr.engines.backends import EngineAwayError, open_engine
 from pymr.engines.contents import read_contents
 from pymr.engines.driver import run_planned
 from pymr.engines.setup import BAD_RECORDS
-from pymr.errors import RunFailedError, UserFunctionError, disk_error
+from pymr.errors import RetryableError, RunFailedError, UserFunctionError, disk_error
 from pymr.faults import fault_point
 from pymr.jobs import MapReduceJob
 from pymr.outcomes import DriverOutcome, EnginePhase
@@ -65,7 +66,8 @@ def drive(context: DriverContext, order: DriverOrder, run_dir: str, watch: TaskW
     """Have an engine do all tasks of a run; leaves the folder TASK-ATTEMPT in `run_dir`. A finished one is
     not done again.
 
-    Raises StartError where the engine is not installed or not there; what failed in it, as `run_planned`.
+    Raises StartError where the engine is not installed, RetryableError where it is not there; what failed in
+    it, as `run_planned`.
     """
 
     def work(folder: str) -> None:
@@ -111,7 +113,11 @@ def _run(
 ) -> RunResult:
     me = next(peer for peer in context.config.peers if peer.name == context.peer)
     backend = configured_backend(Backend(context.job.engine), context.config)
-    with open_engine(backend, workers=me.workers, directory=scratch) as engine:
+    with ExitStack() as until_done:
+        try:
+            engine = until_done.enter_context(open_engine(backend, workers=me.workers, directory=scratch))
+        except EngineAwayError as error:  # it may be that of an attempt before, which has been lost
+            raise RetryableError(str(error)) from error
         request = RunRequest(
             job=msgspec.structs.replace(context.job, partitions=context.partitions),
             input_dirs=context.job.input_dirs,
@@ -121,6 +127,7 @@ def _run(
             workers=engine.slots,
             engine=context.config.engine,
             backend=backend,
+            grace_s=context.config.scheduler.machine_grace_seconds,
         )
         tasks = _planned_tasks(order.plan_paths)
         return run_planned(engine, request, tasks_dir, tasks, _Pane(context, watch))
@@ -179,7 +186,8 @@ def _note_contents(context: DriverContext, run_id: str, tasks_dir: str) -> None:
 def _lists_of_bad_records(tasks_dir: str) -> list[str]:
     """Of each map task one, in their order: some may have been done twice."""
     folder = os.path.join(tasks_dir, BAD_RECORDS)
-    by_task = {name.rpartition("-")[0]: os.path.join(folder, name) for name in sorted(os.listdir(folder))}
+    names = sorted(name for name in os.listdir(folder) if not name.endswith(UNFINISHED))
+    by_task = {name.rpartition("-")[0]: os.path.join(folder, name) for name in names}
     return list(by_task.values())
 
 
