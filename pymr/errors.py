@@ -185,6 +185,10 @@ class TaskTimeoutError(RetryableError):
     """A task made no progress for as long as task_timeout_seconds allows."""
 
 
+class TaskOverError(FatalError):
+    """A task whose run is over, or was deleted, while it was done."""
+
+
 class StartError(FatalError):
     """A worker process cannot be started."""
 

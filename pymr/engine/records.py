@@ -86,7 +86,8 @@ class RecordReader:
     lines_max: end after so many lines; None for all.
     whole_files: raise InputGrownError for a file that is longer than it was listed, before or after its lines
     were handed out. Else such a file is read up to the last complete line within its listed length.
-    on_content: is told the fingerprint of each compressed file that was read.
+    on_content: is told the fingerprint of each compressed file that was read. on_chunk: called before each
+    chunk is handed out; what it raises ends the reading.
     Raises InputError, of it InputOutdatedError for a file that was replaced, rewritten or removed since.
     Memory: one chunk, or the longest line.
     """
@@ -102,6 +103,7 @@ class RecordReader:
         lines_max: int | None = None,
         whole_files: bool = False,
         on_content: OnContent | None = None,
+        on_chunk: Callable[[], object] = lambda: None,
     ) -> None:
         self._splits = splits
         self._encoding_errors = encoding_errors
@@ -111,6 +113,7 @@ class RecordReader:
         self._lines_max = lines_max
         self._whole_files = whole_files
         self._on_content = on_content
+        self._on_chunk = on_chunk
         self._batch: Any = iter(())  # a list's iterator: it knows how many of its lines are still to come
         self._lines: list[str] = []
         self._offsets: list[int] | None = None
@@ -189,6 +192,7 @@ class RecordReader:
             before = self._progress.all_before(0)
             try:
                 for is_chunk in self._chunks(split):
+                    self._on_chunk()
                     if not is_chunk:
                         portion_content_bytes = 0
                         yield None

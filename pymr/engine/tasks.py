@@ -32,7 +32,7 @@ from pymr.engine.reducer import (
     with_disk_output,
 )
 from pymr.engine.shuffler import Shuffler
-from pymr.errors import InputError, OutputError, UserFunctionError, disk_error
+from pymr.errors import InputError, OutputError, TaskOverError, UserFunctionError, disk_error
 from pymr.jobs import MapReduceJob
 from pymr.outcomes import EnginePhase
 from pymr.project_paths import shown_traceback
@@ -120,10 +120,17 @@ class TaskWatch:
     ticks: int = 0  # blocks merged, which moves also where no group is complete yet
     moved: tuple[int, int] = (0, 0)  # files and bytes, of a task that is neither map nor reduce
     phase: EnginePhase | None = None  # of a driver, whose `moved` is that of the phase
+    is_over: bool = False  # nobody waits for the task any more
 
     def tick(self) -> None:
-        """Note that something was done that is no record or group."""
+        """Note that something was done that is no record or group. Raises as `check`."""
         self.ticks += 1
+        self.check()
+
+    def check(self) -> None:
+        """Raise TaskOverError where nobody waits for the task any more."""
+        if self.is_over:
+            raise TaskOverError("nobody waits for this task any more: its run is over")
 
     def progress(self) -> tuple[int, int]:
         """(records read, bytes read) of a map task, (groups reduced, values reduced) of a reduce task; of
@@ -157,6 +164,7 @@ def run_map_task(
         lines_max=context.lines_max,
         whole_files=job.hold_state,  # else what was appended would count again with all that was read now
         on_content=on_content,
+        on_chunk=watch.check,
     )
     shuffler = Shuffler(
         os.path.join(directory, "runs"),

@@ -41,7 +41,7 @@ OUTPUT_BYTES_MAX = 8 << 20
 _LOCAL_PREFIX = "pymr-task-"
 _FINAL, _COUNTED, _UNCOUNTED = "final", "counted", "uncounted"
 UNFINISHED = ".unfinished"
-"""Ends the name of a failure that is being written down."""
+"""Ends the name of a file in the run's folder that is being written."""
 _one_at_a_time = threading.RLock()  # functions, counters and sys.path are those of the process
 
 
@@ -114,7 +114,24 @@ def _timeout(
     text = no_progress(worker_name(), task, timeout_s)
     kind = TaskTimeoutError if may_end else StuckError
 
-    return ended_without_progress(watch, timeout_s, lambda: _tell(run_dir, task, kind(text)), may_end=may_end)
+    return ended_without_progress(
+        watch,
+        timeout_s,
+        lambda: _tell(run_dir, task, kind(text)),
+        may_end=may_end,
+        is_wanted=lambda: _is_there(run_dir),
+    )
+
+
+def _is_there(run_dir: str) -> bool:
+    """Whether the run goes on: its folder goes with it. Unknown, where that cannot be reached, is yes."""
+    try:
+        os.stat(os.path.join(run_dir, FAILURES))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _refuse_given_up(run_dir: str, task: str, weight: str, failures_max: int) -> None:

@@ -31,12 +31,14 @@ def ended_without_progress(
     on_timeout: Callable[[], object],
     *,
     may_end: bool,
+    is_wanted: Callable[[], bool] = lambda: True,
     stuck_s: float = STUCK_SECONDS,
 ) -> Iterator[None]:
     """Call `on_timeout` where nothing moves in the watch for `timeout_s` in here; then end this process.
 
-    may_end: false where the process is not an engine's; then what is in here goes on. stuck_s: see
-    STUCK_SECONDS. Cost: a thread.
+    may_end: false where the process is not an engine's; then what is in here goes on. is_wanted: asked now
+    and then; once it says no, the watch is told, and where the task does not end by that, the process ends
+    after `stuck_s`. stuck_s: see STUCK_SECONDS. Cost: a thread.
     """
     is_over = threading.Event()
     lock = threading.Lock()  # what is done just then is not told of as failed
@@ -44,7 +46,16 @@ def ended_without_progress(
     def look() -> None:
         before = (watch.progress(), watch.ticks)
         left_s, pause_s = timeout_s, min(timeout_s / 10, LOOK_SECONDS_MAX)
+        unwanted_s = 0.0
         while not is_over.wait(pause_s):
+            if watch.is_over or not is_wanted():
+                watch.is_over = True
+                unwanted_s += pause_s
+                if may_end and unwanted_s > stuck_s:
+                    with lock:
+                        if not is_over.is_set():
+                            os.kill(os.getpid(), signal.SIGKILL)
+                continue
             now = (watch.progress(), watch.ticks)
             left_s -= pause_s
             if now != before:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +19,8 @@ from shuffling_engine import ShufflingEngine
 from written_projects import import_state
 
 from pymr.engine.tasks import MapOutput, ReduceOutput, TaskWatch
-from pymr.engines.attempts import AttemptFailedError
+from pymr.engines.absence import Absence
+from pymr.engines.attempts import UNFINISHED, AttemptFailedError
 from pymr.engines.backends import Worker, check_workers, open_engine, refused_address, this_worker
 from pymr.engines.commit import committed
 from pymr.engines.driver import EnginePlan
@@ -195,6 +198,80 @@ def test_what_ray_says_of_a_task_that_is_given_up_is_not_shown() -> None:
     assert notes == ["Ray: A worker died"]
 
 
+def test_task_of_a_run_that_is_gone_reads_no_further(place: Place) -> None:
+    """A worker of a remote engine is told nothing else: its run was deleted, and the driver has ended."""
+
+    class DeletedEngine(ShufflingEngine):
+        def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
+            (place.folder / "run_dir").write_text(plan.run_dir)
+            with pytest.raises(AttemptFailedError, match="its run is over"):
+                list(map_pieces(plan.run_dir, 0))
+            return []
+
+    place.functions(f"""
+        import shutil
+        import time
+
+        def words(line, auxiliary_data):
+            shutil.rmtree(open({str(place.folder / "run_dir")!r}).read(), ignore_errors=True)
+            with open({str(place.folder / "mark")!r}, "a") as file:
+                file.write("x")
+            time.sleep(0.02)
+            return []
+    """)
+    place.feed(*["x" * 100_000] * 200)
+    _, there = requests(place, "--set", "task_timeout_seconds=1", "--set", "partitions=1")
+
+    assert run_here(there, DeletedEngine()) != ""
+    assert len((place.folder / "mark").read_text()) < 100
+
+
+def test_absence_of_all_workers_is_told_and_fails_the_run_in_the_end() -> None:
+    notes: list[str] = []
+
+    class Watch:
+        note = staticmethod(notes.append)
+
+    absence = Absence("Dask at tcp://host:8786", 100.0, Watch())  # type: ignore[arg-type]
+    for now, workers in ((0.0, 2), (1.0, 0), (3.0, 0), (4.0, 1), (5.0, 0), (11.0, 0), (12.0, 0), (13.0, 3)):
+        absence.look(workers, now)
+
+    assert notes == [
+        "Dask at tcp://host:8786 has no workers any more: waiting for some; the run fails in 94 s "
+        "(scheduler.machine_grace_seconds)",
+        "Dask at tcp://host:8786 has workers again: 3",
+    ]
+    absence.look(0, 20.0)
+    absence.look(0, 119.9)
+    with pytest.raises(FatalError, match="has had no workers for 100 s"):
+        absence.look(0, 120.0)
+
+
+def test_list_of_bad_records_is_whole_or_not_there(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the driver reads what a task has put there that was given up meanwhile."""
+    seen: list[list[str]] = []
+
+    class LookingEngine(ShufflingEngine):
+        def run(self, plan: EnginePlan, watch: RunWatch) -> list[PartitionReport]:
+            copy = shutil.copyfile
+
+            def looked_at(source: str, target: str) -> object:
+                result = copy(source, target)
+                seen.append(os.listdir(Path(plan.run_dir) / "bad-records"))
+                return result
+
+            monkeypatch.setattr(shutil, "copyfile", looked_at)
+            return super().run(plan, watch)
+
+    place.functions("def words(line, auxiliary_data):\n    return [(line, 1 // (line != 'bad'))]\n")
+    place.feed("a", "bad")
+    _, there = requests(place, "--set", "max_bad_records=1")
+
+    assert run_here(there, LookingEngine()) == ""
+    assert [name.endswith(UNFINISHED) for name in seen[0]] == [True]
+    assert "bad" in (place.folder / "there" / "_bad_records.jsonl").read_text()
+
+
 ENDS = """
 import re, sys
 from pymr.engine.tasks import TaskWatch
@@ -203,6 +280,7 @@ from pymr.engines.timeouts import ended_without_progress
 with ended_without_progress(TaskWatch(), 0.1, lambda: print("told", flush=True), may_end=True, stuck_s=0.3):
     WORK
 """
+UNWANTED = ENDS.replace("may_end=True", "may_end=True, is_wanted=lambda: False").replace("0.1", "100.0")
 
 
 @pytest.mark.parametrize(
@@ -220,6 +298,13 @@ def test_process_without_progress_ends(work: str, status: int, says: str) -> Non
 
     assert ended.returncode == status and says in ended.stdout, ended
     assert bool(says) == bool(ended.stdout)
+
+
+def test_process_of_a_run_that_is_gone_ends_where_its_task_does_not() -> None:
+    command = [sys.executable, "-c", UNWANTED.replace("WORK", "import time; time.sleep(1000)")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (ended.returncode, ended.stdout) == (-signal.SIGKILL, "")
 
 
 def report(partition: int, digest: str, *, maps: int = 0) -> PartitionReport:
