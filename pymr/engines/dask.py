@@ -19,7 +19,14 @@ from typing import Any
 from uuid import uuid4
 
 from pymr.engines.absence import Absence
-from pymr.engines.backends import Worker, check_workers, refused_address, shown_address, this_worker
+from pymr.engines.backends import (
+    EngineAwayError,
+    Worker,
+    check_workers,
+    refused_address,
+    shown_address,
+    this_worker,
+)
 from pymr.engines.driver import EnginePlan
 from pymr.engines.futures import Part, TaskRun, map_parts
 from pymr.engines.map_side import Piece
@@ -30,6 +37,9 @@ from pymr.errors import FatalError, RetryableError
 from pymr.interruption import uninterrupted
 
 CONNECT_SECONDS = 15
+
+FIRST_WORKER_SECONDS = 5
+"""So long a run waits for a worker before it begins."""
 
 PARTS_AT_ONCE = 8
 """Parts on their way to a reduce task. Higher: less waiting. A worker has so many in memory."""
@@ -178,9 +188,13 @@ class DaskEngine(OpenedEngine):
             self._client = self._at_the_end.enter_context(Client(address, **options))
         except (OSError, ValueError) as error:
             raise refused_address(self.name, address, error) from error
+        with suppress(TimeoutError):  # of a scheduler that has just begun they come soon
+            self._client.wait_for_workers(1, FIRST_WORKER_SECONDS)
         threads = self._client.nthreads()
         if not threads:
-            raise FatalError(f"the Dask scheduler at {address} has no workers: start some, then run the job")
+            raise EngineAwayError(
+                f"the Dask scheduler at {shown_address(address)} has no workers: start some, then run the job"
+            )
         check_workers(self.name, self._fitness())
         self.slots = len(threads)
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from typing import Any
 
 from pymr.engines.attempts import TaskGivenUpError
-from pymr.engines.backends import check_workers, refused_address, this_worker
+from pymr.engines.backends import EngineAwayError, check_workers, refused_address, shown_address, this_worker
 from pymr.engines.driver import EnginePlan
 from pymr.engines.futures import Part, TaskRun, map_parts
 from pymr.engines.map_side import Piece
@@ -126,7 +126,9 @@ class RayEngine(OpenedEngine):
             raise refused_address(self.name, address, error) from error
         self.slots = int(ray.cluster_resources().get("CPU", 0))
         if not self.slots:
-            raise FatalError(f"the Ray cluster at {address} has no CPUs: add some nodes, then run the job")
+            raise EngineAwayError(
+                f"the Ray cluster at {address} has no CPUs: add some nodes, then run the job"
+            )
         try:
             check_workers(self.name, [ray.get(ray.remote(this_worker).remote())])
         except ray.exceptions.RayError as error:
