@@ -127,7 +127,7 @@ class RayEngine(OpenedEngine):
         self.slots = int(ray.cluster_resources().get("CPU", 0))
         if not self.slots:
             raise EngineAwayError(
-                f"the Ray cluster at {address} has no CPUs: add some nodes, then run the job"
+                f"the Ray cluster at {shown_address(address)} has no CPUs: add some nodes, then run the job"
             )
         try:
             check_workers(self.name, [ray.get(ray.remote(this_worker).remote())])
