@@ -5,25 +5,25 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pymr.counters import count
+from pymr.base.counters import count
 
 if TYPE_CHECKING:
-    from pymr.engine.disk_list import DiskList
+    from pymr.api.manage_cluster import ManageCluster
+    from pymr.api.run import run
+    from pymr.api.scheduler import Scheduler
+    from pymr.engine.disk.disk_list import DiskList
     from pymr.engine.disk_sort import DiskSort
-    from pymr.manage_cluster import ManageCluster
-    from pymr.run_api import run
-    from pymr.scheduler import Scheduler
 
 __version__ = "0.4.0"
 __all__ = ["DiskList", "DiskSort", "ManageCluster", "Scheduler", "__version__", "count", "run"]
 
 # Loaded on first use: a console that only asks for the version pays for nothing else.
 _LAZY = {
-    "DiskList": "pymr.engine.disk_list",
+    "DiskList": "pymr.engine.disk.disk_list",
     "DiskSort": "pymr.engine.disk_sort",
-    "ManageCluster": "pymr.manage_cluster",
-    "Scheduler": "pymr.scheduler",
-    "run": "pymr.run_api",
+    "ManageCluster": "pymr.api.manage_cluster",
+    "Scheduler": "pymr.api.scheduler",
+    "run": "pymr.api.run",
 }
 
 

@@ -9,7 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 from cluster.standing import StandingClusters
+from console import pymr
 from hypothesis import HealthCheck, settings
+from redis_fixture import cluster_name, own_redis, redis_server
+from store_places import place, store
+
+__all__ = ["cluster_name", "own_redis", "place", "pymr", "redis_server", "store"]
 
 # Examples are judged by what comes of them, not by how long they take: machines that run tests may be busy.
 settings.register_profile("pymr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -66,3 +71,16 @@ def idle_clusters_end(standing_clusters: StandingClusters) -> None:
     problems = standing_clusters.end_idle()
 
     assert problems == []
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+
+
+@pytest.fixture(autouse=True)
+def signals_stay_as_they_are() -> Iterator[None]:
+    """What a test would leave of them, all that later tests start would inherit."""
+    before = [signal.getsignal(number) for number in _SIGNALS], signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    after = [signal.getsignal(number) for number in _SIGNALS], signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+    assert after == before

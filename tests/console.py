@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pymr import cli
+from pymr.cli import main
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ def pymr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """Runs a command in the folder of the test, as `main` does but for the signals."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYMR_CONFIG", raising=False)
-    monkeypatch.setattr(cli, "_take_signals", lambda: None)
-    monkeypatch.setattr("pymr.cli.signal.signal", lambda *_: None)
-    monkeypatch.setattr(cli, "check_streams", lambda: None)
+    monkeypatch.setattr(main, "_take_signals", lambda: None)
+    monkeypatch.setattr("pymr.cli.main.signal.signal", lambda *_: None)
+    monkeypatch.setattr(main, "check_streams", lambda: None)
 
     def run(*arguments: str) -> Finished:
         monkeypatch.setattr("sys.argv", ["pymr", *arguments])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         said = capsys.readouterr()
         return Finished(ended.value.code if isinstance(ended.value.code, int) else 0, said.out, said.err)
 

@@ -12,15 +12,15 @@ from types import TracebackType
 import msgspec
 import psutil
 
-from pymr.config import ClusterConfig, PeerConfig, SchedulerConfig, SecurityConfig
-from pymr.engine.blocks import Run
+from pymr.config.cluster import ClusterConfig, PeerConfig, SchedulerConfig, SecurityConfig
+from pymr.data.orders import Fetched, FetchFailed, FetchOrder, Owner
+from pymr.data.protocol import Resource, Segment
+from pymr.data.service import DataService
+from pymr.engine.disk.blocks import Run
 from pymr.engine.segments import RUNS_NAME, write_index
 from pymr.engine.tasks import MapOutput
-from pymr.keys import write_authorized, write_key
-from pymr.peer.data_orders import Fetched, FetchFailed, FetchOrder, Owner
-from pymr.peer.data_protocol import Resource, Segment
-from pymr.peer.data_service import DataService
-from pymr.peer.transport import make_keypair
+from pymr.wire.keys import write_authorized, write_key
+from pymr.wire.sockets import make_keypair
 from tests.cluster.ports import free_port
 
 RUN_ID = "job-1"

@@ -129,7 +129,7 @@ def _as_typed(command: list[str]) -> list[str]:
 def _pymr() -> list[str]:
     """The installed command; `make` calls us by the environment's interpreter, with nothing on the PATH."""
     script = Path(sys.executable).with_name("pymr")
-    return [str(script)] if script.exists() else [sys.executable, "-m", "pymr.cli"]
+    return [str(script)] if script.exists() else [sys.executable, "-m", "pymr.cli.main"]
 
 
 if __name__ == "__main__":

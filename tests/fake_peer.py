@@ -11,10 +11,10 @@ from typing import Any
 import zmq
 from cluster.ports import free_port
 
-from pymr.config import ClusterConfig, PeerConfig
-from pymr.keys import Security
-from pymr.peer.transport import Endpoint, Gatekeeper, Sender
-from pymr.requests import Refused
+from pymr.config.cluster import ClusterConfig, PeerConfig
+from pymr.wire.keys import Security
+from pymr.wire.requests import Refused
+from pymr.wire.sockets import Endpoint, Gatekeeper, Sender
 
 Answers = Mapping[type, Callable[[Any], Any]]
 """By type of request: what answers it. An answer of None leaves the console waiting."""
@@ -106,6 +106,6 @@ class FakeCluster:
 
 
 def _toml(config: ClusterConfig) -> str:
-    from pymr.config import cluster_toml
+    from pymr.config.cluster import cluster_toml
 
     return cluster_toml(config.name, config.peers)

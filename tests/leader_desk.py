@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pymr.control.leadership import Leader
+from pymr.control.leader.leader import Leader
 from pymr.control.messages import (
     Abdicate,
     Announce,
@@ -25,7 +25,7 @@ from pymr.control.messages import (
     Tick,
     Written,
 )
-from pymr.control.records import (
+from pymr.control.stored_state import (
     ActiveRun,
     BeginPublication,
     BeginRun,
@@ -39,8 +39,22 @@ from pymr.control.records import (
     SavePlan,
     Write,
 )
-from pymr.outcomes import AttemptId, DriverOutcome, MapOutcome, Outcome, ReduceOutcome, StepOutcome
-from pymr.protocol import AttemptResult, Orders, PlanReport, PublishReport, Report, RunningAttempt
+from pymr.wire.outcomes import (
+    AttemptId,
+    DriverOutcome,
+    MapOutcome,
+    Outcome,
+    ReduceOutcome,
+    StepOutcome,
+)
+from pymr.wire.protocol import (
+    AttemptResult,
+    Orders,
+    PlanReport,
+    PublishReport,
+    Report,
+    RunningAttempt,
+)
 
 RUN = "job-000001"
 MAPPED = MapOutcome("digest", 1, 1, 1, 1)

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from pymr.private_redis import PrivateRedis
+from pymr.ops.private_redis import PrivateRedis
 
 _numbers = count()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from typing import Self
 
-from pymr.engines.attempts import AttemptFailedError
-from pymr.engines.driver import EnginePlan
-from pymr.engines.map_side import CLOSING, Piece, map_pieces
-from pymr.engines.reduce_side import PartitionReport, reduce_pieces
-from pymr.engines.run_watch import RunWatch
+from pymr.engines.core.attempts import AttemptFailedError
+from pymr.engines.core.driver import EnginePlan
+from pymr.engines.core.map_side import CLOSING, Piece, map_pieces
+from pymr.engines.core.reduce_side import PartitionReport, reduce_pieces
+from pymr.engines.core.run_watch import RunWatch
 
 SEED = 7
 

@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 from simulation.memory_store import MemoryRedis, MemoryStore
 
-from pymr.control.backlog import queue_order
-from pymr.control.records import (
+from pymr.control.job_queue import queue_order
+from pymr.control.stored_state import (
     BeginRun,
     Committed,
     EndRun,
@@ -22,10 +22,10 @@ from pymr.control.records import (
     RunPlan,
     RunRecord,
 )
-from pymr.outcomes import AttemptId, MapOutcome
-from pymr.peer.store import RedisConnection, Store
-from pymr.peer.store_scripts import Limits
-from pymr.private_redis import PrivateRedis
+from pymr.ops.private_redis import PrivateRedis
+from pymr.peer.store.scripts import Limits
+from pymr.peer.store.store import RedisConnection, Store
+from pymr.wire.outcomes import AttemptId, MapOutcome
 
 AnyStore = Store | MemoryStore
 

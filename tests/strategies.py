@@ -14,15 +14,15 @@ from typing import Any
 from hypothesis import strategies as st
 from valid_jobs import MAPREDUCE
 
-from pymr.config import EngineConfig
-from pymr.engine.blocks import Block, BlockWriter, Run, read_blocks
-from pymr.engine.inputs import InputFile, Split, list_input_files, plan_splits
-from pymr.engine.keys import sort_keys
-from pymr.engine.memory import MemoryBudget
-from pymr.engine.records import RecordReader
+from pymr.base.memory import MemoryBudget
+from pymr.config.cluster import EngineConfig
+from pymr.engine.disk.blocks import Block, BlockWriter, Run, read_blocks
+from pymr.engine.disk.keys import sort_keys
+from pymr.engine.input.files import InputFile, Split, list_input_files, plan_splits
+from pymr.engine.input.records import RecordReader
 from pymr.engine.tasks import JobContext, ReduceOutput
-from pymr.jobs import parse_job
-from pymr.projects import ProjectFunctions
+from pymr.jobs.job import parse_job
+from pymr.projects.project import ProjectFunctions
 
 Item = tuple[Any, Any]
 Groups = list[tuple[Any, list[Any]]]

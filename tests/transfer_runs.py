@@ -12,13 +12,13 @@ from pathlib import Path
 
 import msgspec
 
-from pymr.config import ClusterConfig
+from pymr.config.cluster import ClusterConfig
 from pymr.engine.tasks import TaskWatch
-from pymr.jobs import FileTransferJob, parse_job
-from pymr.outcomes import AttemptId, StepOutcome
-from pymr.peer.steps import StepContext, do_step
-from pymr.peer.worker_protocol import StepOrder
-from pymr.protocol import StepInput, step_task
+from pymr.jobs.job import FileTransferJob, parse_job
+from pymr.peer.attempts.steps import StepContext, do_step
+from pymr.peer.attempts.worker_protocol import StepOrder
+from pymr.wire.outcomes import AttemptId, StepOutcome
+from pymr.wire.protocol import StepInput, step_task
 from tests.data_services import Service, make_config, peer_of
 
 PEERS = ("alpha", "beta", "gamma")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymr.errors import JobError
-from pymr.jobs import parse_job
+from pymr.base.errors import JobError
+from pymr.jobs.job import parse_job
 
 MAPREDUCE: dict[str, Any] = {
     "job_type": "mapreduce",

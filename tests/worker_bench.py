@@ -16,16 +16,23 @@ from cluster.running import lives
 from valid_jobs import MAPREDUCE
 from written_projects import PLAIN, REDUCE, write_project
 
-from pymr.counters import count, take_counts
+from pymr.base.counters import count, take_counts
 from pymr.engine.tasks import JobContext, TaskWatch
-from pymr.outcomes import AttemptId, EarlierFailure, Failure, MapOutcome, ReduceOutcome, error_digest
-from pymr.peer.nursery import Nursery
-from pymr.peer.pane_writers import PaneWriters
-from pymr.peer.panes import PaneStore, read_pane
-from pymr.peer.worker import TaskFunctions
-from pymr.peer.worker_events import WorkerEvent, WorkerFinished
-from pymr.peer.worker_protocol import MapOrder, WorkerSetup
-from pymr.peer.workers import Workers
+from pymr.peer.attempts.worker_protocol import MapOrder, WorkerSetup
+from pymr.peer.panes.panes import PaneStore, read_pane
+from pymr.peer.panes.writers import PaneWriters
+from pymr.peer.worker.worker import TaskFunctions
+from pymr.peer.workers.events import WorkerEvent, WorkerFinished
+from pymr.peer.workers.fork_server import Nursery
+from pymr.peer.workers.pool import Workers
+from pymr.wire.outcomes import (
+    AttemptId,
+    EarlierFailure,
+    Failure,
+    MapOutcome,
+    ReduceOutcome,
+    error_digest,
+)
 
 DEADLINE_S = 60.0
 RUN = "run-1"

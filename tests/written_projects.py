@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pymr.projects import load_function
+from pymr.projects.project import load_function
 
 PLAIN = """
 def words(line, auxiliary_data):

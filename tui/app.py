@@ -13,22 +13,22 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
-from pymr.config import ClusterConfig
-from pymr.rows import JobRow
+from pymr.config.cluster import ClusterConfig
+from pymr.wire.rows import JobRow
 from tui.model.failures import Failures
 from tui.model.feed import Feed
-from tui.model.job_text_draft import DraftText
-from tui.model.pane_feed import PaneFeed
+from tui.model.job_text.draft import DraftText
+from tui.model.pane.feed import PaneFeed
 from tui.model.state import ClusterState
 from tui.model.trail import Trail
-from tui.options import Options
 from tui.parsed_styles import ParsedStyles
 from tui.queue_actions import QueueActions
 from tui.screens.base import ConsoleScreen
-from tui.screens.confirm import Confirm
-from tui.screens.palette import Palette
-from tui.settings import Settings
-from tui.themes import DARK, LIGHT, THEMES
+from tui.screens.dialogs.confirm import Confirm
+from tui.screens.dialogs.palette import Palette
+from tui.settings.options import Options
+from tui.settings.settings import Settings
+from tui.settings.themes import DARK, LIGHT, THEMES
 
 
 def _jobs() -> Screen[Any]:
@@ -181,7 +181,7 @@ class ConsoleApp(QueueActions):
         self._feed = self._pane_feed = None
 
     def _offer_cluster(self, quiet_s: float = 0.0) -> None:
-        from tui.screens.no_cluster import NoCluster
+        from tui.screens.dialogs.no_cluster import NoCluster
 
         if not any(isinstance(screen, NoCluster) for screen in self.screen_stack):
             self.push_screen(NoCluster(quiet_s))
@@ -197,7 +197,7 @@ class ConsoleApp(QueueActions):
             self.set_timer(SILENT_SECONDS, lambda: self._offer_if_silent(config))
 
     async def _tell_of_wrong_keys(self) -> None:
-        from tui.keys import wrong_keys
+        from tui.settings.keys import wrong_keys
 
         wrong = await asyncio.to_thread(wrong_keys, self.settings.keys)
         if len(wrong) > WRONG_KEYS_SHOWN_MAX:
@@ -382,7 +382,7 @@ class ConsoleApp(QueueActions):
         if self.demo is None:
             self.exit()
         else:
-            from tui.screens.leave_demo import LeaveDemo
+            from tui.screens.dialogs.leave_demo import LeaveDemo
 
             self._leaving = LeaveDemo(self.demo)
             self.push_screen(self._leaving)
@@ -391,7 +391,7 @@ class ConsoleApp(QueueActions):
         self.theme = LIGHT.name if self.current_theme.dark else DARK.name
 
     def action_help(self) -> None:
-        from tui.screens.help import Help
+        from tui.screens.dialogs.help import Help
 
         self.push_screen(Help())
 
@@ -401,6 +401,6 @@ class ConsoleApp(QueueActions):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every key that does something here, by name."""
-        from tui.screens.help import commands_of
+        from tui.screens.dialogs.help import commands_of
 
         yield from commands_of(self, screen)

@@ -13,14 +13,14 @@ from textual import actions
 from textual.actions import ActionParseResult
 from textual.dom import DOMNode
 
+from pymr.base.errors import PymrError
 from pymr.client import Client, ClientError, RefusedError
-from pymr.config import ClusterConfig
-from pymr.errors import PymrError
+from pymr.config.cluster import ClusterConfig
 from tui.model.fault_log import log_fault
 from tui.model.feed import Feed
 from tui.model.state import ClusterState
 from tui.notices import NoticingApp
-from tui.options import Options
+from tui.settings.options import Options
 
 ASK_SECONDS = 10.0
 """What an operator asked for is given up when no peer has answered for this long."""

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from pymr.config_choice import CONFIG_NAME, CONFIG_VARIABLE, choose_config
-from pymr.errors import ConfigError
-from pymr.printable import printable_text
-from pymr.standard_streams import check_streams, finish_streams, put
+from pymr.base.errors import ConfigError
+from pymr.base.printable import printable_text
+from pymr.base.standard_streams import check_streams, finish_streams, put
+from pymr.config.choice import CONFIG_NAME, CONFIG_VARIABLE, choose_config
 from tui.model.fault_log import log_fault
-from tui.options import Options
-from tui.settings import Settings, load_settings, settings_path
+from tui.settings.options import Options
+from tui.settings.settings import Settings, load_settings, settings_path
 
 if TYPE_CHECKING:
-    from pymr.config import ClusterConfig
+    from pymr.config.cluster import ClusterConfig
 
 EXIT_USAGE = 2
 EXIT_FAILED = 1
@@ -73,7 +73,7 @@ def main(
 ) -> None:
     """The operator's console: the queue, the workers and their output, the machines; keys are under `?`."""
     if is_for_keys:
-        from tui.keys import keys_toml
+        from tui.settings.keys import keys_toml
 
         check_streams()
         put(keys_toml())
@@ -83,7 +83,7 @@ def main(
         _fail(
             "it needs a terminal; `pymr jobs` lists the queue without one, and --serve shows it in a browser"
         )
-    from tui.themes import wrong_theme
+    from tui.settings.themes import wrong_theme
 
     try:
         settings = load_settings(settings_path())

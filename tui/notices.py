@@ -10,9 +10,9 @@ from textual.content import Content
 from textual.notifications import SeverityLevel
 from textual.timer import Timer
 
-from pymr.printable import printable_text
-from tui.key_order import KeysInOrder
+from pymr.base.printable import printable_text
 from tui.model.fault_log import log_notice
+from tui.settings.key_order import KeysInOrder
 
 ROOMY_COLUMNS, ROOMY_LINES = 100, 30
 """In a smaller terminal a notice is one line, so that it covers neither problems nor what is typed."""

@@ -12,16 +12,16 @@ from typing import Any
 import msgspec
 from textual.binding import Binding
 
+from pymr.base.errors import PymrError
 from pymr.client import Client, RefusedError
-from pymr.config import ClusterConfig
-from pymr.errors import PymrError
-from pymr.requests import UNDELETE_SECONDS, JobsView
-from pymr.rows import JobRow
+from pymr.config.cluster import ClusterConfig
+from pymr.wire.requests import UNDELETE_SECONDS, JobsView
+from pymr.wire.rows import JobRow
 from tui.asking import AskingApp
 from tui.model.state import RUNS_MAX, ClusterState
-from tui.options import Options
 from tui.screens.base import ConsoleScreen
-from tui.screens.confirm import Confirm
+from tui.screens.dialogs.confirm import Confirm
+from tui.settings.options import Options
 
 QUEUE_KEYS = (
     Binding("s", "app.submit", "submit", id="jobs.submit"),

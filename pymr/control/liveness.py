@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pymr.control.messages import PeerFacts
-from pymr.outcomes import AttemptId
-from pymr.protocol import (
+from pymr.wire.outcomes import AttemptId
+from pymr.wire.protocol import (
     DEAD_SECONDS,
     SUSPECT_SECONDS,
     Assignment,

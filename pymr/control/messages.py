@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from pymr.control.records import ActiveRun, Event, JobChanges, RunRecord, Write
-from pymr.protocol import Orders, Report
+from pymr.control.stored_state import ActiveRun, Event, JobChanges, RunRecord, Write
+from pymr.wire.protocol import Orders, Report
 
 
 class PeerFacts(msgspec.Struct, frozen=True):

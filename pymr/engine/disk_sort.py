@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from pymr.engine.blocks import BLOCK_BYTES, Block
-from pymr.engine.disk_list import DiskList
+from pymr.base.errors import disk_error
+from pymr.base.memory import MemoryBudget
+from pymr.engine.disk.blocks import BLOCK_BYTES, Block
+from pymr.engine.disk.disk_list import DiskList
+from pymr.engine.disk.keys import Key
+from pymr.engine.disk.merge import FAN_IN_MAX, fan_in_within, merge_runs
 from pymr.engine.groups import Group
-from pymr.engine.keys import Key
-from pymr.engine.memory import MemoryBudget
-from pymr.engine.merge import FAN_IN_MAX, fan_in_within, merge_runs
 from pymr.engine.shuffler import MAX_ITEMS, Shuffler
-from pymr.errors import disk_error
 
 _MEMORY_BYTES = 1 << 30
 

@@ -6,8 +6,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pymr.engine.keys import show
-from pymr.errors import (
+from pymr.base.errors import (
     DiskError,
     PymrError,
     RecordError,
@@ -15,8 +14,9 @@ from pymr.errors import (
     UserFunctionError,
     is_unwritable,
 )
-from pymr.project_paths import shown_traceback
-from pymr.project_stops import operator_stop
+from pymr.engine.disk.keys import show
+from pymr.projects.debugger_quit import operator_stop
+from pymr.projects.paths import shown_traceback
 
 TRACEBACK_CHARACTERS_MAX = 8_000
 """A traceback in a message is cut in its middle to this: an exception may hold a record of megabytes."""

@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import msgspec
 
-from pymr.engine.keys import Key, show
+from pymr.engine.disk.keys import Key, show
 
 
 class Group(msgspec.Struct, frozen=True, gc=False, eq=False):

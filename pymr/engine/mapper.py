@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from itertools import chain, islice, repeat
 from typing import Any
 
-from pymr.engine.blocks import check_item
+from pymr.base.errors import Interrupted, PymrError, RecordError, UserFunctionError
+from pymr.engine.disk.blocks import check_item
+from pymr.engine.disk.keys import Key, show
 from pymr.engine.failures import (
     CombineError,
     check_pairs,
@@ -19,10 +21,8 @@ from pymr.engine.failures import (
     raised_by_user,
     user_failure,
 )
-from pymr.engine.keys import Key, show
-from pymr.engine.records import Location, RecordReader
-from pymr.errors import Interrupted, PymrError, RecordError, UserFunctionError
-from pymr.project_stops import operator_stop
+from pymr.engine.input.records import Location, RecordReader
+from pymr.projects.debugger_quit import operator_stop
 
 Item = tuple[Key, Any]
 MapFunction = Callable[[str, Any], Iterable[Item]]

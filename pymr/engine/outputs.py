@@ -19,11 +19,11 @@ from uuid import UUID
 import msgpack
 import orjson
 
+from pymr.base.errors import OutputError, disk_error
+from pymr.base.faults import fault_point
+from pymr.base.zstd import zstd
+from pymr.engine.disk.keys import show
 from pymr.engine.failures import check_pairs
-from pymr.engine.keys import show
-from pymr.engine.zstd import zstd
-from pymr.errors import OutputError, disk_error
-from pymr.faults import fault_point
 
 MAX_ITEMS = 500_000
 

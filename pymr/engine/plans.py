@@ -24,11 +24,11 @@ from typing import Any
 import msgpack
 from xxhash import xxh3_64_intdigest
 
-from pymr.engine.durable import sync_folder
-from pymr.engine.inputs import InputFile, Split
+from pymr.base.durable import sync_folder
+from pymr.base.errors import DamagedFileError, PymrError, disk_error
+from pymr.base.faults import fault_point
+from pymr.engine.input.files import InputFile, Split
 from pymr.engine.tasks import MapTask
-from pymr.errors import DamagedFileError, PymrError, disk_error
-from pymr.faults import fault_point
 
 _MAGIC = b"pymrplan"
 _NUMBER = Struct("<Q")

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from itertools import chain, islice, repeat
 from typing import Any
 
-from pymr.engine.blocks import Singles, count_values
-from pymr.engine.disk_list import DiskGroup, DiskList
+from pymr.base.errors import Interrupted, PymrError, RecordError
+from pymr.base.memory import MemoryBudget
+from pymr.engine.disk.blocks import Singles, count_values
+from pymr.engine.disk.disk_list import DiskGroup, DiskList
+from pymr.engine.disk.keys import Key, check_keys, order_key, show
 from pymr.engine.disk_sort import DiskSort
 from pymr.engine.failures import is_ours, placed, user_failure
 from pymr.engine.groups import Group, SingleGroup
-from pymr.engine.keys import Key, check_keys, order_key, show
-from pymr.engine.memory import MemoryBudget
-from pymr.errors import Interrupted, PymrError, RecordError
 
 Item = tuple[Key, Any]
 ReduceFunction = Callable[[Any, Any], Iterable[Item]]

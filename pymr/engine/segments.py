@@ -15,11 +15,11 @@ from typing import Any
 import msgpack
 from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest
 
-from pymr.engine.blocks import Run
-from pymr.engine.durable import write_file
+from pymr.base.durable import write_file
+from pymr.base.errors import DamagedFileError
+from pymr.engine.disk.blocks import Run
 from pymr.engine.outputs import Part
 from pymr.engine.tasks import MapOutput, ReduceOutput
-from pymr.errors import DamagedFileError
 
 INDEX_NAME = "index"
 RUNS_NAME = "runs"

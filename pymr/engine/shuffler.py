@@ -9,13 +9,13 @@ from typing import Any
 
 from xxhash import xxh3_64
 
-from pymr.engine.blocks import BLOCK_BYTES, BlockWriter, Run, check_item
+from pymr.base.errors import Interrupted, RecordError
+from pymr.base.memory import MemoryBudget
+from pymr.engine.disk.blocks import BLOCK_BYTES, BlockWriter, Run, check_item
+from pymr.engine.disk.keys import Key, show
 from pymr.engine.failures import CombineError, check_pairs, name_of, user_failure
-from pymr.engine.gather import GroupedItems, ListedItems
+from pymr.engine.grouping import GroupedItems, ListedItems
 from pymr.engine.groups import Group
-from pymr.engine.keys import Key, show
-from pymr.engine.memory import MemoryBudget
-from pymr.errors import Interrupted, RecordError
 
 MAX_ITEMS = 500_000
 

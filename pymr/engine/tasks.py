@@ -11,19 +11,31 @@ from typing import Any
 
 import orjson
 
-from pymr.auxiliary_json import parse_auxiliary
-from pymr.config import EngineConfig
-from pymr.counters import take_counts
-from pymr.engine.blocks import Run
+from pymr.base.counters import take_counts
+from pymr.base.errors import (
+    InputError,
+    OutputError,
+    TaskOverError,
+    UserFunctionError,
+    disk_error,
+)
+from pymr.base.memory import MemoryBudget
+from pymr.config.cluster import EngineConfig
+from pymr.engine.disk.blocks import Run
+from pymr.engine.disk.keys import show
+from pymr.engine.disk.merge import fan_in_within, merge_runs
 from pymr.engine.disk_sort import assemble_columns
-from pymr.engine.failures import TRACEBACK_CHARACTERS_MAX, describe, item_failure, name_of, show_text
-from pymr.engine.inputs import InputFile, Split, group_splits, plan_splits
-from pymr.engine.keys import show
+from pymr.engine.failures import (
+    TRACEBACK_CHARACTERS_MAX,
+    describe,
+    item_failure,
+    name_of,
+    show_text,
+)
+from pymr.engine.input.files import InputFile, Split, group_splits, plan_splits
+from pymr.engine.input.records import OnContent, RecordReader
 from pymr.engine.mapper import first_checked, map_failures, map_lines, map_lines_tolerantly
-from pymr.engine.memory import MemoryBudget
-from pymr.engine.merge import fan_in_within, merge_runs
 from pymr.engine.outputs import OutputWriter, Part, encode_lines
-from pymr.engine.records import OnContent, RecordReader
 from pymr.engine.reducer import (
     GroupReader,
     ReduceFunction,
@@ -32,11 +44,11 @@ from pymr.engine.reducer import (
     with_disk_output,
 )
 from pymr.engine.shuffler import Shuffler
-from pymr.errors import InputError, OutputError, TaskOverError, UserFunctionError, disk_error
-from pymr.jobs import MapReduceJob
-from pymr.outcomes import EnginePhase
-from pymr.project_paths import shown_traceback
-from pymr.projects import ProjectFunctions
+from pymr.jobs.auxiliary_json import parse_auxiliary
+from pymr.jobs.job import MapReduceJob
+from pymr.projects.paths import shown_traceback
+from pymr.projects.project import ProjectFunctions
+from pymr.wire.outcomes import EnginePhase
 
 COMPRESSIONS = {False: "none", True: "gzip", "gzip": "gzip", "zstd": "zstd"}
 """What the job field `compress` means."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pymr.engines.run_watch import RunWatch
-from pymr.errors import FatalError
+from pymr.base.errors import FatalError
+from pymr.engines.core.run_watch import RunWatch
 
 TOLD_SECONDS = 5.0
 """So long they may be away without a word: killed ones are replaced."""

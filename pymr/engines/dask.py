@@ -18,8 +18,10 @@ from operator import getitem
 from typing import Any
 from uuid import uuid4
 
+from pymr.base.errors import FatalError, RetryableError
+from pymr.base.interruption import uninterrupted
 from pymr.engines.absence import Absence
-from pymr.engines.backends import (
+from pymr.engines.core.backends import (
     EngineAwayError,
     Worker,
     check_workers,
@@ -27,14 +29,12 @@ from pymr.engines.backends import (
     shown_address,
     this_worker,
 )
-from pymr.engines.driver import EnginePlan
+from pymr.engines.core.driver import EnginePlan
+from pymr.engines.core.map_side import Piece
+from pymr.engines.core.opened import OpenedEngine
+from pymr.engines.core.reduce_side import PartitionReport, reduce_pieces
+from pymr.engines.core.run_watch import RunWatch
 from pymr.engines.futures import Part, TaskRun, map_parts
-from pymr.engines.map_side import Piece
-from pymr.engines.opened import OpenedEngine
-from pymr.engines.reduce_side import PartitionReport, reduce_pieces
-from pymr.engines.run_watch import RunWatch
-from pymr.errors import FatalError, RetryableError
-from pymr.interruption import uninterrupted
 
 CONNECT_SECONDS = 15
 

@@ -12,10 +12,10 @@ from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeVar
 
 from pymr.engine.tasks import MapOutput
-from pymr.engines.driver import EnginePlan
-from pymr.engines.map_side import Piece, map_output_in, map_pieces
-from pymr.engines.reduce_side import PartitionReport
-from pymr.engines.run_watch import LOOK_SECONDS, RunWatch, error_of_engine
+from pymr.engines.core.driver import EnginePlan
+from pymr.engines.core.map_side import Piece, map_output_in, map_pieces
+from pymr.engines.core.reduce_side import PartitionReport
+from pymr.engines.core.run_watch import LOOK_SECONDS, RunWatch, error_of_engine
 
 Part = list[Piece]
 """The pieces of one map task and partition."""

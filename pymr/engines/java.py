@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from pymr.errors import StartError
+from pymr.base.errors import StartError
 
 JAVA_MIN = 17
 _VERSION = re.compile(r'version "(\d+)')

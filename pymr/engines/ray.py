@@ -14,17 +14,23 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any
 
-from pymr.engines.attempts import TaskGivenUpError
-from pymr.engines.backends import EngineAwayError, check_workers, refused_address, shown_address, this_worker
-from pymr.engines.driver import EnginePlan
+from pymr.base.errors import FatalError
+from pymr.base.interruption import uninterrupted
+from pymr.base.scratch_folder import ScratchFolder
+from pymr.engines.core.attempts import TaskGivenUpError
+from pymr.engines.core.backends import (
+    EngineAwayError,
+    check_workers,
+    refused_address,
+    shown_address,
+    this_worker,
+)
+from pymr.engines.core.driver import EnginePlan
+from pymr.engines.core.map_side import Piece
+from pymr.engines.core.opened import OpenedEngine, environment, interrupting_handlers_kept
+from pymr.engines.core.reduce_side import PartitionReport, reduce_pieces
+from pymr.engines.core.run_watch import RunWatch
 from pymr.engines.futures import Part, TaskRun, map_parts
-from pymr.engines.map_side import Piece
-from pymr.engines.opened import OpenedEngine, environment, interrupting_handlers_kept
-from pymr.engines.reduce_side import PartitionReport, reduce_pieces
-from pymr.engines.run_watch import RunWatch
-from pymr.errors import FatalError
-from pymr.interruption import uninterrupted
-from pymr.scratch_folder import ScratchFolder
 
 DEATHS_MAX = 3
 """So many workers may die of a task."""

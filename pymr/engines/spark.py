@@ -11,21 +11,21 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from pymr.engines.backends import check_address, refused_address
-from pymr.engines.driver import EnginePlan
+from pymr.base.errors import StartError
+from pymr.base.interruption import uninterrupted
+from pymr.engines.core.backends import check_address, refused_address
+from pymr.engines.core.driver import EnginePlan
+from pymr.engines.core.map_side import Piece, map_output_in, map_pieces
+from pymr.engines.core.opened import OpenedEngine, environment, interrupting_handlers_kept
+from pymr.engines.core.reduce_side import PartitionReport, reduce_pieces
+from pymr.engines.core.run_watch import LOOK_SECONDS, RunWatch
 from pymr.engines.java import java_home
-from pymr.engines.map_side import Piece, map_output_in, map_pieces
-from pymr.engines.opened import OpenedEngine, environment, interrupting_handlers_kept
-from pymr.engines.reduce_side import PartitionReport, reduce_pieces
-from pymr.engines.run_watch import LOOK_SECONDS, RunWatch
 from pymr.engines.spark_connect import run_on_session
 from pymr.engines.spark_errors import in_words
-from pymr.errors import StartError
-from pymr.interruption import uninterrupted
-from pymr.run_facts import RunSummary
+from pymr.runs.facts import RunSummary
 
 if TYPE_CHECKING:
-    from pymr.run_api import JobSource
+    from pymr.api.run import JobSource
 
 FAILURES_MAX = 8
 """So often Spark tries a task; deaths of workers count there too. Failures are counted by the watch."""
@@ -120,7 +120,7 @@ def run(job: JobSource, spark: Any, **options: Any) -> RunSummary:
     options: `projects`, `inputs`, `output`, `config`, as of `pymr.run`. The output folder has to be one that
     the executors can write to under the same path. Raises PymrError.
     """
-    from pymr.run_api import run_with
+    from pymr.api.run import run_with
 
     return run_with(OpenSpark(spark), job, **options)
 

@@ -11,16 +11,16 @@ from uuid import uuid4
 
 import msgspec
 
+from pymr.base.interruption import uninterrupted
 from pymr.engine.outputs import Part
 from pymr.engine.tasks import MapOutput, ReduceOutput
-from pymr.engines.backends import check_address, refused_address
-from pymr.engines.driver import EnginePlan
-from pymr.engines.map_side import Piece, map_pieces
-from pymr.engines.opened import OpenedEngine
-from pymr.engines.reduce_side import PartitionReport, reduce_pieces
-from pymr.engines.run_watch import LOOK_SECONDS, RunWatch
+from pymr.engines.core.backends import check_address, refused_address
+from pymr.engines.core.driver import EnginePlan
+from pymr.engines.core.map_side import Piece, map_pieces
+from pymr.engines.core.opened import OpenedEngine
+from pymr.engines.core.reduce_side import PartitionReport, reduce_pieces
+from pymr.engines.core.run_watch import LOOK_SECONDS, RunWatch
 from pymr.engines.spark_errors import in_words
-from pymr.interruption import uninterrupted
 
 PIECES_PER_BATCH = 16
 """Rows of a batch that a reduce task is given: it has so many pieces in memory, and Spark some more."""

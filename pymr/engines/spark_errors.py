@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pymr.engines.backends import this_worker
-from pymr.engines.run_watch import error_of_engine
-from pymr.errors import FatalError, PymrError
+from pymr.base.errors import FatalError, PymrError
+from pymr.engines.core.backends import this_worker
+from pymr.engines.core.run_watch import error_of_engine
 
 
 def in_words(error: Exception) -> PymrError:

@@ -14,11 +14,11 @@ from typing import NoReturn
 import click
 
 from pymr import __version__
-from pymr.config import ClusterConfig, PeerConfig, load_config
-from pymr.errors import DefinitionError, PymrError
-from pymr.peer.data_service import prepare_data_service
-from pymr.peer.nursery import Nursery
-from pymr.printable import keep_log_printable, printable_text
+from pymr.base.errors import DefinitionError, PymrError
+from pymr.base.printable import keep_log_printable, printable_text
+from pymr.config.cluster import ClusterConfig, PeerConfig, load_config
+from pymr.data.service import prepare_data_service
+from pymr.peer.workers.fork_server import Nursery
 
 LOG_END_SECONDS_MAX = 2.0
 EXIT_FAILED = 1
@@ -76,11 +76,11 @@ def run_peer(config: ClusterConfig, me: PeerConfig, *, until_stdin_closes: bool 
     try:
         prepare_data_service()  # likewise
 
-        from pymr.keys import load_security
-        from pymr.peer.log_thread import LogThread
-        from pymr.peer.loop import Loop
-        from pymr.peer.passwords import redis_password
+        from pymr.peer.loop.log_thread import LogThread
+        from pymr.peer.loop.loop import Loop
         from pymr.peer.peer import Peer
+        from pymr.peer.store.passwords import redis_password
+        from pymr.wire.keys import load_security
 
         if os.geteuid() == 0:
             _log.warning("running as root: functions of jobs will, too; use an account of its own")
@@ -125,8 +125,8 @@ def run_peer(config: ClusterConfig, me: PeerConfig, *, until_stdin_closes: bool 
 
 def _import_what_workers_need() -> None:
     """Before the nursery is forked, which then need not do the same: most of it is the daemon's as well."""
-    import_module("pymr.peer.nursery_process")
-    import_module("pymr.peer.attempts")
+    import_module("pymr.peer.workers.fork_server_process")
+    import_module("pymr.peer.attempts.attempts")
 
 
 def die_with_parent() -> None:

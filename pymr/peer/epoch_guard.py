@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from pymr.control.duties import PeerCommand, ReadJobs, Remember, SendReport
-from pymr.errors import disk_error
+from pymr.base.errors import disk_error
+from pymr.control.follower.events import PeerCommand, ReadJobs, Remember, SendReport
 
 RETRY_SECONDS = 0.5
 """Between two tries to write the epoch down."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from pymr.errors import DiskError, FatalError, ProjectError, PymrError, disk_error
-from pymr.outcomes import Failure
-from pymr.protocol import PlanOrder, PlanReport, cut_text
+from pymr.base.errors import DiskError, FatalError, ProjectError, PymrError, disk_error
+from pymr.wire.outcomes import Failure
+from pymr.wire.protocol import PlanOrder, PlanReport, cut_text
 
 _log = logging.getLogger("pymr")
 

@@ -6,13 +6,13 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
-from pymr.config import PeerConfig
-from pymr.keys import KeysError, Security
-from pymr.peer.addresses import Address
-from pymr.peer.frames import BadFrame, encode
-from pymr.peer.transport import Context, Dealer
-from pymr.protocol import SUSPECT_SECONDS, PeerMessage, Wake
-from pymr.requests import Request
+from pymr.config.cluster import PeerConfig
+from pymr.wire.addresses import Address
+from pymr.wire.frames import BadFrame, encode
+from pymr.wire.keys import KeysError, Security
+from pymr.wire.protocol import SUSPECT_SECONDS, PeerMessage, Wake
+from pymr.wire.requests import Request
+from pymr.wire.sockets import Context, Dealer
 
 WARM_LINKS_MAX = 200
 """Up to so many peers, each is connected to all others from its start on: a new leader is heard at once."""

@@ -8,8 +8,8 @@ import time
 
 import psutil
 
-from pymr.peer.disk import Disk
-from pymr.protocol import MachineFigures
+from pymr.peer.loop.disk_threads import Disk
+from pymr.wire.protocol import MachineFigures
 
 DISK_FREE_BYTES_MIN = 256 << 10
 """A disk with less space left than this counts as full: hardly a task could write its output."""

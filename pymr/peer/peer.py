@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 from pymr import __version__
-from pymr.config import ClusterConfig, PeerConfig
-from pymr.control.duties import (
+from pymr.base.faults import fault_point
+from pymr.config.cluster import ClusterConfig, PeerConfig
+from pymr.control.follower.events import (
     Drain,
     Fence,
     KeyboardsHeld,
@@ -21,41 +22,39 @@ from pymr.control.duties import (
     ReadJobs,
     SendReport,
 )
-from pymr.control.following import Follower
+from pymr.control.follower.follower import Follower
 from pymr.control.messages import PeerFacts, Reported
-from pymr.faults import fault_point
-from pymr.keys import Security
-from pymr.peer import worker_events
-from pymr.peer.answers import Answers
-from pymr.peer.disk import Disk
+from pymr.peer.disk.job_table import JobTableCopy
+from pymr.peer.disk.local_state import KeptState
+from pymr.peer.disk.paths import Places
+from pymr.peer.disk.unpacked_projects import UnpackedProjects
 from pymr.peer.epoch_guard import EpochGuard
-from pymr.peer.execution import Execution
-from pymr.peer.findings import clear_strange_runs, found_runs, held_attempts
-from pymr.peer.job_table import JobTableCopy
-from pymr.peer.kept_state import KeptState
-from pymr.peer.keyboards import Keyboards
-from pymr.peer.leader import TICK_SECONDS, Leading
-from pymr.peer.lease import TURN_SECONDS_MAX, Lease, LeaseView
+from pymr.peer.executor import Execution
+from pymr.peer.leader_driver import TICK_SECONDS, Leading
 from pymr.peer.links import Links
-from pymr.peer.loop import Loop
+from pymr.peer.loop.disk_threads import Disk
+from pymr.peer.loop.loop import Loop
+from pymr.peer.loop.threads import StoreThread, Thread
 from pymr.peer.machine import Measurements
-from pymr.peer.nursery import Nursery
-from pymr.peer.outages import Outages
-from pymr.peer.pane_sweep import PaneSweep
-from pymr.peer.pane_writers import PaneWriters
-from pymr.peer.panes import PaneStore
-from pymr.peer.places import Places
-from pymr.peer.previews import Previews
-from pymr.peer.relays import Relays
-from pymr.peer.store import Store
-from pymr.peer.threads import StoreThread, Thread
-from pymr.peer.transport import Endpoint, Gatekeeper, Sender, shared_context
-from pymr.peer.unpacked_projects import UnpackedProjects
+from pymr.peer.panes.panes import PaneStore
+from pymr.peer.panes.sweep import PaneSweep
+from pymr.peer.panes.writers import PaneWriters
+from pymr.peer.recovery_scan import clear_strange_runs, found_runs, held_attempts
+from pymr.peer.requests.commands import Standing
+from pymr.peer.requests.input_lock import Keyboards
+from pymr.peer.requests.leader_proxy import Relays
+from pymr.peer.requests.previews import Previews
+from pymr.peer.requests.queries import Answers
+from pymr.peer.store.lease import TURN_SECONDS_MAX, Lease, LeaseView
+from pymr.peer.store.outages import Outages
+from pymr.peer.store.store import Store
 from pymr.peer.upload_sweep import UploadSweep
-from pymr.peer.wishes import Standing
 from pymr.peer.worker_news import worker_news
-from pymr.peer.workers import Workers
-from pymr.protocol import (
+from pymr.peer.workers import events
+from pymr.peer.workers.fork_server import Nursery
+from pymr.peer.workers.pool import Workers
+from pymr.wire.keys import Security
+from pymr.wire.protocol import (
     SUSPECT_SECONDS,
     Fenced,
     Orders,
@@ -65,7 +64,8 @@ from pymr.protocol import (
     Report,
     Wake,
 )
-from pymr.requests import Reply, Request
+from pymr.wire.requests import Reply, Request
+from pymr.wire.sockets import Endpoint, Gatekeeper, Sender, shared_context
 
 MEASURE_SECONDS = 1.0
 """Between two measurements of the machine."""
@@ -392,11 +392,11 @@ class Peer:
             case _:
                 self._execution.carry_out(command)
 
-    def _on_worker(self, event: worker_events.WorkerEvent) -> None:
+    def _on_worker(self, event: events.WorkerEvent) -> None:
         self._loop.call_soon(lambda: self._take_worker_event(event))
 
-    def _take_worker_event(self, event: worker_events.WorkerEvent) -> None:
-        if isinstance(event, worker_events.NurseryDied):
+    def _take_worker_event(self, event: events.WorkerEvent) -> None:
+        if isinstance(event, events.NurseryDied):
             self.failure = "the process that starts workers has ended; this peer ends, to be started again"
             _log.error("%s", self.failure)
             self._loop.stop()

@@ -10,17 +10,23 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
-from pymr.config import ClusterConfig, PeerConfig
-from pymr.control.duties import FetchSegments, PeerEvent, SegmentFetched, SegmentLost, SegmentRefused
+from pymr.config.cluster import ClusterConfig, PeerConfig
+from pymr.control.follower.events import (
+    FetchSegments,
+    PeerEvent,
+    SegmentFetched,
+    SegmentLost,
+    SegmentRefused,
+)
 from pymr.control.long_work import LongWork
-from pymr.peer.data_orders import Fetched, FetchFailed, FetchOrder, Owner
-from pymr.peer.data_protocol import Segment
-from pymr.peer.data_service import DataService
-from pymr.peer.disk import Disk
-from pymr.peer.places import FETCHED, Places
-from pymr.peer.publication import make_run_folder
-from pymr.peer.staging import FACTS_SUFFIX
-from pymr.protocol import Source, cut_text
+from pymr.data.orders import Fetched, FetchFailed, FetchOrder, Owner
+from pymr.data.protocol import Segment
+from pymr.data.service import DataService
+from pymr.data.staging import FACTS_SUFFIX
+from pymr.peer.disk.paths import FETCHED, Places
+from pymr.peer.loop.disk_threads import Disk
+from pymr.peer.output.publication import make_run_folder
+from pymr.wire.protocol import Source, cut_text
 
 FETCH_LOG_SECONDS = 10.0
 """A fetch that failed is logged this often at most."""

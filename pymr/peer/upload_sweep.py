@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pymr.peer.disk import Disk
-from pymr.peer.job_table import JobTableCopy
-from pymr.peer.uploads import UPLOADS, remove_stale_uploads, stale_uploads
+from pymr.peer.disk.job_table import JobTableCopy
+from pymr.peer.disk.uploads import UPLOADS, remove_stale_uploads, stale_uploads
+from pymr.peer.loop.disk_threads import Disk
 
 SWEEP_SECONDS = 600.0
 """Between two looks at the folder; see also uploads.STALE_SECONDS."""

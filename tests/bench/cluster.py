@@ -25,8 +25,8 @@ from cluster.clusters import Cluster  # noqa: E402  (of the tests, which are no 
 from cluster.gated import Gates  # noqa: E402
 from cluster.running import processes_of  # noqa: E402
 
-from pymr.config import EngineConfig, memory_bytes_per_worker  # noqa: E402
-from pymr.engine.inputs import list_input_files  # noqa: E402
+from pymr.config.cluster import EngineConfig, memory_bytes_per_worker  # noqa: E402
+from pymr.engine.input.files import list_input_files  # noqa: E402
 from pymr.engine.tasks import (  # noqa: E402
     JobContext,
     MapTask,
@@ -37,9 +37,9 @@ from pymr.engine.tasks import (  # noqa: E402
     run_map_task,
     run_reduce_task,
 )
-from pymr.jobs import parse_job  # noqa: E402
-from pymr.peer.planning import task_bytes  # noqa: E402
-from pymr.projects import load_functions  # noqa: E402
+from pymr.jobs.job import parse_job  # noqa: E402
+from pymr.peer.input.host_plan import task_bytes  # noqa: E402
+from pymr.projects.project import load_functions  # noqa: E402
 from tests.bench.data import Size, default_data_dir, prepare  # noqa: E402
 
 FIRST_CALL_BAR_S = 0.5

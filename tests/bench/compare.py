@@ -97,7 +97,7 @@ def _commands(workload: Workload, input_dir: Path, work_dir: Path, workers: int)
 def pymr_command() -> list[str]:
     """The installed command, as a user types it; a virtual environment has it beside its interpreter."""
     script = Path(sys.executable).with_name("pymr")
-    return [str(script)] if script.exists() else [sys.executable, "-m", "pymr.cli"]
+    return [str(script)] if script.exists() else [sys.executable, "-m", "pymr.cli.main"]
 
 
 def _gnu_is_installed() -> bool:

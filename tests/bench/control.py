@@ -19,7 +19,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from pymr.control.leadership import Leader
+from pymr.control.leader.leader import Leader
 from pymr.control.messages import (
     Continued,
     ContinueSoon,
@@ -34,9 +34,9 @@ from pymr.control.messages import (
     Tick,
     Written,
 )
-from pymr.control.records import BeginRun, CommitTasks, JobChanges, JobRecord, RunRecord, Write
-from pymr.outcomes import AttemptId, MapOutcome
-from pymr.protocol import (
+from pymr.control.stored_state import BeginRun, CommitTasks, JobChanges, JobRecord, RunRecord, Write
+from pymr.wire.outcomes import AttemptId, MapOutcome
+from pymr.wire.protocol import (
     REPORT_SECONDS,
     Assignment,
     AttemptResult,

@@ -12,9 +12,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from pymr.config import ClusterConfig
-from pymr.control.backlog import Backlog
-from pymr.control.leadership import Leader
+from pymr.config.cluster import ClusterConfig
+from pymr.control.job_queue import Backlog
+from pymr.control.leader.leader import Leader
 from pymr.control.messages import (
     DoWrite,
     JobsChanged,
@@ -26,8 +26,8 @@ from pymr.control.messages import (
     Tick,
     Written,
 )
-from pymr.control.records import BeginRun, EndRun, JobChanges, JobRecord, RunRecord, Write
-from pymr.peer.views import JobViews
+from pymr.control.stored_state import BeginRun, EndRun, JobChanges, JobRecord, RunRecord, Write
+from pymr.peer.requests.views import JobViews
 
 TARGET_MS = 50.0
 STEPS = 200

@@ -18,9 +18,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from pymr.config import ClusterConfig
-from pymr.control.backlog import Backlog
-from pymr.control.duties import (
+from pymr.config.cluster import ClusterConfig
+from pymr.control.follower.events import (
     FetchSegments,
     GiveMap,
     GiveReduce,
@@ -41,8 +40,9 @@ from pymr.control.duties import (
     TaskEnded,
     WorkerReady,
 )
-from pymr.control.following import Follower
-from pymr.control.leadership import Leader
+from pymr.control.follower.follower import Follower
+from pymr.control.job_queue import Backlog
+from pymr.control.leader.leader import Leader
 from pymr.control.messages import (
     Continued,
     ContinueSoon,
@@ -58,7 +58,7 @@ from pymr.control.messages import (
     Tick,
     Written,
 )
-from pymr.control.records import (
+from pymr.control.stored_state import (
     ActiveRun,
     BeginRun,
     CommitTasks,
@@ -71,11 +71,11 @@ from pymr.control.records import (
     SavePlan,
     Write,
 )
-from pymr.outcomes import MapOutcome, ReduceOutcome
-from pymr.peer.frames import encode
-from pymr.peer.task_views import task_rows
-from pymr.peer.views import JobViews
-from pymr.protocol import MachineFigures, PlanReport, PublishReport, Report
+from pymr.peer.requests.task_views import task_rows
+from pymr.peer.requests.views import JobViews
+from pymr.wire.frames import encode
+from pymr.wire.outcomes import MapOutcome, ReduceOutcome
+from pymr.wire.protocol import MachineFigures, PlanReport, PublishReport, Report
 
 RUN = "job-000001"
 TASK_SECONDS = 0.5

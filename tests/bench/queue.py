@@ -20,9 +20,17 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
-from pymr.control.records import BeginAttempt, BeginCycle, BeginRun, EndRun, JobRecord, JobState, RunRecord
-from pymr.peer.store import RedisConnection, Store
-from pymr.private_redis import PrivateRedis
+from pymr.control.stored_state import (
+    BeginAttempt,
+    BeginCycle,
+    BeginRun,
+    EndRun,
+    JobRecord,
+    JobState,
+    RunRecord,
+)
+from pymr.ops.private_redis import PrivateRedis
+from pymr.peer.store.store import RedisConnection, Store
 
 JOBS = 10_000
 ROUNDS = 100

@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 import zmq
 
-from pymr.config import ClusterConfig
-from pymr.peer.fetching import Limits
+from pymr.config.cluster import ClusterConfig
+from pymr.data.fetching import Limits
 from tests.data_services import RUN_ID, Service, make_config, owner_of, segment_of, write_attempt
 
 SEGMENT_BYTES = 16 << 20

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from pymr.protocol import StepInput
+from pymr.wire.protocol import StepInput
 from tests.transfer_runs import TransferRun, data_of, serving
 
 SMALL_FILES = 100_000

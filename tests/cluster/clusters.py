@@ -17,8 +17,8 @@ from cluster.inline import request_of, run_here
 from cluster.running import PYMR, Finished, finish, processes_of
 
 from pymr.client import ClientError
-from pymr.client_wait import Outcome
-from pymr.requests import GetJob, JobView
+from pymr.client.wait import Outcome
+from pymr.wire.requests import GetJob, JobView
 
 PROJECT = "p"
 

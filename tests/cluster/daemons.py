@@ -19,10 +19,10 @@ from cluster.ports import PortBlock, is_free
 from cluster.running import MARKER, processes_of, wait_until
 
 from pymr.client import Client, ClientError
-from pymr.cluster_init import _write_keys
-from pymr.config import ClusterConfig, PeerConfig, cluster_toml, load_config
-from pymr.private_redis import PrivateRedis
-from pymr.requests import ClusterView
+from pymr.config.cluster import ClusterConfig, PeerConfig, cluster_toml, load_config
+from pymr.ops.init import _write_keys
+from pymr.ops.private_redis import PrivateRedis
+from pymr.wire.requests import ClusterView
 
 PEER = Path(sys.executable).with_name("pymr-peer")
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")

@@ -9,20 +9,20 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from pymr import cli
-from pymr.embedded import RunRequest, run_job
-from pymr.engines.driver import Engine
-from pymr.errors import PymrError
-from pymr.run_api import Nobody
+from pymr.api.run import Nobody
+from pymr.base.errors import PymrError
+from pymr.cli import main
+from pymr.engines.core.driver import Engine
+from pymr.local.run import RunRequest, run_job
 
-for _name in ("pymr.config", "pymr.inline_run", "pymr.jobs"):  # once, not again for each run
+for _name in ("pymr.config.cluster", "pymr.local.inline", "pymr.jobs.job"):  # once, not again for each run
     import_module(_name)
 
 
 def request_of(folder: Path, *arguments: object) -> RunRequest:
     """What the command `pymr run` with these arguments asks for, called in this folder."""
     with contextlib.chdir(folder):
-        return cli._run_request(**cli.run.make_context("run", [*map(str, arguments)]).params)
+        return main._run_request(**main.run.make_context("run", [*map(str, arguments)]).params)
 
 
 def run_here(request: RunRequest, engine: Engine | None = None) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from pymr.peer.process_trees import children_of
+from pymr.base.process_trees import children_of
 
 from .running import PYMR, Place
 

@@ -19,7 +19,7 @@ import pytest
 from cluster.clusters import Cluster
 from cluster.running import MARKER, wait_until
 
-from pymr.redis_server import choose_server
+from pymr.ops.redis_server import choose_server
 
 _NETWORKS = 250
 _HERE = "here"

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 import pymr
-from pymr.engine.zstd import zstd
+from pymr.base.zstd import zstd
 
 PYMR = Path(sys.executable).with_name("pymr")
 REPOSITORY = Path(__file__).parents[2]

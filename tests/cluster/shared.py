@@ -19,11 +19,11 @@ from cluster.inline import request_of, run_here
 from cluster.running import Finished, Place, lives, processes_of, wait_until
 from msgspec.structs import replace
 
+from pymr.base.errors import JobError
 from pymr.client import ClientError
-from pymr.embedded import RunRequest
-from pymr.embedded_output import PaneLines
-from pymr.errors import JobError
-from pymr.peer.places import Places
+from pymr.local.output import PaneLines
+from pymr.local.run import RunRequest
+from pymr.peer.disk.paths import Places
 
 PEER = "alpha"
 END_S = 20.0

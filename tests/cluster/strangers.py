@@ -10,7 +10,7 @@ import psutil
 import zmq
 from cluster.clusters import Cluster
 
-from pymr.keys import read_authorized, read_secret
+from pymr.wire.keys import read_authorized, read_secret
 
 Port = Literal["control", "data"]
 

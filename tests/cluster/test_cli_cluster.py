@@ -20,9 +20,9 @@ from cluster.ports import free_port
 from cluster.running import MARKER, PYMR, Finished, processes_of, wait_until
 from cluster.terminal import Terminal
 
+from pymr.api.manage_cluster import ManageCluster
 from pymr.client import RefusedError
-from pymr.manage_cluster import ManageCluster
-from pymr.private_redis import running_pid
+from pymr.ops.private_redis import running_pid
 
 REDUCE = """
 def total(group, auxiliary_data):
@@ -335,9 +335,9 @@ def test_a_peer_that_died_is_told_of_and_started_again(tmp_path: Path) -> None:
 
 def test_a_console_loads_little() -> None:
     code = (
-        "import sys; import pymr.cli, pymr.client, pymr.cli_queue, pymr.cli_rows; "
+        "import sys; import pymr.cli.main, pymr.client, pymr.cli.queue, pymr.cli.rows; "
         "print(*(name for name in ('rich', 'redis', 'psutil', 'orjson', 'msgpack', 'asyncio', 'structlog', "
-        "'pymr.engine', 'pymr.control', 'pymr.jobs') if name in sys.modules))"
+        "'pymr.engine', 'pymr.control', 'pymr.jobs.job') if name in sys.modules))"
     )
     told = subprocess.run(
         [str(PYMR.with_name("python")), "-c", code], capture_output=True, text=True, check=True

@@ -14,9 +14,9 @@ from cluster.ports import free_port
 from cluster.running import MARKER, processes_of, wait_until
 
 from pymr import ManageCluster, Scheduler
-from pymr.cli_transfers import auxiliary, download, upload
+from pymr.cli.transfers import auxiliary, download, upload
 from pymr.client import RefusedError
-from pymr.cluster_init import add_key, init_cluster
+from pymr.ops.init import add_key, init_cluster
 
 TEXT = "a b a\nc\n"
 FAIL_ONCE = """
@@ -116,7 +116,7 @@ def test_files_of_a_machine_without_a_peer_go_through_one(
         (tmp_path / "texts" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "texts" / path).write_bytes(content)
     (tmp_path / "stop.json").write_text('["the"]')
-    monkeypatch.setattr("pymr.client_transfers.peers_here", lambda config: [])
+    monkeypatch.setattr("pymr.client.transfers.peers_here", lambda config: [])
     manager.start_cluster()
     commands = (
         (upload, "texts", "corpus"),

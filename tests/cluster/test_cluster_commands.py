@@ -16,7 +16,7 @@ import pytest
 from cluster.ports import PortBlock, is_free
 from cluster.running import MARKER, PYMR, processes_of, wait_until
 
-from pymr.config import load_config
+from pymr.config.cluster import load_config
 
 LEFT_S = 30.0
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from cluster.clusters import Cluster, ordered
 from cluster.held_runs import HeldRun
 
-from pymr.manage_cluster import ManageCluster
+from pymr.api.manage_cluster import ManageCluster
 
 DRAIN_S = 60.0
 """How long a peer may go on with its tasks: one that waits for nothing any more ends long before."""

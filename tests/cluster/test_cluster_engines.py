@@ -13,8 +13,8 @@ import pytest
 from cluster.clusters import Cluster
 from cluster.running import lives, wait_until
 
-from pymr.client_errors import RefusedError
-from pymr.errors import JobError
+from pymr.base.errors import JobError
+from pymr.client.errors import RefusedError
 
 MakeCluster = Callable[..., Cluster]
 

@@ -10,7 +10,7 @@ from cluster.clusters import Cluster
 from cluster.held_runs import HeldRun
 from cluster.running import REDUCE_TOTAL
 
-from pymr.rows import EventRow, FailedAttempt, PanePlace, RunRow
+from pymr.wire.rows import EventRow, FailedAttempt, PanePlace, RunRow
 
 Lend = Callable[..., Cluster]
 

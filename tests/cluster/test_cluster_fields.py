@@ -11,7 +11,7 @@ import pytest
 from cluster.clusters import Cluster, ordered
 from cluster.running import MAP_WORDS, REDUCE_TOTAL
 
-from pymr.errors import JobError
+from pymr.base.errors import JobError
 
 MakeCluster = Callable[..., Cluster]
 

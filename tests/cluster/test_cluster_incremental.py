@@ -15,7 +15,7 @@ from cluster.clusters import Cluster, ordered
 from cluster.running import MAP_WORDS, PROJECTS, REDUCE_TOTAL
 
 from pymr.client import UnreachableError
-from pymr.rows import RunRow
+from pymr.wire.rows import RunRow
 
 MakeCluster = Callable[..., Cluster]
 EXAMPLE = PROJECTS / "incremental_counts"

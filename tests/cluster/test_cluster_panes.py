@@ -19,9 +19,9 @@ from cluster.running import PYMR, REDUCE_TOTAL, wait_until
 from cluster.terminal import Terminal
 
 from pymr.client import Client
-from pymr.client_errors import RefusedError
-from pymr.cluster_init import add_key
-from pymr.rows import WorkerRow
+from pymr.client.errors import RefusedError
+from pymr.ops.init import add_key
+from pymr.wire.rows import WorkerRow
 
 MAP_TALKING = """
     import os, time

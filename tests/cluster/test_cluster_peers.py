@@ -108,7 +108,7 @@ def test_a_part_of_an_output_is_not_given_for_all_of_it(
     shown = [cluster.data(name) / "jobs" / cluster.job / "reduce" for name in cluster.names]
     cluster.wait_for(lambda: sum(map(Path.is_dir, shown)) == 2, what="the other two to show theirs")
     with monkeypatch.context() as patch, pytest.raises(ClientError):
-        patch.setattr("pymr.client_output.AGREEMENT_SECONDS", 0.6)
+        patch.setattr("pymr.client.output.AGREEMENT_SECONDS", 0.6)
         cluster.output()
     held.let_go()
     cluster.succeed()

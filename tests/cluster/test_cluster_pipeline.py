@@ -14,7 +14,7 @@ from cluster.clusters import Cluster, ordered
 from cluster.running import PROJECTS
 
 from pymr.client import ClientError
-from pymr.jobs import job_to_dict, load_job
+from pymr.jobs.job import job_to_dict, load_job
 
 MakeCluster = Callable[..., Cluster]
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")

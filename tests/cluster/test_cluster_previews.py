@@ -16,7 +16,7 @@ from cluster.held_runs import HeldRun
 from cluster.running import MAP_WORDS, REDUCE_TOTAL, lives, wait_until
 
 from pymr.client import RefusedError
-from pymr.requests import PREVIEW_SECONDS, PreviewView
+from pymr.wire.requests import PREVIEW_SECONDS, PreviewView
 
 Lend = Callable[..., Cluster]
 IDENTITY_LINE = "    return [(line, 1)]\n"

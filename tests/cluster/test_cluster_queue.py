@@ -13,9 +13,9 @@ from cluster.clusters import Cluster, ordered
 from cluster.held_runs import HeldRun
 
 from pymr.client import ClientError, RefusedError
-from pymr.client_submit import packed_project
-from pymr.jobs import parse_job
-from pymr.requests import SubmitJob, Submitted
+from pymr.client.submit import packed_project
+from pymr.jobs.job import parse_job
+from pymr.wire.requests import SubmitJob, Submitted
 
 Lend = Callable[..., Cluster]
 STOP_S = 2.0

@@ -14,7 +14,7 @@ from cluster.gated import Gates
 from cluster.held_runs import PHASES, HeldRun
 
 from pymr.client import RefusedError
-from pymr.peer.kept_jobs import KeptJobs
+from pymr.peer.disk.job_journal import KeptJobs
 
 AROUND_AN_OUTAGE = ("redis.lost", "redis.back", "leader.elected")
 MakeCluster = Callable[..., Cluster]

@@ -12,8 +12,8 @@ from cluster.running import MAP_WORDS, REDUCE_TOTAL
 
 import pymr
 from pymr.client import ClientError
-from pymr.config import load_config
-from pymr.peer_processes import find_daemons, find_processes
+from pymr.config.cluster import load_config
+from pymr.ops.processes import find_daemons, find_processes
 
 NAMES = ("alpha", "beta", "gamma")
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")

@@ -12,9 +12,9 @@ import pytest
 from cluster.clusters import Cluster
 from cluster.running import wait_until
 
-from pymr.client_errors import RefusedError
-from pymr.errors import JobError
-from pymr.rows import RunRow
+from pymr.base.errors import JobError
+from pymr.client.errors import RefusedError
+from pymr.wire.rows import RunRow
 
 MakeCluster = Callable[..., Cluster]
 

@@ -21,16 +21,16 @@ from cluster.running import MAP_WORDS, REDUCE_TOTAL, processes_of, wait_until
 from cluster.strangers import Port, Stranger, resident_bytes
 
 from pymr.client import Client
-from pymr.client_errors import RefusedError
-from pymr.cluster_init import add_key
-from pymr.keys import read_authorized, write_authorized
-from pymr.peer.data_protocol import Chunk, Output, Pane, Plan, Read, Refusal, Segment, decode_answer
-from pymr.peer.data_protocol import encode_header as encode_data
-from pymr.peer.data_sockets import READS_PER_LINK_MAX
-from pymr.peer.frames import decode_reply, encode
-from pymr.private_redis import PrivateRedis
-from pymr.protocol import Orders, Report
-from pymr.requests import (
+from pymr.client.errors import RefusedError
+from pymr.data.protocol import Chunk, Output, Pane, Plan, Read, Refusal, Segment, decode_answer
+from pymr.data.protocol import encode_header as encode_data
+from pymr.data.sockets import READS_PER_LINK_MAX
+from pymr.ops.init import add_key
+from pymr.ops.private_redis import PrivateRedis
+from pymr.wire.frames import decode_reply, encode
+from pymr.wire.keys import read_authorized, write_authorized
+from pymr.wire.protocol import Orders, Report
+from pymr.wire.requests import (
     AttachWorker,
     DeleteJob,
     DetachWorker,

@@ -11,8 +11,8 @@ import pytest
 from cluster.clusters import Cluster
 from transfer_runs import read_tree, write_tree
 
-from pymr.errors import JobError
-from pymr.rows import RunRow
+from pymr.base.errors import JobError
+from pymr.wire.rows import RunRow
 
 MakeCluster = Callable[..., Cluster]
 RENAME, DELETE = "transfer.before_rename", "transfer.before_delete"

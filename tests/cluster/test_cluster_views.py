@@ -12,7 +12,7 @@ from cluster.held_runs import HeldRun
 from cluster.standing import ONE_HOST, Lend
 
 from pymr.engine.segments import read_index
-from pymr.requests import JobView
+from pymr.wire.requests import JobView
 
 
 def bytes_on_disk(cluster: Cluster, run_id: str, partitions: int) -> list[int]:

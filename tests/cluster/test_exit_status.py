@@ -12,8 +12,8 @@ from cluster.clusters import Cluster
 from cluster.ports import free_port
 from cluster.running import MAP_WORDS, REDUCE_TOTAL
 
-from pymr import cli
-from pymr.cluster_init import init_cluster
+from pymr.cli import main
+from pymr.ops.init import init_cluster
 
 DOCS = Path(__file__).parents[2] / "docs" / "cluster.md"
 PROJECT = "statuses"
@@ -65,12 +65,12 @@ def run(
     """Runs a command in the folder; its exit status and what it said."""
     monkeypatch.chdir(place)
     monkeypatch.setenv("PYMR_CONFIG", str(lasting_cluster.path))
-    monkeypatch.setattr("pymr.client_wait.OUT_OF_REACH_SECONDS", 0.1)
+    monkeypatch.setattr("pymr.client.wait.OUT_OF_REACH_SECONDS", 0.1)
 
     def run(*words: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["pymr", *words])
         try:
-            status = cli._status()
+            status = main._status()
         except SystemExit as ended:
             status = int(ended.code or 0)
         out, error = capfd.readouterr()
@@ -165,7 +165,7 @@ def test_each_command_ends_with_the_status_that_the_docs_promise(
 def test_the_table_has_every_command() -> None:
     named = {words[0] for words, _ in TABLE}
 
-    assert set(cli.commands.list_commands(None)) <= named  # type: ignore[arg-type]
+    assert set(main.commands.list_commands(None)) <= named  # type: ignore[arg-type]
 
 
 def test_the_docs_tell_every_status() -> None:

@@ -13,7 +13,7 @@ import pytest
 from cluster.running import files_of, parts_of
 from cluster.shared import SharedPlace
 
-from pymr.engine.zstd import zstd
+from pymr.base.zstd import zstd
 
 
 @pytest.fixture

@@ -224,9 +224,9 @@ RAISED = {
 
 
 RAISING_HEAD = """
-import pymr.errors
+import pymr.base.errors
 
-class Mine(pymr.errors.RecordError):
+class Mine(pymr.base.errors.RecordError):
     def __init__(self, one, other):
         super().__init__(one + other)
 """

@@ -17,7 +17,7 @@ import tarfile
 import pytest
 from cluster.shared import SharedPlace
 
-from pymr.engine.zstd import zstd
+from pymr.base.zstd import zstd
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ import pytest
 from cluster.ports import free_port
 from cluster.running import wait_until
 
+from pymr.api.manage_cluster import ManageCluster
+from pymr.base.errors import FatalError
 from pymr.client import Client, RefusedError
-from pymr.config import PeerConfig, cluster_toml, load_config
-from pymr.errors import FatalError
-from pymr.manage_cluster import ManageCluster
-from pymr.peer_processes import find_daemons, find_processes, is_here
-from pymr.private_redis import running_pid
-from pymr.remote_peers import remote_data_dir, start_remote
+from pymr.config.cluster import PeerConfig, cluster_toml, load_config
+from pymr.ops.private_redis import running_pid
+from pymr.ops.processes import find_daemons, find_processes, is_here
+from pymr.ops.remote_peers import remote_data_dir, start_remote
 
 TESTS = Path(__file__).parents[1]
 
@@ -29,9 +29,9 @@ DAEMON = f"""
 import sys, threading
 sys.path[:0] = [{str(TESTS)!r}]
 from fake_peer import FakePeer
-from pymr.config import load_config
-from pymr.requests import ClusterView, Done, GetCluster, GetPeers, PeersView, Refused, StopPeer
-from pymr.rows import PeerRow
+from pymr.config.cluster import load_config
+from pymr.wire.requests import ClusterView, Done, GetCluster, GetPeers, PeersView, Refused, StopPeer
+from pymr.wire.rows import PeerRow
 
 config = load_config(sys.argv[2])
 me = next(peer for peer in config.peers if peer.name == sys.argv[4])
@@ -92,9 +92,9 @@ class Place:
         }
         Path(self.path).write_text(cluster_toml("t", peers, settings))
         if b_is_far:
-            monkeypatch.setattr("pymr.cluster_peers.is_here", lambda host: host != "localhost")
+            monkeypatch.setattr("pymr.ops.peers.is_here", lambda host: host != "localhost")
         self.prepare("")
-        monkeypatch.setattr("pymr.peer_processes.peer_command", lambda: [sys.executable, str(self._daemon)])
+        monkeypatch.setattr("pymr.ops.processes.peer_command", lambda: [sys.executable, str(self._daemon)])
         self.said: list[str] = []
         self.manager = ManageCluster(self.path, self.said.append)
 
@@ -328,7 +328,7 @@ def test_a_far_peer_that_takes_no_request_is_ended_by_a_signal_there(
 def test_a_far_peer_that_does_not_end_at_all_is_named(
     make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pymr.cluster_stop.END_SECONDS", 1.5)
+    monkeypatch.setattr("pymr.ops.stop.END_SECONDS", 1.5)
     place = make_place(b_is_far=True)
     place.prepare("stop_now = None\nif me.name == 'b':\n    stop = lambda request: Done(id=request.id)")
     place.manager.start_cluster()

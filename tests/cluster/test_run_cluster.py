@@ -12,7 +12,7 @@ import pytest
 from cluster.running import ENDS_WITHIN_S, PYMR, Place, finish, wait_for_file, wait_until
 from cluster.terminal import Terminal
 
-from pymr.redis_server import choose_server
+from pymr.ops.redis_server import choose_server
 
 ATTACH = re.compile(r"pymr (attach --config \S+ local/0)")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cluster.running import Place, parts_of
 
-from pymr.engine.zstd import zstd
+from pymr.base.zstd import zstd
 
 _CAPABILITY_DAC_OVERRIDE, _CAPABILITY_DAC_READ_SEARCH = 1, 2
 _PR_CAPBSET_DROP = 24

@@ -14,7 +14,7 @@ from cluster.running import Place, parts_of
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from pymr.engines.driver import Engine
+from pymr.engines.core.driver import Engine
 
 MAP_EVALUATED = """
     import pymr

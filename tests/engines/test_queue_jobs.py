@@ -17,7 +17,7 @@ from cluster.ports import PortBlock
 from cluster.running import wait_until
 from cluster.test_cluster_engines import begin, manifests, open_gate, write_project
 
-from pymr.engines.backends import LIBRARIES
+from pymr.engines.core.backends import LIBRARIES
 
 __all__ = ["make_cluster"]
 MakeCluster = Callable[..., Cluster]

@@ -10,7 +10,7 @@ import pytest
 from cluster.running import Place, parts_of, set_options
 
 import pymr.engines.spark
-from pymr.errors import RunFailedError
+from pymr.base.errors import RunFailedError
 
 pytest.importorskip("pyspark")
 

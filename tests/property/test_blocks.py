@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import carried, exactly, few_keys, grouped, keys, scratch_folder, values, write_run
 
-from pymr.engine.blocks import (
+from pymr.base.errors import CorruptBlockError
+from pymr.engine.disk.blocks import (
     CODECS,
     Block,
     BlockWriter,
@@ -21,7 +22,6 @@ from pymr.engine.blocks import (
     new_packer,
     read_blocks,
 )
-from pymr.errors import CorruptBlockError
 
 codecs = st.sampled_from(CODECS)
 columns = st.lists(st.tuples(keys, st.lists(values, min_size=1, max_size=3)), min_size=1, max_size=5)

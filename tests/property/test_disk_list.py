@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from strategies import carried, values
 
-from pymr.engine.disk_list import DiskGroup, DiskList
+from pymr.engine.disk.disk_list import DiskGroup, DiskList
 
 some_values = st.integers(0, 9) | values
 # Some large enough that a hundred of them fill a block, which is 256 KiB.

@@ -9,10 +9,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pymr.errors import JobError
-from pymr.fields import Field
-from pymr.job_fields import fields_of
-from pymr.jobs import (
+from pymr.base.errors import JobError
+from pymr.config.declared_fields import Field
+from pymr.config.kinds import FILLED_IN, INTEGER_MAX
+from pymr.config.toml_text import toml_value
+from pymr.jobs.job import (
     JOB_TYPES,
     dump_job,
     edit_job_text,
@@ -21,9 +22,8 @@ from pymr.jobs import (
     parse_job_text,
     template_toml,
 )
-from pymr.kinds import FILLED_IN, INTEGER_MAX
-from pymr.toml_text import toml_value
-from pymr.transfer_rules import CLUSTER_FOLDER, OWN_FOLDERS, TRANSFER_FIELDS
+from pymr.jobs.job_types import fields_of
+from pymr.jobs.transfer_rules import CLUSTER_FOLDER, OWN_FOLDERS, TRANSFER_FIELDS
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)

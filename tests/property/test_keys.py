@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import keys, numbers
 
-from pymr.engine.keys import check_keys, order_key, partitions_of, sort_keys
-from pymr.errors import RecordError
+from pymr.base.errors import RecordError
+from pymr.engine.disk.keys import check_keys, order_key, partitions_of, sort_keys
 
 
 def documented_order(one: Any, other: Any) -> int:

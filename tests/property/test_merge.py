@@ -21,10 +21,10 @@ from strategies import (
     write_run,
 )
 
-from pymr.engine.blocks import BLOCK_VALUES_MAX, Block, BlockWriter, Run
+from pymr.engine.disk.blocks import BLOCK_VALUES_MAX, Block, BlockWriter, Run
+from pymr.engine.disk.keys import order_key
+from pymr.engine.disk.merge import merge_runs
 from pymr.engine.disk_sort import assemble_columns
-from pymr.engine.keys import order_key
-from pymr.engine.merge import merge_runs
 
 block_sizes = st.sampled_from([1, 16, 64, 256, 4096])
 fan_ins = st.integers(2, 6)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import Item, job_context, lines_of, scratch_folder
 
-from pymr.engine.inputs import list_input_files
+from pymr.engine.input.files import list_input_files
 from pymr.engine.pipeline import map_all, reduce_all
 from pymr.engine.tasks import plan_map_tasks, plan_reduce_tasks
 

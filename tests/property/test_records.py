@@ -14,11 +14,11 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from strategies import input_file, lines_by_split
 
-from pymr.engine.inputs import plan_splits
-from pymr.engine.records import RecordReader
-from pymr.engine.signatures import codec_of, what_is_no_text
-from pymr.engine.zstd import zstd
-from pymr.errors import InputError
+from pymr.base.errors import InputError
+from pymr.base.zstd import zstd
+from pymr.engine.input.files import plan_splits
+from pymr.engine.input.records import RecordReader
+from pymr.engine.input.signatures import codec_of, what_is_no_text
 
 BOM = b"\xef\xbb\xbf"
 CHECKED_ZSTD = {zstd.CompressionParameter.checksum_flag: 1}

@@ -21,12 +21,12 @@ from strategies import (
     scratch_folder,
 )
 
-from pymr.engine.blocks import Run, read_blocks
+from pymr.base.memory import MemoryBudget
+from pymr.engine.disk.blocks import Run, read_blocks
+from pymr.engine.disk.keys import order_key, partitions_of
+from pymr.engine.disk.merge import merge_runs
 from pymr.engine.disk_sort import assemble_columns
 from pymr.engine.groups import Group
-from pymr.engine.keys import order_key, partitions_of
-from pymr.engine.memory import MemoryBudget
-from pymr.engine.merge import merge_runs
 from pymr.engine.shuffler import Shuffler
 
 items_of = st.lists(st.tuples(comparable_keys, st.integers(0, 99)), max_size=150)

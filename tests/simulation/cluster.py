@@ -17,7 +17,7 @@ from simulation.step_rules import StepContent, StepRules
 from simulation.world import ViolationError, World
 
 from pymr.control.messages import PeerFacts, Settings
-from pymr.control.records import (
+from pymr.control.stored_state import (
     BeginAttempt,
     BeginCycle,
     BeginPublication,
@@ -30,9 +30,9 @@ from pymr.control.records import (
     RunRecord,
     Write,
 )
-from pymr.job_engines import external_engine
-from pymr.outcomes import AttemptId
-from pymr.protocol import DRIVER_TASK, PublishOrder, RunOrder, Wake
+from pymr.jobs.external_engines import external_engine
+from pymr.wire.outcomes import AttemptId
+from pymr.wire.protocol import DRIVER_TASK, PublishOrder, RunOrder, Wake
 
 
 @dataclass

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from simulation.models import MapContent, ReduceContent, digest_of
 from simulation.step_rules import StepContent
 
-from pymr.control.counting import stays
-from pymr.control.duties import Held
-from pymr.outcomes import (
+from pymr.control.counted_runs import stays
+from pymr.control.follower.events import Held
+from pymr.wire.outcomes import (
     DRIVER,
     AttemptId,
     DriverOutcome,
@@ -19,7 +19,7 @@ from pymr.outcomes import (
     StepOutcome,
     TaskOutcome,
 )
-from pymr.protocol import AttemptResult, PublishOrder
+from pymr.wire.protocol import AttemptResult, PublishOrder
 
 Content = MapContent | ReduceContent | StepContent
 
@@ -52,7 +52,7 @@ class Output:
 
 @dataclass
 class Disk:
-    """boot: of the last start; of a new disk, the time (see `pymr.peer.kept_state`)."""
+    """boot: of the last start; of a new disk, the time (see `pymr.peer.disk.local_state`)."""
 
     incarnation: str = ""
     epoch: int = 0

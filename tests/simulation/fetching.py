@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from simulation.step_rules import StepContent
 
-from pymr.control.duties import (
+from pymr.control.follower.events import (
     DropPartitions,
     FetchSegments,
     MeasureSegments,
@@ -15,8 +15,8 @@ from pymr.control.duties import (
     SegmentRefused,
     SegmentsMeasured,
 )
-from pymr.outcomes import AttemptId
-from pymr.protocol import Source
+from pymr.wire.outcomes import AttemptId
+from pymr.wire.protocol import Source
 
 if TYPE_CHECKING:
     from simulation.peers import SimulatedPeer

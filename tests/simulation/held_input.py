@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from simulation.world import ViolationError
 
-from pymr.control.records import RunRecord
-from pymr.protocol import PlanOrder
+from pymr.control.stored_state import RunRecord
+from pymr.wire.protocol import PlanOrder
 
 if TYPE_CHECKING:
     from simulation.peers import SimulatedPeer
@@ -42,8 +42,8 @@ class HeldInput:
         """The files of a host that a run is to read; None where the list that counts is gone, or a later
         turn has had its planning.
 
-        As `pymr.peer.consumed` has it: the list of a run is written into the folders of all peers of the
-        host, by each planning anew.
+        As `pymr.peer.input.consumed` has it: the list of a run is written into the folders of all peers of
+        the host, by each planning anew.
         """
         host = SHARED if order.shared else peer.facts.host
         siblings = [one for one in peer.cluster.peers.values() if one.facts.host == peer.facts.host]

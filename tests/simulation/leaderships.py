@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from simulation.queue_rules import check_decision, check_end_of_cycle
 
-from pymr.control.leadership import Leader
+from pymr.base.errors import StaleEpochError
+from pymr.control.leader.leader import Leader
 from pymr.control.messages import (
     Abdicate,
     Continued,
@@ -23,9 +24,8 @@ from pymr.control.messages import (
     Tick,
     Written,
 )
-from pymr.control.records import BeginAttempt, BeginCycle, BeginRun, JobChanges, Write
-from pymr.errors import StaleEpochError
-from pymr.peer.store import StoreForgot, StoreUnavailable
+from pymr.control.stored_state import BeginAttempt, BeginCycle, BeginRun, JobChanges, Write
+from pymr.peer.store.store import StoreForgot, StoreUnavailable
 
 if TYPE_CHECKING:
     from simulation.peers import SimulatedPeer
@@ -38,7 +38,7 @@ Question = Callable[[], Any]
 
 
 class Leadership:
-    """One leadership of a peer; what `pymr.peer.leader` is to a real one."""
+    """One leadership of a peer; what `pymr.peer.leader_driver` is to a real one."""
 
     def __init__(self, peer: SimulatedPeer, epoch: int) -> None:
         self.peer = peer

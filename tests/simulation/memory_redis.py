@@ -12,10 +12,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pymr.control.backlog import queue_order
-from pymr.control.records import Committed, Event, JobRecord, JobState, RunRecord
-from pymr.peer.store_conflicts import StoreConflict, conflict_problem
-from pymr.peer.store_scripts import DEFAULT_LIMITS, Limits
+from pymr.control.job_queue import queue_order
+from pymr.control.stored_state import Committed, Event, JobRecord, JobState, RunRecord
+from pymr.peer.store.conflicts import StoreConflict, conflict_problem
+from pymr.peer.store.scripts import DEFAULT_LIMITS, Limits
 
 MARGIN = 1_000
 

@@ -14,7 +14,7 @@ from simulation.memory_redis import (
     settle_group,
 )
 
-from pymr.control.records import (
+from pymr.control.stored_state import (
     BeginAttempt,
     BeginCycle,
     BeginPublication,
@@ -27,8 +27,8 @@ from pymr.control.records import (
     RunRecord,
     SavePlan,
 )
-from pymr.outcomes import MapOutcome
-from pymr.peer.store_records import group_failure, state_to_keep
+from pymr.peer.store.encoding import group_failure, state_to_keep
+from pymr.wire.outcomes import MapOutcome
 
 
 def begin_cycle(redis: MemoryRedis, write: BeginCycle) -> int:

@@ -1,4 +1,4 @@
-"""A store in memory, with the interface and the rules of `pymr.peer.store.Store`, for the simulator.
+"""A store in memory, with the interface and the rules of `pymr.peer.store.store.Store`, for the simulator.
 
 The tests that use `store_places` hold both to the same contract.
 """
@@ -12,7 +12,8 @@ from simulation import memory_redis as rules
 from simulation import memory_runs as run_rules
 from simulation.memory_redis import MemoryRedis
 
-from pymr.control.records import (
+from pymr.base.errors import StaleEpochError
+from pymr.control.stored_state import (
     ActiveRun,
     BeginAttempt,
     BeginCycle,
@@ -30,8 +31,7 @@ from pymr.control.records import (
     SavePlan,
     Write,
 )
-from pymr.errors import StaleEpochError
-from pymr.peer.store import StoreForgot, StoreUnavailable
+from pymr.peer.store.store import StoreForgot, StoreUnavailable
 
 __all__ = ["MemoryRedis", "MemoryStore"]
 

@@ -13,7 +13,7 @@ from simulation.models import JobModel
 from simulation.workers import Workers
 from simulation.world import ViolationError
 
-from pymr.control.duties import (
+from pymr.control.follower.events import (
     Drain,
     DropPartitions,
     EndWorker,
@@ -42,10 +42,10 @@ from pymr.control.duties import (
     SendReport,
     StartWorker,
 )
-from pymr.control.following import Follower
+from pymr.control.follower.follower import Follower
 from pymr.control.messages import PeerFacts, Reported
-from pymr.outcomes import Failure
-from pymr.protocol import (
+from pymr.wire.outcomes import Failure
+from pymr.wire.protocol import (
     INVENTORY_MAX,
     Fenced,
     MachineFigures,

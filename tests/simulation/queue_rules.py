@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from simulation.memory_store import MemoryRedis
 from simulation.world import ViolationError
 
-from pymr.control.backlog import Backlog, queue_order
-from pymr.control.records import BeginRun, JobRecord, RunRecord
+from pymr.control.job_queue import Backlog, queue_order
+from pymr.control.stored_state import BeginRun, JobRecord, RunRecord
 
 
 def group_of(record: JobRecord | RunRecord) -> str:

@@ -9,7 +9,7 @@ from simulation.faults import FAULT_SECONDS, Clients, Faults, random_cluster
 from simulation.models import HELD_NAMES
 from simulation.world import ViolationError, World
 
-from pymr.control.records import JobRecord
+from pymr.control.stored_state import JobRecord
 
 SETTLE_SECONDS = 120.0
 """After healing every run has to have ended within this time, waiting for a lost machine included."""

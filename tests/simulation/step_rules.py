@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from simulation.world import ViolationError
 
-from pymr.control.records import Committed, RunRecord
-from pymr.outcomes import AttemptId
-from pymr.protocol import StepInput, step_task
+from pymr.control.stored_state import Committed, RunRecord
+from pymr.wire.outcomes import AttemptId
+from pymr.wire.protocol import StepInput, step_task
 
 
 @dataclass(frozen=True)

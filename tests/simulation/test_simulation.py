@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from simulation.simulator import Simulation
 
-from pymr.protocol import DRIVER_TASK
+from pymr.wire.protocol import DRIVER_TASK
 
 SEEDS = 120
 SEEDS_PER_TEST = 20

@@ -11,7 +11,7 @@ from simulation.fetching import FULL
 from simulation.models import JobModel, StepModel, reduce
 from simulation.step_rules import StepContent, inputs_read
 
-from pymr.control.duties import (
+from pymr.control.follower.events import (
     EndWorker,
     FailWorker,
     GiveDriver,
@@ -26,8 +26,8 @@ from pymr.control.duties import (
     WorkerReady,
     WorkerStarted,
 )
-from pymr.outcomes import DRIVER, AttemptId, Failure, Outcome
-from pymr.protocol import DRIVER_TASK, RunOrder
+from pymr.wire.outcomes import DRIVER, AttemptId, Failure, Outcome
+from pymr.wire.protocol import DRIVER_TASK, RunOrder
 
 if TYPE_CHECKING:
     from simulation.peers import SimulatedPeer

@@ -15,11 +15,11 @@ from waiting import until
 
 import tui.app
 from pymr.client import Client, PaneBytes
-from pymr.requests import ClusterView, JobsView, JobView, Submitted
-from pymr.rows import JobRow, RunRow
+from pymr.wire.requests import ClusterView, JobsView, JobView, Submitted
+from pymr.wire.rows import JobRow, RunRow
 from tui.app import ConsoleApp
 from tui.asking import ASK_SECONDS
-from tui.options import Options
+from tui.settings.options import Options
 
 CLUSTER = ClusterView(
     id="c", name="harbour", peer="alpha", incarnation="i", leader="alpha", epoch=12, paused=False,

@@ -10,10 +10,10 @@ import pytest
 from cluster.clusters import Cluster
 from cluster.conftest import lend_cluster, make_cluster, pytest_runtest_makereport
 
-from pymr.config import load_config
+from pymr.config.cluster import load_config
 from tui.app import ConsoleApp
-from tui.options import Options
 from tui.parsed_styles import ParsedStyles
+from tui.settings.options import Options
 
 __all__ = ["lend_cluster", "make_cluster", "pytest_runtest_makereport"]
 

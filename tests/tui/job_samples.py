@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from pymr.requests import JobsView, JobView
-from pymr.rows import JobRow, RunRow, RunStatus
+from pymr.wire.requests import JobsView, JobView
+from pymr.wire.rows import JobRow, RunRow, RunStatus
 from tui.model.state import ClusterState
 
 NOW = 1_700_000_000.0

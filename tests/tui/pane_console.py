@@ -13,14 +13,14 @@ from waiting import until
 
 import tui.app
 from pymr.client import Client, PaneBytes, RefusedError
-from pymr.client_panes import RunPanes
-from pymr.config import ClusterConfig
-from pymr.rows import RunRow, WorkerRow
+from pymr.client.panes import RunPanes
+from pymr.config.cluster import ClusterConfig
+from pymr.wire.rows import RunRow, WorkerRow
 from tui.app import ConsoleApp
 from tui.asking import ASK_SECONDS
 from tui.model.state import ClusterState
-from tui.options import Options
 from tui.screens.attach import AttachScreen
+from tui.settings.options import Options
 
 
 class PaneClient:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pymr.client import PaneBytes
-from tui.model.pane_search import ReadPiece
+from tui.model.pane.search import ReadPiece
 
 
 def reader(pane: bytes, lost: tuple[int, int] = (0, 0)) -> ReadPiece:

@@ -25,10 +25,10 @@ from textual.pilot import Pilot  # noqa: E402
 from textual.widgets import TextArea  # noqa: E402
 from waiting import until, until_shown  # noqa: E402
 
-from pymr.config import load_config  # noqa: E402
+from pymr.config.cluster import load_config  # noqa: E402
 from tui.app import ConsoleApp  # noqa: E402
 from tui.model import feed  # noqa: E402
-from tui.options import Options  # noqa: E402
+from tui.settings.options import Options  # noqa: E402
 
 FOLDER = ROOT / "docs" / "screenshots"
 SIZE = (120, 36)

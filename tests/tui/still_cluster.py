@@ -5,10 +5,20 @@ from __future__ import annotations
 from job_samples import TRACEBACK
 
 from pymr.client import PaneBytes
-from pymr.protocol import MachineFigures
-from pymr.requests import ClusterView, JobsView, JobView
-from pymr.rows import EventRow, JobRow, PanePlace, PeerRow, PhaseRow, RunRow, RunStatus, TaskRow, WorkerRow
-from tui.model.pane_feed import PaneNews
+from pymr.wire.protocol import MachineFigures
+from pymr.wire.requests import ClusterView, JobsView, JobView
+from pymr.wire.rows import (
+    EventRow,
+    JobRow,
+    PanePlace,
+    PeerRow,
+    PhaseRow,
+    RunRow,
+    RunStatus,
+    TaskRow,
+    WorkerRow,
+)
+from tui.model.pane.feed import PaneNews
 from tui.model.state import ClusterState
 
 NOW = 1_700_000_000.0

@@ -10,7 +10,7 @@ from pane_console import pane_console
 from textual.widgets import Input, OptionList
 from waiting import screen_text, until, until_shown
 
-from pymr.rows import RunRow, RunStatus, WorkerRow
+from pymr.wire.rows import RunRow, RunStatus, WorkerRow
 
 RUN = "count-000007"
 PANES = {("alpha/0", RUN): b"one\r\ntwo\r\n", ("beta/0", "other-000001"): b"of beta\r\n"}

@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 from waiting import cursor_cell, screen_text, until, until_shown
 
-from pymr.rows import PanePlace, WorkerRow
+from pymr.wire.rows import PanePlace, WorkerRow
 from tui.app import ConsoleApp
 from tui.screens.attach import AttachScreen
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from pymr.rows import PeerRow
+from pymr.wire.rows import PeerRow
 from tui.model.state import ClusterState
 from tui.widgets.banner import Banner
 

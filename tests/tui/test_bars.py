@@ -8,7 +8,7 @@ from job_samples import job
 from textual.pilot import Pilot
 from waiting import screen_text, until, until_shown
 
-from tui.screens.help import Help
+from tui.screens.dialogs.help import Help
 from tui.screens.jobs import JobsScreen
 
 ROWS = (job("count", "failed"),)

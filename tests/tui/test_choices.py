@@ -11,7 +11,7 @@ from textual.command import CommandList
 from waiting import until
 
 import tui
-from tui.screens.palette import Palette
+from tui.screens.dialogs.palette import Palette
 from tui.widgets.choices import Choices
 
 LINES = tuple(f"line {number}" for number in range(100))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pymr.jobs import template_toml
-from tui.model.completion import CANDIDATES_MAX, Completion, KnownNames, complete, path_begun
+from pymr.jobs.job import template_toml
 from tui.model.folder_names import FolderNames
-from tui.model.job_text import check_text
-from tui.model.job_text_projects import LocalProjects, ModuleNames, ProjectNames
+from tui.model.job_text.completion import CANDIDATES_MAX, Completion, KnownNames, complete, path_begun
+from tui.model.job_text.problems import check_text
+from tui.model.job_text.projects import LocalProjects, ModuleNames, ProjectNames
 
 PROJECTS = LocalProjects(
     "/projects",

@@ -11,9 +11,9 @@ from textual.widgets import OptionList
 from waiting import until
 
 import tui
-from tui.screens.confirm import Confirm
-from tui.screens.dialog import Dialog
-from tui.screens.palette import Palette
+from tui.screens.dialogs.confirm import Confirm
+from tui.screens.dialogs.dialog import Dialog
+from tui.screens.dialogs.palette import Palette
 
 
 async def test_a_dialog_that_is_answered_twice_goes_once() -> None:

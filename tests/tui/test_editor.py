@@ -13,17 +13,17 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 from waiting import screen_text, until, until_shown
 
-from pymr.jobs import parse_job_text
-from pymr.rows import JobRow
-from pymr.toml_text import toml_value
+from pymr.config.toml_text import toml_value
+from pymr.jobs.job import parse_job_text
+from pymr.wire.rows import JobRow
 from tui.app import ConsoleApp
 from tui.queue_actions import Deleted
-from tui.screens.confirm import Confirm
+from tui.screens.dialogs.confirm import Confirm
+from tui.screens.dialogs.preview import PreviewDialog
+from tui.screens.dialogs.submit import ConflictDialog, SubmitDialog
+from tui.screens.dialogs.template import TemplateDialog
 from tui.screens.editor import EditorScreen
-from tui.screens.preview_dialog import PreviewDialog
-from tui.screens.submit_dialog import ConflictDialog, SubmitDialog
-from tui.screens.template_dialog import TemplateDialog
-from tui.widgets.job_editor import JobEditor
+from tui.widgets.job.editor import JobEditor
 
 Lend = Callable[..., Cluster]
 Make = Callable[..., ConsoleApp]
@@ -160,7 +160,7 @@ async def test_the_last_keys_are_checked_before_a_submission(
 ) -> None:
     async with make_console(cluster).run_test(size=SIZE, notifications=True) as pilot:
         app = await opened(pilot, cluster)
-        monkeypatch.setattr("tui.widgets.job_editor.QUIET_SECONDS", 600.0)
+        monkeypatch.setattr("tui.widgets.job.editor.QUIET_SECONDS", 600.0)
         write(app, text_of(app).replace("partitions = 3", "partitions = 0"))
         await pilot.press("ctrl+s")
         await until_shown(pilot, "must be at least 1")

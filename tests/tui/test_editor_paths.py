@@ -10,8 +10,8 @@ from asked_console import AskedConsole, asked_console
 from textual.pilot import Pilot
 from waiting import until, until_shown
 
-from pymr.config import load_config
-from tui.widgets.job_editor import JobEditor
+from pymr.config.cluster import load_config
+from tui.widgets.job.editor import JobEditor
 
 
 @asynccontextmanager

@@ -15,21 +15,21 @@ from waiting import screen_text, until, until_shown
 
 import tui.app
 from pymr.client import ClientError
-from pymr.jobs import template_toml
-from pymr.requests import PreviewView
-from pymr.rows import JobRow
-from tui.model.completion import Completion, KnownNames, complete
-from tui.model.job_diff import FieldChange
-from tui.model.job_text import TextProblem, check_text, declared_field, facts_of
-from tui.model.job_text_projects import LocalProjects, ModuleNames, ProjectNames
-from tui.screens.confirm import Confirm
-from tui.screens.preview_dialog import PreviewDialog
-from tui.screens.submit_dialog import ConflictDialog, SubmitDialog
-from tui.themes import THEMES
-from tui.widgets.diff_view import DiffView
-from tui.widgets.field_help import FieldHelp
-from tui.widgets.job_editor import JobEditor, JobTextArea
-from tui.widgets.problem_list import ProblemList
+from pymr.jobs.job import template_toml
+from pymr.wire.requests import PreviewView
+from pymr.wire.rows import JobRow
+from tui.model.job_text.completion import Completion, KnownNames, complete
+from tui.model.job_text.diff import FieldChange
+from tui.model.job_text.problems import TextProblem, check_text, declared_field, facts_of
+from tui.model.job_text.projects import LocalProjects, ModuleNames, ProjectNames
+from tui.screens.dialogs.confirm import Confirm
+from tui.screens.dialogs.preview import PreviewDialog
+from tui.screens.dialogs.submit import ConflictDialog, SubmitDialog
+from tui.settings.themes import THEMES
+from tui.widgets.job.diff_view import DiffView
+from tui.widgets.job.editor import JobEditor, JobTextArea
+from tui.widgets.job.field_help import FieldHelp
+from tui.widgets.job.problem_list import ProblemList
 
 PROJECTS = LocalProjects(
     "/projects",
@@ -251,7 +251,7 @@ async def test_a_change_is_told_of_once_when_no_key_follows(monkeypatch: pytest.
         await write(pilot, shown, "job_name = ")
         await until(pilot, lambda: app.told, "the text to be told")
         app.told.clear()
-        monkeypatch.setattr("tui.widgets.job_editor.QUIET_SECONDS", 1.5)
+        monkeypatch.setattr("tui.widgets.job.editor.QUIET_SECONDS", 1.5)
         await pilot.press(*'"abcdef"')
         while_typing = list(app.told)
         await until(pilot, lambda: app.told, "the change to be told")

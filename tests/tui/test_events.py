@@ -12,15 +12,15 @@ from cluster.clusters import Cluster
 from cluster.running import REDUCE_TOTAL
 from waiting import screen_text, show_state, until, until_shown
 
-from pymr.rows import EventRow
+from pymr.wire.rows import EventRow
 from tui.app import ConsoleApp
 from tui.model.failures import Failures
 from tui.model.state import ClusterState
-from tui.options import Options
+from tui.render.event_cells import event_cell, event_columns
 from tui.screens.attach import AttachScreen
 from tui.screens.events import EventsScreen
 from tui.screens.peers import PeersScreen
-from tui.widgets.event_cells import event_cell, event_columns
+from tui.settings.options import Options
 from tui.widgets.event_text import EventText
 
 MakeConsole = Callable[..., ConsoleApp]

@@ -16,10 +16,10 @@ import pytest
 from cluster.clusters import Cluster
 from cluster.gated import Gates
 
+from pymr.base.errors import ConfigError, Problem
 from pymr.client import Client
-from pymr.errors import ConfigError, Problem
-from pymr.requests import ClusterView, JobsView
-from pymr.rows import WorkerRow
+from pymr.wire.requests import ClusterView, JobsView
+from pymr.wire.rows import WorkerRow
 from tui.model.feed import REST_SECONDS_MAX, RETRY_FIRST_SECONDS, SHARE_OF_TIME_MAX, Feed, Wants
 from tui.model.state import ClusterState
 

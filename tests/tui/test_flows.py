@@ -265,8 +265,8 @@ async def test_a_read_only_console_changes_nothing_and_says_why(
 async def test_a_viewer_key_makes_the_console_read_only_by_itself(
     make_cluster: Callable[..., Cluster], make_console: Make
 ) -> None:
-    from pymr.keys import read_authorized, write_authorized, write_key
-    from pymr.peer.transport import make_keypair
+    from pymr.wire.keys import read_authorized, write_authorized, write_key
+    from pymr.wire.sockets import make_keypair
 
     cluster = make_cluster(peers=1, keys=True)
     folder = cluster.folder / "keys"

@@ -12,13 +12,13 @@ from still_cluster import still_state
 from waiting import until
 
 from tui.model.job_rates import JobRates
+from tui.render.event_cells import event_columns
+from tui.render.job_cells import job_columns
+from tui.render.peer_cells import PEER_COLUMNS
+from tui.render.table_columns import Column, place_columns
 from tui.screens.jobs import WIDE_COLUMNS, JobsScreen
-from tui.widgets.event_cells import event_columns
-from tui.widgets.job_cells import job_columns
-from tui.widgets.job_detail_lines import Shown, detail_lines
-from tui.widgets.peer_cells import PEER_COLUMNS
-from tui.widgets.phase_board import phase_lines
-from tui.widgets.table_columns import Column, place_columns
+from tui.widgets.job.detail_lines import Shown, detail_lines
+from tui.widgets.job.phase_board import phase_lines
 
 WIDTHS = range(40, 261)
 STATE = still_state()[0]

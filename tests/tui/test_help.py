@@ -15,12 +15,12 @@ from textual.pilot import Pilot
 from waiting import screen_text, until, until_shown
 
 from tui.app import ConsoleApp
-from tui.keys import all_keys, keys_of, keys_toml, wrong_keys
 from tui.model.state import ClusterState
-from tui.options import Options
-from tui.screens.confirm import Confirm
-from tui.screens.help import Help, commands_of, key_table
-from tui.settings import Settings, load_settings
+from tui.screens.dialogs.confirm import Confirm
+from tui.screens.dialogs.help import Help, commands_of, key_table
+from tui.settings.keys import all_keys, keys_of, keys_toml, wrong_keys
+from tui.settings.options import Options
+from tui.settings.settings import Settings, load_settings
 
 MakeConsole = Callable[..., ConsoleApp]
 Lend = Callable[[], Cluster]

@@ -10,17 +10,17 @@ from rich.cells import cell_len
 from textual.app import App, ComposeResult
 from waiting import screen_text
 
-from pymr.requests import JobView
-from pymr.rows import FailedAttempt, JobRow, PanePlace, PhaseRow, TaskRow
+from pymr.wire.requests import JobView
+from pymr.wire.rows import FailedAttempt, JobRow, PanePlace, PhaseRow, TaskRow
 from tui.model.job_rates import JobRates, PhaseRate
 from tui.model.job_table import GroupLine
-from tui.widgets.bars import bar_text
-from tui.widgets.job_cells import job_cell, job_columns
-from tui.widgets.job_detail import JobDetail
-from tui.widgets.job_detail_lines import Shown, detail_lines
-from tui.widgets.partition_strip import partition_strip, partition_words
-from tui.widgets.phase_board import phase_lines, short_number
-from tui.widgets.sparkline import highest_of_each, spark_text
+from tui.render.bars import bar_text
+from tui.render.job_cells import job_cell, job_columns
+from tui.render.partition_strip import partition_strip, partition_words
+from tui.render.sparkline import highest_of_each, spark_text
+from tui.widgets.job.detail import JobDetail
+from tui.widgets.job.detail_lines import Shown, detail_lines
+from tui.widgets.job.phase_board import phase_lines, short_number
 
 PHASES = (
     PhaseRow(name="map", done=4, total=10, running=2, units=(1_000, 5_000_000), total_units=10_000_000),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pymr.requests import JOBS_PER_PAGE, JobsView
-from pymr.rows import JobRow
+from pymr.wire.requests import JOBS_PER_PAGE, JobsView
+from pymr.wire.rows import JobRow
 from tui.model import job_pages
 from tui.model.job_pages import JobPages
 

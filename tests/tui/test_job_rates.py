@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from job_samples import job, view
 
-from pymr.requests import JobView
-from pymr.rows import PhaseRow
+from pymr.wire.requests import JobView
+from pymr.wire.rows import PhaseRow
 from tui.model.job_rates import WINDOW_SECONDS, JobRates
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from job_samples import NOW, job, run
 
-from pymr.rows import JobRow
+from pymr.wire.rows import JobRow
 from tui.model.job_table import (
     SORT_COLUMNS,
     GroupLine,

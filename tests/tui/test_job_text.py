@@ -7,10 +7,17 @@ from pathlib import Path
 import pytest
 from growth import growth
 
-from pymr.jobs import template_toml
-from tui.model.job_text import UNKNOWN_NAMES_MAX, CheckedText, TextProblem, check_text, facts_of, field_at
-from tui.model.job_text_projects import LocalProjects, ProjectReader
-from tui.model.job_text_scan import is_in_quotes
+from pymr.jobs.job import template_toml
+from tui.model.job_text.problems import (
+    UNKNOWN_NAMES_MAX,
+    CheckedText,
+    TextProblem,
+    check_text,
+    facts_of,
+    field_at,
+)
+from tui.model.job_text.projects import LocalProjects, ProjectReader
+from tui.model.job_text.scan import is_in_quotes
 
 WORDS = """\
 job_type = "mapreduce"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pymr.errors import DiskError, JobError
-from pymr.rows import JobRow
-from tui.model.job_diff import FieldChange, field_changes, what_happens
-from tui.model.job_text import check_text
-from tui.model.job_text_draft import TEXT_BYTES_MAX, draft_of_file, draft_of_job, write_text
-from tui.model.job_text_projects import LocalProjects
+from pymr.base.errors import DiskError, JobError
+from pymr.wire.rows import JobRow
+from tui.model.job_text.diff import FieldChange, field_changes, what_happens
+from tui.model.job_text.draft import TEXT_BYTES_MAX, draft_of_file, draft_of_job, write_text
+from tui.model.job_text.problems import check_text
+from tui.model.job_text.projects import LocalProjects
 
 FIELDS = {
     "job_type": "mapreduce", "job_name": "count", "job_priority": 1, "project_name": "words",

@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 
-from tui.model.job_text_projects import ProjectReader, find_job_files
+from tui.model.job_text.projects import ProjectReader, find_job_files
 
 
 def test_no_code_of_a_project_is_run(tmp_path: Path) -> None:

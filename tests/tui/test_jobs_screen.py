@@ -19,12 +19,12 @@ from waiting import screen_text, until, until_shown
 
 import tui.app
 from pymr.client import RunPanes, UnreachableError
-from pymr.requests import JobView
-from pymr.rows import JobRow, PanePlace, PhaseRow, TaskRow, WorkerRow
+from pymr.wire.requests import JobView
+from pymr.wire.rows import JobRow, PanePlace, PhaseRow, TaskRow, WorkerRow
 from tui.app import ConsoleApp
 from tui.model.state import ClusterState
-from tui.options import Options
 from tui.screens.jobs import JobsScreen
+from tui.settings.options import Options
 from tui.widgets.table import Table
 from tui.widgets.top_bar import TopBar
 

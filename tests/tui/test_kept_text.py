@@ -11,10 +11,10 @@ from textual.widgets import Input
 from waiting import screen_text, until, until_shown
 
 from tui.app import ConsoleApp
-from tui.options import Options
 from tui.screens.attach import AttachScreen
-from tui.screens.path_dialog import PathDialog
-from tui.screens.template_dialog import TemplateDialog
+from tui.screens.dialogs.path import PathDialog
+from tui.screens.dialogs.template import TemplateDialog
+from tui.settings.options import Options
 from tui.widgets.filter_line import FilterLine
 
 ROWS = (job("count"), job("other"))

@@ -18,19 +18,19 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 from waiting import screen_text, until, until_shown
 
-import tui.demo
-from pymr.cluster_init import init_cluster
-from pymr.config import ClusterConfig, PeerConfig, cluster_toml, load_config
-from pymr.errors import FatalError
-from pymr.keys import write_key
-from pymr.manage_cluster import ManageCluster
-from pymr.peer_processes import find_processes
-from pymr.private_redis import running_pid
+import tui.model.demo
+from pymr.api.manage_cluster import ManageCluster
+from pymr.base.errors import FatalError
+from pymr.config.cluster import ClusterConfig, PeerConfig, cluster_toml, load_config
+from pymr.ops.init import init_cluster
+from pymr.ops.private_redis import running_pid
+from pymr.ops.processes import find_processes
+from pymr.wire.keys import write_key
 from tui.app import ConsoleApp
-from tui.demo import demo_folder, demo_jobs, start_demo
-from tui.options import Options
-from tui.screens.leave_demo import LeaveDemo
-from tui.screens.no_cluster import NoCluster
+from tui.model.demo import demo_folder, demo_jobs, start_demo
+from tui.screens.dialogs.leave_demo import LeaveDemo
+from tui.screens.dialogs.no_cluster import NoCluster
+from tui.settings.options import Options
 
 MakeConsole = Callable[..., ConsoleApp]
 START_S = 60.0
@@ -80,8 +80,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     monkeypatch.setenv("PYMR_TUI_CONFIG", str(tmp_path / "none.toml"))
     monkeypatch.delenv("PYMR_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pymr.cluster_init._free_ports", home.free_ports)
-    monkeypatch.setattr(tui.demo, "TEXT_BYTES", TEXT_BYTES)
+    monkeypatch.setattr("pymr.ops.init._free_ports", home.free_ports)
+    monkeypatch.setattr(tui.model.demo, "TEXT_BYTES", TEXT_BYTES)
     yield home
     home.end()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from rich.color import Color
 
-from tui.model.ansi import look_before, styled_line
-from tui.model.ansi_colours import PLAIN, Look, look_after
+from tui.model.pane.ansi import look_before, styled_line
+from tui.model.pane.ansi_colours import PLAIN, Look, look_after
 
 
 @pytest.mark.parametrize(

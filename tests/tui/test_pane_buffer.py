@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from pymr.client import PaneBytes
-from tui.model.ansi import LINE_BYTES_MAX, styled_line
-from tui.model.ansi_colours import Look
-from tui.model.pane_buffer import TAIL_BYTES_MAX, GapLine, PaneBuffer, PaneLine, PaneTail
+from tui.model.pane.ansi import LINE_BYTES_MAX, styled_line
+from tui.model.pane.ansi_colours import Look
+from tui.model.pane.buffer import TAIL_BYTES_MAX, GapLine, PaneBuffer, PaneLine, PaneTail
 
 
 def piece(pane: bytes, start: int, stop: int, skipped: int = 0, **facts: object) -> PaneBytes:

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tui.model.pane_cost import characters_max
-from tui.model.pane_needle import TOO_SLOW, Needle
+from tui.model.pane.expression_cost import characters_max
+from tui.model.pane.needle import TOO_SLOW, Needle
 
 _SECONDS_MAX = 1.0
 
@@ -58,7 +58,7 @@ def test_an_expression_that_could_take_forever_is_refused(text: str) -> None:
         (r"^\[.*\] .*: .*failed", "[12:00] task 7: it failed"),
         ("foo.*bar.*baz", "foo, bar and baz"),
         (".*error.*code", "an error with a code"),
-        (r"(?:\w+/)*\w+\.py:\d+", "tui/model/ansi.py:12"),
+        (r"(?:\w+/)*\w+\.py:\d+", "tui/model/pane/ansi.py:12"),
         ('"[^"]*": "[^"]*"', '"key": "value"'),
         (r"[a-z.]+@[a-z]+\.(com|de)", "me@there.de"),
         (r"(?<=a)b+(?!c)", "abb"),

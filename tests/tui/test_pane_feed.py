@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from pymr.client import PaneBytes, RefusedError, UnreachableError
-from tui.model.pane_feed import CLOSE_SECONDS, QUIET_SECONDS, READ_SECONDS, PaneFeed, PaneNews, PaneWish
+from tui.model.pane.feed import (
+    CLOSE_SECONDS,
+    QUIET_SECONDS,
+    READ_SECONDS,
+    PaneFeed,
+    PaneNews,
+    PaneWish,
+)
 
 WAIT_S = 15.0
 WAITED_FOR = PaneWish("alpha/0", tail_bytes=100)

@@ -11,13 +11,13 @@ import pytest
 from pane_samples import reader
 
 from pymr.client import PaneBytes
-from tui.model.ansi import styled_line
-from tui.model.pane_buffer import PaneBuffer, PaneLine, PaneTail
-from tui.model.pane_needle import Needle
-from tui.model.pane_rows import PaneRows, Place
-from tui.model.pane_search import MatchCount, find_in_pane
-from tui.model.pane_stretch import Stretch
-from tui.widgets.pane_matches import Marked
+from tui.model.pane.ansi import styled_line
+from tui.model.pane.buffer import PaneBuffer, PaneLine, PaneTail
+from tui.model.pane.needle import Needle
+from tui.model.pane.rows import PaneRows, Place
+from tui.model.pane.search import MatchCount, find_in_pane
+from tui.model.pane.stretch import Stretch
+from tui.render.pane_matches import Marked
 
 _TOKENS = re.compile(rb"\x1b\[(\d*)([A-K])|(\r)|(\n)|([^\x1b\r\n]+)")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from pane_samples import reader
 
+from pymr.base.errors import PymrError
+from pymr.base.terminal_text import TerminalText
 from pymr.client import PaneBytes, UnreachableError
-from pymr.errors import PymrError
-from pymr.terminal_text import TerminalText
-from tui.model.pane_save import may_replace, save_pane
+from tui.model.pane.save import may_replace, save_pane
 
 
 def text_of(pane: bytes) -> bytes:

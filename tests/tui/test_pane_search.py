@@ -10,11 +10,11 @@ import pytest
 from pane_samples import reader
 
 from pymr.client import PaneBytes
-from tui.model import pane_search
-from tui.model.ansi import LINE_BYTES_MAX
-from tui.model.pane_buffer import PaneBuffer, PaneLine
-from tui.model.pane_needle import TOO_LONG, TOO_SLOW, Needle
-from tui.model.pane_search import Found, MatchCount, find_in_pane, lost_start
+from tui.model.pane import search
+from tui.model.pane.ansi import LINE_BYTES_MAX
+from tui.model.pane.buffer import PaneBuffer, PaneLine
+from tui.model.pane.needle import TOO_LONG, TOO_SLOW, Needle
+from tui.model.pane.search import Found, MatchCount, find_in_pane, lost_start
 
 
 def find(pane: bytes, text: str, start: int, *, backwards: bool = False) -> Found | None:
@@ -63,7 +63,7 @@ def test_it_goes_on_from_the_other_end() -> None:
 def test_every_match_is_found_over_the_seams_of_pieces(
     seed: int, backwards: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pane_search, "PIECE_BYTES", 10_000)
+    monkeypatch.setattr(search, "PIECE_BYTES", 10_000)
     chance = random.Random(seed)
     lines = [b"needle" if chance.random() < 0.05 else b"-" * chance.randrange(300) for _ in range(400)]
     pane = b"\n".join(lines) + b"\n"
@@ -126,7 +126,7 @@ def test_what_is_behind_a_hole_smaller_than_a_piece_is_found(backwards: bool) ->
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_what_is_not_kept_is_passed_over(backwards: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pane_search, "PIECE_BYTES", 10_000)
+    monkeypatch.setattr(search, "PIECE_BYTES", 10_000)
     pane = b"needle 1\n" + b"-" * 50_000 + b"needle 2\n" + b"-" * 500_000 + b"\nneedle 3\n"
     read = reader(pane, (50_100, 500_000))
 
@@ -148,7 +148,7 @@ def test_a_search_tells_how_far_it_is_and_can_be_stopped() -> None:
     found = find_in_pane(reader(pane), Needle("x"), 0, backwards=False, is_stopped=stopped, on_progress=tell)
 
     assert found is None
-    assert told[0] == (pane_search.PIECE_BYTES - LINE_BYTES_MAX, 1_000_000)
+    assert told[0] == (search.PIECE_BYTES - LINE_BYTES_MAX, 1_000_000)
     assert len(told) < 4
 
 
@@ -172,7 +172,7 @@ def test_a_wrong_expression_says_what_is_wrong(text: str, problem: str) -> None:
 def test_matches_are_counted_and_what_has_come_since_is_added(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pane_search, "PIECE_BYTES", 10_000)
+    monkeypatch.setattr(search, "PIECE_BYTES", 10_000)
     lines = [b"needle needle" if number % 7 == 3 else b"-" * (number % 300) for number in range(1_000)]
     pane = b"\r\n".join(lines)
     count, places, at = MatchCount(Needle(text)), [], 0
@@ -194,8 +194,8 @@ def test_matches_are_counted_and_what_has_come_since_is_added(
 
 
 def test_a_count_reads_no_more_than_its_bound_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pane_search, "PIECE_BYTES", 10_000)
-    monkeypatch.setattr(pane_search, "COUNT_BYTES_MAX", 30_000)
+    monkeypatch.setattr(search, "PIECE_BYTES", 10_000)
+    monkeypatch.setattr(search, "COUNT_BYTES_MAX", 30_000)
     pane = b"a needle here\n" * 5_000
     count, told = MatchCount(Needle("needle")), []
     while not told or not count.is_whole:

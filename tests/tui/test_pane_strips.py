@@ -9,8 +9,8 @@ from growth import growth
 from rich.segment import Segment
 from rich.style import Style
 
-from tui.model.ansi import StyledLine
-from tui.widgets.pane_strips import Mark, characters_in, columns_of, segments_of
+from tui.model.pane.ansi import StyledLine
+from tui.render.pane_strips import Mark, characters_in, columns_of, segments_of
 
 BASE = Style(color="white")
 STYLES = [Style(bold=True), Style(color="red"), Style(color="blue", underline=True), Style(bgcolor="green")]

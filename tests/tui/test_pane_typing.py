@@ -16,19 +16,20 @@ from waiting import screen_text, until, until_shown
 
 import tui.app
 from pymr.client import RefusedError, UnreachableError
-from pymr.rows import WorkerRow
+from pymr.wire.rows import WorkerRow
 from tui.app import ConsoleApp
-from tui.model import pane_rows, pane_typist
 from tui.model.filters import parse_filter
-from tui.model.pane_buffer import PaneBuffer, PaneLine
-from tui.model.pane_grid import BUSY_SECONDS, WorkerOrder, grid_shape, next_of, passing
-from tui.model.pane_keys import AttachedKeys, bytes_of_key, bytes_of_paste
-from tui.model.pane_place import start_of_failure
-from tui.model.pane_rows import PaneRows
-from tui.model.pane_typist import NO_ANSWER, NOT_READ, WAITING_BYTES_MAX, Typist, holder_words
+from tui.model.pane import rows as pane_rows
+from tui.model.pane import typist as pane_typist
+from tui.model.pane.buffer import PaneBuffer, PaneLine
+from tui.model.pane.grid import BUSY_SECONDS, WorkerOrder, grid_shape, next_of, passing
+from tui.model.pane.keys import AttachedKeys, bytes_of_key, bytes_of_paste
+from tui.model.pane.place import start_of_failure
+from tui.model.pane.rows import PaneRows
+from tui.model.pane.typist import NO_ANSWER, NOT_READ, WAITING_BYTES_MAX, Typist, holder_words
 from tui.model.state import ClusterState
-from tui.options import Options
 from tui.screens.attach import AttachScreen
+from tui.settings.options import Options
 
 
 @pytest.mark.parametrize(

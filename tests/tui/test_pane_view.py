@@ -11,11 +11,11 @@ from textual.pilot import Pilot
 from waiting import cursor_cell, screen_text, until
 
 from pymr.client import PaneBytes
-from pymr.rows import WorkerRow
-from tui.model.pane_buffer import PaneTail
-from tui.model.pane_needle import Needle
-from tui.widgets.pane_tile import PaneTile
-from tui.widgets.pane_view import LOAD_BYTES, PaneView
+from pymr.wire.rows import WorkerRow
+from tui.model.pane.buffer import PaneTail
+from tui.model.pane.needle import Needle
+from tui.widgets.pane.tile import PaneTile
+from tui.widgets.pane.view import LOAD_BYTES, PaneView
 
 LINES = [b"%06d %s\n" % (number, b"x" * (number % 120)) for number in range(30_000)]
 PANE = b"".join(LINES)

@@ -14,7 +14,7 @@ from waiting import until
 
 from tui import parsed_styles
 from tui.parsed_styles import ParsedStyles
-from tui.themes import DARK, LIGHT
+from tui.settings.themes import DARK, LIGHT
 
 Style = tuple[str, str, int]
 

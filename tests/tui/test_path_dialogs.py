@@ -13,10 +13,10 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 from waiting import screen_text, until, until_shown
 
-from pymr.jobs import template_toml
-from tui.screens.confirm import Confirm
-from tui.screens.path_dialog import PathScreen
-from tui.widgets.job_editor import JobEditor
+from pymr.jobs.job import template_toml
+from tui.screens.dialogs.confirm import Confirm
+from tui.screens.dialogs.path import PathScreen
+from tui.widgets.job.editor import JobEditor
 
 
 @pytest.fixture(autouse=True)

@@ -17,16 +17,12 @@ from textual.content import Content
 from textual.pilot import Pilot
 from waiting import screen_text, show_state, until, until_shown
 
-from pymr.protocol import MachineFigures
-from pymr.rows import PeerRow
+from pymr.wire.protocol import MachineFigures
+from pymr.wire.rows import PeerRow
 from tui.app import ConsoleApp
 from tui.model.state import ClusterState
-from tui.options import Options
-from tui.screens.peers import PeersScreen
-from tui.screens.workers import WorkersScreen
-from tui.widgets import peer_cells
-from tui.widgets.peer_card import PeerCard
-from tui.widgets.peer_cells import (
+from tui.render import peer_cells
+from tui.render.peer_cells import (
     PEER_COLUMNS,
     PeerLine,
     figure_of,
@@ -35,9 +31,13 @@ from tui.widgets.peer_cells import (
     sorted_lines,
     spark_of,
 )
-from tui.widgets.styled_line import MUTED
+from tui.render.styled_line import MUTED
+from tui.render.table_columns import place_columns
+from tui.screens.peers import PeersScreen
+from tui.screens.workers import WorkersScreen
+from tui.settings.options import Options
+from tui.widgets.peer_card import PeerCard
 from tui.widgets.table import Table
-from tui.widgets.table_columns import place_columns
 
 MakeConsole = Callable[..., ConsoleApp]
 

@@ -16,10 +16,10 @@ from textual.pilot import Pilot
 from waiting import screen_text, until, until_shown
 
 from pymr.client import ClientError
-from pymr.rows import WorkerRow
+from pymr.wire.rows import WorkerRow
 from tui.model.state import ClusterState
 from tui.screens.attach import AttachScreen
-from tui.screens.no_cluster import NoCluster
+from tui.screens.dialogs.no_cluster import NoCluster
 from tui.widgets.key_bar import KeyBar
 
 ROWS = (job("count", "failed"),)

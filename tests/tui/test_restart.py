@@ -10,7 +10,7 @@ from cluster.running import Place, processes_of
 from cluster.terminal import Terminal
 
 FAULTY = """
-from tui.screens.no_cluster import NoCluster
+from tui.screens.dialogs.no_cluster import NoCluster
 
 def fail(self):
     raise RuntimeError("a fault of the console")

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from pymr.errors import ConfigError
+from pymr.base.errors import ConfigError
 from tui import cli
-from tui.keys import wrong_keys
-from tui.options import Options
-from tui.settings import Settings, load_settings, settings_path
+from tui.settings.keys import wrong_keys
+from tui.settings.options import Options
+from tui.settings.settings import Settings, load_settings, settings_path
 
 PYMR_TUI = Path(sys.executable).with_name("pymr-tui")
 

@@ -9,9 +9,9 @@ from job_samples import TRACEBACK
 from still_cluster import WORKERS
 from waiting import screen_text, until, until_shown
 
-from pymr.requests import PreviewView
+from pymr.wire.requests import PreviewView
 from tui.screens.attach import AttachScreen
-from tui.screens.preview_dialog import PreviewDialog
+from tui.screens.dialogs.preview import PreviewDialog
 
 
 async def test_where_no_worker_is_chosen_no_key_of_a_pane_is_offered() -> None:

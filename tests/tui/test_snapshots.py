@@ -20,11 +20,11 @@ from textual.pilot import Pilot
 from waiting import until_shown
 
 import tui.app
-from pymr.config import ClusterConfig
+from pymr.config.cluster import ClusterConfig
 from tui.app import ConsoleApp
-from tui.model.pane_feed import PaneFeed, PaneNews
+from tui.model.pane.feed import PaneFeed, PaneNews
 from tui.model.state import ClusterState
-from tui.options import Options
+from tui.settings.options import Options
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 SCREENSHOTS = Path(__file__).parents[2] / "docs" / "screenshots"

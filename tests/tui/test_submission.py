@@ -9,11 +9,11 @@ from job_samples import job
 from textual.pilot import Pilot
 from waiting import screen_text, until, until_shown
 
-from pymr.requests import JobView
-from tui.screens.confirm import Confirm
+from pymr.wire.requests import JobView
+from tui.screens.dialogs.confirm import Confirm
+from tui.screens.dialogs.submit import SubmitDialog
 from tui.screens.editor import EditorScreen
-from tui.screens.submit_dialog import SubmitDialog
-from tui.widgets.job_editor import JobEditor
+from tui.widgets.job.editor import JobEditor
 
 SCRIPT = """job_type = "script"
 job_name = "sweep"

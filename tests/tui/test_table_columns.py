@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui.widgets.table_columns import GAP, MARGIN, Column, place_columns
+from tui.render.table_columns import GAP, MARGIN, Column, place_columns
 
 NAME = Column("name", "NAME", 10, flex=2, width_max=30)
 STATUS = Column("status", "STATUS", 8)

@@ -8,7 +8,7 @@ from still_cluster import still_state
 from textual.theme import BUILTIN_THEMES
 from waiting import until, until_shown
 
-from tui.themes import THEMES
+from tui.settings.themes import THEMES
 
 TERMINALS_OWN = [name for name in BUILTIN_THEMES if "ansi" in name]
 MODES = ("jobs", "workers", "peers", "editor", "events")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pymr.errors import PymrError
+from pymr.base.errors import PymrError
 from tui.model.typed_path import typed_path
 
 

@@ -16,7 +16,7 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList
 from waiting import until, until_shown
 
-from pymr.rows import PanePlace
+from pymr.wire.rows import PanePlace
 from tui.model.trail import Trail
 from tui.screens.attach import AttachScreen
 from tui.screens.events import EventsScreen

@@ -9,12 +9,12 @@ from cluster.clusters import Cluster
 from textual.pilot import Pilot
 from waiting import screen_text, until, until_shown
 
-from pymr.rows import PeerRow
+from pymr.wire.rows import PeerRow
 from tui.app import ConsoleApp
 from tui.model.state import ClusterState
 from tui.screens.attach import AttachScreen
 from tui.screens.workers import WorkersScreen, why_none
-from tui.widgets.pane_tile import PaneTile
+from tui.widgets.pane.tile import PaneTile
 
 Lend = Callable[..., Cluster]
 Make = Callable[..., ConsoleApp]

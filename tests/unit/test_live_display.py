@@ -10,8 +10,8 @@ from types import FrameType
 
 import pytest
 
-from pymr.run_display import LiveDisplay
-from pymr.run_phases import Phase
+from pymr.runs.display import LiveDisplay
+from pymr.runs.phases import Phase
 
 BUFFERING = ("__enter__", "__exit__", "_enter_buffer", "_exit_buffer")
 HIDDEN, SHOWN = "\x1b[?25l", "\x1b[?25h"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pymr.rows import EventRow
+from pymr.wire.rows import EventRow
 
 SHOWN_AT_ONCE_MAX = 3
 

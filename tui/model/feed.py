@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from pymr.base.errors import PymrError
 from pymr.client import Client, ClientError, UnreachableError
-from pymr.errors import PymrError
-from pymr.rows import EventRow
+from pymr.wire.rows import EventRow
 from tui.model.fault_log import log_fault
 from tui.model.job_pages import JobPages
 from tui.model.state import EVENTS_MAX, MACHINE_SAMPLES_MAX, RUNS_MAX, ClusterState

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from pymr.requests import JOBS_PER_PAGE, JobsView
-from pymr.rows import JobRow
+from pymr.wire.requests import JOBS_PER_PAGE, JobsView
+from pymr.wire.rows import JobRow
 
 TURN_SECONDS = 2.0
 """A further page is read so often. Lower: what changes far back in a long queue is seen sooner."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from pymr.requests import JobView
-from pymr.rows import PhaseRow
+from pymr.wire.requests import JobView
+from pymr.wire.rows import PhaseRow
 
 WINDOW_SECONDS = 20.0
 """Rates are means over this long. Lower: they follow sooner, and tremble more."""

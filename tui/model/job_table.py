@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any, NamedTuple
 
-from pymr.rows import JobRow, JobStatus, RunRow
-from pymr.wording import ShownStatus, kind_of, status_of
+from pymr.wire.rows import JobRow, JobStatus, RunRow
+from pymr.wire.wording import ShownStatus, kind_of, status_of
 from tui.model.filters import FIELD_BREAK, Filter, Haystack, parse_filter
 from tui.model.sort_order import SortOrder, sorted_rows
 

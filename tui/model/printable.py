@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pymr.printable import printable, printable_lines
+from pymr.base.printable import printable, printable_lines
 
 __all__ = ["printable", "printable_lines"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pymr.protocol import MachineFigures
-from pymr.requests import ClusterView, JobsView, JobView
-from pymr.rows import EventRow, PeerRow, RunRow, WorkerRow
+from pymr.wire.protocol import MachineFigures
+from pymr.wire.requests import ClusterView, JobsView, JobView
+from pymr.wire.rows import EventRow, PeerRow, RunRow, WorkerRow
 
 EVENTS_MAX = 2_000
 RUNS_MAX = 200

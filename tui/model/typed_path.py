@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pymr.errors import PymrError
+from pymr.base.errors import PymrError
 from tui.model.printable import printable
 
 _SHOWN_CHARACTERS_MAX = 60

@@ -11,22 +11,22 @@ from textual.binding import Binding, BindingType
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from pymr.base.errors import PymrError
 from pymr.client import Client, ended_run, may_still_end
-from pymr.errors import PymrError
-from pymr.rows import JobRow, RunRow, WorkerRow
-from pymr.wording import amount, count_of
-from tui.keys import is_character
-from tui.model.pane_feed import RANGES_MAX, PaneWish
-from tui.model.pane_grid import by_slot
-from tui.model.pane_place import LOOKED_AHEAD_BYTES, LOOKED_BACK_BYTES, start_of_failure
+from pymr.wire.rows import JobRow, RunRow, WorkerRow
+from pymr.wire.wording import amount, count_of
+from tui.model.pane.feed import RANGES_MAX, PaneWish
+from tui.model.pane.grid import by_slot
+from tui.model.pane.place import LOOKED_AHEAD_BYTES, LOOKED_BACK_BYTES, start_of_failure
 from tui.model.printable import printable
 from tui.model.state import ClusterState
 from tui.screens.attach_typing import HOW_TO_LEAVE, STUCK, TypingScreen
-from tui.screens.run_dialog import RunDialog, runs_with_output
+from tui.screens.dialogs.run import RunDialog, runs_with_output
+from tui.settings.keys import is_character
 from tui.widgets.choices import Choices
-from tui.widgets.pane_header import PaneFacts, PaneHeader, PaneNotice
-from tui.widgets.pane_prompt import PanePrompt
-from tui.widgets.pane_view import PaneView
+from tui.widgets.pane.header import PaneFacts, PaneHeader, PaneNotice
+from tui.widgets.pane.prompt import PanePrompt
+from tui.widgets.pane.view import PaneView
 
 END_SECONDS = 1.0
 """Whether a run has ended at which its worker no longer works is asked so often, until it has."""

@@ -11,16 +11,16 @@ from typing import TypeVar
 from textual import on, work
 from textual.timer import Timer
 
+from pymr.base.errors import PymrError
 from pymr.client import Client
-from pymr.errors import PymrError
-from pymr.wording import amount
-from tui.model.pane_needle import Needle
-from tui.model.pane_save import may_replace, save_pane
-from tui.model.pane_search import Found, MatchCount, ReadPiece, find_in_pane
+from pymr.wire.wording import amount
+from tui.model.pane.needle import Needle
+from tui.model.pane.save import may_replace, save_pane
+from tui.model.pane.search import Found, MatchCount, ReadPiece, find_in_pane
 from tui.model.typed_path import typed_path
 from tui.screens.base import ConsoleScreen
-from tui.widgets.pane_prompt import PanePrompt
-from tui.widgets.pane_view import PaneView
+from tui.widgets.pane.prompt import PanePrompt
+from tui.widgets.pane.view import PaneView
 
 TYPING_SECONDS = 0.15
 """What is searched for may still be typed on for so long, before the whole pane is read for it."""

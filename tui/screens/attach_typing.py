@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from textual import events, work
 
-from tui.model.pane_keys import AttachedKeys, bytes_of_paste
-from tui.model.pane_typist import WAITING_BYTES_MAX, Typist, holder_name
+from tui.model.pane.keys import AttachedKeys, bytes_of_paste
+from tui.model.pane.typist import WAITING_BYTES_MAX, Typist, holder_name
 from tui.screens.attach_search import SearchingScreen
-from tui.widgets.pane_header import PaneNotice
+from tui.widgets.pane.header import PaneNotice
 
 HOW_TO_LEAVE = "Every key goes to {worker}. Ctrl-a d, or Ctrl-], gives the keyboard back."
 STUCK = "{worker} {why}. Keys wait; Ctrl-a d gives the keyboard back."

@@ -8,9 +8,9 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.screen import Screen
 
-from pymr.rows import JobRow
+from pymr.wire.rows import JobRow
 from tui.model.feed import Wants
-from tui.model.job_text_draft import DraftText
+from tui.model.job_text.draft import DraftText
 from tui.model.state import ClusterState
 from tui.widgets.banner import Banner
 from tui.widgets.key_bar import KeyBar

@@ -16,32 +16,26 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from pymr.requests import PreviewView
-from pymr.rows import JobRow
-from pymr.transfer_rules import OWN_FOLDERS
-from pymr.wording import count_of
-from tui.model.completion import Completion, KnownNames, complete, path_begun
+from pymr.jobs.transfer_rules import OWN_FOLDERS
+from pymr.wire.requests import PreviewView
+from pymr.wire.rows import JobRow
+from pymr.wire.wording import count_of
 from tui.model.folder_names import NOTHING_READ, FolderNames, folder_of, read_folder
-from tui.model.job_text import CheckedText, check_text, facts_of, field_at
-from tui.model.job_text_draft import (
-    Draft,
-    DraftText,
-    draft_of_job,
-    draft_of_type,
-    write_text,
-)
-from tui.model.job_text_projects import LocalProjects, ProjectReader
+from tui.model.job_text.completion import Completion, KnownNames, complete, path_begun
+from tui.model.job_text.draft import Draft, DraftText, draft_of_job, draft_of_type, write_text
+from tui.model.job_text.problems import CheckedText, check_text, facts_of, field_at
+from tui.model.job_text.projects import LocalProjects, ProjectReader
 from tui.model.printable import printable
+from tui.render.styled_line import MUTED
 from tui.screens.base import ConsoleScreen
-from tui.screens.confirm import Confirm
-from tui.screens.path_dialog import PathDialog
-from tui.screens.preview_dialog import PreviewDialog
+from tui.screens.dialogs.confirm import Confirm
+from tui.screens.dialogs.path import PathDialog
+from tui.screens.dialogs.preview import PreviewDialog
+from tui.screens.dialogs.template import TemplateDialog
 from tui.screens.submission import submit
-from tui.screens.template_dialog import TemplateDialog
-from tui.widgets.field_help import FieldHelp
-from tui.widgets.job_editor import JobEditor
-from tui.widgets.problem_list import ProblemList
-from tui.widgets.styled_line import MUTED
+from tui.widgets.job.editor import JobEditor
+from tui.widgets.job.field_help import FieldHelp
+from tui.widgets.job.problem_list import ProblemList
 
 WIDE_COLUMNS = 110
 PROJECTS_SECONDS = 2.0

@@ -11,10 +11,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.timer import Timer
 
+from pymr.base.errors import PymrError
 from pymr.client import Client, RunPanes
-from pymr.errors import PymrError
-from pymr.requests import JobView
-from pymr.rows import JobRow, RunRow
+from pymr.wire.requests import JobView
+from pymr.wire.rows import JobRow, RunRow
 from tui.model.job_table import (
     GroupLine,
     JobTable,
@@ -27,11 +27,11 @@ from tui.model.job_table import (
 )
 from tui.model.state import ClusterState
 from tui.queue_actions import QUEUE_KEYS
+from tui.render.job_cells import job_cell, job_columns, job_kind
 from tui.screens.base import ConsoleScreen
 from tui.widgets.filter_line import FilterLine
-from tui.widgets.job_cells import job_cell, job_columns, job_kind
-from tui.widgets.job_detail import JobDetail
-from tui.widgets.job_detail_lines import Shown
+from tui.widgets.job.detail import JobDetail
+from tui.widgets.job.detail_lines import Shown
 from tui.widgets.table import Cell, Table
 
 MOVE_SECONDS = 0.1

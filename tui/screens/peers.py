@@ -11,13 +11,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from pymr.rows import PeerRow
-from pymr.wording import moment
+from pymr.wire.rows import PeerRow
+from pymr.wire.wording import moment
 from tui.model.sort_order import SortOrder
 from tui.model.state import ClusterState
+from tui.render.peer_cells import PEER_COLUMNS, PeerLine, peer_cell, peer_lines, sorted_lines
 from tui.screens.base import ConsoleScreen
 from tui.widgets.peer_card import PeerCard
-from tui.widgets.peer_cells import PEER_COLUMNS, PeerLine, peer_cell, peer_lines, sorted_lines
 from tui.widgets.table import Table
 
 _NO_ANSWER = "Waiting for the first answer of the cluster."

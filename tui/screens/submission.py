@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from pymr.base.errors import PymrError
 from pymr.client import Client, RefusedError
-from pymr.errors import PymrError
-from pymr.requests import JobsView, Submitted
-from pymr.rows import JobRow
+from pymr.wire.requests import JobsView, Submitted
+from pymr.wire.rows import JobRow
 from tui.app import ConsoleApp
-from tui.model.job_diff import field_changes, what_happens
-from tui.model.job_text import CheckedText
-from tui.model.job_text_draft import Draft
-from tui.screens.submit_dialog import ConflictDialog, SubmitDialog
+from tui.model.job_text.diff import field_changes, what_happens
+from tui.model.job_text.draft import Draft
+from tui.model.job_text.problems import CheckedText
+from tui.screens.dialogs.submit import ConflictDialog, SubmitDialog
 
 
 async def submit(console: ConsoleApp, checked: CheckedText, draft: Draft) -> Submitted | JobRow | None:

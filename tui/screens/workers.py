@@ -13,17 +13,17 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.widgets import Static
 
-from pymr.rows import WorkerRow
-from pymr.wording import count_of
+from pymr.wire.rows import WorkerRow
+from pymr.wire.wording import count_of
 from tui.model.filters import parse_filter
-from tui.model.pane_buffer import PaneTail
-from tui.model.pane_feed import PaneWish
-from tui.model.pane_grid import WorkerOrder, grid_shape, next_of, passing
+from tui.model.pane.buffer import PaneTail
+from tui.model.pane.feed import PaneWish
+from tui.model.pane.grid import WorkerOrder, grid_shape, next_of, passing
 from tui.model.printable import printable
 from tui.model.state import ClusterState
 from tui.screens.base import ConsoleScreen
 from tui.widgets.filter_line import FilterLine
-from tui.widgets.pane_tile import PaneTile
+from tui.widgets.pane.tile import PaneTile
 
 TAIL_BYTES = 16 << 10
 """So much of each visible pane is followed: more than the lines of a tile."""

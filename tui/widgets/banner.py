@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.app import RenderResult
 from textual.widget import Widget
 
-from pymr.wording import span, version_warning
+from pymr.wire.wording import span, version_warning
 from tui.model.printable import printable
 from tui.model.state import ClusterState
 

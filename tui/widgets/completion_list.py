@@ -11,10 +11,10 @@ from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from tui.model.completion import Candidate, Completion
+from tui.model.job_text.completion import Candidate, Completion
 from tui.model.printable import printable
+from tui.render.styled_line import MUTED
 from tui.widgets.choices import Choices
-from tui.widgets.styled_line import MUTED
 
 _ROWS_MAX = 8
 _SHOWN_COLUMNS_MAX = 40

@@ -9,9 +9,9 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from pymr.rows import EventRow
+from pymr.wire.rows import EventRow
 from tui.model.printable import printable_lines
-from tui.widgets.table_columns import Column, place_columns
+from tui.render.table_columns import Column, place_columns
 
 
 class EventText(VerticalScroll):

@@ -10,8 +10,8 @@ from textual import events, work
 from textual.message import Message
 from textual.widgets import Input
 
-from tui.model.completion import Candidate, Completion, narrowed_by_typed
 from tui.model.folder_names import FolderNames, folder_of, last_name, read_folder
+from tui.model.job_text.completion import Candidate, Completion, narrowed_by_typed
 from tui.widgets.completion_list import CompletionList
 
 

@@ -6,12 +6,12 @@ from textual.app import RenderResult
 from textual.content import Content
 from textual.widget import Widget
 
-from pymr.rows import PeerRow
-from pymr.wording import amount, percent, span
+from pymr.wire.rows import PeerRow
+from pymr.wire.wording import amount, percent, span
 from tui.model.printable import printable
 from tui.model.state import MACHINE_SAMPLES_MAX
-from tui.widgets.bars import bar
-from tui.widgets.peer_cells import (
+from tui.render.bars import bar
+from tui.render.peer_cells import (
     PeerLine,
     figure_of,
     heard_words,
@@ -20,7 +20,7 @@ from tui.widgets.peer_cells import (
     state_words,
     version_words,
 )
-from tui.widgets.styled_line import MUTED
+from tui.render.styled_line import MUTED
 
 _LABEL = 10
 _FIGURE = 14

@@ -16,10 +16,10 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.style import Style
 
-from tui.widgets.hidden_rows import RowKinds
+from tui.render.hidden_rows import RowKinds
+from tui.render.styled_line import Cell, content_of, fitted, segments_of, strip_of
+from tui.render.table_columns import GAP, MARGIN, Column, Placed, place_columns
 from tui.widgets.lines_view import LinesView
-from tui.widgets.styled_line import Cell, content_of, fitted, segments_of, strip_of
-from tui.widgets.table_columns import GAP, MARGIN, Column, Placed, place_columns
 
 __all__ = ["Cell", "Column", "Table"]
 

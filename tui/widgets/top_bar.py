@@ -10,9 +10,9 @@ from textual import events
 from textual.app import RenderResult
 from textual.widget import Widget
 
-from pymr.requests import ClusterView
-from pymr.rows import BREAKPOINTS_SHOWN_MAX
-from pymr.wording import span
+from pymr.wire.requests import ClusterView
+from pymr.wire.rows import BREAKPOINTS_SHOWN_MAX
+from pymr.wire.wording import span
 from tui.model.state import ClusterState
 
 TABS = (

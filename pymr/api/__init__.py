@@ -1,0 +1,1 @@
+"""pymr from Python: Scheduler, ManageCluster, run."""

@@ -1,0 +1,1 @@
+"""The command `pymr`: its commands and their tables."""

@@ -1,0 +1,1 @@
+"""cluster.toml: declared settings, their kinds, defaults and meaning, and TOML as text."""

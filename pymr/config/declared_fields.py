@@ -1,0 +1,125 @@
+"""Declared fields: a class says each field's type, kind, default and meaning; checks, templates, docs follow.
+
+The classes are the job types (`job_fields`) and the sections of a cluster.toml (`config`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, get_type_hints
+
+import msgspec
+
+from pymr.base.errors import Problem
+from pymr.config.kinds import Kind, SecretError
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a field's type and default do not say; stands in the `Annotated[...]` of its declaration.
+
+    kind: the values it takes, and how they are checked.
+    doc: one to two lines for whoever fills it in.
+    example: what a template shows where there is no default.
+    section: the heading that begins at this field; the fields that follow belong under it too.
+    """
+
+    kind: Kind
+    doc: str
+    example: object = None
+    section: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One declared field, complete. A `required` one has None for its default."""
+
+    name: str
+    kind: Kind
+    doc: str
+    section: str
+    example: object
+    default: Any
+    required: bool
+
+    @property
+    def placeholder(self) -> str:
+        """What the template has for whoever fills it in to replace, such as "<JOB_NAME>"; "" for nothing."""
+        example = self.example[0] if isinstance(self.example, tuple) else self.example
+        is_one = self.required and isinstance(example, str) and example.startswith("<")
+        return str(example) if is_one else ""
+
+
+@cache
+def declared_fields(declaring: type[msgspec.Struct]) -> tuple[Field, ...]:
+    """The declared fields of a class, in the order of their declaration, those of its base first.
+
+    Attributes that are annotated without a `Declared` are left out.
+    """
+    annotations = get_type_hints(declaring, include_extras=True)
+    fields: list[Field] = []
+    section = ""
+    for attribute in msgspec.structs.fields(declaring):
+        declared = _declared_in(annotations[attribute.name])
+        if declared is None:
+            continue
+        section = declared.section or section
+        field = Field(
+            name=attribute.name,
+            kind=declared.kind,
+            doc=declared.doc,
+            section=section,
+            example=declared.example,
+            default=None if attribute.required else attribute.default,
+            required=attribute.required,
+        )
+        fields.append(field)
+    return tuple(fields)
+
+
+def _declared_in(annotation: object) -> Declared | None:
+    extras = getattr(annotation, "__metadata__", ())
+    return next((extra for extra in extras if isinstance(extra, Declared)), None)
+
+
+def check_fields(
+    fields: Iterable[Field], given: Mapping[str, object], *, prefix: str = ""
+) -> tuple[dict[str, Any], list[Problem]]:
+    """The values of `fields` by name, as `given` has them, and everything that is wrong with those.
+
+    A field that is absent or None gets its default. prefix: stands before the names in problems.
+    Names in `given` that are none of `fields` are left for the caller to judge.
+    """
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for field in fields:
+        value = given.get(field.name)
+        if value is None:
+            values[field.name] = field.default
+            if field.required:
+                problems.append(Problem(prefix + field.name, None, "is required and missing"))
+            continue
+        try:
+            _refuse_placeholder(field, value)
+            values[field.name] = field.kind.check(value)
+        except ValueError as error:
+            shown = "(not shown)" if isinstance(error, SecretError) else value
+            problems.append(Problem(prefix + field.name, shown, str(error)))
+    return values, problems
+
+
+def _refuse_placeholder(field: Field, value: object) -> None:
+    """The placeholder of the template, alone or in a list, also with something beside it or blanks in it: no
+    value that anybody means."""
+    texts = value if isinstance(value, list | tuple) else (value,)
+    if field.placeholder and any(
+        field.placeholder in "".join(text.split()) for text in texts if isinstance(text, str)
+    ):
+        raise ValueError("is still the placeholder of the template: replace it")
+
+
+def shown_name(name: object) -> str:
+    """A field's name as an error message can show it: in quotes where it would break the line."""
+    return name if isinstance(name, str) and name and name.isprintable() else repr(name)

@@ -1,0 +1,1 @@
+"""Decisions of a peer about its orders: slots, shuffles, publications, reports."""

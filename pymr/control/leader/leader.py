@@ -1,0 +1,440 @@
+"""Leadership: what the leader does about every event. It hears peers and has runs moved on: how that is done
+stands in `queueing`, `planning`, `running`, `stepping`, `losses` and `publishing`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from pymr.control.job_queue import Backlog
+from pymr.control.leader import breakpoints, inventories
+from pymr.control.leader.orders import orders_to
+from pymr.control.leader.scheduling import Queueing, make_run
+from pymr.control.liveness import Peer, PeerState
+from pymr.control.long_work import LongWork
+from pymr.control.messages import (
+    Abdicate,
+    Announce,
+    Continued,
+    ContinueSoon,
+    DoWrite,
+    Ended,
+    JobsChanged,
+    LeaderCommand,
+    LeaderEvent,
+    PeerFacts,
+    PresenceSeen,
+    Reported,
+    RunsLoaded,
+    SendOrders,
+    Settings,
+    Tick,
+    Written,
+)
+from pymr.control.runs import advance_steps, planning, publishing, reassignment, recovery, tasks
+from pymr.control.runs.ending import end
+from pymr.control.runs.mapreduce_run import MapReduceRun
+from pymr.control.runs.run import Run, Task
+from pymr.control.runs.stepped_run import SteppedRun
+from pymr.control.stored_state import (
+    ActiveRun,
+    BeginAttempt,
+    BeginCycle,
+    BeginPublication,
+    BeginRun,
+    CommitTasks,
+    EndRun,
+    Event,
+    LeaveQueue,
+    ReleaseTasks,
+    RunRecord,
+    SavePlan,
+    Write,
+)
+from pymr.wire.protocol import DEAD_SECONDS, REPORT_SECONDS, Report
+from pymr.wire.rows import PanePlace
+from pymr.wire.run_warnings import first_of
+
+WATCH_SECONDS = 0.25
+"""The silence of peers is looked at this often."""
+
+COOL_DOWN_SECONDS = 10.0
+"""A leader that does not hear most peers stays away from the lease for this long."""
+
+
+class Leader:
+    """One leadership, from an election to its end. Pure: `step` takes an event and gives commands.
+
+    peers: all of the configuration, in its order. now: seconds of any clock that never goes back.
+    Nothing is decided before the runs of `RunsLoaded` are taken over, nor after an `Abdicate`. Cost:
+    O(attempts of the peer) at most for a report, less where nothing has changed; O(peers) for a tick, four
+    times a second. What costs O(tasks), such as taking over a run, goes from step to step (see ContinueSoon).
+    """
+
+    def __init__(
+        self,
+        *,
+        epoch: int,
+        incarnation: str,
+        name: str,
+        peers: Sequence[PeerFacts],
+        settings: Settings,
+        now: float,
+    ) -> None:
+        self.epoch = epoch
+        self.incarnation = incarnation
+        self.name = name
+        self.settings = settings
+        self.now = now
+        self.began_at = now
+        self.peers = {facts.name: Peer(facts, now) for facts in peers}
+        self.hosts: dict[str, list[Peer]] = {}
+        for peer in self.peers.values():
+            self.hosts.setdefault(peer.host, []).append(peer)
+        self.backlog = Backlog()
+        self.runs: dict[str, Run] = {}
+        self.is_loaded = False
+        self.hungry: dict[str, Peer] = {}  # peers that may have a free worker
+        self.dead: dict[str, Peer] = {}
+        self.draining: dict[str, Peer] = {}
+        self.replaces: tuple[str, ...] = ()  # incarnations that this one goes on from
+        self.shown: dict[str, str] = {}  # runs that succeeded under this leader, by job
+        self._owed: dict[str, Peer] = {}  # peers that are to get orders at once
+        self._due: deque[tuple[float, Peer]] = deque((now, peer) for peer in self.peers.values())
+        self._resting: dict[str, Peer] = {}
+        self._next_watch_at = now
+        self._present: frozenset[str] = frozenset()
+        self.queueing = Queueing()
+        self._writes: dict[int, Write] = {}
+        self._tickets = 0
+        self._commands: list[LeaderCommand] = []
+        self._long_work = LongWork()
+        self._is_continuing = False
+        self._is_over = False
+
+    # -- the step
+
+    def step(self, event: LeaderEvent, now: float) -> list[LeaderCommand]:
+        """What is to be done about an event. The commands are in the order in which to carry them out."""
+        if self._is_over:
+            return []
+        if now > self.now:
+            self.now = now
+        match event:
+            case Reported(report):
+                self._hear(report)
+            case Written(ticket, outcome):
+                self._take_outcome(self._writes.pop(ticket), outcome)
+            case JobsChanged(changes):
+                self.queueing.take_jobs(self, changes)
+            case RunsLoaded(runs, replaces):
+                self.replaces = replaces
+                self.work_on(self._load(runs))
+            case Continued():
+                self._is_continuing = False
+                self.work_on()
+            case PresenceSeen(names):
+                self._present = names
+            case _:
+                self._watch_peers()
+        if self.is_loaded and not self._is_over:
+            self.queueing.begin_runs(self)
+            self.queueing.let_leave(self)
+            self._advance(is_tick=isinstance(event, Tick))
+            if self._owed:
+                self._send_orders()
+        commands, self._commands = self._commands, []
+        return commands
+
+    def _advance(self, *, is_tick: bool) -> None:
+        for run in list(self.runs.values()):
+            if not is_tick and not run.is_touched:
+                continue
+            run.is_touched = False
+            if isinstance(run, SteppedRun):
+                advance_steps.advance(self, run, is_tick=is_tick)
+            elif isinstance(run, MapReduceRun):
+                self._advance_phases(run, is_tick=is_tick)
+        if self.hungry:
+            tasks.assign(self)
+
+    def _advance_phases(self, run: MapReduceRun, *, is_tick: bool) -> None:
+        if run.stage == "planning":
+            planning.advance(self, run)
+        elif run.stage == "tasks":
+            tasks.advance(self, run)
+            if is_tick:
+                recovery.check_machines(self, run)
+        elif run.stage == "publishing":
+            publishing.advance(self, run)
+
+    # -- what the parts of the leader use
+
+    def work_on(self, work: Iterator[None] | None = None) -> None:
+        """Go on with what takes long, as far as one step may; with the rest in a later one."""
+        if work is not None:
+            self._long_work.add(work)
+        if self._long_work.go_on(self.settings.tasks_per_step) and not self._is_continuing:
+            self._is_continuing = True
+            self._commands.append(ContinueSoon())
+
+    def write(self, write: Write) -> None:
+        """Ask for a write; its outcome comes back as an event."""
+        self._tickets += 1
+        self._writes[self._tickets] = write
+        self._commands.append(DoWrite(self._tickets, write))
+
+    def announce(
+        self,
+        kind: str,
+        text: str,
+        run: Run | None = None,
+        peer: str = "",
+        place: PanePlace | None = None,
+        job_name: str = "",
+        worker: str = "",
+    ) -> None:
+        """Tell operators of something. place: where a worker printed it. job_name: where there is no run.
+        worker: that it is about."""
+        run_id = ""
+        if run is not None:
+            job_name, run_id = run.job_name, run.run_id
+        event = Event(
+            kind=kind, text=text, job_name=job_name, run_id=run_id, peer=peer, place=place, worker=worker
+        )
+        self._commands.append(Announce(event))
+
+    def alive(self, host: str | None = None) -> list[Peer]:
+        """Peers that count as there, of one host or of all, in the order of the configuration."""
+        peers: Iterable[Peer] = self.peers.values() if host is None else self.hosts.get(host, ())
+        return [peer for peer in peers if peer.is_alive]
+
+    def is_gone(self, host: str) -> bool:
+        """Whether every peer of a host is dead."""
+        return all(peer.state == "dead" for peer in self.hosts.get(host, ()))
+
+    def mapreduce_runs(self) -> Iterator[MapReduceRun]:
+        """The runs that map, shuffle and reduce."""
+        return (run for run in self.runs.values() if isinstance(run, MapReduceRun))
+
+    def owe(self, peer: Peer) -> None:
+        """Let a peer have orders at the end of this step."""
+        self._owed[peer.name] = peer
+
+    def owe_everybody(self) -> None:
+        """Something that all peers are told of runs has changed; perhaps there is work for them."""
+        for peer in self.peers.values():
+            peer.runs = None
+            self._owed[peer.name] = peer
+        self.feed_everybody()
+
+    def feed_everybody(self) -> None:
+        """Look at every peer's free workers again: there may be work for them."""
+        self.hungry = {name: peer for name, peer in self.peers.items() if peer.takes_work}
+
+    def feed(self, run: Run, task: Task) -> None:
+        """A task waits: let those look who may do it."""
+        name, host = run.place_of(task)
+        candidates: Iterable[Peer] = self.hosts.get(host, ()) if host else self.peers.values()
+        if name:
+            candidates = [self.peers[name]] if name in self.peers else ()
+        self.hungry.update((peer.name, peer) for peer in candidates if peer.takes_work)
+
+    def let_rest(self, peer: Peer) -> None:
+        """The machine of a peer has failed; it gets no work for a while."""
+        peer.rest(self.now)
+        self._resting[peer.name] = peer
+
+    # -- peers
+
+    def _hear(self, report: Report) -> None:
+        peer = self.peers.get(report.peer)
+        if peer is None or report.incarnation != self.incarnation or not peer.accepts(report):
+            return
+        if report.epoch > self.epoch:
+            self._abdicate(0.0, f"{report.peer} follows a leader of epoch {report.epoch}")
+            return
+        if peer.hear(report, self.epoch, self.now):
+            recovery.lose(self, peer, peer.forget_boot())
+            planning.look_again(self)
+            self.owe(peer)
+        if peer.state != "alive":
+            self._note_state(peer, peer.state_at(self.now))
+        if report.epoch == self.epoch and self.is_loaded:
+            self._compare(peer, report)
+
+    def _compare(self, peer: Peer, report: Report) -> None:
+        """Take over what is new in the report of a peer that follows this leader."""
+        if peer.state == "dead":
+            return  # it does not hear: what it says comes to nothing until it does
+        last = peer.take(report)
+        if report.inventory is not None and not peer.has_inventory:
+            inventories.take(self, peer, report, report.inventory)
+        if peer.compared != report.running_version or peer.unseen:
+            peer.compared = report.running_version
+            tasks.compare(self, peer, report)
+        if report.results:
+            tasks.take_results(self, peer, report.results)
+        for plan in report.plans:
+            planning.take(self, peer, plan)
+        if report.shuffles and (last is None or report.shuffles != last.shuffles):
+            recovery.take_shuffles(self, peer, report.shuffles)
+        for published in report.published:
+            publishing.take(self, peer, published)
+        tasks.note_phase(self, report)
+        breakpoints.note(self, report)
+        if report.is_draining:
+            self.draining[peer.name] = peer
+        elif self.draining.pop(peer.name, None) is not None:
+            self.hungry[peer.name] = peer
+
+    def _note_state(self, peer: Peer, state: PeerState) -> None:
+        was, peer.state = peer.state, state
+        if was == state:
+            return
+        planning.look_again(self)
+        self.dead.pop(peer.name, None)
+        if state == "dead":
+            self.dead[peer.name] = peer
+            heard = f"nothing heard for {self.now - (peer.heard_at or peer.known_since):.0f} s"
+            self.announce("peer.lost", f"{peer.name} ({peer.host}) is gone: {heard}", peer=peer.name)
+            recovery.lose(self, peer, peer.forget_boot())
+        elif state == "alive":
+            self.owe(peer)
+            self.hungry[peer.name] = peer
+            if was != "suspect":
+                self.announce("peer.joined", f"{peer.name} ({peer.host}) is there", peer=peer.name)
+
+    def _watch_peers(self) -> None:
+        while self._due and self._due[0][0] <= self.now:
+            due, peer = self._due.popleft()
+            if due >= peer.next_orders_at:
+                self._owed[peer.name] = peer
+        if self.now < self._next_watch_at:
+            return
+        self._next_watch_at = self.now + WATCH_SECONDS
+        for peer in self.peers.values():
+            state = peer.state_at(self.now)
+            if state != peer.state:
+                self._note_state(peer, state)
+        for peer in [one for one in self._resting.values() if one.rests_until <= self.now]:
+            del self._resting[peer.name]
+            self.hungry[peer.name] = peer
+        self._check_majority()
+
+    def _check_majority(self) -> None:
+        """A leader that most peers cannot hear, although they are there, makes room for one that they can."""
+        unheard = sorted(name for name in self._present if name in self.dead)
+        if len(unheard) * 2 > len(self._present) and self.now - self.began_at > DEAD_SECONDS:
+            self._abdicate(COOL_DOWN_SECONDS, f"{', '.join(unheard)} reach Redis, but not this leader")
+
+    def _abdicate(self, seconds: float, reason: str) -> None:
+        self._is_over = True
+        self._commands.append(Abdicate(seconds, reason))
+
+    # -- runs
+
+    def _load(self, active: Iterable[ActiveRun]) -> Iterator[None]:
+        runs: dict[str, Run] = {}
+        for one in active:
+            run = runs[one.record.run_id] = make_run(self, one.record)
+            if one.record.plan is not None:
+                run.begin_tasks(one.record.plan)
+                yield from run.restore(one)
+        self.runs = runs
+        self.is_loaded = True
+        for run in self.runs.values():
+            if isinstance(run, MapReduceRun):
+                self._look_at_loaded(run)
+            elif isinstance(run, SteppedRun):
+                advance_steps.check_peers(self, run)
+        self.queueing.end_runs_of_changed_jobs(self)
+        self.owe_everybody()
+
+    def _look_at_loaded(self, run: MapReduceRun) -> None:
+        """What an earlier leader may not have come to."""
+        if run.plan is not None:
+            run.enter_phase(run.first_phase, self.now)
+        if run.record.status == "publishing":
+            publishing.begun(self, run)
+        else:
+            recovery.check_digests(self, run)
+        recovery.check_peers(self, run)
+        if run.stage == "tasks" and not run.maps_left:
+            tasks.is_refused(self, run)
+
+    def _take_outcome(self, write: Write, outcome: Any) -> None:
+        match write:
+            case BeginCycle():
+                self.queueing.cycle_begun(self, outcome)
+            case LeaveQueue():
+                if outcome:
+                    text = f"{write.job_name} leaves the queue, as nobody has retried it since it failed"
+                    self.announce("job.left", text, job_name=write.job_name)
+            case BeginRun():
+                self.queueing.run_begun(self, write, is_begun=outcome is not None)
+                if isinstance(outcome, RunRecord) and outcome.run_id not in self.runs:
+                    run = self.runs[outcome.run_id] = make_run(self, outcome)
+                    self.announce("run.started", f"{run.run_id} has begun", run)
+                    self.queueing.end_runs_of_changed_jobs(self)
+                    self.owe_everybody()
+            case EndRun() if isinstance(outcome, RunRecord):
+                self._forget(write, outcome)
+            case EndRun():
+                raise AssertionError(f"the end of {write.record.run_id} has the outcome {outcome!r}")
+            case _:
+                run_or_none = self.runs.get(write.run_id)
+                if run_or_none is not None and run_or_none.stage != "ending":
+                    self._take_run_outcome(run_or_none, write, outcome)
+
+    def _take_run_outcome(self, run: Run, write: Write, outcome: Any) -> None:
+        run.is_touched = True
+        match write:
+            case CommitTasks() if isinstance(outcome, list | tuple):
+                tasks.committed(self, run, write, outcome)
+                if isinstance(run, MapReduceRun):
+                    tasks.mapped(self, run, write)
+            case ReleaseTasks(_, attempts):
+                recovery.released(self, run, attempts)
+                if isinstance(run, MapReduceRun):
+                    reassignment.make_way(self, run)
+                elif isinstance(run, SteppedRun):
+                    advance_steps.released(self, run)
+            case SavePlan() if outcome and isinstance(run, MapReduceRun):
+                planning.saved(self, run)
+            case SavePlan() if outcome and isinstance(run, SteppedRun):
+                advance_steps.saved(self, run)
+            case BeginAttempt(_, task) if outcome and isinstance(run, SteppedRun):
+                advance_steps.numbered(self, run, task, outcome)
+            case BeginPublication() if outcome and isinstance(run, MapReduceRun):
+                publishing.begun(self, run)
+            case _:  # Redis knows better: it tells how the run has ended
+                end(self, run, "failed", f"Redis refused: {type(write).__name__} of {run.run_id}")
+
+    def _forget(self, write: EndRun, record: RunRecord) -> None:
+        run = self.runs.pop(record.run_id, None)
+        self.queueing.look_soon(self)
+        if write.state is not None and record.status == write.record.status:
+            self.backlog.states[record.job_name] = write.state  # a next run may begin before it is read
+        if record.status == "succeeded":
+            self.shown[record.job_name] = record.run_id
+            if isinstance(run, MapReduceRun):
+                publishing.ended(self, run)
+        self.owe_everybody()
+        self._commands.append(Ended(record))
+        why = f": {record.exception.splitlines()[0]}" if record.exception else ""
+        text = f"{record.run_id} {record.status}{why}"
+        self.announce(f"run.{record.status}", text, run, place=record.failed_at)
+        if record.warnings:
+            self.announce("run.warned", f"{record.run_id}: {first_of(record.warnings)}", run)
+        if run is not None:
+            self.work_on(run.clear())
+
+    def _send_orders(self) -> None:
+        owed, self._owed = self._owed, {}
+        stages = {run.stage for run in self.runs.values()}
+        for peer in owed.values():
+            peer.next_orders_at = self.now + REPORT_SECONDS
+            self._due.append((peer.next_orders_at, peer))
+            self._commands.append(SendOrders(orders_to(self, peer, stages)))

@@ -1,0 +1,1 @@
+"""Decisions about runs: plan, tasks, recovery, publication, end."""

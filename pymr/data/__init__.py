@@ -1,0 +1,1 @@
+"""Bytes between machines: the data service and its clients."""

@@ -1,0 +1,1 @@
+"""Formats: keys, blocks, columns, the merge of sorted runs, and lists on disk."""

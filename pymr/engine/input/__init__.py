@@ -1,0 +1,1 @@
+"""From folders to lines: files, splits, compression, records."""

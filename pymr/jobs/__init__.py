@@ -1,0 +1,1 @@
+"""A job as TOML and as a type, and its documentation."""

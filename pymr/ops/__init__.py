@@ -1,0 +1,1 @@
+"""Operating a cluster: init, start, stop, remote machines, a private Redis."""

@@ -1,0 +1,1 @@
+"""What a run reads on this host: files, consumed lists, map tasks."""

@@ -1,0 +1,1 @@
+"""The event loop of the daemon, and the threads beside it."""

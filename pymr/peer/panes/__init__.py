@@ -1,0 +1,1 @@
+"""The output of workers on disk, by byte offset and time."""

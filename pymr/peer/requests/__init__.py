@@ -1,0 +1,1 @@
+"""What consoles ask of a peer: queries, commands, views, previews."""

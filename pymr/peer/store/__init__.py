@@ -1,0 +1,1 @@
+"""Redis: its schema, scripts, the lease and writes."""

@@ -1,0 +1,1 @@
+"""File transfers, step by step."""

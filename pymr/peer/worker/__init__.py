@@ -1,0 +1,1 @@
+"""What runs inside a worker process: tasks, previews, the debugger, drivers of external engines."""

@@ -1,0 +1,1 @@
+"""The user's code: found, imported and packed; its names are read without running it."""

@@ -1,0 +1,1 @@
+"""What crosses a socket: messages, requests and rows; frames, sockets, keys, authentication, retries."""

@@ -1,0 +1,1 @@
+"""The output of a worker: buffered, searched, saved, typed into."""

@@ -1,0 +1,1 @@
+"""Lines, cells and strips: what widgets draw."""

@@ -1,0 +1,1 @@
+"""How the console is set: its file, keys, themes and options."""

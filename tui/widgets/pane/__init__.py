@@ -1,0 +1,1 @@
+"""The parts of screens that show a worker's output."""
