@@ -1,6 +1,6 @@
 """The cluster's configuration: a cluster.toml becomes frozen sections, or an error listing all that is wrong.
 
-The settings themselves are declared in `config_sections`.
+The settings themselves are declared in `sections`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Declared fields: a class says each field's type, kind, default and meaning; checks, templates, docs follow.
 
-The classes are the job types (`job_fields`) and the sections of a cluster.toml (`config`).
+The classes are the job types (`jobs.job_types`) and the sections of a cluster.toml (`config`).
 """
 
 from __future__ import annotations

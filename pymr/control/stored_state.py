@@ -59,7 +59,7 @@ class JobState(msgspec.Struct, frozen=True):
     shown: the last run that succeeded; "" in the state of an earlier release, where it is run_id. adds:
     whether that run added to the output. since: the number of the last run that replaced it; 0 for none that
     is known. uncounted: runs after that which have failed while their parts were being added, and which some
-    peers may show, ascending (see `control.counting`). is_recovered: of runs after `shown`, Redis may have
+    peers may show, ascending (see `counted_runs`). is_recovered: of runs after `shown`, Redis may have
     forgotten some. torn: a later run that failed while its output took the place of that one's, so that some
     peers may show it and others not; "" once another has taken the place of both.
     """

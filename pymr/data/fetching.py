@@ -1,6 +1,6 @@
 """Fetching: which bytes to ask of whom, so that many segments come in at once and memory stays bounded.
 
-Decisions only: no sockets, no files, and the time is an argument. `data_fetcher` does what is decided here.
+Decisions only: no sockets, no files, and the time is an argument. `fetcher` does what is decided here.
 """
 
 from __future__ import annotations

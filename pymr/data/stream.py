@@ -1,7 +1,7 @@
 """Streams: many bytes of one resource in their order, with several questions under way, in one thread.
 
-Goes on where it was when a data service, or the way to it, was gone for a while. See `data_client` for
-single questions and `data_fetcher` for segments.
+Goes on where it was when a data service, or the way to it, was gone for a while. See `client` for
+single questions and `fetcher` for segments.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Jobs: a TOML file or a dict becomes a typed job, or an error that lists everything wrong with it.
 
-The fields themselves are declared in `job_fields`, their text form is in `job_toml`.
+The fields themselves are declared in `job_types`, their text form is in `job_toml`.
 """
 
 from __future__ import annotations

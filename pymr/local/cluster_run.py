@@ -1,4 +1,4 @@
-"""A run in a cluster of its own: submits the job, has it watched (`embedded_watch`), and takes its output."""
+"""A run in a cluster of its own: submits the job, has it watched (`watch`), and takes its output."""
 
 from __future__ import annotations
 

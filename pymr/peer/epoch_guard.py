@@ -1,5 +1,5 @@
 """The guard of the epoch: nothing is done under one that could be forgotten. Between what is decided in
-`control.following` and what carries it out."""
+`control.follower.follower` and what carries it out."""
 
 from __future__ import annotations
 

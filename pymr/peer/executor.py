@@ -1,4 +1,4 @@
-"""Execution: carries out what `control.following` decides: workers, files, fetches, publications."""
+"""Execution: carries out what `control.follower.follower` decides: workers, files, fetches, publications."""
 
 from __future__ import annotations
 

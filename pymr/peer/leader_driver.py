@@ -1,4 +1,4 @@
-"""The leader: carries out what `control.leadership` decides, for as long as the lease lasts."""
+"""The leader: carries out what `control.leader.leader` decides, for as long as the lease lasts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segment fetches: what a peer has asked its data service for, and not got yet. Part of `execution`."""
+"""Segment fetches: what a peer has asked its data service for, and not got yet. Part of `executor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `pymr run` is asked for, and what comes of it. Whoever shows it, see `run_phases`."""
+"""What `pymr run` is asked for, and what comes of it. Whoever shows it, see `phases`."""
 
 from __future__ import annotations
 

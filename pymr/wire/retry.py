@@ -1,6 +1,6 @@
 """How a console gets an answer: it asks one peer, repeats itself, and turns to the next, until one answers.
 
-Knows no sockets: those are in `transport`, whose `Console` this is.
+Knows no sockets: those are in `sockets`, whose `Console` this is.
 """
 
 from __future__ import annotations

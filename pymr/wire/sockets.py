@@ -286,7 +286,7 @@ class Dealer:
 
 
 class Console(Asking["_ConsoleDealer"]):
-    """Asks peers, in one thread (see `asking`). Costs nothing until the first request.
+    """Asks peers, in one thread (see `retry`). Costs nothing until the first request.
 
     addresses: (name, host, port) of peers, in the order in which they are asked.
     """

@@ -1,4 +1,4 @@
-"""Disk health: what a peer tells of its disk, after what its disk has refused. Part of `following`."""
+"""Disk health: what a peer tells of its disk, after what its disk has refused. Part of `follower`."""
 
 from __future__ import annotations
 

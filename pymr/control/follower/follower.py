@@ -1,4 +1,4 @@
-"""Following: what a peer does about its orders; the other half of `leadership`. Its workers: see `slots`."""
+"""Following: what a peer does about its orders; the other half of `control.leader`. Workers: see `slots`."""
 
 from __future__ import annotations
 

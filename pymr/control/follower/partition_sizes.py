@@ -1,5 +1,5 @@
 """Partition sizes: how much of each partition a peer has that is to reduce it, for operators. Part of
-`gathering`."""
+`shuffle_progress`."""
 
 from __future__ import annotations
 

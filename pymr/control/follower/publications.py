@@ -1,4 +1,4 @@
-"""Publications: which output folders a peer is to make, one at a time each. Part of `following`."""
+"""Publications: which output folders a peer is to make, one at a time each. Part of `follower`."""
 
 from __future__ import annotations
 

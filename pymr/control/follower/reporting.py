@@ -1,4 +1,4 @@
-"""Reporting: the parts of a peer's report that tell of its attempts and workers. Part of `following`."""
+"""Reporting: the parts of a peer's report that tell of its attempts and workers. Part of `follower`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Slots: the attempts that a peer was given, the workers that do them, and what came of them. Part of
-`following`."""
+`follower`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Leadership: what the leader does about every event. It hears peers and has runs moved on: how that is done
-stands in `queueing`, `planning`, `running`, `stepping`, `losses` and `publishing`."""
+stands in `scheduling` and in `control.runs`."""
 
 from __future__ import annotations
 

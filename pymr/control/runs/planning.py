@@ -196,8 +196,8 @@ def _turn(leader: Leader, run: MapReduceRun, key: tuple[str, bool], planner: Pee
     """The turn of a plan: a new one whenever somebody else is asked, or the same peer after a restart.
 
     Whoever has a later turn lists the input anew, in place of the list of an earlier one (see
-    `peer.consumed`): so nothing that answers an earlier one may be taken any more. No leader saves a plan
-    once there is one of a later epoch, and that one asks for nothing where a plan was saved.
+    `peer.input.consumed`): so nothing that answers an earlier one may be taken any more. No leader saves a
+    plan once there is one of a later epoch, and that one asks for nothing where a plan was saved.
     """
     who = (planner.name, planner.report.boot if planner.report else 0) if planner else ("", 0)
     asked, number = run.planners.get(key, (None, 0))

@@ -1,5 +1,5 @@
 """Runs: one execution of a job, as tasks that wait, run and are committed. What a mapreduce run consists of
-stands in `phases`; a script or file_transfer run, in `steps`."""
+stands in `mapreduce_run`; a script or file_transfer run, in `stepped_run`."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FI
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes of a resource. offset: of `data`. size: of the whole resource. facts: see `data_protocol`."""
+    """Bytes of a resource. offset: of `data`. size: of the whole resource. facts: see `data.protocol`."""
 
     data: bytes
     offset: int

@@ -1,5 +1,5 @@
 """Previews: a job tried on the first lines of this host's input, for whoever is writing it. A worker in no
-slot does it (`peer.preview_worker`), and is killed when its time is over; nothing of it is kept."""
+slot does it (`peer.worker.preview`), and is killed when its time is over; nothing of it is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lua for every peer: jobs, packages, presence. Its keys and functions: `store_scripts.py`."""
+"""Lua for every peer: jobs, packages, presence. Its keys and functions: `scripts.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Lua of the lease; its keys stand in `store_scripts.py`. ARGV[1] is the prefix of all keys."""
+"""The Lua of the lease; its keys stand in `scripts.py`. ARGV[1] is the prefix of all keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lua that puts jobs back into a Redis that forgot. Its keys and functions: `store_scripts.py`."""
+"""Lua that puts jobs back into a Redis that forgot. Its keys and functions: `scripts.py`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Lua of the leader: cycles, runs and their tasks, history, events. Its keys and functions:
-`store_scripts.py`."""
+`scripts.py`."""
 
 from __future__ import annotations
 

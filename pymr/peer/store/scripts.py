@@ -51,7 +51,7 @@ No script touches the long texts of many jobs: Lua 5.1 looks at every 32nd chara
 tell it from others, so that 10,000 jobs that differ by little but their names took 0.6 s and more, with Redis
 standing still. They have hashes of their own, which are read and written as they are, in one transaction with
 the script: see Store.changes, Store.recover.
-What is opaque was encoded as msgpack by `store_records.py`; replies are assembled from it without decoding.
+What is opaque was encoded as msgpack by `encoding`; replies are assembled from it without decoding.
 A script's ARGV: prefix of keys, incarnation ("" for any), epoch of a leader ("" for others), the highest
 epoch and the last change of that incarnation that the peer knows of, then its own, which it finds in
 `arguments`. It answers {'ok', ...}, {'forgot', incarnation, epoch} or {'stale', epoch}.

@@ -1,6 +1,6 @@
 """The state of a cluster in Redis: what peers ask of it for consoles, and what their leader writes.
 
-The keys and the Lua that moves them stand in `store_scripts.py`; the lease has a connection of its own.
+The keys and the Lua that moves them stand in `scripts.py`; the lease has a connection of its own.
 """
 
 from __future__ import annotations

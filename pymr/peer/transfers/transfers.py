@@ -1,7 +1,8 @@
 """Transfers: the steps of a file_transfer run, each done by a worker of one peer, in the attempt's folder.
 
 list: what there is to move. spread: which peer gets what of an upload. copy: pull it, and write it so that
-it counts. delete: what a download has moved away, or a folder. See `transfer_lists` for what they leave.
+it counts. delete: what a download has moved away, or a folder. See `peer.disk.file_lists` for what they
+leave.
 """
 
 from __future__ import annotations

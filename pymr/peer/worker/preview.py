@@ -1,6 +1,7 @@
 """A preview in its worker process: the engine's map and reduce tasks over the first lines of a job's input.
 
-What has come of it so far is told as it comes: the daemon (`peer.previews`) shows that much if it kills this.
+What has come of it so far is told as it comes: the daemon (`peer.requests.previews`) shows that much if it
+kills this.
 """
 
 from __future__ import annotations

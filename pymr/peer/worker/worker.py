@@ -1,5 +1,5 @@
-"""A worker process: does the tasks of one run in one slot, until its pipe closes. `peer.workers` is at the
-other end of the pipe and of the terminal; `peer.nursery_process` has forked it."""
+"""A worker process: does the tasks of one run in one slot, until its pipe closes. `peer.workers.pool` is at
+the other end of the pipe and of the terminal; `peer.workers.fork_server_process` has forked it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _drive(context: DriverContext, order: DriverOrder, run_dir: str, watch: Task
 
 @dataclass(frozen=True, slots=True)
 class TaskFunctions:
-    """What does the tasks; those of `peer.attempts`, `peer.steps` and `peer.driver`, outside of tests."""
+    """What does the tasks; outside of tests those of `peer.attempts` and `driver`."""
 
     do_map: MapFunction
     do_reduce: ReduceFunction

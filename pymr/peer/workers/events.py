@@ -1,4 +1,4 @@
-"""What `peer.workers` tells the daemon of its workers."""
+"""What `pool` tells the daemon of its workers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """What an expression may cost at most, by its parsed tree: `re` goes back and tries again without a limit,
-holds every other thread up while it does, and cannot be interrupted. Part of `pane_needle`."""
+holds every other thread up while it does, and cannot be interrupted. Part of `needle`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Rows that were drawn over from below, as several progress bars are: the cursor went up, over line ends.
 
-Part of `pane_stretch`. A row is known by where it was first begun, and is what was last written into it: so
+Part of `stretch`. A row is known by where it was first begun, and is what was last written into it: so
 it stays where it stands, however often it is drawn.
 """
 

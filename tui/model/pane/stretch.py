@@ -1,4 +1,4 @@
-"""A stretch: bytes of a pane without a hole, and where their lines begin. Part of `pane_buffer`."""
+"""A stretch: bytes of a pane without a hole, and where their lines begin. Part of `buffer`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Stretch:
     """start: offset of its first byte. Lines are known by their offsets; those of one are ascending.
 
     A line that was written over again and again, as a progress bar is, begins where it was last begun. One
-    that was drawn over from a line below it stays where it is; see `pane_redrawn`.
+    that was drawn over from a line below it stays where it is; see `redrawn`.
     """
 
     __slots__ = ("_redrawn", "_time_offsets", "_time_values", "data", "start", "starts")
