@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from pymr.control.runs.leader_state import LeaderState
 from pymr.wire.protocol import Report
-
-if TYPE_CHECKING:
-    from pymr.control.leader.leader import Leader
 
 TOLD_MAX = 10_000
 """Attempts that a run remembers to have told of, the latest ones."""
 
 
-def note(leader: Leader, report: Report) -> None:
+def note(leader: LeaderState, report: Report) -> None:
     """Tell of the workers that have come to a breakpoint, once for each attempt: a debugger goes on and stops
     again with every step. Under the next leader it is told once more."""
     stopped = [worker for worker in report.workers if worker.state == "breakpoint"]

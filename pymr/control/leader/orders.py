@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from pymr.control.liveness import Peer
 from pymr.control.runs import planning, publishing, recovery
+from pymr.control.runs.leader_state import LeaderState
 from pymr.control.runs.run import Stage
 from pymr.wire.outcomes import AttemptId
 from pymr.wire.protocol import Acknowledged, Orders, PublishOrder, Report
 
-if TYPE_CHECKING:
-    from pymr.control.leader.leader import Leader
 
-
-def orders_to(leader: Leader, peer: Peer, stages: Collection[Stage]) -> Orders:
+def orders_to(leader: LeaderState, peer: Peer, stages: Collection[Stage]) -> Orders:
     """The next orders to a peer. stages: those in which there is any run."""
     peer.sequence += 1
     for given in peer.unseen.values():
@@ -46,7 +43,7 @@ def orders_to(leader: Leader, peer: Peer, stages: Collection[Stage]) -> Orders:
     )
 
 
-def _acknowledgements(leader: Leader, peer: Peer, taken: Report) -> tuple[Acknowledged, ...]:
+def _acknowledgements(leader: LeaderState, peer: Peer, taken: Report) -> tuple[Acknowledged, ...]:
     """What has become of the results that a peer still repeats, of those that were taken over.
 
     One that was refused once is refused for good: its files may be gone when a report that was sent before
@@ -62,7 +59,7 @@ def _acknowledgements(leader: Leader, peer: Peer, taken: Report) -> tuple[Acknow
     return tuple(found)
 
 
-def _fate(leader: Leader, attempt: AttemptId) -> bool | None:
+def _fate(leader: LeaderState, attempt: AttemptId) -> bool | None:
     """Whether the files of a finished attempt are kept; None while that is not decided."""
     run = leader.runs.get(attempt.run_id)
     if run is None:

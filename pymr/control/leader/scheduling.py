@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymr.control.job_queue import group_of
 from pymr.control.runs.ending import end
 from pymr.control.runs.engine_runs import EngineRun
+from pymr.control.runs.leader_state import LeaderState
 from pymr.control.runs.mapreduce_run import MapReduceRun
 from pymr.control.runs.run import Run
 from pymr.control.runs.stepped_run import SteppedRun, is_stepped
 from pymr.control.stored_state import BeginCycle, BeginRun, JobChanges, JobRecord, LeaveQueue, RunRecord
 from pymr.jobs.external_engines import external_engine
-
-if TYPE_CHECKING:
-    from pymr.control.leader.leader import Leader
 
 NEVER = float("inf")
 
@@ -35,7 +31,6 @@ class Queueing:
     """
 
     def __init__(self) -> None:
-        self.knows_jobs = False
         self.beginning: dict[str, str] = {}
         self.looks_at = 0.0
         self.is_cycling = False
@@ -43,35 +38,35 @@ class Queueing:
 
     # -- what was read or written
 
-    def take_jobs(self, leader: Leader, changes: JobChanges) -> None:
+    def take_jobs(self, leader: LeaderState, changes: JobChanges) -> None:
         """The job table has changed."""
         leader.backlog.apply(changes, leader.now)
-        self.knows_jobs = True
+        leader.knows_jobs = True
         self.look_soon(leader)
         self.end_runs_of_changed_jobs(leader)
 
-    def cycle_begun(self, leader: Leader, cycle: int) -> None:
+    def cycle_begun(self, leader: LeaderState, cycle: int) -> None:
         """Redis has it that a cycle has begun."""
         self.is_cycling = False
         leader.backlog.begin_cycle(cycle, leader.now)
         self.look_soon(leader)
 
-    def run_begun(self, leader: Leader, write: BeginRun, *, is_begun: bool) -> None:
+    def run_begun(self, leader: LeaderState, write: BeginRun, *, is_begun: bool) -> None:
         """A run has begun, or could not."""
         self.beginning.pop(write.job_name, None)
         if is_begun and write.opens_cycle:
             leader.backlog.open_cycle(leader.now)
         self.look_soon(leader)
 
-    def look_soon(self, leader: Leader) -> None:
+    def look_soon(self, leader: LeaderState) -> None:
         """There may be something to begin."""
         self.looks_at = leader.now
 
     # -- decisions
 
-    def begin_runs(self, leader: Leader) -> None:
+    def begin_runs(self, leader: LeaderState) -> None:
         """Begin as many runs as may be under way; and the next cycle, when all have run in this one."""
-        if leader.now < self.looks_at or not self.knows_jobs:
+        if leader.now < self.looks_at or not leader.knows_jobs:
             return
         self.looks_at = NEVER
         while len(leader.runs) + len(self.beginning) < leader.settings.concurrent_runs:
@@ -83,7 +78,7 @@ class Queueing:
             leader.backlog.begin(job)
             leader.write(BeginRun(job.name, job.version, opens_cycle))
 
-    def _next_job(self, leader: Leader) -> JobRecord | None:
+    def _next_job(self, leader: LeaderState) -> JobRecord | None:
         """What is due; else, unless it is time for the next cycle, what is to run again in this one."""
         backlog, runs = leader.backlog, leader.runs.values()
         names = {run.job_name for run in runs} | self.beginning.keys()
@@ -96,7 +91,7 @@ class Queueing:
         self.looks_at = min(self.looks_at, again_at)
         return job
 
-    def _ends_cycle(self, leader: Leader) -> bool:
+    def _ends_cycle(self, leader: LeaderState) -> bool:
         """Whether the next cycle begins now: when all have run in this one, and it has lasted long enough.
 
         Runs of jobs with `force_run` are not waited for: they could overlap for ever.
@@ -117,10 +112,10 @@ class Queueing:
         leader.write(BeginCycle(backlog.cycle))
         return True
 
-    def let_leave(self, leader: Leader) -> None:
+    def let_leave(self, leader: LeaderState) -> None:
         """Let jobs leave the queue that failed long ago, and that nobody is going to retry."""
         backlog = leader.backlog
-        if leader.now < self._looks_for_leaving_at or not self.knows_jobs or backlog.unix_offset is None:
+        if leader.now < self._looks_for_leaving_at or not leader.knows_jobs or backlog.unix_offset is None:
             return
         self._looks_for_leaving_at = leader.now + LEAVE_LOOK_SECONDS
         failed_by = leader.now + backlog.unix_offset - FAILED_TRANSFER_SECONDS
@@ -130,9 +125,9 @@ class Queueing:
 
     # -- runs
 
-    def end_runs_of_changed_jobs(self, leader: Leader) -> None:
+    def end_runs_of_changed_jobs(self, leader: LeaderState) -> None:
         """Runs of jobs that were deleted or replaced end, unless their output is about to be seen."""
-        if not self.knows_jobs or not leader.is_loaded:
+        if not leader.knows_jobs or not leader.is_loaded:
             return
         for run in leader.runs.values():
             job = leader.backlog.jobs.get(run.job_name)
@@ -149,7 +144,7 @@ def _is_to_leave(job: JobRecord, failed_by: float) -> bool:
     return is_one_off and has_failed and not group_of(fields)
 
 
-def make_run(leader: Leader, record: RunRecord) -> Run:
+def make_run(leader: LeaderState, record: RunRecord) -> Run:
     """The run of a record, by the type of its job."""
     if is_stepped(record.fields):
         return SteppedRun(record, leader.now)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymr.base.errors import JobError
 from pymr.control.liveness import Peer
 from pymr.control.runs.ending import cancel, end
+from pymr.control.runs.leader_state import LeaderState
 from pymr.control.runs.recovery import wait_for
 from pymr.control.runs.stepped_run import SteppedRun, StepTask, plan_steps
 from pymr.control.runs.tasks import write_commits
 from pymr.control.stored_state import BeginAttempt, RunPlan, SavePlan
 
-if TYPE_CHECKING:
-    from pymr.control.leader.leader import Leader
 
-
-def advance(leader: Leader, run: SteppedRun, *, is_tick: bool) -> None:
+def advance(leader: LeaderState, run: SteppedRun, *, is_tick: bool) -> None:
     """Plan the run, have its next attempts numbered, or end it."""
     if run.stage == "planning":
         _plan(leader, run)
@@ -33,7 +29,7 @@ def advance(leader: Leader, run: SteppedRun, *, is_tick: bool) -> None:
             _feed_numbered(leader, run)
 
 
-def _plan(leader: Leader, run: SteppedRun) -> None:
+def _plan(leader: LeaderState, run: SteppedRun) -> None:
     try:
         steps = plan_steps(run.record.fields, list(leader.peers), leader.name)
     except JobError as error:
@@ -45,7 +41,7 @@ def _plan(leader: Leader, run: SteppedRun) -> None:
     leader.write(SavePlan(run.run_id, run.plan))
 
 
-def saved(leader: Leader, run: SteppedRun) -> None:
+def saved(leader: LeaderState, run: SteppedRun) -> None:
     """The plan is in Redis: its steps may begin."""
     run.stage = "tasks"
     leader.owe_everybody()
@@ -54,7 +50,7 @@ def saved(leader: Leader, run: SteppedRun) -> None:
 # -- numbers
 
 
-def _ask_for_numbers(leader: Leader, run: SteppedRun) -> None:
+def _ask_for_numbers(leader: LeaderState, run: SteppedRun) -> None:
     """Every attempt is numbered in Redis before it is given: what a script does cannot be fenced."""
     for task in run.unnumbered():
         if _may_begin(leader, run, task):
@@ -62,7 +58,7 @@ def _ask_for_numbers(leader: Leader, run: SteppedRun) -> None:
             leader.write(BeginAttempt(run.run_id, task.name))
 
 
-def _may_begin(leader: Leader, run: SteppedRun, task: StepTask) -> bool:
+def _may_begin(leader: LeaderState, run: SteppedRun, task: StepTask) -> bool:
     """Whether a task's peer is there, and has told what it has: an attempt of an earlier leader goes on.
 
     A script that may be anywhere begins only when no peer is left that might have it.
@@ -77,14 +73,14 @@ def _is_known(peer: Peer) -> bool:
     return peer.state == "dead" or peer.has_inventory
 
 
-def numbered(leader: Leader, run: SteppedRun, task_name: str, number: int) -> None:
+def numbered(leader: LeaderState, run: SteppedRun, task_name: str, number: int) -> None:
     """Redis has counted an attempt."""
     task = run.find(task_name)
     assert isinstance(task, StepTask)
     run.numbered(task, number)
 
 
-def _feed_numbered(leader: Leader, run: SteppedRun) -> None:
+def _feed_numbered(leader: LeaderState, run: SteppedRun) -> None:
     """Let the peers look whose tasks may be given: they have been passed over while what an earlier step has
     made was lost, and when that is done again nothing else calls them."""
     for task in run.numbered_tasks():
@@ -94,7 +90,7 @@ def _feed_numbered(leader: Leader, run: SteppedRun) -> None:
 # -- losses
 
 
-def released(leader: Leader, run: SteppedRun) -> None:
+def released(leader: LeaderState, run: SteppedRun) -> None:
     """Redis knows that an output is lost: who was reading it begins again, when it is there again."""
     for task in run.running_ahead():
         assert task.running is not None
@@ -103,7 +99,7 @@ def released(leader: Leader, run: SteppedRun) -> None:
         run.wait(task)
 
 
-def check_peers(leader: Leader, run: SteppedRun) -> None:
+def check_peers(leader: LeaderState, run: SteppedRun) -> None:
     """A run that needs a peer which cluster.toml has lost since it began can never end well: it ends now."""
     needed = [task.home for tasks in run.steps for task in tasks if task.committed is None]
     needed += [one.peer for one in run.committed_tasks() if run.needs(one.id)]
@@ -119,7 +115,7 @@ def check_peers(leader: Leader, run: SteppedRun) -> None:
         )
 
 
-def _check_machines(leader: Leader, run: SteppedRun) -> None:
+def _check_machines(leader: LeaderState, run: SteppedRun) -> None:
     """Whether the peers are there that have to do the present step, and those that have what it reads."""
     if run.is_leader_script:
         _follow_leader(leader, run)
@@ -142,7 +138,7 @@ def _check_machines(leader: Leader, run: SteppedRun) -> None:
         )
 
 
-def _follow_leader(leader: Leader, run: SteppedRun) -> None:
+def _follow_leader(leader: LeaderState, run: SteppedRun) -> None:
     """A script for the leader whose peer is gone goes to the one that leads now."""
     for task in run.steps[0]:
         home = leader.peers.get(task.home)

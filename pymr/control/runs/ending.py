@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
+from pymr.control.runs.leader_state import LeaderState
 from pymr.control.runs.run import Run
 from pymr.control.stored_state import EndRun
 from pymr.wire.outcomes import AttemptId
 from pymr.wire.protocol import cut_text
 from pymr.wire.rows import PanePlace, RunStatus
-
-if TYPE_CHECKING:
-    from pymr.control.leader.leader import Leader
 
 GROWN_RUNS_MAX = 100
 """So many runs of a job one after another may be planned anew as files of its input grew. Each leaves out all
@@ -21,7 +17,7 @@ that has grown since the one before was planned: what comes near is input in whi
 faster than runs begin."""
 
 
-def cancel(leader: Leader, runner: str, attempt: AttemptId) -> None:
+def cancel(leader: LeaderState, runner: str, attempt: AttemptId) -> None:
     """An attempt is under way with a peer, and no longer needed."""
     peer = leader.peers.get(runner)
     if peer is not None and peer.take_back(attempt):
@@ -31,7 +27,7 @@ def cancel(leader: Leader, runner: str, attempt: AttemptId) -> None:
 
 
 def outdate(
-    leader: Leader, run: Run, reason: str, failed_at: PanePlace | None = None, *, has_grown: bool
+    leader: LeaderState, run: Run, reason: str, failed_at: PanePlace | None = None, *, has_grown: bool
 ) -> None:
     """The input of a run is not any more what was planned: its job is planned anew, in another run.
 
@@ -55,7 +51,7 @@ def outdate(
     end(leader, run, "failed", reason + more, failed_at)
 
 
-def outdated_before(leader: Leader, run: Run) -> tuple[int, int]:
+def outdated_before(leader: LeaderState, run: Run) -> tuple[int, int]:
     """How many runs of the same version of its job have ended as outdated right before a run, see JobRecord.
 
     Redis keeps it with the job, so that the next leader knows it too.
@@ -65,7 +61,7 @@ def outdated_before(leader: Leader, run: Run) -> tuple[int, int]:
 
 
 def end(
-    leader: Leader,
+    leader: LeaderState,
     run: Run,
     status: RunStatus,
     exception: str | None,

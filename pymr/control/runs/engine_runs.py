@@ -7,16 +7,13 @@ machine: it hands the plan to the engine, and its output is that of all partitio
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
 
+from pymr.control.runs.leader_state import LeaderState
 from pymr.control.runs.mapreduce_run import MapReduceRun
 from pymr.control.runs.run import Task
 from pymr.control.stored_state import RunPlan
 from pymr.wire.outcomes import DRIVER, AttemptId
 from pymr.wire.protocol import DRIVER_TASK, Assignment
-
-if TYPE_CHECKING:
-    from pymr.control.leader.leader import Leader
 
 
 class EngineRun(MapReduceRun):
@@ -89,7 +86,7 @@ class EngineRun(MapReduceRun):
         return sums | {"files": sum(host.files for host in self.plan.hosts) if self.plan else 0}
 
 
-def follow_leader(leader: Leader, run: EngineRun) -> None:
+def follow_leader(leader: LeaderState, run: EngineRun) -> None:
     """A driver that waits is the leader's, once no other peer is left that might be at it."""
     if not run.driver.is_waiting or run.home == leader.name:
         return

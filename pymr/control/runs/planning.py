@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from pymr.control.counted_runs import UNCOUNTED_MAX
 from pymr.control.liveness import Peer
 from pymr.control.placement import place_partitions
 from pymr.control.runs.ending import end, outdated_before
 from pymr.control.runs.engine_runs import EngineRun
+from pymr.control.runs.leader_state import LeaderState
 from pymr.control.runs.mapreduce_run import MapReduceRun
 from pymr.control.runs.recovery import wait_for_machines
 from pymr.control.runs.tasks import is_refused
@@ -19,9 +19,6 @@ from pymr.wire.output_shares import why_not_read
 from pymr.wire.protocol import PlanOrder, PlanReport
 from pymr.wire.run_warnings import ABSENT_WAY_OUT, RunWarnings, joined
 from pymr.wire.wording import count_of
-
-if TYPE_CHECKING:
-    from pymr.control.leader.leader import Leader
 
 ANY_HOST = ""
 """Stands for whichever host plans the folders that all of them share."""
@@ -52,7 +49,7 @@ _TOO_MANY = (
 _REPLACE = "Run the job once with delete_job_data = true, to replace all"
 
 
-def advance(leader: Leader, run: MapReduceRun) -> None:
+def advance(leader: LeaderState, run: MapReduceRun) -> None:
     """When every host has planned its part, put the plan together and have it saved."""
     if (why_not := _why_not_added(run)) is not None:
         end(leader, run, "failed", why_not)
@@ -98,7 +95,7 @@ def advance(leader: Leader, run: MapReduceRun) -> None:
     leader.write(SavePlan(run.run_id, run.plan))
 
 
-def _check_outputs(leader: Leader, run: MapReduceRun) -> bool:
+def _check_outputs(leader: LeaderState, run: MapReduceRun) -> bool:
     """Whether all is there of every output that is read. False, and the input is planned again, while one is
     being replaced; if it stays so, or some of it was made by a machine that is no more, the run ends."""
     reads = [one for _, report in run.plans.values() for one in report.outputs]
@@ -121,7 +118,7 @@ def _check_outputs(leader: Leader, run: MapReduceRun) -> bool:
     return False
 
 
-def _check_absent(leader: Leader, run: MapReduceRun) -> bool:
+def _check_absent(leader: LeaderState, run: MapReduceRun) -> bool:
     """Collect what planning warns of; False, and the end of the run, if no peer has an entry of input_dirs.
 
     An entry that some peers have is empty on the others, as on a machine that has just joined.
@@ -151,7 +148,7 @@ def _some(names: Iterable[str], noun: str) -> str:
     return ", ".join(listed[:_NAMES_SHOWN]) + (f" and {count_of(more, f'more {noun}')}" if more > 0 else "")
 
 
-def saved(leader: Leader, run: MapReduceRun) -> None:
+def saved(leader: LeaderState, run: MapReduceRun) -> None:
     """The plan is in Redis: its tasks may be given out."""
     run.stage = "tasks"
     if not run.maps_left and is_refused(leader, run):
@@ -160,7 +157,7 @@ def saved(leader: Leader, run: MapReduceRun) -> None:
     leader.owe_everybody()
 
 
-def orders(leader: Leader, peer: Peer) -> tuple[PlanOrder, ...]:
+def orders(leader: LeaderState, peer: Peer) -> tuple[PlanOrder, ...]:
     """The plans that a peer has to make: the first one alive of a host does it for all of them."""
     found: list[PlanOrder] = []
     for run in leader.mapreduce_runs():
@@ -169,13 +166,13 @@ def orders(leader: Leader, peer: Peer) -> tuple[PlanOrder, ...]:
     return tuple(found)
 
 
-def _orders_of(leader: Leader, run: MapReduceRun) -> dict[str, list[PlanOrder]]:
+def _orders_of(leader: LeaderState, run: MapReduceRun) -> dict[str, list[PlanOrder]]:
     if run.plan_orders is None:
         run.plan_orders = _plan_orders(leader, run)
     return run.plan_orders
 
 
-def _plan_orders(leader: Leader, run: MapReduceRun) -> dict[str, list[PlanOrder]]:
+def _plan_orders(leader: LeaderState, run: MapReduceRun) -> dict[str, list[PlanOrder]]:
     found: dict[str, list[PlanOrder]] = {}
     for host, shared in _wanted(leader, run):
         where = host or _shared_host(run)
@@ -192,7 +189,9 @@ def _plan_orders(leader: Leader, run: MapReduceRun) -> dict[str, list[PlanOrder]
     return found
 
 
-def _turn(leader: Leader, run: MapReduceRun, key: tuple[str, bool], planner: Peer | None) -> tuple[int, int]:
+def _turn(
+    leader: LeaderState, run: MapReduceRun, key: tuple[str, bool], planner: Peer | None
+) -> tuple[int, int]:
     """The turn of a plan: a new one whenever somebody else is asked, or the same peer after a restart.
 
     Whoever has a later turn lists the input anew, in place of the list of an earlier one (see
@@ -207,7 +206,7 @@ def _turn(leader: Leader, run: MapReduceRun, key: tuple[str, bool], planner: Pee
     return leader.epoch, number
 
 
-def _consumed(leader: Leader, run: MapReduceRun, host: str, *, is_shared: bool) -> tuple[str, str]:
+def _consumed(leader: LeaderState, run: MapReduceRun, host: str, *, is_shared: bool) -> tuple[str, str]:
     """The run whose lists tell what a job has consumed, and the peer of a host that has the list; "" for
     none."""
     state = run.consumed
@@ -225,13 +224,13 @@ def _shared_host(run: MapReduceRun) -> str:
     return run.consumed.shared_host if run.consumed is not None else ""
 
 
-def look_again(leader: Leader) -> None:
+def look_again(leader: LeaderState) -> None:
     """It has changed who is there to plan."""
     for run in leader.mapreduce_runs():
         run.plan_orders = None
 
 
-def take(leader: Leader, peer: Peer, report: PlanReport) -> None:
+def take(leader: LeaderState, peer: Peer, report: PlanReport) -> None:
     """A peer has planned its host's part of a run, or has tried to."""
     run = leader.runs.get(report.run_id)
     if not isinstance(run, MapReduceRun) or run.stage != "planning":
@@ -260,7 +259,7 @@ def take(leader: Leader, peer: Peer, report: PlanReport) -> None:
         end(leader, run, "failed", report.error)
 
 
-def _planner(leader: Leader, host: str) -> Peer | None:
+def _planner(leader: LeaderState, host: str) -> Peer | None:
     peers = leader.hosts.get(host, []) if host else leader.peers.values()
     able = [one for one in peers if one.is_alive and one.has_inventory]
     return next((one for one in able if not one.has_disk_problem), able[0] if able else None)
@@ -281,7 +280,7 @@ def _why_not_added(run: MapReduceRun) -> str | None:
     return f"{why_not}. {_REPLACE}{anew if run.holds_state else ''}"
 
 
-def _wanted(leader: Leader, run: MapReduceRun) -> dict[tuple[str, bool], None]:
+def _wanted(leader: LeaderState, run: MapReduceRun) -> dict[tuple[str, bool], None]:
     """(host, shared) of every plan that a run consists of, in the order of its map tasks."""
     if run.plans_wanted is None:
         folders = run.record.fields.get("input_dirs")
@@ -292,6 +291,6 @@ def _wanted(leader: Leader, run: MapReduceRun) -> dict[tuple[str, bool], None]:
     return run.plans_wanted
 
 
-def _is_shared(leader: Leader, folder: str) -> bool:
+def _is_shared(leader: LeaderState, folder: str) -> bool:
     roots = leader.settings.shared
     return any(folder == root or folder.startswith(root.rstrip("/") + "/") for root in roots)

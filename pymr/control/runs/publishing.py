@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from pymr.control.counted_runs import counting_of
 from pymr.control.liveness import Peer
 from pymr.control.runs.ending import end
+from pymr.control.runs.leader_state import LeaderState
 from pymr.control.runs.mapreduce_run import MapReduceRun
 from pymr.control.runs.recovery import wait_for_machines
 from pymr.control.stored_state import JobRecord
 from pymr.jobs.run_ids import job_of_run
 from pymr.wire.protocol import PublishOrder, PublishReport
 
-if TYPE_CHECKING:
-    from pymr.control.leader.leader import Leader
-
 RECONCILED_MAX = 100
 """Outputs that a peer which was away is told of at once; the others follow."""
 
 
-def begun(leader: Leader, run: MapReduceRun) -> None:
+def begun(leader: LeaderState, run: MapReduceRun) -> None:
     """Redis has it that the output is complete: peers may show it."""
     if run.reduces_left:
         end(leader, run, "failed", f"Redis has lost {run.reduces_left} of the tasks that were committed")
@@ -41,7 +38,7 @@ def begun(leader: Leader, run: MapReduceRun) -> None:
     leader.owe_everybody()
 
 
-def advance(leader: Leader, run: MapReduceRun) -> None:
+def advance(leader: LeaderState, run: MapReduceRun) -> None:
     """End the run when everybody shows its output who can: of hosts that are gone, only those that have any
     of it are waited for."""
     left = [leader.peers[name] for name in run.unpublished]
@@ -58,7 +55,7 @@ def advance(leader: Leader, run: MapReduceRun) -> None:
         end(leader, run, "succeeded", None)
 
 
-def _bound_trouble(leader: Leader, run: MapReduceRun) -> None:
+def _bound_trouble(leader: LeaderState, run: MapReduceRun) -> None:
     """What is in the way of a publication is waited for as long as for a machine; space, without limit."""
     grace_s = leader.settings.machine_grace_s
     if (
@@ -75,7 +72,7 @@ def _has_any(order: PublishOrder) -> bool:
     return bool(order.attempts or order.maps)
 
 
-def orders(leader: Leader, peer: Peer) -> tuple[PublishOrder, ...]:
+def orders(leader: LeaderState, peer: Peer) -> tuple[PublishOrder, ...]:
     """The folders a peer has to publish: its own, and those of dead peers of its host, as their stand-in."""
     if peer.reconcile is None and peer.is_alive:
         peer.reconcile = _outputs_missed(leader, peer)
@@ -91,7 +88,7 @@ def orders(leader: Leader, peer: Peer) -> tuple[PublishOrder, ...]:
     return tuple(found)
 
 
-def take(leader: Leader, peer: Peer, report: PublishReport) -> None:
+def take(leader: LeaderState, peer: Peer, report: PublishReport) -> None:
     """A folder shows the output of a run, or could not be made to."""
     if report.peer == peer.name and peer.reconcile and (not report.error or report.is_final):
         job = job_of_run(report.run_id)
@@ -121,7 +118,7 @@ def take(leader: Leader, peer: Peer, report: PublishReport) -> None:
         run.trouble_since = leader.now
 
 
-def ended(leader: Leader, run: MapReduceRun) -> None:
+def ended(leader: LeaderState, run: MapReduceRun) -> None:
     """The output of a run is shown by all that are there; the others are to show it when they come back."""
     for name in run.unpublished:
         peer = leader.peers[name]
@@ -129,12 +126,12 @@ def ended(leader: Leader, run: MapReduceRun) -> None:
         peer.reconcile = None
 
 
-def _outputs_missed(leader: Leader, peer: Peer) -> dict[str, PublishOrder] | None:
+def _outputs_missed(leader: LeaderState, peer: Peer) -> dict[str, PublishOrder] | None:
     """A peer that was away may show an output which has been replaced meanwhile: what is true now, by job.
 
     It has none of the run's parts then: had it had any, the run would have waited for it.
     """
-    if not leader.queueing.knows_jobs:
+    if not leader.knows_jobs:
         return None
     in_work = {run.job_name for run in leader.runs.values() if run.stage == "publishing"}
     missed = {
@@ -145,7 +142,7 @@ def _outputs_missed(leader: Leader, peer: Peer) -> dict[str, PublishOrder] | Non
     return missed | peer.missed
 
 
-def _shown_outputs(leader: Leader, peer: str) -> Iterator[tuple[str, PublishOrder]]:
+def _shown_outputs(leader: LeaderState, peer: str) -> Iterator[tuple[str, PublishOrder]]:
     """By job, the order to show an output of which a peer has no part.
 
     By the state of the job, whatever it is about to do, or whether it is still there; without one by its

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from pymr.control.liveness import Peer
 from pymr.control.placement import replace_homes
 from pymr.control.runs.ending import cancel
+from pymr.control.runs.leader_state import LeaderState
 from pymr.control.runs.mapreduce_run import MapReduceRun
 from pymr.control.runs.run import Task
-
-if TYPE_CHECKING:
-    from pymr.control.leader.leader import Leader
 
 MOVE_SECONDS = 10.0
 """A partition whose home cannot write for this long goes to another peer; twice as long after each move, up
@@ -21,14 +18,14 @@ to MOVE_DOUBLINGS_MAX times. Lower: sooner elsewhere, where all of it has to be 
 MOVE_DOUBLINGS_MAX = 6
 
 
-def leave_dead(leader: Leader, run: MapReduceRun) -> None:
+def leave_dead(leader: LeaderState, run: MapReduceRun) -> None:
     """Partitions of peers that are gone, or on their way, are reduced elsewhere."""
     staying = [peer for peer in leader.alive() if not peer.is_draining]
     for name in [*leader.dead, *leader.draining] if staying else ():
         _move(leader, run, run.waiting_partitions(name), staying, leader.peers[name].host)
 
 
-def leave_troubled(leader: Leader, run: MapReduceRun) -> None:
+def leave_troubled(leader: LeaderState, run: MapReduceRun) -> None:
     """Partitions whose home has failed them for MOVE_SECONDS, as a full disk does, go to a peer that is well.
 
     Also those for which a worker waits there until all segments have come; one that sorts already goes on.
@@ -49,7 +46,7 @@ def leave_troubled(leader: Leader, run: MapReduceRun) -> None:
     _move(leader, run, [task.index for task in stuck], well, "")
 
 
-def _stuck_tasks(leader: Leader, run: MapReduceRun) -> list[Task]:
+def _stuck_tasks(leader: LeaderState, run: MapReduceRun) -> list[Task]:
     found = {}
     for name in run.troubles:
         task = run.find(name)
@@ -63,7 +60,7 @@ def _stuck_tasks(leader: Leader, run: MapReduceRun) -> list[Task]:
     return list(found.values())
 
 
-def _is_due(leader: Leader, run: MapReduceRun, task: Task) -> bool:
+def _is_due(leader: LeaderState, run: MapReduceRun, task: Task) -> bool:
     """Whether its present home has failed it for long enough."""
     home = run.home_of[task.index]
     troubles = (run.troubles.get(task.name), run.shuffle_troubles.get(home))
@@ -72,13 +69,13 @@ def _is_due(leader: Leader, run: MapReduceRun, task: Task) -> bool:
     return leader.now - since >= patience_s
 
 
-def _is_well(leader: Leader, run: MapReduceRun, peer: Peer) -> bool:
+def _is_well(leader: LeaderState, run: MapReduceRun, peer: Peer) -> bool:
     if peer.has_disk_problem or peer.name in run.shuffle_troubles or peer.rests_until > leader.now:
         return False
     return peer.takes_work
 
 
-def make_way(leader: Leader, run: MapReduceRun) -> None:
+def make_way(leader: LeaderState, run: MapReduceRun) -> None:
     """Reduce tasks that wait for a map output which is made again give their workers back: these may be the
     only ones that can do the maps."""
     if not run.maps_left:
@@ -91,14 +88,14 @@ def make_way(leader: Leader, run: MapReduceRun) -> None:
             run.wait(task, first=True)
 
 
-def _is_sorting(leader: Leader, task: Task) -> bool:
+def _is_sorting(leader: LeaderState, task: Task) -> bool:
     peer = leader.peers.get(task.runner)
     running = peer.report.running if peer and peer.report else ()
     return any(one.id == task.running and one.state in ("sort", "reduce") for one in running)
 
 
 def _move(
-    leader: Leader, run: MapReduceRun, partitions: list[int], peers: Iterable[Peer], near_host: str
+    leader: LeaderState, run: MapReduceRun, partitions: list[int], peers: Iterable[Peer], near_host: str
 ) -> None:
     """Give partitions that wait other homes. near_host: where preferably; "" for anywhere."""
     if not partitions:

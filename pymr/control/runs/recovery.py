@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from pymr.control.liveness import Peer
 from pymr.control.runs import reassignment
 from pymr.control.runs.ending import end
 from pymr.control.runs.engine_runs import EngineRun, follow_leader
+from pymr.control.runs.leader_state import LeaderState
 from pymr.control.runs.mapreduce_run import MapReduceRun
 from pymr.control.runs.run import Run, Task, Trouble
 from pymr.control.stored_state import Committed, ReleaseTasks
 from pymr.wire.outcomes import INCOMPARABLE, AttemptId, MapOutcome
 from pymr.wire.protocol import SOURCES_MAX, ShuffleReport, SourcesOrder, first_line
 
-if TYPE_CHECKING:
-    from pymr.control.leader.leader import Leader
 
-
-def lose(leader: Leader, peer: Peer, attempts: Sequence[AttemptId]) -> None:
+def lose(leader: LeaderState, peer: Peer, attempts: Sequence[AttemptId]) -> None:
     """Attempts that a peer had have ended by no fault of theirs: their tasks wait again, at no cost."""
     for attempt in attempts:
         run = leader.runs.get(attempt.run_id)
@@ -36,7 +33,7 @@ def lose(leader: Leader, peer: Peer, attempts: Sequence[AttemptId]) -> None:
 # -- outputs
 
 
-def take_shuffles(leader: Leader, peer: Peer, shuffles: Sequence[ShuffleReport]) -> None:
+def take_shuffles(leader: LeaderState, peer: Peer, shuffles: Sequence[ShuffleReport]) -> None:
     """How far a peer's fetching is, and which outputs it finds lost."""
     peer.shuffles = {one.run_id: one for one in shuffles}
     for shuffle in shuffles:
@@ -54,14 +51,14 @@ def take_shuffles(leader: Leader, peer: Peer, shuffles: Sequence[ShuffleReport])
             leader.owe(peer)  # nobody should wait for the next regular orders
 
 
-def _note_shuffle_trouble(leader: Leader, run: MapReduceRun, peer: Peer, trouble: str) -> None:
+def _note_shuffle_trouble(leader: LeaderState, run: MapReduceRun, peer: Peer, trouble: str) -> None:
     before = run.shuffle_troubles.pop(peer.name, None)
     if trouble:
         since = before.since if before is not None else leader.now
         run.shuffle_troubles[peer.name] = Trouble(peer.name, f"{peer.shown}: {first_line(trouble)}", since)
 
 
-def sources_orders(leader: Leader, peer: Peer) -> tuple[SourcesOrder, ...]:
+def sources_orders(leader: LeaderState, peer: Peer) -> tuple[SourcesOrder, ...]:
     """The map outputs that a peer has to learn of next."""
     orders: tuple[SourcesOrder, ...] = ()
     for run in leader.mapreduce_runs():
@@ -73,7 +70,7 @@ def sources_orders(leader: Leader, peer: Peer) -> tuple[SourcesOrder, ...]:
     return orders
 
 
-def lose_outputs(leader: Leader, run: Run, attempts: Iterable[AttemptId]) -> None:
+def lose_outputs(leader: LeaderState, run: Run, attempts: Iterable[AttemptId]) -> None:
     """Committed outputs are lost: once Redis knows, those that are still needed are made again. Of the first
     `tasks_per_step` of them; for the others it is to be called once more."""
     if run.stage != "tasks":
@@ -101,21 +98,21 @@ def _is_committed(run: Run, attempt: AttemptId) -> bool:
     return task is not None and task.committed is not None and task.committed.id == attempt
 
 
-def released(leader: Leader, run: Run, attempts: Sequence[AttemptId]) -> None:
+def released(leader: LeaderState, run: Run, attempts: Sequence[AttemptId]) -> None:
     """Redis knows that outputs are lost: their tasks wait again."""
     for attempt in attempts:
         run.release(attempt)
         leader.feed(run, run.task(attempt))
 
 
-def check_digests(leader: Leader, run: MapReduceRun) -> None:
+def check_digests(leader: LeaderState, run: MapReduceRun) -> None:
     """Compare again what an earlier leader may not have come to."""
     for task in run.redone:
         if task.committed is not None:
             check_digest(leader, run, task, task.committed)
 
 
-def check_digest(leader: Leader, run: Run, task: Task, done: Committed) -> None:
+def check_digest(leader: LeaderState, run: Run, task: Task, done: Committed) -> None:
     """A map task that was done twice must have given the same: some may have been reduced before."""
     if isinstance(done.outcome, MapOutcome) and _contradict(task.lost_digest, done.outcome.digest):
         end(
@@ -134,7 +131,7 @@ def _contradict(lost: str, again: str) -> bool:
 # -- machines
 
 
-def check_peers(leader: Leader, run: MapReduceRun) -> None:
+def check_peers(leader: LeaderState, run: MapReduceRun) -> None:
     """A run that needs a peer which cluster.toml has lost since it began can never end well: it ends now."""
     if run.plan is None:
         return
@@ -152,7 +149,7 @@ def check_peers(leader: Leader, run: MapReduceRun) -> None:
         )
 
 
-def check_machines(leader: Leader, run: MapReduceRun) -> None:
+def check_machines(leader: LeaderState, run: MapReduceRun) -> None:
     """Whether somebody has what the run still needs: its input, what was made from it, and a home for each
     partition."""
     if isinstance(run, EngineRun) and run.stage == "tasks":
@@ -177,7 +174,7 @@ def check_machines(leader: Leader, run: MapReduceRun) -> None:
         reassignment.leave_dead(leader, run)
 
 
-def has_all_output(leader: Leader, run: MapReduceRun) -> bool:
+def has_all_output(leader: LeaderState, run: MapReduceRun) -> bool:
     """Whether all that is to be published is known to be there: once it is seen, nothing goes back."""
     for name in run.reducers():
         peer = leader.peers.get(name)
@@ -189,7 +186,7 @@ def has_all_output(leader: Leader, run: MapReduceRun) -> bool:
     return True
 
 
-def _redo_elsewhere(leader: Leader, run: MapReduceRun) -> None:
+def _redo_elsewhere(leader: LeaderState, run: MapReduceRun) -> None:
     """What a machine that is gone had made is made again elsewhere, as all that it takes is still there."""
     for name in leader.dead:
         commits = run.committed_by.get(name)
@@ -197,13 +194,13 @@ def _redo_elsewhere(leader: Leader, run: MapReduceRun) -> None:
             lose_outputs(leader, run, (one for one in commits if run.reduces_left or not one.is_map))
 
 
-def wait_for_machines(leader: Leader, run: Run, gone: Sequence[str], why: str) -> None:
+def wait_for_machines(leader: LeaderState, run: Run, gone: Sequence[str], why: str) -> None:
     """A run that needs hosts which are gone waits for them, visibly, and fails when that takes too long."""
     names = [f"{peer.name} ({host})" for host in dict.fromkeys(gone) for peer in leader.hosts.get(host, ())]
     wait_for(leader, run, names or gone, why)
 
 
-def wait_for(leader: Leader, run: Run, gone: Sequence[str], why: str) -> None:
+def wait_for(leader: LeaderState, run: Run, gone: Sequence[str], why: str) -> None:
     """As `wait_for_machines`, for whatever is named; nothing is missing where there are no names."""
     if not gone:
         run.waiting_for, run.waiting_since = run.present_trouble, None

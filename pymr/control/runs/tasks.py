@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,6 +15,7 @@ from pymr.base.errors import (
 from pymr.control.liveness import Peer
 from pymr.control.runs import recovery
 from pymr.control.runs.ending import cancel, end, outdate
+from pymr.control.runs.leader_state import LeaderState
 from pymr.control.runs.mapreduce_run import MapReduceRun
 from pymr.control.runs.run import FailedTry, Run, Task, Trouble
 from pymr.control.runs.stepped_run import SteppedRun
@@ -31,9 +31,6 @@ from pymr.wire.protocol import (
 from pymr.wire.rows import PanePlace
 from pymr.wire.run_warnings import empty_input_refused
 
-if TYPE_CHECKING:
-    from pymr.control.leader.leader import Leader
-
 COMMITS_MAX = 1_000
 COUNTERS_MAX = 20_000
 """Most tasks committed with one write; and their counters, but for those of the first one."""
@@ -46,7 +43,7 @@ FAILURES_TOLD_MAX = 5
 """Events that tell of failed attempts, for each run: a thousand failing tasks push no others out."""
 
 
-def advance(leader: Leader, run: MapReduceRun) -> None:
+def advance(leader: LeaderState, run: MapReduceRun) -> None:
     """Commit what is done; when that is all, have Redis note that the output is complete."""
     write_commits(leader, run)
     if (
@@ -58,7 +55,7 @@ def advance(leader: Leader, run: MapReduceRun) -> None:
         leader.write(BeginPublication(run.run_id))
 
 
-def write_commits(leader: Leader, run: Run) -> None:
+def write_commits(leader: LeaderState, run: Run) -> None:
     """Write what is to be committed, one write at a time: what comes meanwhile goes with the next one."""
     if run.to_commit and not run.is_committing:
         run.is_committing = True
@@ -77,7 +74,7 @@ def _commits_at_once(commits: Sequence[Committed]) -> int:
     return min(len(commits), COMMITS_MAX)
 
 
-def assign(leader: Leader) -> None:
+def assign(leader: LeaderState) -> None:
     """Give waiting tasks to free workers, a worker of each peer in turn; runs share them evenly."""
     runs = [run for run in leader.runs.values() if run.stage == "tasks"]
     while leader.hungry:
@@ -88,7 +85,7 @@ def assign(leader: Leader) -> None:
                 del leader.hungry[peer.name]
 
 
-def _assign_one(leader: Leader, run: Run, peer: Peer) -> bool:
+def _assign_one(leader: LeaderState, run: Run, peer: Peer) -> bool:
     slot = peer.free_slot()
     if slot is None or not peer.takes_work or peer.rests_until > leader.now:
         return False
@@ -106,7 +103,7 @@ def _assign_one(leader: Leader, run: Run, peer: Peer) -> bool:
 # -- what peers have
 
 
-def compare(leader: Leader, peer: Peer, report: Report) -> None:
+def compare(leader: LeaderState, peer: Peer, report: Report) -> None:
     """Compare the attempts a peer says it has with those it should have: adopt what suits, cancel the rest.
 
     What it had, or was told of, and knows nothing of has ended without a word.
@@ -132,7 +129,7 @@ def compare(leader: Leader, peer: Peer, report: Report) -> None:
         _take_back_lost(leader, peer, report, reported)
 
 
-def _take_back_lost(leader: Leader, peer: Peer, report: Report, reported: set[AttemptId]) -> None:
+def _take_back_lost(leader: LeaderState, peer: Peer, report: Report, reported: set[AttemptId]) -> None:
     missing = peer.attempts.keys() - reported
     if not missing:
         return
@@ -148,7 +145,7 @@ def _take_back_lost(leader: Leader, peer: Peer, report: Report, reported: set[At
     recovery.lose(leader, peer, lost)
 
 
-def _may_adopt(leader: Leader, attempt: AttemptId, peer: Peer, slot: int) -> bool:
+def _may_adopt(leader: LeaderState, attempt: AttemptId, peer: Peer, slot: int) -> bool:
     run = leader.runs.get(attempt.run_id)
     task = run.find(attempt.task) if run and run.stage == "tasks" else None
     if run is None or task is None or not task.is_waiting or slot in peer.slots:
@@ -156,7 +153,7 @@ def _may_adopt(leader: Leader, attempt: AttemptId, peer: Peer, slot: int) -> boo
     return run.may_adopt(task, peer.name) and not run.is_void(attempt)
 
 
-def take_results(leader: Leader, peer: Peer, results: Iterable[AttemptResult]) -> None:
+def take_results(leader: LeaderState, peer: Peer, results: Iterable[AttemptResult]) -> None:
     """Commit what succeeded first, try again what failed."""
     leader.owe(peer)
     for result in results:
@@ -189,7 +186,7 @@ def take_results(leader: Leader, peer: Peer, results: Iterable[AttemptResult]) -
 
 
 def _take_failure(
-    leader: Leader, run: Run, task: Task, peer: Peer, result: AttemptResult, failure: Failure
+    leader: LeaderState, run: Run, task: Task, peer: Peer, result: AttemptResult, failure: Failure
 ) -> None:
     run.stop(task)
     run.attempts_failed += 1
@@ -242,7 +239,7 @@ def _times(run: Run, task: Task) -> str:
     return f"\n(task {task.name} failed {task.failures} times, which is max_attempts)"
 
 
-def _tell_of_failure(leader: Leader, run: Run, task: Task, failure: Failure, tried: FailedTry) -> None:
+def _tell_of_failure(leader: LeaderState, run: Run, task: Task, failure: Failure, tried: FailedTry) -> None:
     """Tell operators of an attempt that is made again, if this is one of the run's first that failed."""
     if run.failures_told >= FAILURES_TOLD_MAX:
         return
@@ -258,7 +255,7 @@ def _tell_of_failure(leader: Leader, run: Run, task: Task, failure: Failure, tri
 # -- commits
 
 
-def committed(leader: Leader, run: Run, write: CommitTasks, attempts: Sequence[str]) -> None:
+def committed(leader: LeaderState, run: Run, write: CommitTasks, attempts: Sequence[str]) -> None:
     """Redis says which attempt counts for each task of a commit."""
     run.is_committing = False
     for one, attempt in zip(write.tasks, attempts, strict=True):
@@ -277,7 +274,7 @@ def committed(leader: Leader, run: Run, write: CommitTasks, attempts: Sequence[s
             return
 
 
-def mapped(leader: Leader, run: MapReduceRun, write: CommitTasks) -> None:
+def mapped(leader: LeaderState, run: MapReduceRun, write: CommitTasks) -> None:
     """After a commit that may have been that of the last map task."""
     if run.maps_left or run.stage != "tasks" or not any(one.id.is_map for one in write.tasks):
         return
@@ -289,12 +286,12 @@ def mapped(leader: Leader, run: MapReduceRun, write: CommitTasks) -> None:
         leader.owe(peer)
 
 
-def is_refused(leader: Leader, run: MapReduceRun) -> bool:
+def is_refused(leader: LeaderState, run: MapReduceRun) -> bool:
     """End a run whose map tasks, all done, show that its job does not allow it."""
     return _has_too_many_bad_records(leader, run) or _is_refused_as_empty(leader, run)
 
 
-def _is_refused_as_empty(leader: Leader, run: MapReduceRun) -> bool:
+def _is_refused_as_empty(leader: LeaderState, run: MapReduceRun) -> bool:
     if run.record.fields.get("allow_empty", True) or not run.has_no_records:
         return False
     folders = run.record.fields.get("input_dirs")
@@ -304,7 +301,7 @@ def _is_refused_as_empty(leader: Leader, run: MapReduceRun) -> bool:
     return True
 
 
-def _has_too_many_bad_records(leader: Leader, run: MapReduceRun) -> bool:
+def _has_too_many_bad_records(leader: LeaderState, run: MapReduceRun) -> bool:
     """End a run whose map tasks have passed over more records than the job allows, all taken together."""
     limit = run.record.fields.get("max_bad_records")
     limit = limit if isinstance(limit, int) else 0
@@ -321,7 +318,7 @@ def _has_too_many_bad_records(leader: Leader, run: MapReduceRun) -> bool:
 # -- progress
 
 
-def note_phase(leader: Leader, report: Report) -> None:
+def note_phase(leader: LeaderState, report: Report) -> None:
     """The first worker that sorts, or reduces, brings its run into that phase."""
     if not any(run.stage == "tasks" and not run.maps_left for run in leader.mapreduce_runs()):
         return
