@@ -15,8 +15,9 @@ import msgspec
 from pymr.config.cluster import ClusterConfig
 from pymr.engine.tasks import TaskWatch
 from pymr.jobs.job import FileTransferJob, parse_job
-from pymr.peer.attempts.steps import StepContext, do_step
+from pymr.peer.attempts.steps import StepContext
 from pymr.peer.attempts.worker_protocol import StepOrder
+from pymr.peer.worker.steps import do_step
 from pymr.wire.outcomes import AttemptId, StepOutcome
 from pymr.wire.protocol import StepInput, step_task
 from tests.data_services import Service, make_config, peer_of

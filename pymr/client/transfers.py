@@ -154,7 +154,7 @@ def transfer_name(kind: str, what: str) -> str:
 
 def peers_here(config: ClusterConfig) -> list[str]:
     """The peers whose host is this machine."""
-    from pymr.ops.processes import is_here
+    from pymr.wire.addresses import is_here
 
     hosts = {host: is_here(host) for host in {peer.host for peer in config.peers}}
     return [peer.name for peer in config.peers if hosts[peer.host]]

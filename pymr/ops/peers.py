@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 from pymr.base.errors import FatalError, PymrError
 from pymr.client import Client, ClientError
 from pymr.config.cluster import ClusterConfig, PeerConfig
-from pymr.ops.processes import find_daemons, is_here
+from pymr.ops.processes import find_daemons
+from pymr.wire.addresses import is_here
 from pymr.wire.requests import ClusterView
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from pymr.base.errors import FatalError, disk_error
-from pymr.config.cluster import PeerConfig, is_loopback
+from pymr.config.cluster import PeerConfig
 
 PEER_COMMAND = "pymr-peer"
 LOG_NAME = "daemon.log"
@@ -24,26 +23,6 @@ LOG_TAIL_LINES = 15
 
 _LOG_TAIL_BYTES = 16 << 10
 _POLL_SECONDS = 0.05
-
-
-def is_here(host: str) -> bool:
-    """Whether a host is this machine: a loopback address, or one that a socket can be bound to here."""
-    if is_loopback(host):
-        return True
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return False
-    return any(_can_bind(family, address) for family, _, _, _, address in found)
-
-
-def _can_bind(family: int, address: tuple[object, ...]) -> bool:
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        try:
-            probe.bind((address[0], 0, *address[2:]))
-        except OSError:
-            return False
-    return True
 
 
 def peer_arguments(config_path: str, name: str) -> list[str]:

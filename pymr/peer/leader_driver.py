@@ -30,8 +30,9 @@ from pymr.control.messages import (
     Written,
 )
 from pymr.control.stored_state import EndRun, Event, JobChanges, Write
-from pymr.peer.loop.threads import StoreThread
-from pymr.peer.store.store import Store, StoreForgot, StoreUnavailable
+from pymr.peer.loop.threads import Unavailable
+from pymr.peer.store.store import Store, StoreForgot
+from pymr.peer.store.thread import StoreThread
 from pymr.wire.protocol import Orders
 
 TICK_SECONDS = 0.1
@@ -226,7 +227,7 @@ class Leading:
         if isinstance(error, StaleEpochError | StoreForgot):
             self.end(0.0, str(error))
             return
-        if isinstance(error, StoreUnavailable):
+        if isinstance(error, Unavailable):
             self.end(0.0, str(error))  # the lease has gone as well
             return
         _log.error("a write of the leader failed, so another peer is to lead: %s", error, exc_info=error)

@@ -34,7 +34,7 @@ from pymr.peer.leader_driver import TICK_SECONDS, Leading
 from pymr.peer.links import Links
 from pymr.peer.loop.disk_threads import Disk
 from pymr.peer.loop.loop import Loop
-from pymr.peer.loop.threads import StoreThread, Thread
+from pymr.peer.loop.threads import Thread
 from pymr.peer.machine import Measurements
 from pymr.peer.panes.panes import PaneStore
 from pymr.peer.panes.sweep import PaneSweep
@@ -48,22 +48,14 @@ from pymr.peer.requests.queries import Answers
 from pymr.peer.store.lease import TURN_SECONDS_MAX, Lease, LeaseView
 from pymr.peer.store.outages import Outages
 from pymr.peer.store.store import Store
+from pymr.peer.store.thread import StoreThread
 from pymr.peer.upload_sweep import UploadSweep
 from pymr.peer.worker_news import worker_news
 from pymr.peer.workers import events
 from pymr.peer.workers.fork_server import Nursery
 from pymr.peer.workers.pool import Workers
 from pymr.wire.keys import Security
-from pymr.wire.protocol import (
-    SUSPECT_SECONDS,
-    Fenced,
-    Orders,
-    PeerMessage,
-    Relay,
-    Relayed,
-    Report,
-    Wake,
-)
+from pymr.wire.protocol import SUSPECT_SECONDS, Fenced, Orders, PeerMessage, Relay, Relayed, Report, Wake
 from pymr.wire.requests import Reply, Request
 from pymr.wire.sockets import Endpoint, Gatekeeper, Sender, shared_context
 

@@ -69,6 +69,26 @@ def bind_address(host: str, *, has_keys: bool) -> str:
     return address
 
 
+def is_here(host: str) -> bool:
+    """Whether a host is this machine: a loopback address, or one that a socket can be bound to here."""
+    if is_loopback(host):
+        return True
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return any(_can_bind(family, address) for family, _, _, _, address in found)
+
+
+def _can_bind(family: int, address: tuple[object, ...]) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((address[0], 0, *address[2:]))
+        except OSError:
+            return False
+    return True
+
+
 def resolve(host: str) -> str:
     """The first IP address of a host name. May wait for a name server. Raises OSError."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)

@@ -20,8 +20,9 @@ from pymr.base.errors import FatalError
 from pymr.client import Client, RefusedError
 from pymr.config.cluster import PeerConfig, cluster_toml, load_config
 from pymr.ops.private_redis import running_pid
-from pymr.ops.processes import find_daemons, find_processes, is_here
+from pymr.ops.processes import find_daemons, find_processes
 from pymr.ops.remote_peers import remote_data_dir, start_remote
+from pymr.wire.addresses import is_here
 
 TESTS = Path(__file__).parents[1]
 

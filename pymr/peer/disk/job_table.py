@@ -11,8 +11,9 @@ from pymr.control.job_queue import Backlog
 from pymr.control.stored_state import JobChanges
 from pymr.peer.disk.job_journal import GatheredChanges, JobTable
 from pymr.peer.disk.local_state import KeptState
-from pymr.peer.loop.threads import StoreThread, Thread
+from pymr.peer.loop.threads import Thread
 from pymr.peer.store.store import StoreForgot
+from pymr.peer.store.thread import StoreThread
 
 KEEP_SECONDS = 1.0
 """What changes is written to the disk together, this long after the first of it."""

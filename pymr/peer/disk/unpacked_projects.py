@@ -8,7 +8,7 @@ from pathlib import Path
 from pymr.base.errors import ProjectError
 from pymr.peer.disk.paths import Places, plain
 from pymr.peer.loop.disk_threads import Disk
-from pymr.peer.loop.threads import StoreThread
+from pymr.peer.store.thread import StoreThread
 from pymr.projects.packages import forget_byte_code, has_content, unpack_project
 
 _PACKAGE_RETRY_S = 0.3

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from pymr.peer.store.store import Store, StoreUnavailable
+from pymr.base.errors import RetryableError
 
 RETRY_SECONDS = 0.1
 """Between two tries of what has to be written. Lower: sooner after a Redis has come back; more noise."""
@@ -19,6 +19,12 @@ WAITING_MAX = 10_000
 
 CallSoon = Callable[[Callable[[], object]], None]
 """Calls a function in the loop's thread; may be used from any thread."""
+
+
+class Unavailable(RetryableError):  # noqa: N818  # a state of what is asked
+    """What a thread asks did not do it; ask again. may_be_done: it was asked, and has not answered."""
+
+    may_be_done = False
 
 
 class Job:
@@ -69,7 +75,7 @@ class Thread:
         try:
             self._queue.put_nowait(Job(work, on_done, on_error, time.monotonic() + timeout_s, is_wanted))
         except queue.Full:
-            error = StoreUnavailable("too much is waiting already; try again when there is less to do")
+            error = Unavailable("too much is waiting already; try again when there is less to do")
             self._call_soon(lambda: on_error(error))
 
     def stop(self, timeout_s: float) -> None:
@@ -89,13 +95,13 @@ class Thread:
     def _do(self, job: Job) -> None:
         if time.monotonic() > job.deadline:
             text = "Redis was not asked, as it has not answered what it was asked before; see that it runs"
-            self._tell(job.on_error, StoreUnavailable(f"{text}, then try again"))
+            self._tell(job.on_error, Unavailable(f"{text}, then try again"))
             return
         may_be_done = False
         while True:
             try:
                 result = job.work()
-            except StoreUnavailable as error:
+            except Unavailable as error:
                 error.may_be_done = may_be_done = may_be_done or error.may_be_done
                 is_in_time = time.monotonic() + RETRY_SECONDS <= job.deadline and not self._is_stopped
                 if is_in_time and job.is_wanted is not None and job.is_wanted():
@@ -110,27 +116,3 @@ class Thread:
 
     def _tell(self, function: Callable[[Any], object], what: Any) -> None:
         self._call_soon(lambda: function(what))
-
-
-class StoreThread:
-    """A Redis connection with a thread of its own."""
-
-    def __init__(self, name: str, make_store: Callable[[], Store], call_soon: CallSoon) -> None:
-        self._store = make_store()
-        self._thread = Thread(name, call_soon)
-
-    def ask(
-        self,
-        work: Callable[[Store], Any],
-        on_done: Callable[[Any], object],
-        on_error: Callable[[Exception], object],
-        *,
-        timeout_s: float = float("inf"),
-        is_wanted: Callable[[], bool] | None = None,
-    ) -> None:
-        """As `Thread.do`, with the connection."""
-        store = self._store
-        self._thread.do(lambda: work(store), on_done, on_error, timeout_s=timeout_s, is_wanted=is_wanted)
-
-    def stop(self, timeout_s: float) -> None:
-        self._thread.stop(timeout_s)

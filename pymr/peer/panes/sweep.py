@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pymr.config.cluster import PanesConfig
 from pymr.peer.loop.disk_threads import Disk
-from pymr.peer.loop.threads import StoreThread
 from pymr.peer.panes.panes import PaneStore, folders_of_panes
+from pymr.peer.store.thread import StoreThread
 
 SWEEP_SECONDS = 600.0
 """Between two looks at all panes. Lower: less output over the bounds of the configuration; more reading."""

@@ -20,13 +20,14 @@ from pymr.jobs.required_project import project_of
 from pymr.peer.disk.job_table import JobTableCopy
 from pymr.peer.disk.local_state import KeptState
 from pymr.peer.disk.paths import Places
-from pymr.peer.loop.threads import StoreThread
+from pymr.peer.loop.threads import Unavailable
 from pymr.peer.requests.change_events import deleted, paused_or_resumed, undeleted
 from pymr.peer.requests.packages import PackageParts
 from pymr.peer.requests.submissions import check_submission
 from pymr.peer.store.conflicts import StoreConflict
 from pymr.peer.store.lease import LeaseView
-from pymr.peer.store.store import Store, StoreForgot, StoreUnavailable
+from pymr.peer.store.store import Store, StoreForgot
+from pymr.peer.store.thread import StoreThread
 from pymr.projects.project import pack_project
 from pymr.wire.protocol import Report
 from pymr.wire.requests import (
@@ -330,9 +331,9 @@ def refused(request: Request, error: Exception) -> Refused:
         return Refused(id=request.id, code="forgotten", reason=str(error))
     if isinstance(error, StoreConflict):
         return Refused(id=request.id, code="conflict", reason=str(error))
-    if isinstance(error, StoreUnavailable) and error.may_be_done:
+    if isinstance(error, Unavailable) and error.may_be_done:
         return Refused(id=request.id, code="unavailable", reason=f"{error}{doubt(request)}")
-    if isinstance(error, StoreUnavailable | StartError):
+    if isinstance(error, Unavailable | StartError):
         return Refused(id=request.id, code="unavailable", reason=str(error))
     if isinstance(error, PymrError):
         return Refused(id=request.id, code="invalid", reason=str(error))

@@ -19,10 +19,10 @@ from pymr.peer.disk.paths import Places, plain
 from pymr.peer.disk.unpacked_projects import UnpackedProjects
 from pymr.peer.input.host_plan import workers_memory_bytes
 from pymr.peer.loop.disk_threads import Disk
-from pymr.peer.loop.threads import StoreThread
+from pymr.peer.loop.threads import Unavailable
 from pymr.peer.requests.commands import Respond, refused
 from pymr.peer.requests.submissions import Submission, check_submission
-from pymr.peer.store.store import StoreUnavailable
+from pymr.peer.store.thread import StoreThread
 from pymr.peer.workers.link import WorkerLink
 from pymr.peer.workers.pool import Workers
 from pymr.projects.project import unpack_project
@@ -138,8 +138,8 @@ class Previews:
                 unpack_project(package, folder, preview.job.project_hash)
 
         def refuse(error: Exception) -> None:
-            if isinstance(error, StoreUnavailable):  # the thread was busy for too long
-                error = StoreUnavailable(f"the disk of {self._me.name} is busy; try again in a moment")
+            if isinstance(error, Unavailable):  # the thread was busy for too long
+                error = Unavailable(f"the disk of {self._me.name} is busy; try again in a moment")
             self._refuse(preview, error)
 
         self._disk.do("project", work, lambda _: self._start(preview), refuse, timeout_s=PREVIEW_SECONDS)

@@ -24,7 +24,6 @@ from pymr.peer.disk.paths import Places
 from pymr.peer.input.consumed import Seen, consumed_page, forget, look
 from pymr.peer.input.consumed_lists import HostLists
 from pymr.peer.loop.disk_threads import Disk
-from pymr.peer.loop.threads import StoreThread
 from pymr.peer.output.publication import listed_output, output_manifest
 from pymr.peer.output.removed_peers import RemovedPeers
 from pymr.peer.requests import views
@@ -32,6 +31,7 @@ from pymr.peer.requests.commands import Respond, Standing, Wishes, ask_store, re
 from pymr.peer.requests.input_lock import Keyboards
 from pymr.peer.requests.previews import Previews
 from pymr.peer.store.store import StoreUnavailable
+from pymr.peer.store.thread import StoreThread
 from pymr.wire.output_shares import OutputShare, expected_shares, shown_shares
 from pymr.wire.protocol import MachineFigures
 from pymr.wire.requests import (

@@ -14,7 +14,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from pymr.base.errors import FatalError, RetryableError, StaleEpochError
+from pymr.base.errors import FatalError, StaleEpochError
 from pymr.control.stored_state import (
     ActiveRun,
     BeginAttempt,
@@ -25,6 +25,7 @@ from pymr.control.stored_state import (
     RunRecord,
     Write,
 )
+from pymr.peer.loop.threads import Unavailable
 from pymr.peer.store import encoding as records
 from pymr.peer.store import job_scripts, run_scripts
 from pymr.peer.store.conflicts import check_standing
@@ -47,10 +48,8 @@ _TIMEOUTS = (redis.TimeoutError, TimeoutError)
 _PER_CALL, _RECOVERED_SECONDS = 500, 600
 
 
-class StoreUnavailable(RetryableError):  # noqa: N818  # a state of Redis
-    """Redis did not do what it was asked; ask again. may_be_done: it was asked, and has not answered."""
-
-    may_be_done = False
+class StoreUnavailable(Unavailable):
+    """Redis did not do what it was asked; ask again."""
 
     @property
     def is_late(self) -> bool:

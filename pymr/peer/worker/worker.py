@@ -88,7 +88,7 @@ DriverFunction = Callable[["DriverContext", DriverOrder, str, TaskWatch], Driver
 
 
 def _do_step(context: StepContext, order: StepOrder, run_dir: str, watch: TaskWatch) -> StepOutcome:
-    from pymr.peer.attempts.steps import do_step  # what workers of mapreduce runs do not need
+    from pymr.peer.worker.steps import do_step  # what workers of mapreduce runs do not need
 
     return do_step(context, order, run_dir, watch)
 

@@ -19,10 +19,11 @@ from pymr.config.sections import EngineConfig
 from pymr.engine.tasks import TaskWatch
 from pymr.jobs.job import parse_job
 from pymr.jobs.job_types import ScriptJob
-from pymr.peer.attempts.steps import StepContext, do_step
+from pymr.peer.attempts.steps import StepContext
 from pymr.peer.attempts.worker_protocol import MapOrder, StepOrder, WorkerSetup
 from pymr.peer.disk.paths import Places
 from pymr.peer.recovery_scan import found_runs, held_attempts
+from pymr.peer.worker.steps import do_step
 from pymr.peer.worker.worker import TaskFunctions
 from pymr.peer.workers.events import WorkerDied, WorkerFinished, WorkerMoved, WorkerReady
 from pymr.wire.outcomes import AttemptId, Failure, MapOutcome, ReduceOutcome, StepOutcome
