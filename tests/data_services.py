@@ -15,10 +15,10 @@ import psutil
 from pymr.config.cluster import ClusterConfig, PeerConfig, SchedulerConfig, SecurityConfig
 from pymr.data.orders import Fetched, FetchFailed, FetchOrder, Owner
 from pymr.data.protocol import Resource, Segment
-from pymr.data.service import DataService
 from pymr.engine.disk.blocks import Run
 from pymr.engine.segments import RUNS_NAME, write_index
 from pymr.engine.tasks import MapOutput
+from pymr.peer.data_service import DataService
 from pymr.wire.keys import write_authorized, write_key
 from pymr.wire.sockets import make_keypair
 from tests.cluster.ports import free_port

@@ -10,6 +10,7 @@ import msgpack
 import msgspec
 
 from pymr.config.cluster import ClusterConfig
+from pymr.data.contents import Mark, Piece
 from pymr.data.protocol import (
     READ_BYTES_MAX,
     Chunk,
@@ -28,8 +29,6 @@ from pymr.data.protocol import (
     encode_header,
 )
 from pymr.data.sockets import ClientSocket, Poll
-from pymr.peer.disk.resources import Piece
-from pymr.peer.panes.marks import Mark
 from pymr.wire.addresses import Address
 from pymr.wire.frames import BadFrame
 from pymr.wire.keys import KeysError, Security
@@ -50,7 +49,7 @@ _Asking = Callable[[int], tuple[Question, bytes | None]]
 class PanePiece(msgspec.Struct, frozen=True):
     """A piece of a pane. offset: of `data`. skipped: bytes before it that are not kept. end: of the pane.
 
-    marks: (offset, Unix milliseconds) of when its bytes came; see pane_marks.
+    marks: when its bytes came.
     """
 
     run_id: str

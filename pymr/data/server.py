@@ -8,7 +8,7 @@ from typing import get_args
 
 from pymr.base.faults import fault_point
 from pymr.base.zstd import zstd
-from pymr.config.cluster import ClusterConfig
+from pymr.data.contents import Readable, Writable
 from pymr.data.protocol import (
     FOR_VIEWERS,
     Chunk,
@@ -24,8 +24,6 @@ from pymr.data.protocol import (
     encode_header,
 )
 from pymr.data.sockets import ServerSocket
-from pymr.peer.disk.resources import Resources
-from pymr.peer.disk.uploads import Uploads
 from pymr.wire.frames import BadFrame
 from pymr.wire.keys import AllowList, Security
 from pymr.wire.requests import Role
@@ -44,12 +42,12 @@ class DataServer:
     """Answers questions, in the thread that made its socket. bad_frames: those that said nothing valid."""
 
     def __init__(
-        self, socket: ServerSocket, config: ClusterConfig, peer_name: str, security: Security
+        self, socket: ServerSocket, resources: Readable, uploads: Writable, security: Security
     ) -> None:
         self.bad_frames = 0
         self._socket = socket
-        self._resources = Resources(config, peer_name)
-        self._uploads = Uploads(config, peer_name)
+        self._resources = resources
+        self._uploads = uploads
         self._has_keys = security.has_keys
         self._allowed = AllowList(security)
         self._strikes: OrderedDict[bytes, int] = OrderedDict()

@@ -17,7 +17,7 @@ from pymr import __version__
 from pymr.base.errors import DefinitionError, PymrError
 from pymr.base.printable import keep_log_printable, printable_text
 from pymr.config.cluster import ClusterConfig, PeerConfig, load_config
-from pymr.data.service import prepare_data_service
+from pymr.peer.data_service import prepare_data_service
 from pymr.peer.workers.fork_server import Nursery
 
 LOG_END_SECONDS_MAX = 2.0

@@ -39,7 +39,6 @@ from pymr.control.follower.events import (
 )
 from pymr.data.orders import Fetched, FetchFailed, FetchOrder
 from pymr.data.protocol import Plan
-from pymr.data.service import DataService
 from pymr.engine.plans import is_whole_plan
 from pymr.jobs.external_engines import external_engine
 from pymr.jobs.required_project import project_of
@@ -52,6 +51,7 @@ from pymr.peer.attempts.worker_protocol import (
     TaskOrder,
     WorkerSetup,
 )
+from pymr.peer.data_service import DataService
 from pymr.peer.disk.local_state import StandIn
 from pymr.peer.disk.paths import Places
 from pymr.peer.disk.unpacked_projects import UnpackedProjects

@@ -21,8 +21,8 @@ from pymr.control.follower.events import (
 from pymr.control.long_work import LongWork
 from pymr.data.orders import Fetched, FetchFailed, FetchOrder, Owner
 from pymr.data.protocol import Segment
-from pymr.data.service import DataService
 from pymr.data.staging import FACTS_SUFFIX
+from pymr.peer.data_service import DataService
 from pymr.peer.disk.paths import FETCHED, Places
 from pymr.peer.loop.disk_threads import Disk
 from pymr.peer.output.publication import make_run_folder

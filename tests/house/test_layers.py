@@ -79,10 +79,6 @@ FACES = {"pymr/__init__.py", "pymr/client/__init__.py"}
 UPWARD = {
     ("pymr/cli/cluster.py", "pymr.api.manage_cluster"),
     ("pymr/cli/rows.py", "pymr.api.manage_cluster"),
-    ("pymr/data/client.py", "pymr.peer.disk.resources"),
-    ("pymr/data/client.py", "pymr.peer.panes.marks"),
-    ("pymr/data/server.py", "pymr.peer.disk.resources"),
-    ("pymr/data/server.py", "pymr.peer.disk.uploads"),
     ("pymr/engines/spark.py", "pymr.api.run"),
     ("tui/screens/base.py", "tui.app"),
     ("tui/screens/dialogs/help.py", "tui.app"),
@@ -109,7 +105,7 @@ ALLOWED_FROM = {
 """Folders that may import from less than all floors below: the data path knows no cluster, decisions know
 neither data nor daemons, and other engines know nothing of a cluster of pymr."""
 
-SOCKETS_ALLOWED = {"pymr/wire/sockets.py", "pymr/data/service.py", "pymr/data/sockets.py"}
+SOCKETS_ALLOWED = {"pymr/wire/sockets.py", "pymr/data/sockets.py", "pymr/peer/data_service.py"}
 STORE_ALLOWED = {"pymr/peer/store/store.py", "pymr/peer/store/lease.py"}
 STARTERS = {"tui/model/demo.py", "tui/screens/dialogs/no_cluster.py"}
 """Parts of the console that start clusters; all others only ask them."""

@@ -20,6 +20,7 @@ import msgspec
 
 from pymr.base.errors import DamagedFileError, FatalError
 from pymr.config.cluster import ClusterConfig
+from pymr.data.contents import Piece
 from pymr.data.protocol import (
     FACTS_BYTES_MAX,
     DataRefused,
@@ -50,16 +51,6 @@ _STAGED_LIST_NAME = re.compile(rf"{FILES}-[0-9]{{5,9}}")  # none that a console 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not hold us up
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Bytes of a resource. offset: of `data`. size: of the whole resource. facts: see `data.protocol`."""
-
-    data: bytes
-    offset: int
-    size: int
-    facts: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
 
+from pymr.data.contents import Mark
+
 MARK_SECONDS = 0.1
 """Marks are no closer than this. Lower: output is timed more finely, 16 bytes for each mark."""
 
@@ -19,8 +21,6 @@ MARKS_PER_SEGMENT_MAX = 65_536
 
 MARKS_READ_MAX = 1_000
 """Most that are read at once; of more, some spread over all."""
-
-Mark = tuple[int, int]
 
 _MARK = struct.Struct("<QQ")
 

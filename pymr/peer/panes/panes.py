@@ -15,7 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from pymr.peer.panes.marks import Mark, MarkWriter, read_marks, thinned
+from pymr.data.contents import Mark
+from pymr.peer.panes.marks import MarkWriter, read_marks, thinned
 
 SEGMENT_BYTES = 1 << 20
 

@@ -1,7 +1,7 @@
 """The data service: a process beside the daemon that serves and fetches bulk bytes, which so delay nothing.
 
 `DataService` is the daemon's side of it. The process is a fork that `prepare_data_service` has made, or, in
-the place of one that has died, `python -m pymr.data.service`.
+the place of one that has died, `python -m pymr.peer.data_service`.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ _IGNORED_SIGNALS = frozenset({signal.SIGINT, signal.SIGHUP})
 """They are for the daemon, which ends the data service in its own time."""
 
 _NEEDED = (
-    "pymr.base.memory", "pymr.wire.keys", "pymr.data.fetcher", "pymr.data.server",
-    "pymr.data.sockets", "pymr.wire.sockets",
+    "pymr.base.memory", "pymr.wire.keys", "pymr.data.fetcher", "pymr.data.server", "pymr.data.sockets",
+    "pymr.peer.disk.resources", "pymr.peer.disk.uploads", "pymr.wire.sockets",
 )  # fmt: skip
 _prepared: list[tuple[_ForkedProcess, socket.socket]] = []
 """The process that waits to be the data service of this daemon; at most one, as a daemon has one."""
@@ -212,7 +212,7 @@ def _start_program() -> tuple[subprocess.Popen[bytes], socket.socket]:
     """The process as a program of its own: a daemon that has threads can no longer fork it."""
     ours, theirs = socket.socketpair()
     with theirs:
-        command = [sys.executable, "-m", "pymr.data.service", str(theirs.fileno()), str(os.getpid())]
+        command = [sys.executable, "-m", "pymr.peer.data_service", str(theirs.fileno()), str(os.getpid())]
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]), ours
 
 
@@ -292,6 +292,8 @@ def _serve(setup: Setup, security: Security, ports: SimpleQueue[int]) -> None:
     """The serving thread; where it cannot go on, neither does the process."""
     from pymr.data.server import DataServer
     from pymr.data.sockets import make_context
+    from pymr.peer.disk.resources import Resources
+    from pymr.peer.disk.uploads import Uploads
     from pymr.wire.sockets import Gatekeeper
 
     try:
@@ -299,7 +301,8 @@ def _serve(setup: Setup, security: Security, ports: SimpleQueue[int]) -> None:
         gatekeeper = Gatekeeper(context, security)
         server = _bind(context, setup, security)
         ports.put(server.port)
-        DataServer(server, setup.config, setup.peer, security).serve()
+        resources, uploads = Resources(setup.config, setup.peer), Uploads(setup.config, setup.peer)
+        DataServer(server, resources, uploads, security).serve()
         gatekeeper.close()
     except ConfigError as error:
         _log.error("%s", error)
