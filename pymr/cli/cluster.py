@@ -26,7 +26,8 @@ from pymr.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from pymr.api.manage_cluster import ClusterState, ManageCluster
+    from pymr.ops.manage_cluster import ClusterManager
+    from pymr.ops.status import ClusterStatus
     from pymr.wire.requests import Role
 
 _PEERS_MAX = 100
@@ -166,21 +167,21 @@ def recover(yes: bool, as_json: bool, config_path: str | None) -> None:
         say("recovered" + (f": {detail}" if detail else ""))
 
 
-def _manager(config_path: str | None, *, quiet: bool) -> ManageCluster:
+def _manager(config_path: str | None, *, quiet: bool) -> ClusterManager:
     """quiet: stdout is for JSON, so that what is done is told on stderr."""
-    from pymr.api.manage_cluster import ManageCluster
+    from pymr.ops.manage_cluster import ClusterManager
 
-    return ManageCluster(open_config(config_path), tell if quiet else say)
+    return ClusterManager(open_config(config_path), tell if quiet else say)
 
 
-def _say_ended(state: ClusterState, as_json: bool) -> None:
+def _say_ended(state: ClusterStatus, as_json: bool) -> None:
     if as_json:
         say_json(_state_object(state))
     else:
         say(f"{state.name}: no daemon is running on this machine")
 
 
-def _state_object(state: ClusterState) -> dict[str, Any]:
+def _state_object(state: ClusterStatus) -> dict[str, Any]:
     keys = ("name", "host", "address", "pid", "alive", "leader", "epoch", "workers", "problem")
     return {
         "name": state.name,

@@ -30,7 +30,7 @@ from pymr.wire.wording import (
 )
 
 if TYPE_CHECKING:
-    from pymr.api.manage_cluster import ClusterState
+    from pymr.ops.status import ClusterStatus
 
 _RUNS_SHOWN = 10
 _ATTEMPTS_SHOWN = 5
@@ -388,14 +388,14 @@ def _done_by(worker: WorkerRow) -> str:
     return f"{count_of(first, 'file')}, {amount(second)}" if worker.phase in _FILE_STEPS else ""
 
 
-def cluster_lines(state: ClusterState, width: int) -> list[str]:
+def cluster_lines(state: ClusterStatus, width: int) -> list[str]:
     lines = cluster_table(state).lines(width)
     lines += ["(paused: no more runs are started until `pymr resume`)"] * state.paused
     lines += [f"warning: {state.warning}"] * bool(state.warning)
     return [*lines, f"problem: {state.problem}"] if state.problem else lines
 
 
-def cluster_table(state: ClusterState) -> Table:
+def cluster_table(state: ClusterStatus) -> Table:
     """The peers of a cluster, as each answers for itself."""
     rows = [
         (

@@ -21,7 +21,7 @@ class Piece:
     facts: bytes = b""
 
 
-class Readable(Protocol):
+class ReadableResources(Protocol):
     """Resources that can be read at an offset."""
 
     def read(self, resource: Resource, offset: int, length: int) -> Piece:
@@ -29,7 +29,7 @@ class Readable(Protocol):
         ...
 
 
-class Writable(Protocol):
+class WritableUploads(Protocol):
     """Uploads that are written from front to back."""
 
     def write(self, write: Write, payload: bytes) -> int:

@@ -8,7 +8,7 @@ from typing import get_args
 
 from pymr.base.faults import fault_point
 from pymr.base.zstd import zstd
-from pymr.data.contents import Readable, Writable
+from pymr.data.contents import ReadableResources, WritableUploads
 from pymr.data.protocol import (
     FOR_VIEWERS,
     Chunk,
@@ -42,7 +42,7 @@ class DataServer:
     """Answers questions, in the thread that made its socket. bad_frames: those that said nothing valid."""
 
     def __init__(
-        self, socket: ServerSocket, resources: Readable, uploads: Writable, security: Security
+        self, socket: ServerSocket, resources: ReadableResources, uploads: WritableUploads, security: Security
     ) -> None:
         self.bad_frames = 0
         self._socket = socket

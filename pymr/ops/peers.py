@@ -1,4 +1,4 @@
-"""The peers of a cluster as `ManageCluster` deals with them: which are of this machine, and asking them."""
+"""The peers of a cluster as `ClusterManager` deals with them: which are of this machine, and asking them."""
 
 from __future__ import annotations
 

@@ -77,8 +77,6 @@ FACES = {"pymr/__init__.py", "pymr/client/__init__.py"}
 """They hold nothing but names for users, of whatever floor."""
 
 UPWARD = {
-    ("pymr/cli/cluster.py", "pymr.api.manage_cluster"),
-    ("pymr/cli/rows.py", "pymr.api.manage_cluster"),
     ("pymr/engines/spark.py", "pymr.api.run"),
     ("tui/screens/base.py", "tui.app"),
     ("tui/screens/dialogs/help.py", "tui.app"),
@@ -113,7 +111,6 @@ STARTERS = {"tui/model/demo.py", "tui/screens/dialogs/no_cluster.py"}
 DEFINED_TWICE = {
     "Asking",
     "BadRecords",
-    "ClusterState",
     "Console",
     "Dealer",
     "Ended",
@@ -299,7 +296,7 @@ def test_a_library_is_imported_only_where_it_belongs(library: str, allowed: set[
 
 @pytest.mark.parametrize("path", files_below("tui/"))
 def test_the_console_knows_only_the_client_and_what_lies_below_the_engine(path: str) -> None:
-    allowed = {*BELOW_ENGINE, "pymr/client"} | ({"pymr/api", "pymr/ops"} if path in STARTERS else set())
+    allowed = {*BELOW_ENGINE, "pymr/client"} | ({"pymr/ops"} if path in STARTERS else set())
     of_pymr = {folder for name, folder in own_imports(path) if name.startswith("pymr.")}
 
     assert of_pymr <= allowed

@@ -19,10 +19,10 @@ from textual.widgets import Input, OptionList
 from waiting import screen_text, until, until_shown
 
 import tui.model.demo
-from pymr.api.manage_cluster import ManageCluster
 from pymr.base.errors import FatalError
 from pymr.config.cluster import ClusterConfig, PeerConfig, cluster_toml, load_config
 from pymr.ops.init import init_cluster
+from pymr.ops.manage_cluster import ClusterManager
 from pymr.ops.private_redis import running_pid
 from pymr.ops.processes import find_processes
 from pymr.wire.keys import write_key
@@ -55,7 +55,7 @@ class Home:
         walked = os.walk(self.folder)  # which passes over folders that go meanwhile, as those of runs do
         found = [f"{path}/cluster.toml" for path, _, names in walked if "cluster.toml" in names]
         configs = [load_config(path) for path in found]
-        return [config for config in configs if ManageCluster(config).is_all_here]
+        return [config for config in configs if ClusterManager(config).is_all_here]
 
     def processes(self) -> list[psutil.Process]:
         """What runs of the clusters that were made here."""
@@ -69,7 +69,7 @@ class Home:
 
     def end(self) -> None:
         for config in self.configs():
-            ManageCluster(config).kill_cluster()
+            ClusterManager(config).kill_cluster()
         self._block.close()
 
 
@@ -273,7 +273,7 @@ async def test_keys_that_are_on_their_way_when_it_comes_do_nothing(
 
 async def test_a_cluster_that_runs_is_not_offered_to_be_started(home: Home) -> None:
     config = init_cluster(home.folder / "own", peers=3, workers=1).config
-    ManageCluster(config).start_cluster()
+    ClusterManager(config).start_cluster()
     app = ConsoleApp(Options(key_name="stranger"), load_config(str(config.source)))
     assert config.security.keys_dir is not None
     write_key(Path(config.security.keys_dir), "stranger", *zmq.curve_keypair())  # which no peer admits
@@ -312,11 +312,11 @@ async def test_a_path_that_cannot_be_is_told(home: Home, typed: str) -> None:
 async def test_a_demo_that_is_being_started_is_not_left(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = threading.Event()
 
-    def fail(manage: ManageCluster) -> None:
+    def fail(manage: ClusterManager) -> None:
         go_on.wait(START_S)
         raise FatalError("beta did not start")
 
-    monkeypatch.setattr(ManageCluster, "start_cluster", fail)
+    monkeypatch.setattr(ClusterManager, "start_cluster", fail)
     app = ConsoleApp(Options(), None, "There is none.")
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until(pilot, lambda: isinstance(app.screen, NoCluster), "the offer")
@@ -343,7 +343,7 @@ async def test_it_goes_by_itself_when_a_peer_answers(home: Home) -> None:
     app = ConsoleApp(Options(), config)
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "No peer of own has answered")
-        ManageCluster(config).start_cluster()
+        ClusterManager(config).start_cluster()
         await until(pilot, lambda: not isinstance(app.screen, NoCluster), "the screens")
         await until_shown(pilot, "pymr own   leader")
 

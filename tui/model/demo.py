@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pymr.api.manage_cluster import ManageCluster
 from pymr.base.errors import disk_error
 from pymr.client import Client
 from pymr.config.cluster import ClusterConfig, PeerConfig, load_config
 from pymr.ops.init import init_cluster
+from pymr.ops.manage_cluster import ClusterManager
 from pymr.wire.rows import JobStatus
 
 PEERS, WORKERS = 3, 2
@@ -58,7 +58,7 @@ def start_demo(say: Say, begins: Callable[[ClusterConfig], object] = lambda conf
     except OSError as error:
         raise disk_error("writing the texts of the demo to", str(folder), error) from error
     begins(config)
-    ManageCluster(config, say).start_cluster()
+    ClusterManager(config, say).start_cluster()
     with Client(config, timeout_s=_ANSWER_SECONDS) as client:
         waiting = {row.fields["job_name"] for row in client.jobs().rows if row.status in _WAITING}
         for fields in demo_jobs():
@@ -70,7 +70,7 @@ def start_demo(say: Say, begins: Callable[[ClusterConfig], object] = lambda conf
 
 def stop_demo(config: ClusterConfig, say: Say) -> None:
     """Stop the demo cluster. Its files stay. Raises PymrError for what does not end."""
-    ManageCluster(config, say).stop_cluster(STOP_SECONDS)
+    ClusterManager(config, say).stop_cluster(STOP_SECONDS)
 
 
 def demo_jobs() -> Iterator[dict[str, Any]]:

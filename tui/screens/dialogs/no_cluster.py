@@ -18,10 +18,10 @@ from textual.timer import Timer
 from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
-from pymr.api.manage_cluster import ManageCluster
 from pymr.base.errors import PymrError
 from pymr.config.choice import CONFIG_NAME, choose_config
 from pymr.config.cluster import ClusterConfig
+from pymr.ops.manage_cluster import ClusterManager
 from tui.model.printable import printable_lines
 from tui.model.typed_path import typed_path
 from tui.screens.dialogs.dialog import Dialog
@@ -126,7 +126,7 @@ class NoCluster(Dialog[None]):
         """A cluster that runs is not offered to be started: something else keeps it from answering."""
         if not self._may_start():
             return
-        manage = ManageCluster(self.console.config)
+        manage = ClusterManager(self.console.config)
         if await asyncio.to_thread(manage.is_all_running):
             self._is_running = True
             self._tell()
@@ -188,7 +188,7 @@ class NoCluster(Dialog[None]):
         may_change = self.console.state.may_change
         if config is None or config.source is None or self._is_running or not may_change:
             return False
-        return ManageCluster(config).is_all_here
+        return ClusterManager(config).is_all_here
 
     def _tell_wrong(self, text: str) -> None:
         """In the place of why there is no cluster, and of the steps before."""
@@ -237,7 +237,7 @@ class NoCluster(Dialog[None]):
         config = self.console.config
 
         def start(say: Say) -> ClusterConfig:
-            manage = ManageCluster(config, say)
+            manage = ClusterManager(config, say)
             manage.start_cluster()
             return manage.config
 
