@@ -15,6 +15,7 @@ from textual.widgets import Input, TextArea
 
 from pymr.config.cluster import ClusterConfig
 from pymr.wire.rows import JobRow
+from tui.console.screen import ConsoleScreen
 from tui.model.failures import Failures
 from tui.model.feed import Feed
 from tui.model.job_text.draft import DraftText
@@ -23,7 +24,6 @@ from tui.model.state import ClusterState
 from tui.model.trail import Trail
 from tui.parsed_styles import ParsedStyles
 from tui.queue_actions import QueueActions
-from tui.screens.base import ConsoleScreen
 from tui.screens.dialogs.confirm import Confirm
 from tui.screens.dialogs.palette import Palette
 from tui.settings.options import Options
@@ -128,17 +128,14 @@ class ConsoleApp(QueueActions):
         self.unexpected: Exception | None = None
         self._seen: set[ConsoleScreen] = set()
         self._is_started_again = after is not None
-        # The demo cluster that this console has started, or began to start.
-        self.demo: ClusterConfig | None = after.demo if after else None
+        self.demo = after.demo if after else None
         self.deleted = list(after.deleted) if after else []
-        self.is_demo_starting = False
         self._leaving: Screen[Any] | None = None  # the question whether to leave
         self._edited_before: DraftText | None = after.edited if after else None
         self._pane_feed: PaneFeed | None = None
         self._opening = asyncio.Lock()
         self._failures = Failures()
         self._trail = Trail()
-        self.typed: dict[str, str] = {}  # what was left standing in dialogs, by which and what for
         self._is_told_of_state = self._is_told_of_panes = False
         for theme in THEMES:
             self.register_theme(theme)

@@ -4,68 +4,35 @@ the Jobs screen: elsewhere none may act on what nobody sees."""
 from __future__ import annotations
 
 import time
-from abc import abstractmethod
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
-from textual.binding import Binding
 
 from pymr.base.errors import PymrError
 from pymr.client import Client, RefusedError
 from pymr.config.cluster import ClusterConfig
 from pymr.wire.requests import UNDELETE_SECONDS, JobsView
 from pymr.wire.rows import JobRow
-from tui.asking import AskingApp
+from tui.console.console import Console, Deleted
+from tui.console.screen import ConsoleScreen
 from tui.model.state import RUNS_MAX, ClusterState
-from tui.screens.base import ConsoleScreen
 from tui.screens.dialogs.confirm import Confirm
 from tui.settings.options import Options
-
-QUEUE_KEYS = (
-    Binding("s", "app.submit", "submit", id="jobs.submit"),
-    Binding("e", "app.edit", "edit", id="jobs.edit"),
-    Binding("d", "app.delete", "delete", id="jobs.delete"),
-    Binding("u", "app.undelete", "undo", id="jobs.undelete"),
-    Binding("r", "app.retry", "retry", id="jobs.retry"),
-    Binding("f", "app.force", "force", id="jobs.force"),
-    Binding("p", "app.pause", "pause", id="jobs.pause"),
-)
-"""Of the Jobs screen. The actions are the console's, as their answers may come on another screen."""
 
 _GONE_CODES = ("unknown", "conflict")  # with which a job is not to be brought back any more
 
 
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """A job that was deleted here. at: when, by time.monotonic()."""
-
-    name: str
-    version: int
-    at: float
-
-
-class QueueActions(AskingApp):
+class QueueActions(Console):
     """The actions about the job which the shown screen has selected, and about the whole queue."""
 
     CHANGES = frozenset({"submit", "delete", "undelete", "retry", "force", "pause"})
 
     def __init__(self, options: Options, config: ClusterConfig | None) -> None:
         super().__init__(options, config)
-        self.deleted: list[Deleted] = []
         self._under_way: set[str] = set()
         self._is_to_pause: bool | None = None  # what the queue is being made; None while nobody asks
-
-    @property
-    @abstractmethod
-    def shown_screen(self) -> ConsoleScreen: ...
-
-    @abstractmethod
-    def open_job(self, job_name: str) -> None: ...
-
-    @abstractmethod
-    def edit_job(self, row: JobRow | None, job_type: str = "") -> None: ...
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if self.screen_stack and not self.shown_screen.lets(action):

@@ -67,6 +67,7 @@ FLOORS = (
     "tui/widgets",
     "tui/widgets/job",
     "tui/widgets/pane",
+    "tui/console",
     "tui/screens/dialogs",
     "tui/screens",
     "tui",
@@ -78,13 +79,6 @@ FACES = {"pymr/__init__.py", "pymr/client/__init__.py"}
 
 UPWARD = {
     ("pymr/engines/spark.py", "pymr.api.run"),
-    ("tui/screens/base.py", "tui.app"),
-    ("tui/screens/dialogs/help.py", "tui.app"),
-    ("tui/screens/dialogs/leave_demo.py", "tui.app"),
-    ("tui/screens/dialogs/no_cluster.py", "tui.app"),
-    ("tui/screens/dialogs/path.py", "tui.app"),
-    ("tui/screens/jobs.py", "tui.queue_actions"),
-    ("tui/screens/submission.py", "tui.app"),
 }
 """Imports that still go up: (file, module)."""
 

@@ -18,7 +18,7 @@ from pymr.client import Client, PaneBytes
 from pymr.wire.requests import ClusterView, JobsView, JobView, Submitted
 from pymr.wire.rows import JobRow, RunRow
 from tui.app import ConsoleApp
-from tui.asking import ASK_SECONDS
+from tui.console.asking import ASK_SECONDS
 from tui.settings.options import Options
 
 CLUSTER = ClusterView(

@@ -17,7 +17,7 @@ from pymr.client.panes import RunPanes
 from pymr.config.cluster import ClusterConfig
 from pymr.wire.rows import RunRow, WorkerRow
 from tui.app import ConsoleApp
-from tui.asking import ASK_SECONDS
+from tui.console.asking import ASK_SECONDS
 from tui.model.state import ClusterState
 from tui.screens.attach import AttachScreen
 from tui.settings.options import Options

@@ -17,7 +17,7 @@ from pymr.config.toml_text import toml_value
 from pymr.jobs.job import parse_job_text
 from pymr.wire.rows import JobRow
 from tui.app import ConsoleApp
-from tui.queue_actions import Deleted
+from tui.console.console import Deleted
 from tui.screens.dialogs.confirm import Confirm
 from tui.screens.dialogs.preview import PreviewDialog
 from tui.screens.dialogs.submit import ConflictDialog, SubmitDialog

@@ -16,7 +16,7 @@ from textual.pilot import Pilot
 from waiting import screen_text, until, until_shown
 
 from pymr.client import PaneBytes
-from tui.notices import LINES_MAX, NOTICES_MAX, ROOMY_COLUMNS, ROOMY_LINES
+from tui.console.notices import LINES_MAX, NOTICES_MAX, ROOMY_COLUMNS, ROOMY_LINES
 from tui.screens.attach import AttachScreen
 
 

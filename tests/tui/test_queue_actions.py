@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from waiting import screen_text, until, until_shown
 
 from pymr.client import ClientError, RefusedError, UnreachableError
-from tui.queue_actions import Deleted
+from tui.console.console import Deleted
 from tui.screens.jobs import JobsScreen
 
 ROWS = (job("count", "failed"),)

@@ -23,7 +23,7 @@ from pymr.client import Client, PaneBytes
 from pymr.client.errors import UnreachableError
 from pymr.config.cluster import ClusterConfig
 from pymr.wire.rows import JobRow
-from tui.asking import ASK_SECONDS
+from tui.console.asking import ASK_SECONDS
 from tui.model.state import ClusterState
 from tui.screens.attach import AttachScreen
 from tui.settings import key_order

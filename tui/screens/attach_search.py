@@ -14,11 +14,11 @@ from textual.timer import Timer
 from pymr.base.errors import PymrError
 from pymr.client import Client
 from pymr.wire.wording import amount
+from tui.console.screen import ConsoleScreen
 from tui.model.pane.needle import Needle
 from tui.model.pane.save import may_replace, save_pane
 from tui.model.pane.search import Found, MatchCount, ReadPiece, find_in_pane
 from tui.model.typed_path import typed_path
-from tui.screens.base import ConsoleScreen
 from tui.widgets.pane.prompt import PanePrompt
 from tui.widgets.pane.view import PaneView
 

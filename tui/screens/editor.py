@@ -20,6 +20,7 @@ from pymr.jobs.transfer_rules import OWN_FOLDERS
 from pymr.wire.requests import PreviewView
 from pymr.wire.rows import JobRow
 from pymr.wire.wording import count_of
+from tui.console.screen import ConsoleScreen
 from tui.model.folder_names import NOTHING_READ, FolderNames, folder_of, read_folder
 from tui.model.job_text.completion import Completion, KnownNames, complete, path_begun
 from tui.model.job_text.draft import Draft, DraftText, draft_of_job, draft_of_type, write_text
@@ -27,7 +28,6 @@ from tui.model.job_text.problems import CheckedText, check_text, facts_of, field
 from tui.model.job_text.projects import LocalProjects, ProjectReader
 from tui.model.printable import printable
 from tui.render.styled_line import MUTED
-from tui.screens.base import ConsoleScreen
 from tui.screens.dialogs.confirm import Confirm
 from tui.screens.dialogs.path import PathDialog
 from tui.screens.dialogs.preview import PreviewDialog

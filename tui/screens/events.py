@@ -10,11 +10,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from pymr.wire.rows import EventRow
+from tui.console.screen import ConsoleScreen
 from tui.model.failures import is_failure
 from tui.model.filters import FIELD_BREAK, parse_filter
 from tui.model.state import ClusterState
 from tui.render.event_cells import event_cell, event_columns, kind_words
-from tui.screens.base import ConsoleScreen
 from tui.widgets.event_text import EventText
 from tui.widgets.filter_line import FilterLine
 from tui.widgets.table import Table

@@ -15,6 +15,7 @@ from pymr.base.errors import PymrError
 from pymr.client import Client, RunPanes
 from pymr.wire.requests import JobView
 from pymr.wire.rows import JobRow, RunRow
+from tui.console.screen import ConsoleScreen
 from tui.model.job_table import (
     GroupLine,
     JobTable,
@@ -26,9 +27,7 @@ from tui.model.job_table import (
     rows_of_runs,
 )
 from tui.model.state import ClusterState
-from tui.queue_actions import QUEUE_KEYS
 from tui.render.job_cells import job_cell, job_columns, job_kind
-from tui.screens.base import ConsoleScreen
 from tui.widgets.filter_line import FilterLine
 from tui.widgets.job.detail import JobDetail
 from tui.widgets.job.detail_lines import Shown
@@ -48,6 +47,17 @@ _NO_JOBS_SUBMIT = "No jobs yet: press s to submit one."
 _NOT_WELL = "No job is known while the cluster has the problem that is told above."
 _NO_MATCH = "No job passes the filter: escape clears it."
 _NO_ANSWER = "Waiting for the first answer of the cluster."
+
+QUEUE_KEYS = (
+    Binding("s", "app.submit", "submit", id="jobs.submit"),
+    Binding("e", "app.edit", "edit", id="jobs.edit"),
+    Binding("d", "app.delete", "delete", id="jobs.delete"),
+    Binding("u", "app.undelete", "undo", id="jobs.undelete"),
+    Binding("r", "app.retry", "retry", id="jobs.retry"),
+    Binding("f", "app.force", "force", id="jobs.force"),
+    Binding("p", "app.pause", "pause", id="jobs.pause"),
+)
+"""Of the Jobs screen. The actions are the console's, as their answers may come on another screen."""
 
 
 class JobsScreen(ConsoleScreen):

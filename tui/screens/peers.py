@@ -13,10 +13,10 @@ from textual.widgets import Static
 
 from pymr.wire.rows import PeerRow
 from pymr.wire.wording import moment
+from tui.console.screen import ConsoleScreen
 from tui.model.sort_order import SortOrder
 from tui.model.state import ClusterState
 from tui.render.peer_cells import PEER_COLUMNS, PeerLine, peer_cell, peer_lines, sorted_lines
-from tui.screens.base import ConsoleScreen
 from tui.widgets.peer_card import PeerCard
 from tui.widgets.table import Table
 

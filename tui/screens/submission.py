@@ -8,14 +8,14 @@ from pymr.base.errors import PymrError
 from pymr.client import Client, RefusedError
 from pymr.wire.requests import JobsView, Submitted
 from pymr.wire.rows import JobRow
-from tui.app import ConsoleApp
+from tui.console.console import Console
 from tui.model.job_text.diff import field_changes, what_happens
 from tui.model.job_text.draft import Draft
 from tui.model.job_text.problems import CheckedText
 from tui.screens.dialogs.submit import ConflictDialog, SubmitDialog
 
 
-async def submit(console: ConsoleApp, checked: CheckedText, draft: Draft) -> Submitted | JobRow | None:
+async def submit(console: Console, checked: CheckedText, draft: Draft) -> Submitted | JobRow | None:
     """Ask and submit a job without errors. Runs in a worker of Textual, as it waits for dialogs.
 
     Returns the answer of the cluster; the row of the job in the queue, where that is to be edited instead; or
@@ -50,7 +50,7 @@ def _dialog(checked: CheckedText, draft: Draft, standing: JobRow | None, queue: 
     return SubmitDialog(str(fields["job_name"]), told, changes, warnings)
 
 
-async def _queue(console: ConsoleApp, name: str) -> JobsView | None:
+async def _queue(console: Console, name: str) -> JobsView | None:
     """All of the queue as it is now, not as it was last shown."""
     try:
         return await console.ask(lambda client: client.jobs())
@@ -60,7 +60,7 @@ async def _queue(console: ConsoleApp, name: str) -> JobsView | None:
 
 
 async def _put(
-    console: ConsoleApp, fields: dict[str, Any], draft: Draft, over_version: int
+    console: Console, fields: dict[str, Any], draft: Draft, over_version: int
 ) -> Submitted | JobRow | None:
     projects_dir = console.projects_dir
 
@@ -87,7 +87,7 @@ async def _put(
 
 
 async def _settle(
-    console: ConsoleApp, fields: dict[str, Any], draft: Draft, theirs: JobRow
+    console: Console, fields: dict[str, Any], draft: Draft, theirs: JobRow
 ) -> Submitted | JobRow | None:
     """Let whoever sits there decide between their job and the text."""
     edited_version = draft.version or 0

@@ -15,13 +15,13 @@ from textual.widgets import Static
 
 from pymr.wire.rows import WorkerRow
 from pymr.wire.wording import count_of
+from tui.console.screen import ConsoleScreen
 from tui.model.filters import parse_filter
 from tui.model.pane.buffer import PaneTail
 from tui.model.pane.feed import PaneWish
 from tui.model.pane.grid import WorkerOrder, grid_shape, next_of, passing
 from tui.model.printable import printable
 from tui.model.state import ClusterState
-from tui.screens.base import ConsoleScreen
 from tui.widgets.filter_line import FilterLine
 from tui.widgets.pane.tile import PaneTile
 

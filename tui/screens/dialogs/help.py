@@ -20,7 +20,7 @@ from tui.settings.settings import settings_path
 from tui.settings.themes import THEMES
 
 if TYPE_CHECKING:
-    from tui.app import ConsoleApp
+    from tui.console.console import Console
 
 _SECTIONS = {EVERYWHERE: "Everywhere", "table": "In a list"}
 _NOT_COMMANDS = ("table", "help", "confirm")
@@ -39,7 +39,7 @@ class Help(Dialog[None]):
     ]
 
     def compose(self) -> ComposeResult:
-        console = cast("ConsoleApp", self.app)
+        console = cast("Console", self.app)
         keys = keys_of(console, console.shown_screen)
         path = console.settings.path or settings_path()
         with VerticalScroll(classes="dialog wide"):
@@ -86,7 +86,7 @@ def key_table(keys: Iterable[Key]) -> Content:
     return Content("\n").join(lines)
 
 
-def commands_of(app: ConsoleApp, screen: Screen[Any]) -> Iterator[SystemCommand]:
+def commands_of(app: Console, screen: Screen[Any]) -> Iterator[SystemCommand]:
     """What the keys of a screen do, by name, as far as it can be done now; and the themes."""
     titles = set()
     for key in keys_of(app, screen):

@@ -18,7 +18,7 @@ from tui.model.printable import printable
 from tui.screens.dialogs.dialog import Dialog
 
 if TYPE_CHECKING:
-    from tui.app import ConsoleApp
+    from tui.console.console import Console
 
 
 class LeaveDemo(Dialog[None]):
@@ -83,7 +83,7 @@ class LeaveDemo(Dialog[None]):
         threading.Thread(target=run, name="pymr-tui stop", daemon=True).start()
 
     def action_leave(self) -> None:
-        cast("ConsoleApp", self.app).exit()
+        cast("Console", self.app).exit()
 
     def action_back(self) -> None:
         self.dismiss()

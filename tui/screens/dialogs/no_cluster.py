@@ -29,7 +29,7 @@ from tui.widgets.choices import Choices
 from tui.widgets.path_input import PathInput
 
 if TYPE_CHECKING:
-    from tui.app import ConsoleApp
+    from tui.console.console import Console
 
 _LOOK_SECONDS = 0.2
 _LINES_MIN = 7
@@ -93,8 +93,8 @@ class NoCluster(Dialog[None]):
         self._quiet: Timer | None = None  # while keys are not taken
 
     @property
-    def console(self) -> ConsoleApp:
-        return cast("ConsoleApp", self.app)
+    def console(self) -> Console:
+        return cast("Console", self.app)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):

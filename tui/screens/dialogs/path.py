@@ -18,7 +18,7 @@ from tui.screens.dialogs.dialog import Dialog
 from tui.widgets.path_input import PathInput
 
 if TYPE_CHECKING:
-    from tui.app import ConsoleApp
+    from tui.console.console import Console
 
 Result = TypeVar("Result")
 
@@ -30,7 +30,7 @@ class PathScreen(Dialog[Result]):
     @property
     def typed(self) -> dict[str, str]:
         """What was left standing in dialogs such as this."""
-        return cast("ConsoleApp", self.app).typed
+        return cast("Console", self.app).typed
 
     async def use(self, path: Path) -> Result | None:
         """What the dialog ends with; None where it goes on. Raises PymrError with what is wrong."""

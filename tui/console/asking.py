@@ -16,10 +16,10 @@ from textual.dom import DOMNode
 from pymr.base.errors import PymrError
 from pymr.client import Client, ClientError, RefusedError
 from pymr.config.cluster import ClusterConfig
+from tui.console.notices import NoticingApp
 from tui.model.fault_log import log_fault
 from tui.model.feed import Feed
 from tui.model.state import ClusterState
-from tui.notices import NoticingApp
 from tui.settings.options import Options
 
 ASK_SECONDS = 10.0

@@ -17,7 +17,7 @@ from tui.widgets.key_bar import KeyBar
 from tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from tui.app import ConsoleApp
+    from tui.console.console import Console
 
 
 class ConsoleScreen(Screen[None]):
@@ -93,8 +93,8 @@ class ConsoleScreen(Screen[None]):
         return Wants("jobs" in self.WANTS, "workers" in self.WANTS, self.wanted_job)
 
     @property
-    def console(self) -> ConsoleApp:
-        return cast("ConsoleApp", self.app)
+    def console(self) -> Console:
+        return cast("Console", self.app)
 
     def on_screen_resume(self) -> None:
         self.console.show_on(self)

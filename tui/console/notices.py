@@ -11,8 +11,8 @@ from textual.notifications import SeverityLevel
 from textual.timer import Timer
 
 from pymr.base.printable import printable_text
+from tui.console.key_order import KeysInOrder
 from tui.model.fault_log import log_notice
-from tui.settings.key_order import KeysInOrder
 
 ROOMY_COLUMNS, ROOMY_LINES = 100, 30
 """In a smaller terminal a notice is one line, so that it covers neither problems nor what is typed."""

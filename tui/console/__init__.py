@@ -1,0 +1,1 @@
+"""What all screens have in common, and what they may ask of the application."""
