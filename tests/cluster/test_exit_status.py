@@ -66,6 +66,8 @@ def run(
     monkeypatch.chdir(place)
     monkeypatch.setenv("PYMR_CONFIG", str(lasting_cluster.path))
     monkeypatch.setattr("pymr.client.wait.OUT_OF_REACH_SECONDS", 0.1)
+    # At its end a command ignores signals. In this process, all that later tests start would ignore them too.
+    monkeypatch.setattr("pymr.cli.main.signal.signal", lambda *_: None)
 
     def run(*words: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["pymr", *words])
