@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,8 @@ from pymr.wire.rows import JobRow, RunRow, RunStatus
 from tui.model.state import ClusterState
 
 NOW = 1_700_000_000.0
+ANSWERED_AT = 1e9
+"""By time.monotonic(): in times to come, so that what is known never grows old, however slow the machine."""
 
 TRACEBACK = """Traceback (most recent call last):
   File "reduce.py", line 41, in reduce_function
@@ -48,5 +49,5 @@ def state(rows: Sequence[JobRow], *views: JobView) -> ClusterState:
     return ClusterState(
         jobs=JobsView(id="j", rows=tuple(rows), total=len(rows)),
         job_views={str(one.row.fields["job_name"]): one for one in views if one.row is not None},
-        answered_at=time.monotonic(),
+        answered_at=ANSWERED_AT,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from job_samples import TRACEBACK
+from job_samples import ANSWERED_AT, TRACEBACK
 
 from pymr.client import PaneBytes
 from pymr.wire.protocol import MachineFigures
@@ -23,9 +23,6 @@ from tui.model.state import ClusterState
 
 NOW = 1_700_000_000.0
 """2023-11-14 22:13:20 UTC."""
-
-ANSWERED_AT = 1e9
-"""By time.monotonic(): in times to come, so that what is known never grows old."""
 
 LOOK_SECONDS = 2.0
 PEERS = ("alpha", "beta", "gamma")

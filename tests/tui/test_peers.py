@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from asked_console import asked_console
 from cluster.clusters import Cluster
+from job_samples import ANSWERED_AT
 from still_cluster import still_state
 from textual.content import Content
 from textual.pilot import Pilot
@@ -68,7 +69,7 @@ def told(row: PeerRow) -> dict[str, str]:
 
 async def test_figures_of_peers_that_nobody_tells_of_any_more_say_from_when_they_are() -> None:
     async with asked_console(size=(120, 36)) as (app, pilot):
-        first = replace(still_state()[0], peers_at=time.monotonic())
+        first = replace(still_state()[0], peers_at=ANSWERED_AT)
         app.state = first
         await pilot.press("4")
         await until_shown(pilot, "beta ★ leads")

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 PYMR_TUI = Path(sys.executable).with_name("pymr-tui")
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 """For everything that is waited for: the machine may be busy."""
 
 _PAUSE_S = 0.03

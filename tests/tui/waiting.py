@@ -12,7 +12,9 @@ from textual.pilot import Pilot
 from tui.app import ConsoleApp
 from tui.model.state import ClusterState
 
-TIMEOUT_S = 15.0
+TIMEOUT_S = 60.0
+"""For everything that is waited for: the machine may be busy."""
+
 _PAUSE_S = 0.02
 
 
