@@ -59,21 +59,25 @@ def declared_fields(declaring: type[msgspec.Struct]) -> tuple[Field, ...]:
     Attributes that are annotated without a `Declared` are left out.
     """
     annotations = get_type_hints(declaring, include_extras=True)
+    # As msgspec.structs.fields(), which evaluates all annotations once more, for 5 ms of each start.
+    names, defaults = declaring.__struct_fields__, declaring.__struct_defaults__
+    required = (msgspec.NODEFAULT,) * (len(names) - len(defaults))
     fields: list[Field] = []
     section = ""
-    for attribute in msgspec.structs.fields(declaring):
-        declared = _declared_in(annotations[attribute.name])
+    for name, default in zip(names, (*required, *defaults), strict=True):
+        declared = _declared_in(annotations[name])
         if declared is None:
             continue
         section = declared.section or section
+        is_required = default is msgspec.NODEFAULT
         field = Field(
-            name=attribute.name,
+            name=name,
             kind=declared.kind,
             doc=declared.doc,
             section=section,
             example=declared.example,
-            default=None if attribute.required else attribute.default,
-            required=attribute.required,
+            default=None if is_required else default,
+            required=is_required,
         )
         fields.append(field)
     return tuple(fields)
