@@ -14,16 +14,16 @@ from cluster.ports import free_port
 from pymr.config.cluster import ClusterConfig, PeerConfig
 from pymr.wire.keys import Security
 from pymr.wire.requests import Refused
-from pymr.wire.sockets import Endpoint, Gatekeeper, Sender
+from pymr.wire.sockets import Authenticator, Endpoint, Sender
 
-Answers = Mapping[type, Callable[[Any], Any]]
+Queries = Mapping[type, Callable[[Any], Any]]
 """By type of request: what answers it. An answer of None leaves the console waiting."""
 
 
 class FakePeer:
     """A context in which a peer answers. asked: every request that came, repetitions included."""
 
-    def __init__(self, name: str, port: int, answers: Answers) -> None:
+    def __init__(self, name: str, port: int, answers: Queries) -> None:
         self.name = name
         self.answers = dict(answers)
         self.asked: list[Any] = []
@@ -47,7 +47,7 @@ class FakePeer:
     def _serve(self) -> None:
         security = Security(self.name)
         context: zmq.Context[Any] = zmq.Context()
-        gatekeeper = Gatekeeper(context, security)
+        authenticator = Authenticator(context, security)
         endpoint = Endpoint(context, "127.0.0.1", self._port, security, self._answer)
         self._endpoint = endpoint
         self._ready.set()
@@ -58,7 +58,7 @@ class FakePeer:
             while endpoint.has_pending():
                 endpoint.on_ready()
         endpoint.close()
-        gatekeeper.close()
+        authenticator.close()
         context.term()
 
     def _answer(self, sender: Sender, request: Any) -> None:
@@ -74,7 +74,7 @@ class FakePeer:
 
 
 @contextmanager
-def fake_cluster(folder: Path, *answers: Answers, hosts: tuple[str, ...] = ()) -> Iterator[FakeCluster]:
+def fake_cluster(folder: Path, *answers: Queries, hosts: tuple[str, ...] = ()) -> Iterator[FakeCluster]:
     """Peers `p0`, `p1`... with these answers, and a cluster.toml of them in `folder`."""
     peers = [
         PeerConfig(

@@ -17,7 +17,7 @@ from pymr.control.messages import (
     Ended,
     JobsChanged,
     LeaderEvent,
-    PeerFacts,
+    PeerInfo,
     Reported,
     RunsLoaded,
     SendOrders,
@@ -97,13 +97,13 @@ class Desk:
     """orders: the last ones to each peer. writes: what Redis was asked, and has not answered."""
 
     def __init__(self, *peers: tuple[str, str, int], epoch: int = 5, **settings: Any) -> None:
-        facts = [PeerFacts(*peer) for peer in peers]
+        info = [PeerInfo(*peer) for peer in peers]
         self.now = 0.0
         self.leader = Leader(
             epoch=epoch,
             incarnation="i",
-            name=facts[0].name,
-            peers=facts,
+            name=info[0].name,
+            peers=info,
             settings=Settings(**settings),
             now=0.0,
         )
@@ -148,8 +148,8 @@ class Desk:
         """The table is read. In it, a cycle has begun at 1000.0, and it is as much later as the desk's clock
         says."""
         known = tuple(jobs)
-        number = max([self.leader.backlog.change + 1, *(one.change for one in known)])
-        states = dict(self.leader.backlog.states)
+        number = max([self.leader.job_queue.change + 1, *(one.change for one in known)])
+        states = dict(self.leader.job_queue.states)
         fields = {"cycle_began_at": 1000.0, "now": 1000.0 + self.now, "paused": False, "states": states}
         fields |= other
         self.step(JobsChanged(JobChanges(number, known, (), True, **fields)))

@@ -23,7 +23,7 @@ from pymr.peer.panes.panes import PaneStore, read_pane
 from pymr.peer.panes.writers import PaneWriters
 from pymr.peer.worker.worker import TaskFunctions
 from pymr.peer.workers.events import WorkerEvent, WorkerFinished
-from pymr.peer.workers.fork_server import Nursery
+from pymr.peer.workers.fork_server import ForkServer
 from pymr.peer.workers.pool import Workers
 from pymr.wire.outcomes import (
     AttemptId,
@@ -64,11 +64,11 @@ class Bench:
         self.folder = folder
         self.panes = folder / "panes"
         write_project(folder / "projects", map_functions=PLAIN, reduce_functions=REDUCE)
-        self.nursery = Nursery.start(tasks)
+        self.fork_server = ForkServer.start(tasks)
         self.events: list[WorkerEvent] = []
         self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self.writers = PaneWriters(PaneStore(self.panes), self._calls.put)
-        self.workers = Workers("alpha", slots, self.nursery, self.writers, self.events.append)
+        self.workers = Workers("alpha", slots, self.fork_server, self.writers, self.events.append)
 
     def setup(self, run_id: str = RUN, **fields: Any) -> WorkerSetup:
         job = {**MAPREDUCE, "project_name": "demo", "map_function_name": "words", **fields}
@@ -182,11 +182,13 @@ def has_ended(pid: int) -> bool:
 
 def check_end(bench: Bench, files: int) -> None:
     """End a bench; nothing of it is left. files: how many this process had open before."""
-    below = psutil.Process(bench.nursery.pid).children(recursive=True) if not bench.workers._is_lost else []
+    below = (
+        psutil.Process(bench.fork_server.pid).children(recursive=True) if not bench.workers._is_lost else []
+    )
     bench.workers.close()
     bench.writers.stop(DEADLINE_S)
 
-    assert has_ended(bench.nursery.pid)
+    assert has_ended(bench.fork_server.pid)
     assert [process for process in below if lives(process)] == []
     assert list(bench.workers.descriptors()) == []
     assert len(os.listdir("/proc/self/fd")) == files

@@ -11,7 +11,7 @@ from pymr.base.errors import JobError, Problem
 from pymr.config.cluster import load_config
 from pymr.jobs.job import MapReduceJob, load_job, parse_job
 from pymr.local.run import run_job
-from pymr.runs.facts import BACKENDS, Backend, RunSummary
+from pymr.runs.info import BACKENDS, Backend, RunSummary
 from pymr.runs.phases import Phase
 from pymr.runs.request import config_path, request_for
 

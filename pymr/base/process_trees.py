@@ -1,4 +1,5 @@
-"""Processes below a process: who they are, whose they were, and how to end them all. Used by the nursery."""
+"""Processes below a process: who they are, whose they were, and how to end them all. Used by the fork
+server."""
 
 from __future__ import annotations
 
@@ -16,9 +17,10 @@ _HAS_CHILDREN_FILES = os.path.exists("/proc/thread-self/children")
 @dataclass(frozen=True, slots=True)
 class OwnerMark:
     """What shows that a process comes from a worker: its own name, which a fork keeps, or after an exec its
-    environment. Only children of the nursery are looked at, so the name need not be unique on the machine."""
+    environment. Only children of the fork server are looked at, so the name need not be unique on the
+    machine."""
 
-    nursery: int
+    fork_server: int
     worker_id: int
 
     @property
@@ -29,7 +31,7 @@ class OwnerMark:
     @property
     def value(self) -> str:
         """Of OWNER_VARIABLE."""
-        return f"{self.nursery}.{self.worker_id}"
+        return f"{self.fork_server}.{self.worker_id}"
 
     def is_on(self, pid: int) -> bool:
         """Whether a process has it."""

@@ -10,7 +10,7 @@ import click
 from pymr.config.kinds import split_at_equals
 
 if TYPE_CHECKING:
-    from pymr.runs.facts import Backend
+    from pymr.runs.info import Backend
 
 Command = Callable[..., Any]
 
@@ -48,7 +48,7 @@ def engine_choice(
     """What the options say; None where they choose none. Raises click.UsageError."""
     from pymr.base.spelling import did_you_mean
     from pymr.jobs.external_engines import OWN_ENGINE
-    from pymr.runs.facts import BACKENDS, Backend
+    from pymr.runs.info import BACKENDS, Backend
 
     if name is None:
         if address or settings:

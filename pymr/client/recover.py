@@ -55,7 +55,8 @@ def choose_recovery(memories: Mapping[str, MemoryView | None], *, at_least: int)
 def wait_until_forgotten(
     incarnation: str, memory_of: Callable[[str], MemoryView | None], peers: Sequence[str]
 ) -> None:
-    """Wait until none of these peers is in that life of the cluster any more: one that is refuses wishes."""
+    """Wait until none of these peers is in that life of the cluster any more: one that is refuses
+    commands."""
     deadline = time.monotonic() + FOLLOW_SECONDS
     for peer in peers:
         while time.monotonic() < deadline:

@@ -205,11 +205,11 @@ def _sizes(folder: str) -> Iterator[int]:
             raise ClientError(f"{parent} lies more than {LEVELS_MAX} folders below {folder}: move it up")
         for name in names:
             try:
-                facts = os.stat(os.path.join(parent, name))
+                info = os.stat(os.path.join(parent, name))
             except OSError:
                 continue
-            if stat.S_ISREG(facts.st_mode):
-                yield facts.st_size
+            if stat.S_ISREG(info.st_mode):
+                yield info.st_size
 
 
 def _check_names(folder: str) -> None:

@@ -1,4 +1,4 @@
-"""The backlog: the jobs of the queue in their order, and which of them is to run next."""
+"""The job queue: its jobs in their order, and which of them is to run next."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Place = Literal["running", "due", "ran", "ended"]
 _Entry = tuple[int, int, str, str]  # queue_order, name, group; equal versions do not occur
 
 
-class Backlog:
+class JobQueue:
     """The job table, as it was last read; it may lag behind Redis.
 
     cycle: the number of the present one. cycle_began: when, by the clock of whoever reads; None while that
@@ -37,7 +37,7 @@ class Backlog:
         self.unix_offset: float | None = None  # from the clock of whoever reads to that of Redis
         self._cycle_read = (0, 0.0)  # number and beginning of the cycle of which cycle_began was learned
         self._begun: dict[str, int] = {}  # change of the record from which a job was begun
-        self._places: dict[str, tuple[Place, _Entry]] = {}
+        self._paths: dict[str, tuple[Place, _Entry]] = {}
         self._sorted: dict[Place, list[_Entry]] = {"running": [], "due": [], "ran": [], "ended": []}
         self._last_began: dict[str, tuple[float, float]] = {}  # of forced jobs: by Redis' clock, ours
         self._forced: list[tuple[float, _Entry]] = []  # of `ran`: those to run again, the longest ago first
@@ -100,7 +100,7 @@ class Backlog:
     def _replace_all(self, changes: JobChanges, now: float) -> None:
         self.cycle = changes.cycle
         self.jobs = {job.name: job for job in changes.jobs}
-        self._places = {}
+        self._paths = {}
         self._forced = []
         for entries in self._sorted.values():
             entries.clear()
@@ -108,7 +108,7 @@ class Backlog:
         for job in changes.jobs:
             self._learn_begun(job, changes.now, now)
             place, entry = self._place_of(job), _entry(job)
-            self._places[job.name] = place, entry
+            self._paths[job.name] = place, entry
             self._sorted[place].append(entry)
             if place == "ran" and job.fields.get("force_run"):
                 self._forced.append((self._began(job), entry))
@@ -119,7 +119,7 @@ class Backlog:
     def _add(self, job: JobRecord) -> None:
         place, entry = self._place_of(job), _entry(job)
         self.jobs[job.name] = job
-        self._places[job.name] = place, entry
+        self._paths[job.name] = place, entry
         insort(self._sorted[place], entry)
         if place == "ran" and job.fields.get("force_run"):
             insort(self._forced, (self._began(job), entry))
@@ -128,7 +128,7 @@ class Backlog:
         job = self.jobs.pop(name, None)
         if job is None:
             return
-        place, entry = self._places.pop(name)
+        place, entry = self._paths.pop(name)
         entries = self._sorted[place]
         del entries[bisect_left(entries, entry)]
         if place == "ran" and job.fields.get("force_run"):
@@ -166,7 +166,7 @@ class Backlog:
         ran, self._sorted["ran"] = self._sorted["ran"], []
         # What is due can only be few here, as a cycle ends when nothing is; two sorted runs are merged in C.
         self._sorted["due"] = sorted(self._sorted["due"] + ran) if self._sorted["due"] else ran
-        self._places.update((entry[2], ("due", entry)) for entry in ran)
+        self._paths.update((entry[2], ("due", entry)) for entry in ran)
         self._forced.clear()
         self._in_order = None
 
@@ -226,7 +226,7 @@ class Backlog:
 
     def place(self, name: str) -> Place | None:
         """Where a job stands; None for one that is not in the table."""
-        return self._places[name][0] if name in self._places else None
+        return self._paths[name][0] if name in self._paths else None
 
     def running(self) -> Sequence[_Entry]:
         """What runs, in its order, as `due`."""

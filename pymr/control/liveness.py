@@ -6,7 +6,7 @@ import heapq
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pymr.control.messages import PeerFacts
+from pymr.control.messages import PeerInfo
 from pymr.wire.outcomes import AttemptId
 from pymr.wire.protocol import (
     DEAD_SECONDS,
@@ -54,7 +54,7 @@ class Peer:
     are being loaded. refused: results that it was told to remove, and has not yet ceased to report.
     """
 
-    facts: PeerFacts
+    info: PeerInfo
     known_since: float
     state: PeerState = "unknown"
     heard_at: float | None = None
@@ -76,15 +76,15 @@ class Peer:
     runs: tuple[RunOrder, ...] | None = None  # None: to be put together again
     sequence: int = 0
     next_orders_at: float = 0.0
-    rests_until: float = 0.0
+    backs_off_until: float = 0.0
     failures: int = 0  # of its machine, one after the other
     name: str = field(init=False)
     host: str = field(init=False)
     _free: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.name, self.host = self.facts.name, self.facts.host
-        self._free = list(range(self.facts.workers))
+        self.name, self.host = self.info.name, self.info.host
+        self._free = list(range(self.info.workers))
 
     @property
     def is_alive(self) -> bool:
@@ -157,18 +157,18 @@ class Peer:
         self.attempts.clear()
         self.slots.clear()
         self.unseen.clear()
-        self._free = list(range(self.facts.workers))
+        self._free = list(range(self.info.workers))
         self.shuffles = {}
         self.cancelled = ()
         self.compared = self.taken = self.runs = self.reconcile = None
         self.has_inventory = False
         self.inventory_known, self.unaccounted = 0, None
-        self.rests_until = self.failures = 0
+        self.backs_off_until = self.failures = 0
         return lost
 
     def rest(self, now: float) -> None:
         """Give it no work for a while, as its machine has failed; longer each time."""
-        self.rests_until = now + rest_seconds(self.failures)
+        self.backs_off_until = now + rest_seconds(self.failures)
         self.failures += 1
 
     # -- attempts
@@ -205,6 +205,6 @@ class Peer:
         slot = given.assignment.slot
         if self.slots.get(slot) == attempt:
             del self.slots[slot]
-            if slot < self.facts.workers:
+            if slot < self.info.workers:
                 heapq.heappush(self._free, slot)
         return True

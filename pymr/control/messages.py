@@ -8,7 +8,7 @@ from pymr.control.stored_state import ActiveRun, Event, JobChanges, RunRecord, W
 from pymr.wire.protocol import Orders, Report
 
 
-class PeerFacts(msgspec.Struct, frozen=True):
+class PeerInfo(msgspec.Struct, frozen=True):
     """A peer as the configuration has it. host: peers with the same one share a machine and its disk."""
 
     name: str

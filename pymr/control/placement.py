@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 
-from pymr.control.messages import PeerFacts
+from pymr.control.messages import PeerInfo
 
 
 def place_partitions(
-    partitions: int, peers: Sequence[PeerFacts], load: Mapping[str, int] | None = None
+    partitions: int, peers: Sequence[PeerInfo], load: Mapping[str, int] | None = None
 ) -> tuple[str, ...]:
     """The home of each partition: every peer gets its share by its number of workers, in turn.
 
@@ -31,7 +31,7 @@ def place_partitions(
 
 
 def replace_homes(
-    partitions: int, peers: Iterable[PeerFacts], host: str, load: Mapping[str, int]
+    partitions: int, peers: Iterable[PeerInfo], host: str, load: Mapping[str, int]
 ) -> tuple[str, ...]:
     """Other homes for partitions whose peer is gone: on the same host if there is anybody, who can read what
     the other has gathered; else everywhere. Empty where there is nobody at all."""

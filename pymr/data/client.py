@@ -86,7 +86,7 @@ class DataClient:
     def read_pane(self, peer: str, slot: int, run_id: str, offset: int, length: int) -> PanePiece:
         """What a pane has at an offset. run_id: "" for the newest. offset: a negative one from the end."""
         piece = self.read_piece(Pane(peer, slot, run_id), offset, min(length, READ_BYTES_MAX))
-        found, skipped, marks = msgpack.unpackb(piece.facts)
+        found, skipped, marks = msgpack.unpackb(piece.info)
         return PanePiece(
             found, piece.offset, piece.data, piece.size, skipped, tuple((at, when) for at, when in marks)
         )
@@ -99,8 +99,8 @@ class DataClient:
         ):
             if isinstance(answer, tuple):
                 chunk, payload = answer
-                if checksum_of(payload, chunk.facts) == chunk.checksum:
-                    return Piece(payload, chunk.offset, chunk.size, chunk.facts)
+                if checksum_of(payload, chunk.info) == chunk.checksum:
+                    return Piece(payload, chunk.offset, chunk.size, chunk.info)
                 damaged += 1
             if damaged >= DAMAGED_MAX:
                 raise DataRefused("corrupt", f"what {connection.name} sent came damaged {damaged} times")

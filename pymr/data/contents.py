@@ -18,7 +18,7 @@ class Piece:
     data: bytes
     offset: int
     size: int
-    facts: bytes = b""
+    info: bytes = b""
 
 
 class ReadableResources(Protocol):

@@ -23,7 +23,7 @@ class Transfer:
         "_next",
         "bad_chunks",
         "durable",
-        "facts",
+        "info",
         "is_over",
         "link",
         "order",
@@ -33,7 +33,7 @@ class Transfer:
     def __init__(self, order: FetchOrder) -> None:
         self.order = order
         self.size: int | None = None
-        self.facts = b""
+        self.info = b""
         self.durable = 0
         self.bad_chunks = 0
         self.link: Link | None = None

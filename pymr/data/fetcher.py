@@ -75,14 +75,14 @@ class Fetcher:
             frames = connection.receive()
             if frames is None:
                 break
-            self._take_answer(link, frames)
+            self._on_answer(link, frames)
         for is_up in connection.changes():
             if is_up:
                 self._fetching.link_up(link, time.monotonic())
             else:
                 self._lose(link)
 
-    def _take_answer(self, link: Link, frames: list[Frame]) -> None:
+    def _on_answer(self, link: Link, frames: list[Frame]) -> None:
         now = time.monotonic()
         try:
             answer = decode_answer(frames[0].buffer)
@@ -99,7 +99,7 @@ class Fetcher:
             self._tell(self._fetching.on_refusal(link, answer, now))
             return
         payload = frames[1].buffer
-        is_intact = checksum_of(payload, answer.facts) == answer.checksum
+        is_intact = checksum_of(payload, answer.info) == answer.checksum
         accepted = self._fetching.on_chunk(link, answer, len(payload), is_intact, now)
         if isinstance(accepted, Transfer):
             self._write(accepted, answer.offset, payload)
@@ -114,7 +114,7 @@ class Fetcher:
         try:
             file.write(payload, offset)
             if self._fetching.on_written(transfer, offset, len(payload)):
-                file.finish(transfer.facts)
+                file.finish(transfer.info)
                 del self._files[transfer]
                 self._channel.send(Fetched(order.run_id, order.key, transfer.size or 0))
         except OSError as error:

@@ -145,7 +145,7 @@ class Fetching:
 
         length: of the payload. None: it is of no use (any more).
         """
-        asked = self._take_answer(link, chunk.id, now)
+        asked = self._on_answer(link, chunk.id, now)
         if asked is None:
             return None
         transfer = asked.transfer
@@ -159,7 +159,7 @@ class Fetching:
             return self._ask_again(link, asked, "its bytes came damaged", now, 0.0)
         if transfer.size is None:
             transfer.size = chunk.size
-            transfer.facts = chunk.facts
+            transfer.info = chunk.info
             link.asking.appendleft(transfer)
         return None if transfer.has(chunk.offset) else transfer
 
@@ -172,7 +172,7 @@ class Fetching:
         return True
 
     def on_refusal(self, link: Link, refusal: Refusal, now: float) -> Failure | None:
-        asked = self._take_answer(link, refusal.id, now)
+        asked = self._on_answer(link, refusal.id, now)
         if asked is None:
             return None
         if refusal.code == "unreadable":
@@ -296,7 +296,7 @@ class Fetching:
                 return True
         return False
 
-    def _take_answer(self, link: Link, number: int, now: float) -> _Asked | None:
+    def _on_answer(self, link: Link, number: int, now: float) -> _Asked | None:
         """The question that is answered; those before it on the link are to be asked again."""
         link.heard_at = now
         if number not in link.asked:

@@ -27,7 +27,7 @@ ANSWER_HEADER_BYTES_MAX = 2 << 20
 FRAME_BYTES_MAX = 2 << 20
 """A longer frame ends the connection it comes in on."""
 
-FACTS_BYTES_MAX = 1 << 20
+INFO_BYTES_MAX = 1 << 20
 
 _ENVELOPE = b"pymr" + bytes([DATA_VERSION])
 _ENCODER = msgpack.Encoder()
@@ -161,7 +161,7 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="chunk"):
     offset: _Number
     size: _Number
     checksum: int
-    facts: bytes = b""
+    info: bytes = b""
     codec: str = ""
 
 
@@ -194,9 +194,9 @@ class DataRefused(PymrError):  # noqa: N818  (what was answered)
         return type(self), (self.code, self.reason)
 
 
-def checksum_of(payload: bytes | memoryview, facts: bytes) -> int:
+def checksum_of(payload: bytes | memoryview, info: bytes) -> int:
     """xxh3-64 of a chunk's payload, seeded with that of its facts if it has any."""
-    return xxh3_64_intdigest(payload, seed=xxh3_64_intdigest(facts) if facts else 0)
+    return xxh3_64_intdigest(payload, seed=xxh3_64_intdigest(info) if info else 0)
 
 
 def encode_header(message: Question | Answer) -> bytes:

@@ -28,7 +28,7 @@ from pymr.wire.frames import BadFrame
 from pymr.wire.keys import AllowList, Security
 from pymr.wire.requests import Role
 
-STRIKES_MAX = 3
+BAD_FRAMES_MAX = 3
 """Bad frames after which a connection is not listened to any more."""
 
 _ZSTD_LEVEL = 1  # it serves one read after the other: nobody is to wait for the last percent
@@ -50,7 +50,7 @@ class DataServer:
         self._uploads = uploads
         self._has_keys = security.has_keys
         self._allowed = AllowList(security)
-        self._strikes: OrderedDict[bytes, int] = OrderedDict()
+        self._bad_frames_of: OrderedDict[bytes, int] = OrderedDict()
 
     def serve(self) -> None:
         """Go on for ever."""
@@ -62,12 +62,12 @@ class DataServer:
         """Answer what has come."""
         while (message := self._socket.receive()) is not None:
             identity, user, frames = message
-            if self._strikes.get(identity, 0) >= STRIKES_MAX:
+            if self._bad_frames_of.get(identity, 0) >= BAD_FRAMES_MAX:
                 continue
             try:
                 question = _question_in(frames)
             except BadFrame as error:
-                self._strike(identity, user, error)
+                self._count_bad_frame(identity, user, error)
             else:
                 self._answer(identity, user, question, frames[-1])
 
@@ -94,14 +94,14 @@ class DataServer:
     def _send_chunk(self, identity: bytes, read: Read) -> None:
         piece = self._resources.read(read.resource, read.offset, read.length)
         payload, codec = _compressed(piece.data) if read.compress else (piece.data, "")
-        checksum = checksum_of(payload, piece.facts)
-        header = encode_header(Chunk(read.id, piece.offset, piece.size, checksum, piece.facts, codec))
+        checksum = checksum_of(payload, piece.info)
+        header = encode_header(Chunk(read.id, piece.offset, piece.size, checksum, piece.info, codec))
         self._socket.send(identity, header, _after_faults(payload))
 
     def _check_right(self, user: str, question: Question) -> None:
         role, _, name = user.partition(":")
         if role not in get_args(Role):
-            raise DataRefused("denied", "no gatekeeper has seen who asks")
+            raise DataRefused("denied", "no authenticator has seen who asks")
         if self._has_keys and not self._allowed.has(role, name):
             raise DataRefused("denied", f"the key of {name} is no longer admitted as {role}")
         if isinstance(question, Write | Discard):
@@ -111,12 +111,12 @@ class DataServer:
             what = type(question.resource).__name__.lower()
             raise DataRefused("denied", f"{name} may look at output and panes; a {what} needs another role")
 
-    def _strike(self, identity: bytes, user: str, error: BadFrame) -> None:
+    def _count_bad_frame(self, identity: bytes, user: str, error: BadFrame) -> None:
         self.bad_frames += 1
-        strikes = self._strikes[identity] = self._strikes.pop(identity, 0) + 1
-        if len(self._strikes) > _SENDERS_MAX:
-            self._strikes.popitem(last=False)
-        if strikes == 1:
+        bad_frames = self._bad_frames_of[identity] = self._bad_frames_of.pop(identity, 0) + 1
+        if len(self._bad_frames_of) > _SENDERS_MAX:
+            self._bad_frames_of.popitem(last=False)
+        if bad_frames == 1:
             _log.warning("a bad frame for the data service from %s: %.500s", user or "nobody", error.reason)
 
 

@@ -39,17 +39,17 @@ class StagedFile:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def finish(self, facts: bytes) -> None:
+    def finish(self, info: bytes) -> None:
         """Give the file its name, after its facts, if it has any, have theirs."""
         if self._descriptor is None and not self._exists:
             self._descriptor = self._open()
         self.close()
-        if facts:
+        if info:
             descriptor = os.open(
                 self._target + FACTS_SUFFIX, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
             )
             with open(descriptor, "wb") as file:
-                file.write(facts)
+                file.write(info)
         os.rename(self._partial, self._target)
 
     def discard(self) -> None:

@@ -232,7 +232,7 @@ def _cut(whole: Range) -> Iterator[Range]:
 
 def _content(chunk: Chunk, payload: Bytes, question: _Question) -> Bytes | None:
     """The bytes of an answer, up to the end of the resource; None where they are not those asked for."""
-    if checksum_of(payload, chunk.facts) != chunk.checksum or chunk.offset != question.offset:
+    if checksum_of(payload, chunk.info) != chunk.checksum or chunk.offset != question.offset:
         return None
     expected = max(0, min(question.length, chunk.size - chunk.offset))
     data = payload

@@ -141,7 +141,7 @@ def _unpack(record: bytes, index: int, path: str, offset: int) -> tuple[Split, .
         raise _damaged(path, offset, "its checksum does not match its bytes")
     try:
         listed, splits = msgpack.unpackb(payload)
-        files = [InputFile(os.fsdecode(at), os.fsdecode(name), *facts) for at, name, *facts in listed]
+        files = [InputFile(os.fsdecode(at), os.fsdecode(name), *info) for at, name, *info in listed]
         return tuple(Split(files[place], start, end) for place, start, end in splits)
     except (ValueError, TypeError, IndexError) as error:
         raise _damaged(path, offset, f"it is no task ({error!r})") from error

@@ -62,9 +62,9 @@ class MapIndex:
     The columns stay as they were read; a Run is made when it is asked for.
     """
 
-    def __init__(self, attempt_dir: str, facts: MapFacts, columns: _Columns) -> None:
+    def __init__(self, attempt_dir: str, info: MapFacts, columns: _Columns) -> None:
         self.path = os.path.join(attempt_dir, RUNS_NAME)
-        self.facts = facts
+        self.info = info
         self._columns = columns
         self._rows = _row_ranges(columns.partitions)
 
@@ -93,7 +93,7 @@ class MapIndex:
 class ReduceIndex:
     """The part files of a reduce task, in their order."""
 
-    facts: ReduceFacts
+    info: ReduceFacts
     parts: tuple[Part, ...]
 
 
@@ -114,7 +114,7 @@ def write_index(attempt_dir: str, output: MapOutput) -> MapFacts:
     All runs lie one behind another in the one file `runs`.
     """
     runs = sorted(output.runs, key=lambda run: run.partition)  # of equal ones the order stays
-    facts = MapFacts(
+    info = MapFacts(
         digest=output.digest,
         records=output.records,
         bytes=output.bytes,
@@ -127,8 +127,8 @@ def write_index(attempt_dir: str, output: MapOutput) -> MapFacts:
         array("Q", [getattr(run, name) for run in runs]).tobytes()
         for name in ("partition", "offset", "length", "keys", "values")
     ]
-    _write(attempt_dir, [asdict(facts), columns])
-    return facts
+    _write(attempt_dir, [asdict(info), columns])
+    return info
 
 
 def read_index(attempt_dir: str) -> MapIndex:
@@ -138,18 +138,18 @@ def read_index(attempt_dir: str) -> MapIndex:
     """
     path = os.path.join(attempt_dir, INDEX_NAME)
     try:
-        facts, columns = _read(path)
-        index = MapIndex(attempt_dir, MapFacts(**facts), _Columns(*map(_column, columns)))
+        info, columns = _read(path)
+        index = MapIndex(attempt_dir, MapFacts(**info), _Columns(*map(_column, columns)))
     except (TypeError, ValueError) as error:
         raise _damaged(path, repr(error)) from error
-    _check_size(index.path, index.facts.stored_bytes)
+    _check_size(index.path, index.info.stored_bytes)
     return index
 
 
 def write_reduce_index(attempt_dir: str, output: ReduceOutput) -> ReduceFacts:
     """Write down what a reduce task left in `attempt_dir`, and flush that to the disk. Returns its facts."""
     parts = [[part.name, part.items, part.length] for part in output.parts]
-    facts = ReduceFacts(
+    info = ReduceFacts(
         digest=xxh3_64_hexdigest(msgpack.packb(parts)),
         groups=output.groups,
         values=output.values,
@@ -157,8 +157,8 @@ def write_reduce_index(attempt_dir: str, output: ReduceOutput) -> ReduceFacts:
         stored_bytes=sum(part.length for part in output.parts),
         counters=carried_counters(output.counters),
     )
-    _write(attempt_dir, [asdict(facts), parts])
-    return facts
+    _write(attempt_dir, [asdict(info), parts])
+    return info
 
 
 def read_reduce_index(attempt_dir: str) -> ReduceIndex:
@@ -168,8 +168,8 @@ def read_reduce_index(attempt_dir: str) -> ReduceIndex:
     """
     path = os.path.join(attempt_dir, INDEX_NAME)
     try:
-        facts, parts = _read(path)
-        index = ReduceIndex(ReduceFacts(**facts), tuple(Part(*part) for part in parts))
+        info, parts = _read(path)
+        index = ReduceIndex(ReduceFacts(**info), tuple(Part(*part) for part in parts))
     except (TypeError, ValueError) as error:
         raise _damaged(path, repr(error)) from error
     for part in index.parts:

@@ -22,7 +22,7 @@ from pymr.engines.core.run_watch import LOOK_SECONDS, RunWatch
 from pymr.engines.java import java_home
 from pymr.engines.spark_connect import run_on_session
 from pymr.engines.spark_errors import in_words
-from pymr.runs.facts import RunSummary
+from pymr.runs.info import RunSummary
 
 if TYPE_CHECKING:
     from pymr.api.run import JobSource

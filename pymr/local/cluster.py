@@ -25,8 +25,8 @@ from pymr.config.cluster import ClusterConfig, load_config
 from pymr.config.toml_text import toml_value
 from pymr.ops.private_redis import PrivateRedis
 from pymr.ops.processes import log_path, log_tail, peer_command
-from pymr.peer.disk.paths import Places
-from pymr.runs.facts import RunRequest
+from pymr.peer.disk.paths import PeerPaths
+from pymr.runs.info import RunRequest
 from pymr.wire.keys import write_authorized, write_key
 from pymr.wire.requests import Role
 from pymr.wire.sockets import make_keypair
@@ -85,8 +85,8 @@ class EmbeddedCluster:
         return self.config.source
 
     @property
-    def places(self) -> Places:
-        return Places(self.config.peers[0].data_dir)
+    def paths(self) -> PeerPaths:
+        return PeerPaths(self.config.peers[0].data_dir)
 
     def readable_path(self, path: str, name: str) -> str:
         """The path itself, or, where it is no UTF-8 and so cannot travel, a link to it of that name."""
@@ -210,7 +210,7 @@ class EmbeddedCluster:
     def _end(self) -> None:
         """End all processes, at once: nothing of theirs is needed any more."""
         if self._daemon is not None:
-            self._daemon.kill()  # its nursery sees that, and ends the workers with all they have started
+            self._daemon.kill()  # its fork server sees that, and ends the workers with all they have started
             self._daemon.wait()
             if self._daemon.stdin is not None:
                 self._daemon.stdin.close()
@@ -235,7 +235,7 @@ def _adopt_orphans() -> None:
 
 
 def _end_orphans(others: Iterable[int]) -> None:
-    """Wait until the nursery, which is this process's child by now, has ended, and its children with it.
+    """Wait until the fork server, which is this process's child by now, has ended, and its children with it.
 
     others: children that this process had before.
     """

@@ -18,7 +18,7 @@ from pymr.engine.staged_output import listed_parts
 from pymr.jobs.job import MapReduceJob
 from pymr.local.cluster import START_SECONDS, EmbeddedCluster
 from pymr.local.watch import Watch
-from pymr.runs.facts import RunRequest, RunResult
+from pymr.runs.info import RunRequest, RunResult
 from pymr.runs.phases import Observer
 
 _POLL_SECONDS = 0.01
@@ -35,10 +35,10 @@ def run_in_cluster(request: RunRequest, cluster: EmbeddedCluster, observer: Obse
         _wait_for_leader(client, cluster)
         client.submit(_submitted(request, cluster), request.projects_dir)
         started_s = time.monotonic() - cluster.began_at
-        paths = _OwnPaths(request, cluster.places.data_dir)
+        paths = _OwnPaths(request, cluster.paths.data_dir)
         run = Watch(client, cluster, request.job.job_name, observer, paths).until_end()
-    output = cluster.places.output(request.job.job_name)
-    bad_records = os.path.join(cluster.places.data_dir, "bad-records.jsonl")
+    output = cluster.paths.output(request.job.job_name)
+    bad_records = os.path.join(cluster.paths.data_dir, "bad-records.jsonl")
     if run.bad_records:
         _translate_bad_records(os.path.join(output, BAD_RECORDS_NAME), bad_records, paths)
     return RunResult(

@@ -20,7 +20,7 @@ from pymr.engine.tasks import (
     plan_reduce_tasks,
 )
 from pymr.projects.project import load_functions
-from pymr.runs.facts import RunRequest, RunResult
+from pymr.runs.info import RunRequest, RunResult
 from pymr.runs.outcome import (
     Stopwatch,
     check_bad_records,

@@ -13,7 +13,7 @@ from pymr.base.errors import OutputError
 from pymr.base.interruption import uninterrupted
 from pymr.jobs.job import MapReduceJob
 from pymr.local.output_folder import OutputFolder
-from pymr.runs.facts import RunRequest, RunResult, RunSummary
+from pymr.runs.info import RunRequest, RunResult, RunSummary
 from pymr.runs.phases import Observer
 
 if TYPE_CHECKING:

@@ -122,7 +122,7 @@ class Watch:
             return
         self._show_output(is_last=True)
         self._panes, self._panes_of = [], run_id
-        directory = Path(self._cluster.places.panes)
+        directory = Path(self._cluster.paths.panes)
         for slot in range(self._cluster.config.peers[0].workers):
             show = partial(self._show_lines, f"{PEER}/{slot}")
             self._panes.append(PaneLines(directory, slot, run_id, show))

@@ -83,8 +83,8 @@ class Start:
         failures = [one.failure for one in self._members if one.state == "failed"]
         if failures or not self._leader or any(one.state != "up" for one in self._members):
             raise FatalError("\n".join([*failures, *self._why_not_up()]))
-        if strangers := self._strangers():
-            raise FatalError(strangers)
+        if problem := self._foreign_processes():
+            raise FatalError(problem)
         return self._leader
 
     def _is_over(self) -> bool:
@@ -225,7 +225,7 @@ class Start:
                 f"{one.peer.name}: started" + (f" (pid {one.process.pid})" if one.process else "")
             )
 
-    def _strangers(self) -> str:
+    def _foreign_processes(self) -> str:
         """What is wrong where the peer that leads does not know all peers of this configuration."""
         with suppress(PymrError), Client(self.peers.config, timeout_s=ANSWER_SECONDS) as client:
             known = {row.name for row in client.peers()}

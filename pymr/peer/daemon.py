@@ -18,7 +18,7 @@ from pymr.base.errors import DefinitionError, PymrError
 from pymr.base.printable import keep_log_printable, printable_text
 from pymr.config.cluster import ClusterConfig, PeerConfig, load_config
 from pymr.peer.data_service import prepare_data_service
-from pymr.peer.workers.fork_server import Nursery
+from pymr.peer.workers.fork_server import ForkServer
 
 LOG_END_SECONDS_MAX = 2.0
 EXIT_FAILED = 1
@@ -72,7 +72,7 @@ def run_peer(config: ClusterConfig, me: PeerConfig, *, until_stdin_closes: bool 
     """
     os.makedirs(me.data_dir, exist_ok=True)
     _import_what_workers_need()
-    nursery = Nursery.start()  # before there is any thread in this process
+    fork_server = ForkServer.start()  # before there is any thread in this process
     try:
         prepare_data_service()  # likewise
 
@@ -87,10 +87,10 @@ def run_peer(config: ClusterConfig, me: PeerConfig, *, until_stdin_closes: bool 
         loop = Loop()
         security = load_security(config, me.name)
         peer = Peer(
-            config, me, security=security, password=redis_password(config), nursery=nursery, loop=loop
+            config, me, security=security, password=redis_password(config), fork_server=fork_server, loop=loop
         )
     except BaseException:
-        nursery.close()
+        fork_server.close()
         raise
 
     received: list[int] = []
@@ -124,7 +124,8 @@ def run_peer(config: ClusterConfig, me: PeerConfig, *, until_stdin_closes: bool 
 
 
 def _import_what_workers_need() -> None:
-    """Before the nursery is forked, which then need not do the same: most of it is the daemon's as well."""
+    """Before the fork server is forked, which then need not do the same: most of it is the daemon's as
+    well."""
     import_module("pymr.peer.workers.fork_server_process")
     import_module("pymr.peer.attempts.attempts")
 

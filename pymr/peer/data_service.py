@@ -157,8 +157,8 @@ class DataService:
 def prepare_data_service() -> None:
     """Fork the process that the next `DataService.start` takes: it need not load what the daemon has loaded.
 
-    To be called while the daemon has neither threads nor sockets but those of its nursery, and after that was
-    forked, which else would hold this one's end of the pair. It dies with the thread that calls this.
+    To be called while the daemon has neither threads nor sockets but those of its fork server, and after that
+    was forked, which else would hold this one's end of the pair. It dies with the thread that calls this.
     """
     for name in _NEEDED:
         import_module(name)
@@ -294,16 +294,16 @@ def _serve(setup: Setup, security: Security, ports: SimpleQueue[int]) -> None:
     from pymr.data.sockets import make_context
     from pymr.peer.disk.resources import Resources
     from pymr.peer.disk.uploads import Uploads
-    from pymr.wire.sockets import Gatekeeper
+    from pymr.wire.sockets import Authenticator
 
     try:
         context = make_context()
-        gatekeeper = Gatekeeper(context, security)
+        authenticator = Authenticator(context, security)
         server = _bind(context, setup, security)
         ports.put(server.port)
         resources, uploads = Resources(setup.config, setup.peer), Uploads(setup.config, setup.peer)
         DataServer(server, resources, uploads, security).serve()
-        gatekeeper.close()
+        authenticator.close()
     except ConfigError as error:
         _log.error("%s", error)
     except BaseException:  # the top of a thread

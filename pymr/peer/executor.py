@@ -53,7 +53,7 @@ from pymr.peer.attempts.worker_protocol import (
 )
 from pymr.peer.data_service import DataService
 from pymr.peer.disk.local_state import StandIn
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.disk.unpacked_projects import UnpackedProjects
 from pymr.peer.failure_reports import failed_plan, failure_of
 from pymr.peer.input.host_plan import plan_host, workers_memory_bytes
@@ -78,7 +78,7 @@ _MEASURED_AT_ONCE = 32
 _log = logging.getLogger("pymr")
 
 
-class Execution:
+class Executor:
     """The hands of a peer. on_event: called in the loop with what has come of a command."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Execution:
         self._config = config
         self._me = me
         self._peers = {peer.name: peer for peer in config.peers}
-        self._places = Places(me.data_dir)
+        self._paths = PeerPaths(me.data_dir)
         self._workers = workers
         self._disk = disk
         self._projects = projects
@@ -113,7 +113,7 @@ class Execution:
 
     def begin(self) -> None:
         """Go on with what an earlier life of this peer was about to remove; before there is anything new."""
-        for folder in abandoned_folders(self._places):
+        for folder in abandoned_folders(self._paths):
             self._disk.do("clean", partial(clear_abandoned, folder), lambda _: None, _warn)
 
     def _start_data_service(self) -> DataService:
@@ -185,9 +185,9 @@ class Execution:
                 self._waiting_for_plan.pop(run_id, None)
                 self._copied_plans.discard(run_id)
                 self._fetches.forget(run_id)
-                self._disk.remove_run(run_id, lambda: forget_run(self._places, run_id), _warn)
+                self._disk.remove_run(run_id, lambda: forget_run(self._paths, run_id), _warn)
             case RemoveAttempt(id):
-                work = partial(forget_attempt, self._places, id)
+                work = partial(forget_attempt, self._paths, id)
                 self._disk.do("clean", work, lambda _: None, _warn, run_id=id.run_id)
 
     # -- workers
@@ -198,12 +198,12 @@ class Execution:
             run_id=order.run_id,
             worker=f"{self._me.name}/{slot}",
             fields=order.fields,
-            projects_dir=self._places.project(order.project_hash) if order.project_hash else "",
+            projects_dir=self._paths.project(order.project_hash) if order.project_hash else "",
             data_dir=self._me.data_dir,
             engine=msgspec.structs.asdict(self._config.engine),
             memory_bytes=self._memory_bytes,
             partitions=order.partitions,
-            runs_dir=self._places.runs,
+            runs_dir=self._paths.runs,
             cluster=self._config if needs_cluster else None,
         )
 
@@ -224,25 +224,25 @@ class Execution:
             order: TaskOrder = DriverOrder(id, paths, assignment.earlier)
             if is_map:
                 order = MapOrder(id, paths[0], assignment.plan_index, assignment.earlier)
-            work = partial(make_run_folder, self._places, id.run_id)
+            work = partial(make_run_folder, self._paths, id.run_id)
             self._disk.do("short", work, lambda _: self._assign(command.slot, order), fail, run_id=id.run_id)
             return
         waiting = self._waiting_for_plan.setdefault(id.run_id, [])
         waiting.append(command)
         if len(waiting) == 1:
-            self._have_plan(id.run_id, distant, self._places.plan_copy(id.run_id))
+            self._have_plan(id.run_id, distant, self._paths.plan_copy(id.run_id))
 
     def _plan_path(self, run_id: str, peer: str, shared: bool) -> str:
         planner = self._peers[peer]
         if planner.host == self._me.host:
-            return Places(planner.data_dir).plan(run_id, shared=shared)
-        return self._places.plan_copy(run_id)
+            return PeerPaths(planner.data_dir).plan(run_id, shared=shared)
+        return self._paths.plan_copy(run_id)
 
     def _have_plan(self, run_id: str, planner: PeerConfig, path: str) -> None:
         """Fetch a plan, unless this host has it, whole, from an earlier life of the daemon."""
 
         def look() -> bool:
-            make_run_folder(self._places, run_id)
+            make_run_folder(self._paths, run_id)
             return is_whole_plan(path)
 
         def take(is_here: bool) -> None:
@@ -273,12 +273,12 @@ class Execution:
 
     def _give_reduce(self, command: GiveReduce) -> None:
         """Put the list of segments on the disk, beside the attempt: with many map tasks it is long."""
-        path = self._places.sources(command.id)
+        path = self._paths.sources(command.id)
         order = ReduceOrder(command.id, command.partition, path, command.earlier)
 
         def write() -> None:
             segments = [self._segment(command, source) for source in command.sources]
-            make_run_folder(self._places, command.id.run_id)
+            make_run_folder(self._paths, command.id.run_id)
             write_sources(path, segments)
 
         self._disk.do(
@@ -293,8 +293,8 @@ class Execution:
         id = source.id_in(command.id.run_id)
         owner = self._peers[source.peer]
         if owner.host == self._me.host:
-            return LocalSegment(Places(owner.data_dir).attempt(id))
-        return StagedSegment(self._places.segment(id, command.partition))
+            return LocalSegment(PeerPaths(owner.data_dir).attempt(id))
+        return StagedSegment(self._paths.segment(id, command.partition))
 
     # -- fetching
 
@@ -304,7 +304,7 @@ class Execution:
         if command.run_id not in self._orders or not first:
             return
         folders = {
-            source: Places(self._peers[source.peer].data_dir).attempt(source.id_in(command.run_id))
+            source: PeerPaths(self._peers[source.peer].data_dir).attempt(source.id_in(command.run_id))
             for source in first
         }
 
@@ -364,12 +364,12 @@ class Execution:
         incarnation = self._incarnation()
 
         def work() -> None:
-            places = Places(self._peers[order.peer].data_dir)
+            paths = PeerPaths(self._peers[order.peer].data_dir)
             if order.peer == self._me.name:
-                publish(places, order, incarnation)
+                publish(paths, order, incarnation)
                 return
-            with StandIn(places):
-                publish(places, order, incarnation)
+            with StandIn(paths):
+                publish(paths, order, incarnation)
 
         def report(error: Exception | None) -> None:
             if isinstance(error, OSError):

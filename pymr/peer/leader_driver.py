@@ -21,7 +21,7 @@ from pymr.control.messages import (
     JobsChanged,
     LeaderCommand,
     LeaderEvent,
-    PeerFacts,
+    PeerInfo,
     PresenceSeen,
     RunsLoaded,
     SendOrders,
@@ -47,12 +47,12 @@ FAILED_SECONDS = 2.0
 _log = logging.getLogger("pymr")
 
 
-def peer_facts(config: ClusterConfig) -> list[PeerFacts]:
+def peer_facts(config: ClusterConfig) -> list[PeerInfo]:
     """The peers of a configuration, in its order."""
-    return [PeerFacts(peer.name, peer.host, peer.workers) for peer in config.peers]
+    return [PeerInfo(peer.name, peer.host, peer.workers) for peer in config.peers]
 
 
-class Leading:
+class LeaderDriver:
     """One leadership of this peer.
 
     is_leader: whether the lease is held at this moment; asked before every effect. send: gives orders to a
@@ -125,12 +125,12 @@ class Leading:
             self._reads_again = True
             return
         self._is_reading = True
-        after, incarnation = self.core.backlog.change, self.core.incarnation
-        self._ask(lambda store: store.changes(after, incarnation), self._take_jobs)
+        after, incarnation = self.core.job_queue.change, self.core.incarnation
+        self._ask(lambda store: store.changes(after, incarnation), self._on_jobs)
 
-    def _take_jobs(self, changes: JobChanges) -> None:
+    def _on_jobs(self, changes: JobChanges) -> None:
         self._is_reading = False
-        if changes.change != self.core.backlog.change or changes.is_whole:
+        if changes.change != self.core.job_queue.change or changes.is_whole:
             self.step(JobsChanged(changes))
         if self._reads_again:
             self._reads_again = False
@@ -143,9 +143,9 @@ class Leading:
             self._look_at = time.monotonic() + LOOK_SECONDS
             self._is_looking = True
             self.read_jobs()
-            self._ask(lambda store: frozenset(store.present()), self._take_presence)
+            self._ask(lambda store: frozenset(store.present()), self._on_presence)
 
-    def _take_presence(self, names: frozenset[str]) -> None:
+    def _on_presence(self, names: frozenset[str]) -> None:
         self._is_looking = False
         self.step(PresenceSeen(names))
 
@@ -217,11 +217,11 @@ class Leading:
         self._store.ask(
             work,
             lambda outcome: None if self._is_over else on_done(outcome),
-            self._take_error,
+            self._on_error,
             is_wanted=lambda: not self._is_over and self._is_leader(),
         )
 
-    def _take_error(self, error: Exception) -> None:
+    def _on_error(self, error: Exception) -> None:
         if self._is_over:
             return
         if isinstance(error, StaleEpochError | StoreForgot):

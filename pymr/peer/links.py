@@ -45,12 +45,10 @@ class Links:
         """Send, if a connection takes it."""
         link = self._links.get(peer)
         if link is None:
-            facts = self._others.get(peer)
-            if facts is None:
+            info = self._others.get(peer)
+            if info is None:
                 return
-            link = self._links[peer] = Link(
-                self._context, peer, facts.host, facts.control_port, self._security
-            )
+            link = self._links[peer] = Link(self._context, peer, info.host, info.control_port, self._security)
         link.send(message)
 
     def renew(self, silent: Iterable[str], now: float) -> None:

@@ -13,7 +13,7 @@ from pymr.config.cluster import ClusterConfig, PeerConfig
 from pymr.control.follower.events import (
     Drain,
     Fence,
-    KeyboardsHeld,
+    InputLocksHeld,
     Learned,
     Ordered,
     PeerCommand,
@@ -23,14 +23,14 @@ from pymr.control.follower.events import (
     SendReport,
 )
 from pymr.control.follower.follower import Follower
-from pymr.control.messages import PeerFacts, Reported
+from pymr.control.messages import PeerInfo, Reported
 from pymr.peer.disk.job_table import JobTableCopy
-from pymr.peer.disk.local_state import KeptState
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.local_state import LocalState
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.disk.unpacked_projects import UnpackedProjects
 from pymr.peer.epoch_guard import EpochGuard
-from pymr.peer.executor import Execution
-from pymr.peer.leader_driver import TICK_SECONDS, Leading
+from pymr.peer.executor import Executor
+from pymr.peer.leader_driver import TICK_SECONDS, LeaderDriver
 from pymr.peer.links import Links
 from pymr.peer.loop.disk_threads import Disk
 from pymr.peer.loop.loop import Loop
@@ -39,12 +39,12 @@ from pymr.peer.machine import Measurements
 from pymr.peer.panes.panes import PaneStore
 from pymr.peer.panes.sweep import PaneSweep
 from pymr.peer.panes.writers import PaneWriters
-from pymr.peer.recovery_scan import clear_strange_runs, found_runs, held_attempts
-from pymr.peer.requests.commands import Standing
-from pymr.peer.requests.input_lock import Keyboards
-from pymr.peer.requests.leader_proxy import Relays
+from pymr.peer.recovery_scan import clear_foreign_runs, found_runs, held_attempts
+from pymr.peer.requests.commands import ClusterSnapshot
+from pymr.peer.requests.input_lock import InputLocks
+from pymr.peer.requests.leader_proxy import LeaderProxy
 from pymr.peer.requests.previews import Previews
-from pymr.peer.requests.queries import Answers
+from pymr.peer.requests.queries import Queries
 from pymr.peer.store.lease import TURN_SECONDS_MAX, Lease, LeaseView
 from pymr.peer.store.outages import Outages
 from pymr.peer.store.store import Store
@@ -52,12 +52,12 @@ from pymr.peer.store.thread import StoreThread
 from pymr.peer.upload_sweep import UploadSweep
 from pymr.peer.worker_news import worker_news
 from pymr.peer.workers import events
-from pymr.peer.workers.fork_server import Nursery
+from pymr.peer.workers.fork_server import ForkServer
 from pymr.peer.workers.pool import Workers
 from pymr.wire.keys import Security
 from pymr.wire.protocol import SUSPECT_SECONDS, Fenced, Orders, PeerMessage, Relay, Relayed, Report, Wake
 from pymr.wire.requests import Reply, Request
-from pymr.wire.sockets import Endpoint, Gatekeeper, Sender, shared_context
+from pymr.wire.sockets import Authenticator, Endpoint, Sender, shared_context
 
 MEASURE_SECONDS = 1.0
 """Between two measurements of the machine."""
@@ -77,8 +77,8 @@ _log = logging.getLogger("pymr")
 class Peer:
     """One peer of a cluster, from its start to its end. Everything in it happens in the loop's thread.
 
-    nursery: forked before this process had any thread. failure: why it ends without being asked to; "" else.
-    Raises StartError and ConfigError for what keeps it from starting.
+    fork_server: forked before this process had any thread. failure: why it ends without being asked to; ""
+    else. Raises StartError and ConfigError for what keeps it from starting.
     """
 
     def __init__(
@@ -88,25 +88,25 @@ class Peer:
         *,
         security: Security,
         password: str | None,
-        nursery: Nursery,
+        fork_server: ForkServer,
         loop: Loop,
     ) -> None:
         self._config = config
         self._me = me
         self._security = security
         self._loop = loop
-        self._nursery = nursery
+        self._fork_server = fork_server
         self.failure = ""
         self._is_stopping = False
         self._report: Report | None = None
-        self._leading: Leading | None = None
+        self._leading: LeaderDriver | None = None
         self._lease_view = LeaseView("candidate")
         self._outages = Outages()
-        places = Places(me.data_dir)
-        self._state = KeptState(places)
+        paths = PeerPaths(me.data_dir)
+        self._state = LocalState(paths)
         if self._state.incarnation is None:
-            clear_strange_runs(places)
-        held, runs = held_attempts(places), found_runs(places)
+            clear_foreign_runs(paths)
+        held, runs = held_attempts(paths), found_runs(paths)
 
         def make_store() -> Store:
             return Store(config.redis.url, password, config.name, known=self._state.known)
@@ -116,18 +116,18 @@ class Peer:
         self._disk = Disk(loop.call_soon)
         self._measurements = Measurements(me.data_dir, self._disk)
         self._state_thread = Thread("state", loop.call_soon)
-        projects = UnpackedProjects(places, self._disk, self._store, loop.call_later)
+        projects = UnpackedProjects(paths, self._disk, self._store, loop.call_later)
         self._context = shared_context()
         self._links = Links(self._context, me, config.peers, security)
-        self._gatekeeper = Gatekeeper(self._context, security)
+        self._authenticator = Authenticator(self._context, security)
         self._endpoint = Endpoint(self._context, me.host, me.control_port, security, self._on_message)
         loop.watch_socket(self._endpoint)
-        panes = PaneStore(Path(places.panes))
+        panes = PaneStore(Path(paths.panes))
         self._pane_writers = PaneWriters(panes, loop.call_soon)
         self._workers = Workers(
-            me.name, me.workers, nursery, self._pane_writers, self._on_worker, loop.watch, loop.unwatch
+            me.name, me.workers, fork_server, self._pane_writers, self._on_worker, loop.watch, loop.unwatch
         )
-        self._execution = Execution(
+        self._executor = Executor(
             config,
             me,
             workers=self._workers,
@@ -137,9 +137,9 @@ class Peer:
             on_event=lambda event: loop.call_soon(lambda: self._step(event)),
             call_later=loop.call_later,
         )
-        loop.watch(self._execution.data.fileno(), self._on_data)
+        loop.watch(self._executor.data.fileno(), self._on_data)
         self._follower = Follower(
-            PeerFacts(me.name, me.host, me.workers),
+            PeerInfo(me.name, me.host, me.workers),
             {peer.name: peer.host for peer in config.peers},
             boot=self._state.boot,
             pid=os.getpid(),
@@ -152,7 +152,7 @@ class Peer:
         )
         self._epoch_guard = EpochGuard(
             me.name,
-            places.state,
+            paths.state,
             memory=self._state,
             do=self._state_thread.do,
             carry_out=self._carry_out,
@@ -166,31 +166,31 @@ class Peer:
             lambda: self._lease_view.incarnation or "",
             loop.call_later,
         )
-        PaneSweep(panes, config.panes, self._store, self._disk, self._execution.known_runs, loop.call_every)
-        UploadSweep(me.data_dir, self._jobs, self._disk, self._execution.fields_of_runs, loop.call_every)
-        self._keyboards = Keyboards(
+        PaneSweep(panes, config.panes, self._store, self._disk, self._executor.known_runs, loop.call_every)
+        UploadSweep(me.data_dir, self._jobs, self._disk, self._executor.fields_of_runs, loop.call_every)
+        self._input_locks = InputLocks(
             me.name,
             me.workers,
             type_into=self._workers.type_into,
             resize=self._workers.resize,
             is_driving=self._workers.is_driving,
-            on_change=lambda holders: self._step(KeyboardsHeld(holders)),
+            on_change=lambda holders: self._step(InputLocksHeld(holders)),
             clock=time.monotonic,
         )
-        self._answers = Answers(
+        self._queries = Queries(
             config,
             me,
             state=self._state,
             store=self._store,
             disk=self._disk,
             jobs=self._jobs,
-            keyboards=self._keyboards,
+            input_locks=self._input_locks,
             previews=Previews(config, me, self._store, self._disk, projects, self._workers, loop.call_later),
-            standing=self._standing,
+            snapshot=self._snapshot,
             wake_leader=self._wake_leader,
             stop=self.stop,
         )
-        self._relays = Relays(me.name, self._links.send, loop.call_later)
+        self._leader_proxy = LeaderProxy(me.name, self._links.send, loop.call_later)
         self._lease = Lease(
             config.redis.url,
             password,
@@ -203,13 +203,13 @@ class Peer:
         )
         loop.call_every(TICK_SECONDS, self._tick)
         loop.call_every(MEASURE_SECONDS, self._measurements.measure)
-        loop.call_every(LOOK_SECONDS, self._answers.look)
+        loop.call_every(LOOK_SECONDS, self._queries.look)
 
     def begin(self) -> None:
         """Begin to take part; the loop does the rest."""
         self._lease.start()
         self._warn_of_settings()
-        self._execution.begin()
+        self._executor.begin()
         self._links.warm()
         _log.info(
             "%s is up: %d workers, control on %s:%d, data on %s:%d, %s",
@@ -235,15 +235,15 @@ class Peer:
             self._leading.end(0.0, "this peer ends")
         self._lease.stop()
         self._workers.close()
-        self._execution.data.close()
-        self._nursery.close()
+        self._executor.data.close()
+        self._fork_server.close()
         self._jobs.keep()
         for thread in (self._store, self._leader_store, self._state_thread, self._pane_writers, self._disk):
             thread.stop(THREAD_END_SECONDS_MAX)
         self._links.close()
         self._state.close()  # before the port: where nobody listens, another process may begin
         self._endpoint.close()
-        self._gatekeeper.close()
+        self._authenticator.close()
         self._context.destroy(linger=1_000)
 
     # -- the lease
@@ -270,7 +270,7 @@ class Peer:
             self._leading.end(0.0, "a new epoch has begun")
         epoch = view.epoch
         _log.info("%s leads in epoch %d", self._me.name, epoch)
-        self._leading = Leading(
+        self._leading = LeaderDriver(
             self._config,
             self._me.name,
             epoch=epoch,
@@ -308,7 +308,7 @@ class Peer:
             case Relay():
                 self._answer_relay(sender, message)
             case Relayed():
-                self._relays.take(message)
+                self._leader_proxy.take(message)
             case _:
                 self._answer(sender, message)
 
@@ -321,21 +321,21 @@ class Peer:
             self._endpoint.reply(sender, reply)  # type: ignore[arg-type]
 
         def answer_here() -> None:
-            self._answers.answer(request, sender, respond)
+            self._queries.answer(request, sender, respond)
 
         def as_own(reply: Reply) -> None:
-            respond(self._relays.as_own(reply, sender.role, is_draining=self._is_stopping))
+            respond(self._leader_proxy.as_own(reply, sender.role, is_draining=self._is_stopping))
 
         leader = self._follower.leader_at(time.monotonic())
-        if self._leading is None and leader not in ("", self._me.name) and Relays.is_for_leader(request):
-            self._relays.ask(leader, request, as_own, answer_here)
+        if self._leading is None and leader not in ("", self._me.name) and LeaderProxy.is_for_leader(request):
+            self._leader_proxy.ask(leader, request, as_own, answer_here)
         else:
             answer_here()
 
     def _answer_relay(self, sender: Sender, relay: Relay) -> None:
         if self._leading is not None:
-            self._relays.answer(
-                relay, lambda request, respond: self._answers.answer(request, sender, respond)
+            self._leader_proxy.answer(
+                relay, lambda request, respond: self._queries.answer(request, sender, respond)
             )
 
     def _send_orders(self, orders: Orders) -> None:
@@ -350,10 +350,10 @@ class Peer:
         elif self._follower.leader:
             self._links.send(self._follower.leader, Wake(self._jobs.table.change))
 
-    def _standing(self) -> Standing:
+    def _snapshot(self) -> ClusterSnapshot:
         leader = self._leading.core if self._leading else None
         own = self._epoch_guard.problem, self._state.epoch
-        return Standing.of(self._lease_view, *own, leader, self._report, self._is_stopping)
+        return ClusterSnapshot.of(self._lease_view, *own, leader, self._report, self._is_stopping)
 
     # -- following
 
@@ -382,13 +382,13 @@ class Peer:
             case ReadJobs():
                 self._jobs.follow()
             case _:
-                self._execution.carry_out(command)
+                self._executor.carry_out(command)
 
     def _on_worker(self, event: events.WorkerEvent) -> None:
-        self._loop.call_soon(lambda: self._take_worker_event(event))
+        self._loop.call_soon(lambda: self._on_worker_event(event))
 
-    def _take_worker_event(self, event: events.WorkerEvent) -> None:
-        if isinstance(event, events.NurseryDied):
+    def _on_worker_event(self, event: events.WorkerEvent) -> None:
+        if isinstance(event, events.ForkServerDied):
             self.failure = "the process that starts workers has ended; this peer ends, to be started again"
             _log.error("%s", self.failure)
             self._loop.stop()
@@ -397,7 +397,7 @@ class Peer:
             self._step(news)
 
     def _on_data(self) -> None:
-        data = self._execution.data
+        data = self._executor.data
         data.on_ready()
         if data.has_died:
             _log.error("the data service has ended; starting it again")
@@ -406,12 +406,12 @@ class Peer:
 
     def _restart_data_service(self) -> None:
         try:
-            self._execution.restart_data_service()
+            self._executor.restart_data_service()
         except OSError as error:
             _log.error("the data service cannot be started, and is tried again: %s", error)
             self._loop.call_later(DATA_RETRY_SECONDS, self._restart_data_service)
             return
-        self._loop.watch(self._execution.data.fileno(), self._on_data)
+        self._loop.watch(self._executor.data.fileno(), self._on_data)
 
     # -- time
 
@@ -419,8 +419,8 @@ class Peer:
         fault_point("peer.tick")
         now = time.monotonic()
         self._workers.tick(now)
-        self._endpoint.look_for_strangers(now)
-        self._keyboards.look()
+        self._endpoint.look_for_failed_handshakes(now)
+        self._input_locks.look()
         self._step(PeerTick(self._measurements.figures))
         if self._leading is not None:
             self._leading.tick()

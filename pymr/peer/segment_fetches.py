@@ -23,7 +23,7 @@ from pymr.data.orders import Fetched, FetchFailed, FetchOrder, Owner
 from pymr.data.protocol import Segment
 from pymr.data.staging import FACTS_SUFFIX
 from pymr.peer.data_service import DataService
-from pymr.peer.disk.paths import FETCHED, Places
+from pymr.peer.disk.paths import FETCHED, PeerPaths
 from pymr.peer.loop.disk_threads import Disk
 from pymr.peer.output.publication import make_run_folder
 from pymr.wire.protocol import Source, cut_text
@@ -60,7 +60,7 @@ class SegmentFetches:
     ) -> None:
         self._peers = config.peers
         self._by_name = {peer.name: peer for peer in config.peers}
-        self._places = Places(me.data_dir)
+        self._paths = PeerPaths(me.data_dir)
         self._disk = disk
         self._data = data
         self._on_event = on_event
@@ -94,7 +94,7 @@ class SegmentFetches:
         def begin(_: object) -> None:
             self._do_later(self._ask_for(command, partition))
 
-        work = partial(make_run_folder, self._places, command.run_id, FETCHED)
+        work = partial(make_run_folder, self._paths, command.run_id, FETCHED)
         self._disk.do("short", work, begin, begin, run_id=command.run_id)
 
     def ask_anew(self) -> None:
@@ -125,7 +125,7 @@ class SegmentFetches:
                     self.fetch(command)
 
         if left:
-            work = partial(remove_copies, self._places.fetched(run_id), left)
+            work = partial(remove_copies, self._paths.fetched(run_id), left)
             self._disk.do("short", work, go_on, go_on, run_id=run_id)
 
     def forget(self, run_id: str) -> None:
@@ -225,7 +225,7 @@ class SegmentFetches:
             key = _key(command, source)
             partition.sources[key] = source
             resource = Segment(source.peer, run_id, id.task, id.attempt, number)
-            target = self._places.segment(id, number)
+            target = self._paths.segment(id, number)
             order = FetchOrder(run_id, key, resource, self.owners(source.peer), target, partition.in_flight)
             self._data().add(order)
             yield

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from pymr.base.interruption import uninterrupted
 from pymr.base.printable import printable_text
 from pymr.base.standard_streams import put
-from pymr.runs.facts import RunSummary
+from pymr.runs.info import RunSummary
 from pymr.runs.phases import Phase
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pymr.base.errors import InputError, InputOutdatedError, UserFunctionError
 from pymr.engine.input.files import InputFile
 from pymr.engine.tasks import MapOutput, ReduceOutput
 from pymr.jobs.job import MapReduceJob
-from pymr.runs.facts import RunRequest, RunResult
+from pymr.runs.info import RunRequest, RunResult
 from pymr.runs.phases import Observer
 from pymr.wire.run_warnings import WarningCollector, empty_input, empty_input_refused
 

@@ -14,7 +14,7 @@ from pymr.config.kinds import split_at_equals
 from pymr.jobs.external_engines import OWN_ENGINE
 from pymr.jobs.job import MapReduceJob
 from pymr.jobs.required_project import find_projects_dir
-from pymr.runs.facts import Backend, RunRequest
+from pymr.runs.info import Backend, RunRequest
 
 CONFIG_NAME = "cluster.toml"
 

@@ -21,7 +21,7 @@ from pymr.wire.keys import AllowList, Security
 from pymr.wire.protocol import Orders, PeerMessage, Relayed, Wake
 from pymr.wire.requests import READING, Refused, Request, Role, only_looks
 
-STRIKES_MAX = 3
+BAD_FRAMES_MAX = 3
 """Bad frames after which nothing is read of a sender any more, until it connects anew."""
 
 DENIALS_SECONDS = 60.0
@@ -49,10 +49,10 @@ class Sender:
         return self.name if self.has_key else ""
 
 
-class Reception:
+class Authorization:
     """Judges frames, without ever failing. bad_frames: how many said nothing valid; denied: nothing allowed.
 
-    ignored: frames of senders that had STRIKES_MAX bad ones.
+    ignored: frames of senders that had BAD_FRAMES_MAX bad ones.
     """
 
     def __init__(self, security: Security) -> None:
@@ -61,23 +61,23 @@ class Reception:
         self.ignored = 0
         self._has_keys = security.has_keys
         self._allowed = AllowList(security)
-        self._strikes: OrderedDict[bytes, int] = OrderedDict()
+        self._bad_frames: OrderedDict[bytes, int] = OrderedDict()
         self._silent_until: dict[tuple[str, str], float] = {}  # as many as there are keys and requests
 
-    def judge(
+    def authorize(
         self, identity: bytes, user: str, parts: Sequence[bytes]
     ) -> tuple[Sender, PeerMessage | Request | Refused] | None:
-        """user: `role:name`, as the gatekeeper gave it. parts: the frames of one message; one is right."""
-        if self._strikes.get(identity, 0) >= STRIKES_MAX:
+        """user: `role:name`, as the authenticator gave it. parts: the frames of one message; one is right."""
+        if self._bad_frames.get(identity, 0) >= BAD_FRAMES_MAX:
             self.ignored += 1
             return None
         role, _, name = user.partition(":")
         if role not in get_args(Role):
-            self._strike(identity, user, "a sender that no gatekeeper has seen")
+            self._count_bad_frame(identity, user, "a sender that no authenticator has seen")
             return None
         sender = Sender(identity, cast(Role, role), name, self._has_keys)
         if len(parts) != 1:
-            self._strike(identity, user, f"{len(parts)} frames, where a message is one")
+            self._count_bad_frame(identity, user, f"{len(parts)} frames, where a message is one")
             return None
         verdict = self._judge_frame(sender, parts[0])
         return None if verdict is None else (sender, verdict)
@@ -91,7 +91,7 @@ class Reception:
                 if not impostor:
                     return message
                 self.denied += 1
-                self._strike(sender.identity, user, impostor)
+                self._count_bad_frame(sender.identity, user, impostor)
                 return None
             if denial := self._denial(sender, decode_heading(frame).ask):
                 return self._deny(sender, frame, denial)
@@ -100,7 +100,7 @@ class Reception:
                 return self._deny(sender, frame, denial)
             return request
         except BadFrame as error:
-            self._strike(sender.identity, user, error.reason)
+            self._count_bad_frame(sender.identity, user, error.reason)
             if not is_of_console(frame):
                 return None
             code = "version" if error.code == "version" else "invalid"
@@ -147,15 +147,15 @@ class Reception:
     def _is_revoked(self, sender: Sender) -> bool:
         return self._has_keys and not self._allowed.has(sender.role, sender.name)
 
-    def _strike(self, identity: bytes, user: str, reason: str) -> None:
+    def _count_bad_frame(self, identity: bytes, user: str, reason: str) -> None:
         self.bad_frames += 1
-        strikes = self._strikes[identity] = self._strikes.pop(identity, 0) + 1
-        if len(self._strikes) > _IDENTITIES_MAX:
-            self._strikes.popitem(last=False)
-        if strikes == 1:
+        bad_frames = self._bad_frames[identity] = self._bad_frames.pop(identity, 0) + 1
+        if len(self._bad_frames) > _IDENTITIES_MAX:
+            self._bad_frames.popitem(last=False)
+        if bad_frames == 1:
             _log.warning("a bad frame from %s: %.500s", user or "nobody", reason)
-        elif strikes == STRIKES_MAX:
-            _log.warning("%s sent %d bad frames: nothing more is read of this connection", user, strikes)
+        elif bad_frames == BAD_FRAMES_MAX:
+            _log.warning("%s sent %d bad frames: nothing more is read of this connection", user, bad_frames)
 
 
 def _speaker(message: PeerMessage) -> str:

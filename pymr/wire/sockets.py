@@ -1,6 +1,7 @@
 """Sockets between peers, and from consoles to peers (ZeroMQ): encrypted where there are keys, never blocking.
 
-Frames are judged in `reception`, connections in `gatekeeper`. A socket stays in the thread that made it.
+Frames are judged in `authorization`, connections in `authenticator`. A socket stays in the thread that made
+it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import zmq
 from pymr.base.errors import ConfigError, Problem
 from pymr.wire.addresses import Address, bind_address, tcp_endpoint
 from pymr.wire.authenticator import Admission
-from pymr.wire.authorization import Reception, Sender
+from pymr.wire.authorization import Authorization, Sender
 from pymr.wire.frames import FRAME_BYTES_MAX, BadFrame, encode
 from pymr.wire.keys import KeysError, Security
 from pymr.wire.protocol import PeerMessage
@@ -25,8 +26,16 @@ from pymr.wire.requests import Refused, Reply, Request
 from pymr.wire.retry import Asking, Unreachable
 
 __all__ = [
-    "Console", "Dealer", "Endpoint", "Gatekeeper", "Sender", "Unreachable", "make_keypair", "secure_client",
-    "secure_server", "shared_context",
+    "Authenticator",
+    "Console",
+    "Dealer",
+    "Endpoint",
+    "Sender",
+    "Unreachable",
+    "make_keypair",
+    "secure_client",
+    "secure_server",
+    "shared_context",
 ]  # fmt: skip
 
 Socket = zmq.Socket[bytes]
@@ -39,7 +48,7 @@ TURN_SECONDS = 0.02
 HANDSHAKE_SECONDS = 5
 """A connection that has not said who it is after this long is closed."""
 
-STRANGERS_SECONDS = 600.0
+FAILED_HANDSHAKES_SECONDS = 600.0
 """Connections that failed in their handshake are told of this often at most, with their number."""
 
 _SOCKETS_MAX = 4_096
@@ -65,7 +74,7 @@ _ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 _ZAP_DOMAIN = b"pymr"
 _STOP = b"stop"
 _HANDSHAKE_FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-# Whom the gatekeeper is not asked about: of these nobody else tells.
+# Whom the authenticator is not asked about: of these nobody else tells.
 _STRANGERS = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _log = logging.getLogger("pymr")
 
@@ -82,7 +91,7 @@ def make_keypair() -> tuple[bytes, bytes]:
     return zmq.curve_keypair()
 
 
-class Gatekeeper:
+class Authenticator:
     """Decides, in a thread of its own, on every connection to the servers of a context. One per context.
 
     Made before the first of them, closed after the last. What they let in has a User-Id: `role:name`.
@@ -93,7 +102,7 @@ class Gatekeeper:
         self._context = context
         self._socket = context.socket(zmq.REP)
         self._socket.bind(_ZAP_ENDPOINT)
-        self._thread = threading.Thread(target=self._serve, name="gatekeeper", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="authenticator", daemon=True)
         self._thread.start()
 
     @property
@@ -136,8 +145,8 @@ class Endpoint:
     """Where a peer hears other peers and consoles; for `Loop.watch_socket`.
 
     port: 0 for a free one. on_message: called with what is valid and allowed; what is not is counted, and
-    refused where a console waits for an answer. unsent: answers that nobody took. strangers: connections that
-    did not come through their handshake, such as those without a key where there are keys.
+    refused where a console waits for an answer. unsent: answers that nobody took. failed_handshakes:
+    connections that did not come through their handshake, such as those without a key where there are keys.
     Raises ConfigError where it cannot listen.
     """
 
@@ -149,11 +158,11 @@ class Endpoint:
         security: Security,
         on_message: Callable[[Sender, PeerMessage | Request], None],
     ) -> None:
-        self._reception = Reception(security)
+        self._authorization = Authorization(security)
         self._on_message = on_message
         self.unsent = 0
-        self.strangers = 0
-        self._strangers_told = 0
+        self.failed_handshakes = 0
+        self._handshakes_told = 0
         self._tell_at = -math.inf
         address = bind_address(host, has_keys=security.has_keys)
         self._socket = context.socket(zmq.ROUTER)
@@ -170,12 +179,12 @@ class Endpoint:
 
     @property
     def bad_frames(self) -> int:
-        return self._reception.bad_frames
+        return self._authorization.bad_frames
 
     @property
     def denied(self) -> int:
         """Requests and messages that their sender's role does not allow."""
-        return self._reception.denied
+        return self._authorization.denied
 
     def fileno(self) -> int:
         return int(self._socket.fileno())
@@ -209,14 +218,14 @@ class Endpoint:
             return False
         return True
 
-    def look_for_strangers(self, now: float) -> None:
+    def look_for_failed_handshakes(self, now: float) -> None:
         """Count connections that failed before they were anybody's, and tell of them now and then."""
         while self._notices.poll(0):
             self._notices.recv_multipart()
-            self.strangers += 1
-        if self.strangers > self._strangers_told and now >= self._tell_at:
-            count = self.strangers - self._strangers_told
-            self._strangers_told, self._tell_at = self.strangers, now + STRANGERS_SECONDS
+            self.failed_handshakes += 1
+        if self.failed_handshakes > self._handshakes_told and now >= self._tell_at:
+            count = self.failed_handshakes - self._handshakes_told
+            self._handshakes_told, self._tell_at = self.failed_handshakes, now + FAILED_HANDSHAKES_SECONDS
             _log.warning(
                 "connections given up in their handshake: %d; whoever it was is no pymr, shows no key, left "
                 "at once, or was silent for %d s",
@@ -230,7 +239,7 @@ class Endpoint:
 
     def _receive(self, identity: bytes, parts: Sequence[zmq.Frame]) -> None:
         user = _user_of(parts[-1]) if parts else ""
-        judged = self._reception.judge(identity, user, [part.bytes for part in parts])
+        judged = self._authorization.authorize(identity, user, [part.bytes for part in parts])
         if judged is None:
             return
         sender, message = judged
@@ -391,7 +400,7 @@ def _set_options(socket: Socket, options: Mapping[zmq.SocketOption, int], *, ipv
 
 
 def _user_of(frame: zmq.Frame) -> str:
-    """`role:name` of whoever sent a frame, as the gatekeeper gave it; "" where none did."""
+    """`role:name` of whoever sent a frame, as the authenticator gave it; "" where none did."""
     try:
         return str(frame.get("User-Id"))
     except zmq.ZMQError:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_peer import Answers, fake_cluster
+from fake_peer import Queries, fake_cluster
 from valid_jobs import MAPREDUCE
 from written_projects import PLAIN, REDUCE, write_project
 
@@ -53,7 +53,7 @@ def done(request: Any) -> Done:
     return Done(id=request.id)
 
 
-ANSWERS: Answers = {
+ANSWERS: Queries = {
     GetJobs: lambda request: JobsView(id=request.id, rows=(ROW,), total=1, cycle=2),
     GetJob: lambda request: JobView(id=request.id, row=ROW, runs=(RUN,)),
     GetHistory: lambda request: HistoryView(id=request.id, rows=(RUN,)),

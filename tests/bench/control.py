@@ -26,7 +26,7 @@ from pymr.control.messages import (
     DoWrite,
     JobsChanged,
     LeaderEvent,
-    PeerFacts,
+    PeerInfo,
     Reported,
     RunsLoaded,
     SendOrders,
@@ -124,10 +124,10 @@ class Measurement:
         self._map_tasks = map_tasks
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
-        facts = [PeerFacts(f"peer{number}", f"host{number}", WORKERS) for number in range(peers)]
-        self._peers = {one.name: FakePeer(one.name) for one in facts}
+        info = [PeerInfo(f"peer{number}", f"host{number}", WORKERS) for number in range(peers)]
+        self._peers = {one.name: FakePeer(one.name) for one in info}
         self.leader = Leader(
-            epoch=1, incarnation="i", name="peer0", peers=facts, settings=Settings(), now=self.now
+            epoch=1, incarnation="i", name="peer0", peers=info, settings=Settings(), now=self.now
         )
         fields = {
             "job_name": "job",

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from pymr.config.cluster import ClusterConfig
-from pymr.control.job_queue import Backlog
+from pymr.control.job_queue import JobQueue
 from pymr.control.leader.leader import Leader
 from pymr.control.messages import (
     DoWrite,
     JobsChanged,
     LeaderCommand,
     LeaderEvent,
-    PeerFacts,
+    PeerInfo,
     RunsLoaded,
     Settings,
     Tick,
@@ -48,11 +48,11 @@ class QueueCosts:
             epoch=1,
             incarnation="i",
             name="peer0",
-            peers=[PeerFacts("peer0", "host0", 1)],
+            peers=[PeerInfo("peer0", "host0", 1)],
             settings=Settings(concurrent_runs=2),
             now=0.0,
         )
-        self._table = Backlog()
+        self._table = JobQueue()
         self._views = JobViews(ClusterConfig())
         whole = JobChanges(count, tuple(map(_queued, range(count))), (), True, False, now=1000.0)
         self._table.apply(whole, 0.0)

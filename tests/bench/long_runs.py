@@ -41,7 +41,7 @@ from pymr.control.follower.events import (
     WorkerReady,
 )
 from pymr.control.follower.follower import Follower
-from pymr.control.job_queue import Backlog
+from pymr.control.job_queue import JobQueue
 from pymr.control.leader.leader import Leader
 from pymr.control.messages import (
     Continued,
@@ -50,7 +50,7 @@ from pymr.control.messages import (
     Ended,
     JobsChanged,
     LeaderEvent,
-    PeerFacts,
+    PeerInfo,
     Reported,
     RunsLoaded,
     SendOrders,
@@ -166,19 +166,19 @@ class LongRun:
         self._maps = maps
         self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
-        self._facts = [PeerFacts(f"peer{n}", f"host{n % hosts}", workers) for n in range(peers)]
+        self._facts = [PeerInfo(f"peer{n}", f"host{n % hosts}", workers) for n in range(peers)]
         self._hosts = {one.name: one.host for one in self._facts}
         self._followers = {one.name: self._follower(one) for one in self._facts}
-        self._views, self._table = JobViews(ClusterConfig()), Backlog()
+        self._views, self._table = JobViews(ClusterConfig()), JobQueue()
         self.epoch = 0
         self.lead()
         for number, name in enumerate(self._followers):
             self._later(number / 100, partial(self._tick_follower, name))
         self._later(0.0, self._tick)
 
-    def _follower(self, facts: PeerFacts) -> Follower:
+    def _follower(self, info: PeerInfo) -> Follower:
         return Follower(
-            facts, self._hosts, boot=1, pid=1, version="1", incarnation="i", epoch=0, held=(), now=0.0
+            info, self._hosts, boot=1, pid=1, version="1", incarnation="i", epoch=0, held=(), now=0.0
         )
 
     def lead(self) -> None:

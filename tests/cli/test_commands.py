@@ -12,7 +12,7 @@ import click
 import msgspec
 import pytest
 from console import Command
-from fake_peer import Answers, fake_cluster
+from fake_peer import Queries, fake_cluster
 from valid_jobs import MAPREDUCE, SCRIPT
 from written_projects import PLAIN, REDUCE, write_project
 
@@ -66,7 +66,7 @@ def history(*rows: RunRow) -> Callable[[Any], HistoryView]:
     return lambda request: HistoryView(id=request.id, rows=rows)
 
 
-LISTINGS: Answers = {
+LISTINGS: Queries = {
     GetJobs: lambda request: JobsView(id=request.id, rows=(ROW,), total=1),
     GetJob: lambda request: JobView(
         id=request.id,
@@ -206,7 +206,7 @@ def test_a_listing_says_what_is_wrong_with_the_cluster_and_fails(
 
 
 def test_jobs_that_are_not_known_are_not_said_to_be_none(pymr: Command, tmp_path: Path) -> None:
-    answers: Answers = {
+    answers: Queries = {
         GetJobs: lambda request: JobsView(id=request.id, rows=(), total=0, problem="Redis is down"),
         GetJob: lambda request: JobView(id=request.id, row=None, problem="Redis is down"),
     }
@@ -549,7 +549,7 @@ def test_no_name_is_the_name_of_no_job(pymr: Command, tmp_path: Path, command: s
 # ---- recovery
 
 
-def memory(incarnation: str, epoch: int, change: int) -> Answers:
+def memory(incarnation: str, epoch: int, change: int) -> Queries:
     view: dict[str, Any] = {"incarnation": incarnation, "epoch": epoch, "change": change, "jobs": 1}
     return {GetMemory: lambda request: MemoryView(id=request.id, **view), RecoverCluster: done}
 

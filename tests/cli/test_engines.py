@@ -10,7 +10,7 @@ import pytest
 from pymr.base.errors import ConfigError
 from pymr.cli.engines import engine_choice
 from pymr.config.cluster import load_config
-from pymr.runs.facts import Backend
+from pymr.runs.info import Backend
 from pymr.runs.request import configured_backend
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from console import Command
-from fake_peer import Answers, fake_cluster
+from fake_peer import Queries, fake_cluster
 
 from pymr.cli.transfers import _Progress, describe
 from pymr.client.transfers import transfer_name
@@ -48,7 +48,7 @@ class Queue:
         self.deleted: list[str] = []
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> Queries:
         return {
             SubmitJob: self._submit,
             GetJob: lambda request: JobView(id=request.id, row=None, runs=self._runs(request.job_name)),

@@ -142,10 +142,10 @@ def measure(place: Place, case: Case, workers: int = 2, bound_mib: int = BOUND_M
         began = time.monotonic()
         process = place.start("--workers", workers, "--set", bound, stdout=log, stderr=log)
         peaks: dict[int, int] = {}
-        nursery = None
+        fork_server = None
         while process.poll() is None:
-            nursery = nursery or _nursery_of(process.pid)
-            for pid in children_of(nursery) if nursery else ():
+            fork_server = fork_server or _nursery_of(process.pid)
+            for pid in children_of(fork_server) if fork_server else ():
                 peaks[pid] = max(peaks.get(pid, 0), _peak_bytes(pid))
             time.sleep(_SAMPLE_SECONDS)
         seconds = time.monotonic() - began
@@ -159,7 +159,7 @@ def _nursery_of(pid: int) -> int | None:
     """The parent of the workers of a run."""
     with suppress(psutil.NoSuchProcess):
         for process in psutil.Process(pid).children(recursive=True):
-            if process.name() == "pymr-nursery":
+            if process.name() == "pymr-forkserver":
                 return process.pid
     return None
 

@@ -23,7 +23,7 @@ from pymr.base.errors import JobError
 from pymr.client import ClientError
 from pymr.local.output import PaneLines
 from pymr.local.run import RunRequest
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 
 PEER = "alpha"
 END_S = 20.0
@@ -92,7 +92,7 @@ class SharedPlace(Place):
         peer = self._cluster.config.peers[0]
         for slot in range(peer.workers):
             lines: list[str] = []
-            pane = PaneLines(Path(Places(peer.data_dir).panes), slot, run_id, lines.extend)
+            pane = PaneLines(Path(PeerPaths(peer.data_dir).panes), slot, run_id, lines.extend)
             while pane.look():
                 continue
             pane.end()

@@ -23,7 +23,7 @@ from pymr.client import ClientError
 
 ONE_HOST = ("127.0.0.1",) * 3
 PROCESSES_OF_A_PEER = 3
-"""The daemon, its nursery and its data service."""
+"""The daemon, its fork server and its data service."""
 
 IDLE_S = 15.0
 """After as long without a test, a cluster has cost about what starting another one does."""

@@ -22,7 +22,7 @@ class Stranger:
     """
 
     def __init__(self, cluster: Cluster, peer: str, key: str | None, port: Port = "control") -> None:
-        facts = next(one for one in cluster.config.peers if one.name == peer)
+        info = next(one for one in cluster.config.peers if one.name == peer)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.linger = 0
@@ -32,8 +32,8 @@ class Stranger:
             public, secret = _keys_of(cluster, key)
             self.socket.curve_publickey, self.socket.curve_secretkey = public, secret
             self.socket.curve_serverkey = _public_key_of(cluster, peer)
-        number = facts.control_port if port == "control" else facts.data_port
-        self.socket.connect(f"tcp://{facts.host}:{number}")
+        number = info.control_port if port == "control" else info.data_port
+        self.socket.connect(f"tcp://{info.host}:{number}")
 
     def __enter__(self) -> Stranger:
         return self

@@ -80,7 +80,7 @@ def test_the_workers_of_a_peer_that_is_killed_end_with_it(lend_cluster: Lend) ->
     cluster.succeed()
     cluster.restart(victim)
 
-    assert len(started) >= 3  # the nursery, the data service and a worker
+    assert len(started) >= 3  # the fork server, the data service and a worker
     assert left
 
 
@@ -88,8 +88,8 @@ def test_a_peer_that_cannot_start_workers_any_more_ends_as_a_failure(lend_cluste
     """So that a supervisor that looks at the exit status starts it again."""
     cluster = lend_cluster()
     victim = cluster.names[-1]
-    (nursery,) = (one for one in cluster.descendants(victim) if one.name() == "pymr-nursery")
-    nursery.kill()
+    (fork_server,) = (one for one in cluster.descendants(victim) if one.name() == "pymr-forkserver")
+    fork_server.kill()
     cluster.wait_for(lambda: cluster.processes[victim].poll() is not None, what=f"{victim} to end")
     status = cluster.processes[victim].returncode
     cluster.restart(victim)

@@ -14,7 +14,7 @@ from cluster.gated import Gates
 from cluster.held_runs import PHASES, HeldRun
 
 from pymr.client import RefusedError
-from pymr.peer.disk.job_journal import KeptJobs
+from pymr.peer.disk.job_journal import JobJournal
 
 AROUND_AN_OUTAGE = ("redis.lost", "redis.back", "leader.elected")
 MakeCluster = Callable[..., Cluster]
@@ -155,7 +155,7 @@ def kept_priorities(table: Path, scratch: Path) -> dict[str, Any]:
     """The priority of each job in the table that a peer keeps, and its journal; of a copy."""
     for path in (table, table.with_name("jobs.journal")):
         shutil.copy(path, scratch)
-    kept = KeptJobs(str(scratch / table.name))
+    kept = JobJournal(str(scratch / table.name))
     found = kept.load()
     kept.close()
     return {job.name: job.fields["job_priority"] for job in found.jobs} if found else {}

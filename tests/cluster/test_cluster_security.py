@@ -375,13 +375,13 @@ def test_100_000_tiny_frames_hold_up_nobody(cluster: Cluster, log_lines: LogLine
 
 
 def test_half_open_handshakes_are_closed(cluster: Cluster) -> None:
-    facts = cluster.config.peers[0]
+    info = cluster.config.peers[0]
     greeting = b"\xff\0\0\0\0\0\0\0\1\x7f\3\1CURVE"
     told = "connections given up in their handshake"
     with ExitStack() as stack:
         connections = [
-            stack.enter_context(socket.create_connection((facts.host, port), TOLD_S))
-            for port in (facts.control_port, facts.data_port)
+            stack.enter_context(socket.create_connection((info.host, port), TOLD_S))
+            for port in (info.control_port, info.data_port)
             for _ in range(20)
         ]
         for index, connection in enumerate(connections):

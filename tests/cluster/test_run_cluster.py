@@ -97,7 +97,7 @@ def waiting_for_ever(place: Place) -> Path:
     ("part", "said"),
     [
         ("pymr-peer", "the peer of this run was ended by SIGKILL"),
-        ("pymr-nursery", "the peer of this run has ended"),
+        ("pymr-forkserver", "the peer of this run has ended"),
         (SERVER, "the Redis of this run has ended"),
     ],
 )

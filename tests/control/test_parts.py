@@ -6,16 +6,16 @@ from collections import Counter
 
 import pytest
 
-from pymr.control.follower.shuffle_progress import Gathering
-from pymr.control.job_queue import Backlog
+from pymr.control.follower.shuffle_progress import ShuffleProgress
+from pymr.control.job_queue import JobQueue
 from pymr.control.liveness import Peer
-from pymr.control.messages import PeerFacts
+from pymr.control.messages import PeerInfo
 from pymr.control.placement import place_partitions, replace_homes
 from pymr.control.stored_state import JobChanges, JobRecord
 from pymr.wire.outcomes import AttemptId
 from pymr.wire.protocol import Assignment, Report, RunningAttempt, Source
 
-BIG, SMALL = PeerFacts("big", "h", 3), PeerFacts("small", "g", 1)
+BIG, SMALL = PeerInfo("big", "h", 3), PeerInfo("small", "g", 1)
 
 
 def job(name: str, version: int, change: int = 1, priority: int = 0, status: str = "queued") -> JobRecord:
@@ -30,51 +30,51 @@ def job(name: str, version: int, change: int = 1, priority: int = 0, status: str
     )
 
 
-# -- backlog
+# -- job queue
 
 
 def changes(number: int, *jobs: JobRecord, is_whole: bool = True, paused: bool = False) -> JobChanges:
     return JobChanges(number, jobs, (), is_whole, paused)
 
 
-def next_name(backlog: Backlog, *busy: str) -> str | None:
-    found = backlog.next_job(busy)
+def next_name(job_queue: JobQueue, *busy: str) -> str | None:
+    found = job_queue.next_job(busy)
     return found.name if found else None
 
 
 def test_the_next_job_has_the_highest_priority_then_the_earliest_submission() -> None:
-    backlog = Backlog()
-    backlog.apply(changes(1, job("late", 3), job("early", 2), job("urgent", 4, priority=1)))
+    job_queue = JobQueue()
+    job_queue.apply(changes(1, job("late", 3), job("early", 2), job("urgent", 4, priority=1)))
 
-    assert next_name(backlog) == "urgent"
-    assert next_name(backlog, "urgent") == "early"
+    assert next_name(job_queue) == "urgent"
+    assert next_name(job_queue, "urgent") == "early"
 
 
 def test_a_paused_queue_has_no_next_job() -> None:
-    backlog = Backlog()
-    backlog.apply(changes(1, job("one", 1), paused=True))
+    job_queue = JobQueue()
+    job_queue.apply(changes(1, job("one", 1), paused=True))
 
-    assert next_name(backlog) is None
+    assert next_name(job_queue) is None
 
 
 def test_a_job_that_was_begun_is_queued_again_only_by_a_change() -> None:
-    backlog = Backlog()
-    backlog.apply(changes(1, job("one", 1)))
-    backlog.begin(backlog.jobs["one"])
+    job_queue = JobQueue()
+    job_queue.apply(changes(1, job("one", 1)))
+    job_queue.begin(job_queue.jobs["one"])
 
-    assert next_name(backlog) is None
+    assert next_name(job_queue) is None
 
-    backlog.apply(changes(2, job("one", 2, change=2), is_whole=False))
+    job_queue.apply(changes(2, job("one", 2, change=2), is_whole=False))
 
-    assert next_name(backlog) == "one"
+    assert next_name(job_queue) == "one"
 
 
 def test_changes_that_come_late_change_nothing() -> None:
-    backlog = Backlog()
-    backlog.apply(changes(5, job("new", 5, change=5)))
-    backlog.apply(changes(4, job("old", 4, change=4)))
+    job_queue = JobQueue()
+    job_queue.apply(changes(5, job("new", 5, change=5)))
+    job_queue.apply(changes(4, job("old", 4, change=4)))
 
-    assert list(backlog.jobs) == ["new"]
+    assert list(job_queue.jobs) == ["new"]
 
 
 # -- placement
@@ -88,7 +88,7 @@ def test_partitions_go_to_peers_by_their_workers_and_neighbours_apart() -> None:
 
 
 def test_partitions_of_a_lost_peer_stay_on_its_host_where_they_can() -> None:
-    sibling = PeerFacts("sibling", "g", 1)
+    sibling = PeerInfo("sibling", "g", 1)
 
     assert replace_homes(2, [BIG, sibling], "g", {}) == ("sibling", "sibling")
     assert replace_homes(2, [BIG, SMALL], "f", {"big": 9}) == ("small", "small")
@@ -161,7 +161,7 @@ def test_a_failing_machine_rests_longer_each_time_up_to_a_bound() -> None:
     rests = []
     for _ in range(20):
         peer.rest(100.0)
-        rests.append(peer.rests_until - 100.0)
+        rests.append(peer.backs_off_until - 100.0)
 
     assert rests[:3] == [0.25, 0.5, 1.0]
     assert rests[-1] == 10.0
@@ -173,8 +173,8 @@ def test_a_failing_machine_rests_longer_each_time_up_to_a_bound() -> None:
 FAR, AGAIN, NEAR = Source(0, "1.1", "far"), Source(0, "2.1", "far"), Source(1, "1.1", "near")
 
 
-def gathering(*homes: int) -> Gathering:
-    made = Gathering("run", lambda peer: peer == "near", lambda partitions, sources: None)
+def gathering(*homes: int) -> ShuffleProgress:
+    made = ShuffleProgress("run", lambda peer: peer == "near", lambda partitions, sources: None)
     made.settle(homes, 4)
     return made
 

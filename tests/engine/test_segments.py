@@ -52,12 +52,12 @@ def test_index_found_elsewhere_leads_to_the_runs_beside_it(tmp_path: Path) -> No
 
 def test_facts_come_back(tmp_path: Path) -> None:
     output = mapped(tmp_path / "map", [("a", 1), ("a", 2), ("b", 3)])
-    facts = write_index(str(tmp_path / "map"), output)
+    info = write_index(str(tmp_path / "map"), output)
 
-    assert read_index(str(tmp_path / "map")).facts == facts
-    assert (facts.records, facts.bytes, facts.values, facts.counters) == (3, 100, 3, {"seen": 3})
-    assert facts.stored_bytes == os.path.getsize(tmp_path / "map" / "runs")
-    assert facts.digest == output.digest != ""
+    assert read_index(str(tmp_path / "map")).info == info
+    assert (info.records, info.bytes, info.values, info.counters) == (3, 100, 3, {"seen": 3})
+    assert info.stored_bytes == os.path.getsize(tmp_path / "map" / "runs")
+    assert info.digest == output.digest != ""
 
 
 def test_counters_of_any_size_and_name_are_carried(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_counters_of_any_size_and_name_are_carried(tmp_path: Path) -> None:
     counters = {"large": 1 << 80, "larger": -(10**400), "odd \ud800": 1.5, "infinite": math.inf}
     write_index(str(tmp_path / "map"), MapOutput(output.runs, 1, 1, counters))
 
-    assert read_index(str(tmp_path / "map")).facts.counters == {
+    assert read_index(str(tmp_path / "map")).info.counters == {
         "large": float(1 << 80),
         "larger": -math.inf,
         "odd \\ud800": 1.5,
@@ -110,12 +110,12 @@ def test_index_of_many_runs_gives_those_of_a_partition(tmp_path: Path) -> None:
 def test_reduce_index_comes_back_and_knows_its_parts(tmp_path: Path) -> None:
     (tmp_path / "part-00003-0000.jsonl").write_bytes(b'["a",1]\n')
     output = ReduceOutput(str(tmp_path), (Part("part-00003-0000.jsonl", 1, 8),), 1, 2, {"n": 1})
-    facts = write_reduce_index(str(tmp_path), output)
+    info = write_reduce_index(str(tmp_path), output)
     index = read_reduce_index(str(tmp_path))
 
-    assert index.facts == facts
+    assert index.info == info
     assert index.parts == output.parts
-    assert (facts.groups, facts.values, facts.items, facts.stored_bytes) == (1, 2, 1, 8)
+    assert (info.groups, info.values, info.items, info.stored_bytes) == (1, 2, 1, 8)
 
     (tmp_path / "part-00003-0000.jsonl").write_bytes(b'["a"')
     with pytest.raises(DamagedFileError, match=r"part-00003-0000\.jsonl is damaged"):

@@ -30,7 +30,7 @@ from pymr.engines.core.reduce_side import PartitionReport, reduce_pieces
 from pymr.engines.core.run_watch import RunWatch
 from pymr.engines.core.timeouts import ended_without_progress
 from pymr.engines.ray import _Said
-from pymr.runs.facts import Backend, RunRequest
+from pymr.runs.info import Backend, RunRequest
 
 __all__ = ["import_state"]
 

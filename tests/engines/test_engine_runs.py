@@ -21,7 +21,7 @@ from cluster.running import (
 from engines.generated_jobs import check_generated_jobs
 
 from pymr.engines.core.backends import LIBRARIES, open_engine
-from pymr.runs.facts import Backend
+from pymr.runs.info import Backend
 
 ENGINES = [name for name, library in LIBRARIES.items() if find_spec(library)]
 INTERRUPTED = 130

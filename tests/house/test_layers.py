@@ -110,7 +110,6 @@ DEFINED_TWICE = {
     "Ended",
     "Endpoint",
     "Failure",
-    "Gathering",
     "JobTable",
     "Limits",
     "Link",

@@ -333,8 +333,8 @@ def test_a_client_that_does_not_read_costs_bounded_memory_and_holds_up_nobody(se
 
 
 def _facts(target: Path) -> list[list[int]]:
-    facts: list[list[int]] = msgpack.unpackb(Path(f"{target}.facts").read_bytes())
-    return facts
+    info: list[list[int]] = msgpack.unpackb(Path(f"{target}.facts").read_bytes())
+    return info
 
 
 def _partial_files(fetcher: Service) -> list[str]:

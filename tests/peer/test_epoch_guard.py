@@ -12,8 +12,8 @@ import pytest
 from cluster.small_disks import small_disk
 
 from pymr.control.follower.events import EndWorker, PeerCommand, ReadJobs, Remember, SendReport
-from pymr.peer.disk.local_state import KeptState
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.local_state import LocalState
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.epoch_guard import COMMANDS_HELD_MAX, EpochGuard
 from pymr.wire.protocol import Report
 
@@ -161,12 +161,12 @@ def test_a_peer_that_ends_behind_a_disk_that_hangs_says_why(caplog: pytest.LogCa
 
 def test_the_state_is_written_down_on_a_full_disk_as_space_is_kept_for_it(tmp_path: Path) -> None:
     with small_disk(tmp_path / "a") as disk:
-        state = KeptState(Places(str(disk.folder)))
+        state = LocalState(PeerPaths(str(disk.folder)))
         disk.fill()
         state.remember("life", 7)
         state.remember("life", 8)
         state.close()
-        again = KeptState(Places(str(disk.folder)))
+        again = LocalState(PeerPaths(str(disk.folder)))
 
         assert (again.incarnation, again.epoch, again.boot) == ("life", 8, state.boot + 1)
 

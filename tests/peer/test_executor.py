@@ -29,9 +29,9 @@ from pymr.control.follower.events import (
 from pymr.data.orders import Fetched, FetchFailed, FetchOrder
 from pymr.engine.plans import write_plan
 from pymr.peer.attempts.worker_protocol import DriverOrder, StepOrder, TaskOrder, WorkerSetup, frame
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.disk.unpacked_projects import UnpackedProjects
-from pymr.peer.executor import Execution
+from pymr.peer.executor import Executor
 from pymr.peer.segment_fetches import ORDERS_PER_CALL, PROBES
 from pymr.projects.project import pack_project, unpack_project
 from pymr.wire.outcomes import AttemptId, Failure
@@ -140,15 +140,15 @@ def execution_in(
         * other_host
     )
     config = load_config(str(folder / "cluster.toml"))
-    monkeypatch.setattr(Execution, "_start_data_service", lambda self: FakeDataService())
+    monkeypatch.setattr(Executor, "_start_data_service", lambda self: FakeDataService())
     events: list[PeerEvent] = []
     disk: Any = recorder
-    execution = Execution(
+    execution = Executor(
         config,
         config.peers[0],
         workers=recorder,  # type: ignore[arg-type]
         disk=disk,
-        projects=UnpackedProjects(Places(config.peers[0].data_dir), disk, disk, lambda *_: None),
+        projects=UnpackedProjects(PeerPaths(config.peers[0].data_dir), disk, disk, lambda *_: None),
         incarnation=lambda: "life",
         on_event=events.append,
         call_later=(timers or Timers()).call_later,
@@ -241,7 +241,7 @@ def test_a_plan_of_another_host_is_fetched_again_where_a_power_failure_has_empti
     recorder = Recorder()
     execution, _ = execution_in(tmp_path, recorder, monkeypatch, other_host=True)
     execution.data = recorder
-    copy = Path(Places(str(tmp_path / "a")).plan_copy(RUN))
+    copy = Path(PeerPaths(str(tmp_path / "a")).plan_copy(RUN))
     copy.parent.mkdir(parents=True)
     copy.write_bytes(b"")
     for slot in range(2):
@@ -266,7 +266,7 @@ def test_a_plan_of_another_host_that_is_here_whole_is_not_fetched_again(
     recorder = Recorder()
     execution, _ = execution_in(tmp_path, recorder, monkeypatch, other_host=True)
     execution.data = recorder
-    copy = Path(Places(str(tmp_path / "a")).plan_copy(RUN))
+    copy = Path(PeerPaths(str(tmp_path / "a")).plan_copy(RUN))
     copy.parent.mkdir(parents=True)
     write_plan(str(copy), [])
     execution.carry_out(GiveMap(0, Assignment(AttemptId(RUN, "map-00000", "1.1"), 0, "b", plan_shared=True)))
@@ -287,10 +287,10 @@ def test_driver_is_given_all_plans_once_that_of_another_host_is_here(
     before = list(recorder.assigned)
     execution._on_fetched(Fetched(RUN, recorder.fetches[0].key, 1))
     recorder.work()
-    places = Places(str(tmp_path / "a"))
+    paths = PeerPaths(str(tmp_path / "a"))
 
     assert before == []
-    assert recorder.assigned == [DriverOrder(id, (places.plan(RUN), places.plan_copy(RUN)))]
+    assert recorder.assigned == [DriverOrder(id, (paths.plan(RUN), paths.plan_copy(RUN)))]
 
 
 # -- many segments
@@ -354,7 +354,7 @@ def test_copies_of_what_is_dropped_make_room_before_it_is_wanted_again(
     disk.work()
     while timers.waiting:
         timers.turn()
-    copies = {n: Path(execution._places.segment(AttemptId(RUN, "map-00000", "1.1"), n)) for n in (0, 1, 10)}
+    copies = {n: Path(execution._paths.segment(AttemptId(RUN, "map-00000", "1.1"), n)) for n in (0, 1, 10)}
     for copy in copies.values():
         copy.write_bytes(b"a segment")
     execution._on_fetched(Fetched(RUN, key(0, 0), 9))
@@ -426,7 +426,7 @@ def test_what_an_earlier_life_was_about_to_remove_goes_while_the_peer_is_at_work
 ) -> None:
     recorder = Recorder()
     execution, _ = execution_in(tmp_path, recorder, monkeypatch)
-    folder = Path(Places(f"{tmp_path}/a").abandoned(RUN), "map-00000-1.1")
+    folder = Path(PeerPaths(f"{tmp_path}/a").abandoned(RUN), "map-00000-1.1")
     folder.mkdir(parents=True)
     execution.begin()
 

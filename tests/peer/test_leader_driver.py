@@ -12,7 +12,7 @@ from leader_desk import run_record
 from pymr.config.cluster import ClusterConfig
 from pymr.control.stored_state import BeginPublication, EndRun, Event, JobChanges
 from pymr.peer import leader_driver
-from pymr.peer.leader_driver import Leading
+from pymr.peer.leader_driver import LeaderDriver
 from pymr.wire.protocol import Orders
 
 
@@ -48,9 +48,9 @@ class FakeStore:
         on_done(work(self))
 
 
-def lead(store: FakeStore, send: Callable[[Orders], None]) -> tuple[Leading, list[tuple[float, str]]]:
+def lead(store: FakeStore, send: Callable[[Orders], None]) -> tuple[LeaderDriver, list[tuple[float, str]]]:
     ends: list[tuple[float, str]] = []
-    leading = Leading(
+    leading = LeaderDriver(
         config(),
         "a",
         epoch=5,

@@ -16,7 +16,7 @@ from simulation.queue_rules import QueueRules
 from simulation.step_rules import StepContent, StepRules
 from simulation.world import ViolationError, World
 
-from pymr.control.messages import PeerFacts, Settings
+from pymr.control.messages import PeerInfo, Settings
 from pymr.control.stored_state import (
     BeginAttempt,
     BeginCycle,
@@ -71,7 +71,7 @@ class Submission:
 class Cluster:
     """All parts of a simulation."""
 
-    def __init__(self, world: World, facts: list[PeerFacts], settings: Settings, plan: FaultPlan) -> None:
+    def __init__(self, world: World, info: list[PeerInfo], settings: Settings, plan: FaultPlan) -> None:
         self.world = world
         self.settings = settings
         self.plan = plan
@@ -79,7 +79,7 @@ class Cluster:
         self._lease: Lease | None = None
         self.network = Network(world, self._deliver)
         self.peers: dict[str, SimulatedPeer] = {}
-        for one in facts:
+        for one in info:
             self.peers[one.name] = SimulatedPeer(self, one)
         self.store = MemoryStore(self.redis)
         self.models: list[JobModel | StepModel] = []
@@ -103,7 +103,7 @@ class Cluster:
 
     @property
     def hosts(self) -> list[str]:
-        return list(dict.fromkeys(peer.facts.host for peer in self.peers.values()))
+        return list(dict.fromkeys(peer.info.host for peer in self.peers.values()))
 
     def model_of(self, order: RunOrder | RunRecord | JobRecord) -> JobModel | StepModel:
         return self.models[int(str(order.fields["model"]))]
@@ -248,7 +248,7 @@ class Cluster:
             self.step_rules.ended(record, committed)
         elif outcome.status == "succeeded":
             if record.job_name in HELD_NAMES:
-                hosts = {peer.name: peer.facts.host for peer in self.peers.values()}
+                hosts = {peer.name: peer.info.host for peer in self.peers.values()}
                 self.held_input.succeeded(record, hosts)
             self._shown.setdefault(record.job_name, []).append(record.run_id)
             self.check_published(record.job_name)

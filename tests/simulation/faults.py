@@ -12,7 +12,7 @@ from simulation.models import HELD_NAMES, on_engine, random_model
 from simulation.peers import SimulatedPeer
 from simulation.world import World
 
-from pymr.control.messages import PeerFacts, Settings
+from pymr.control.messages import PeerInfo, Settings
 
 FAULT_SECONDS = 30.0
 
@@ -35,8 +35,8 @@ def random_cluster(world: World) -> Cluster:
     random = world.random
     count = random.choice([1, 2, 3, 3, 4, 4, 5, 7])
     hosts = random.randint(1, min(count, 5))
-    facts = [
-        PeerFacts(f"peer{number}", f"host{number % hosts}", random.randint(1, 3)) for number in range(count)
+    info = [
+        PeerInfo(f"peer{number}", f"host{number % hosts}", random.randint(1, 3)) for number in range(count)
     ]
     settings = Settings(
         concurrent_runs=random.choice([1, 2, 3]),
@@ -46,7 +46,7 @@ def random_cluster(world: World) -> Cluster:
         tasks_per_step=random.choice([1, 3, 2_000]),
     )
     plan = FaultPlan(task_seconds=random.choice([0.2, 0.6, 1.5]))
-    cluster = Cluster(world, facts, settings, plan)
+    cluster = Cluster(world, info, settings, plan)
     _choose_small_faults(world, plan, cluster)
     return cluster
 

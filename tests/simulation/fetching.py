@@ -96,5 +96,5 @@ class Fetching:
             and network.reaches(self._peer.name, one.name)
             and network.reaches(one.name, self._peer.name)
             for one in peers.values()
-            if one.facts.host == peers[owner].facts.host
+            if one.info.host == peers[owner].info.host
         )

@@ -45,8 +45,8 @@ class HeldInput:
         As `pymr.peer.input.consumed` has it: the list of a run is written into the folders of all peers of
         the host, by each planning anew.
         """
-        host = SHARED if order.shared else peer.facts.host
-        siblings = [one for one in peer.cluster.peers.values() if one.facts.host == peer.facts.host]
+        host = SHARED if order.shared else peer.info.host
+        siblings = [one for one in peer.cluster.peers.values() if one.info.host == peer.info.host]
 
         def find(run_id: str) -> frozenset[int] | None:
             key = (job_name, run_id, order.shared)
@@ -57,7 +57,7 @@ class HeldInput:
             if order.consumed_peer:
                 return None
             before = frozenset()
-        listed = (order.run_id, peer.facts.host, order.shared)
+        listed = (order.run_id, peer.info.host, order.shared)
         if self._turns.get(listed, order.turn) > order.turn and find(order.run_id) is not None:
             return None
         after = before | frozenset(self.files[job_name, host])
@@ -101,9 +101,9 @@ class HeldInput:
 
     def lose(self, peer: SimulatedPeer) -> None:
         """A peer has a new disk. Where it was the last of its host, the lists are gone."""
-        siblings = [one for one in peer.cluster.peers.values() if one.facts.host == peer.facts.host]
+        siblings = [one for one in peer.cluster.peers.values() if one.info.host == peer.info.host]
         if any(peer.disk.consumed) and not _has_all(siblings, peer):
-            self.lost_hosts.update((peer.facts.host, SHARED))
+            self.lost_hosts.update((peer.info.host, SHARED))
 
 
 def _has_all(siblings: Iterable[SimulatedPeer], lost: SimulatedPeer) -> bool:

@@ -51,7 +51,7 @@ class Leadership:
             epoch=epoch,
             incarnation=self._incarnation,
             name=peer.name,
-            peers=[one.facts for one in cluster.peers.values()],
+            peers=[one.info for one in cluster.peers.values()],
             settings=cluster.settings,
             now=peer.clock(),
         )
@@ -100,7 +100,7 @@ class Leadership:
             self._is_reading = False
             self.step(JobsChanged(changes))
 
-        self._ask(lambda: self.peer.store.changes(self.core.backlog.change, self._incarnation), take)
+        self._ask(lambda: self.peer.store.changes(self.core.job_queue.change, self._incarnation), take)
 
     def step(self, event: LeaderEvent) -> None:
         if self.is_over:
@@ -116,7 +116,7 @@ class Leadership:
                     if isinstance(write, BeginRun):
                         self._check_begin(write)
                     elif isinstance(write, BeginCycle):
-                        check_end_of_cycle(self.core.backlog)
+                        check_end_of_cycle(self.core.job_queue)
                     self._write(ticket, write)
                 case Ended():
                     self.read_jobs()
@@ -128,8 +128,8 @@ class Leadership:
 
     def _check_begin(self, write: BeginRun) -> None:
         running = [run.job_name for run in self.core.runs.values()]
-        beginning = self.core.queueing.beginning.keys() - {write.job_name}
-        check_decision(self.core.backlog, write, beginning, running)
+        beginning = self.core.scheduling.beginning.keys() - {write.job_name}
+        check_decision(self.core.job_queue, write, beginning, running)
 
     def end(self, seconds: float, reason: str) -> None:
         if not self.is_over:

@@ -43,7 +43,7 @@ from pymr.control.follower.events import (
     StartWorker,
 )
 from pymr.control.follower.follower import Follower
-from pymr.control.messages import PeerFacts, Reported
+from pymr.control.messages import PeerInfo, Reported
 from pymr.wire.outcomes import Failure
 from pymr.wire.protocol import (
     INVENTORY_MAX,
@@ -75,10 +75,10 @@ class Life:
 class SimulatedPeer:
     """A peer. life: None while its process is not there. is_paused: it is stopped, as by SIGSTOP."""
 
-    def __init__(self, cluster: Cluster, facts: PeerFacts) -> None:
+    def __init__(self, cluster: Cluster, info: PeerInfo) -> None:
         self.cluster = cluster
-        self.facts = facts
-        self.name = facts.name
+        self.info = info
+        self.name = info.name
         self.disk = Disk(boot=FIRST_BOOT)
         self.store = MemoryStore(cluster.redis)
         self.life: Life | None = None
@@ -108,8 +108,8 @@ class SimulatedPeer:
         self._stay_away_until = 0.0
         self._renewed_at = 0.0
         self.follower = Follower(
-            self.facts,
-            {one.name: one.facts.host for one in self.cluster.peers.values()},
+            self.info,
+            {one.name: one.info.host for one in self.cluster.peers.values()},
             boot=self.disk.boot,
             pid=1,
             version="1",
@@ -359,7 +359,7 @@ class SimulatedPeer:
         run_id, shared = command.plan.run_id, command.plan.shared
         model = self.cluster.model_of(command.order)
         assert isinstance(model, JobModel)
-        records: tuple[int, ...] | None = model.input_of(self.facts.host, is_shared=shared)
+        records: tuple[int, ...] | None = model.input_of(self.info.host, is_shared=shared)
         if model.holds:
             self.cluster.at_fault_point("plan.before_state", self)
             records = self.cluster.held_input.plan(self, model.name, command.plan)

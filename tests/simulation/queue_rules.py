@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from simulation.memory_store import MemoryRedis
 from simulation.world import ViolationError
 
-from pymr.control.job_queue import Backlog, queue_order
+from pymr.control.job_queue import JobQueue, queue_order
 from pymr.control.stored_state import BeginRun, JobRecord, RunRecord
 
 
@@ -24,21 +24,21 @@ def is_due(job: JobRecord, cycle: int) -> bool:
 
 
 def check_decision(
-    backlog: Backlog, write: BeginRun, beginning: Iterable[str], running: Iterable[str]
+    job_queue: JobQueue, write: BeginRun, beginning: Iterable[str], running: Iterable[str]
 ) -> None:
     """A leader lets a job begin: by all that it knows, it has to be that one's turn.
 
     beginning, running: names of the jobs that it has begun, this one not among them.
     """
-    job = backlog.jobs[write.job_name]
+    job = job_queue.jobs[write.job_name]
     busy = {*beginning, *running}
-    due = sorted((one for one in backlog.jobs.values() if is_due(one, backlog.cycle)), key=queue_order)
-    waiting = [one for one in due if one.name not in busy and not backlog._is_begun(one.name)]
+    due = sorted((one for one in job_queue.jobs.values() if is_due(one, job_queue.cycle)), key=queue_order)
+    waiting = [one for one in due if one.name not in busy and not job_queue._is_begun(one.name)]
     if job.name in busy:
         raise ViolationError(f"{job.name} is begun, and has a run already")
-    if not is_due(job, backlog.cycle):
+    if not is_due(job, job_queue.cycle):
         if not job.fields.get("force_run") or job.status not in ("succeeded", "skipped"):
-            raise ViolationError(f"{job.name} is begun in cycle {backlog.cycle}, and is not due: {job}")
+            raise ViolationError(f"{job.name} is begun in cycle {job_queue.cycle}, and is not due: {job}")
         return
     before = [one for one in due if queue_order(one) < queue_order(job)]
     ahead = [one.name for one in before if group_of(one) and group_of(one) == group_of(job)]
@@ -49,11 +49,11 @@ def check_decision(
         raise ViolationError(f"{job.name} is begun before {free}")
 
 
-def check_end_of_cycle(backlog: Backlog) -> None:
+def check_end_of_cycle(job_queue: JobQueue) -> None:
     """A leader ends a cycle: by all that it knows, every job has run in it."""
-    due = [job.name for job in backlog.jobs.values() if is_due(job, backlog.cycle)]
-    if left := [name for name in due if not backlog._is_begun(name)]:
-        raise ViolationError(f"cycle {backlog.cycle} is to end before {left} have run")
+    due = [job.name for job in job_queue.jobs.values() if is_due(job, job_queue.cycle)]
+    if left := [name for name in due if not job_queue._is_begun(name)]:
+        raise ViolationError(f"cycle {job_queue.cycle} is to end before {left} have run")
 
 
 class QueueRules:

@@ -14,7 +14,7 @@ from simulation.models import Habits, JobModel
 from simulation.peers import SimulatedPeer
 from simulation.world import World
 
-from pymr.control.messages import PeerFacts, Settings
+from pymr.control.messages import PeerInfo, Settings
 
 DEADLINE_S = 60.0
 GRACE_S = 7.0
@@ -37,11 +37,11 @@ class Story:
 
     def __init__(self, seed: int) -> None:
         self.world = World(seed)
-        facts = [PeerFacts(f"peer{number}", f"host{number}", 1) for number in range(3)]
+        info = [PeerInfo(f"peer{number}", f"host{number}", 1) for number in range(3)]
         settings = Settings(
             concurrent_runs=1, machine_grace_s=GRACE_S, shared=("/shared",), cycle_seconds=1e6
         )
-        self.cluster = Cluster(self.world, facts, settings, FaultPlan(task_seconds=0.1))
+        self.cluster = Cluster(self.world, info, settings, FaultPlan(task_seconds=0.1))
         self.peers = list(self.cluster.peers.values())
         self.requests = 0
         for peer in self.peers:

@@ -151,7 +151,7 @@ class Workers:
 
     def _segment(self, id: AttemptId, owner: str, partition: int) -> tuple[tuple[int, int], ...] | None:
         peers = self._peer.cluster.peers
-        if peers[owner].facts.host != self._peer.facts.host:
+        if peers[owner].info.host != self._peer.info.host:
             return self._peer.disk.fetched.get((id, partition))
         attempt: Attempt | None = peers[owner].disk.attempts.get(id)
         if attempt is None:

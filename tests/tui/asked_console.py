@@ -107,13 +107,13 @@ class AskedConsole(ConsoleApp):
     def make_client(self, timeout_s: float = ASK_SECONDS) -> Client:
         return cast(Client, self.queue)
 
-    def notify(self, message: str, **facts: Any) -> None:
-        self.toasts.append(f"{facts.get('title', '')} {message}".strip())
-        super().notify(message, **facts)
+    def notify(self, message: str, **info: Any) -> None:
+        self.toasts.append(f"{info.get('title', '')} {message}".strip())
+        super().notify(message, **info)
 
-    def tell(self, rows: Sequence[JobRow] = (), runs: Sequence[RunRow] = (), **facts: Any) -> None:
+    def tell(self, rows: Sequence[JobRow] = (), runs: Sequence[RunRow] = (), **info: Any) -> None:
         """facts: of the cluster."""
-        cluster = ClusterView(**{name: getattr(CLUSTER, name) for name in CLUSTER.__struct_fields__} | facts)
+        cluster = ClusterView(**{name: getattr(CLUSTER, name) for name in CLUSTER.__struct_fields__} | info)
         told = replace(state(rows), cluster=cluster, runs=tuple(runs))
         self.queue.rows = tuple(rows)
         self.state = replace(told, is_read_only=self.options.is_read_only)

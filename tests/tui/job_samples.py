@@ -19,30 +19,30 @@ TRACEBACK = """Traceback (most recent call last):
 KeyError: 'CHF'"""
 
 
-def job(name: str, status: str = "queued", group: str | None = None, **facts: Any) -> JobRow:
+def job(name: str, status: str = "queued", group: str | None = None, **info: Any) -> JobRow:
     """facts: of the row; `priority` and `submitter` of the definition."""
     fields = {
         "job_name": name,
         "job_type": "mapreduce",
         "group_name": group,
-        "job_priority": facts.pop("priority", 0),
-        "job_submitter": facts.pop("submitter", "ann@desk"),
+        "job_priority": info.pop("priority", 0),
+        "job_submitter": info.pop("submitter", "ann@desk"),
     }
-    facts.setdefault("version", 1)
-    return JobRow(fields=fields, status=status, submitted_at=NOW, **facts)  # type: ignore[arg-type]
+    info.setdefault("version", 1)
+    return JobRow(fields=fields, status=status, submitted_at=NOW, **info)  # type: ignore[arg-type]
 
 
-def run(number: int, status: RunStatus = "succeeded", seconds: float = 60.0, **facts: Any) -> RunRow:
+def run(number: int, status: RunStatus = "succeeded", seconds: float = 60.0, **info: Any) -> RunRow:
     begin = NOW + number * 1_000
-    facts.setdefault("job_name", "j")
+    info.setdefault("job_name", "j")
     return RunRow(
         run_id=f"r{number}", job_version=1, status=status, start_time=begin,
-        end_time=begin + seconds, **facts,
+        end_time=begin + seconds, **info,
     )  # fmt: skip
 
 
-def view(row: JobRow, **facts: Any) -> JobView:
-    return JobView(id="v", row=row, **facts)
+def view(row: JobRow, **info: Any) -> JobView:
+    return JobView(id="v", row=row, **info)
 
 
 def state(rows: Sequence[JobRow], *views: JobView) -> ClusterState:

@@ -82,9 +82,9 @@ class PaneConsole(ConsoleApp):
     def make_client(self, timeout_s: float = ASK_SECONDS) -> Client:
         return cast(Client, self.client)
 
-    def notify(self, message: str, **facts: Any) -> None:
+    def notify(self, message: str, **info: Any) -> None:
         self.toasts.append(message)
-        super().notify(message, **facts)
+        super().notify(message, **info)
 
     @property
     def attach(self) -> AttachScreen:

@@ -29,15 +29,15 @@ PEERS = ("alpha", "beta", "gamma")
 RUN = "nightly_wordcount-000007"
 
 
-def _job(name: str, status: str = "queued", group: str | None = None, **facts: object) -> JobRow:
+def _job(name: str, status: str = "queued", group: str | None = None, **info: object) -> JobRow:
     fields = {
         "job_name": name,
-        "job_type": facts.pop("job_type", "mapreduce"),
+        "job_type": info.pop("job_type", "mapreduce"),
         "group_name": group,
-        "job_priority": facts.pop("priority", 5),
+        "job_priority": info.pop("priority", 5),
         "job_submitter": "ann@desk",
     }
-    return JobRow(fields=fields, status=status, submitted_at=NOW - 7_000, version=2, **facts)  # type: ignore[arg-type]
+    return JobRow(fields=fields, status=status, submitted_at=NOW - 7_000, version=2, **info)  # type: ignore[arg-type]
 
 
 JOBS = (

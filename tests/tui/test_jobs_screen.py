@@ -474,5 +474,5 @@ async def test_the_time_left_of_the_selected_job_is_the_same_in_table_and_detail
         assert "57 s" not in text
 
 
-def replace_row(row: JobRow, **facts: Any) -> JobRow:
-    return msgspec.structs.replace(row, **facts)
+def replace_row(row: JobRow, **info: Any) -> JobRow:
+    return msgspec.structs.replace(row, **info)

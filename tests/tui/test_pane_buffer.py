@@ -13,8 +13,8 @@ from tui.model.pane.ansi_colours import Look
 from tui.model.pane.buffer import TAIL_BYTES_MAX, GapLine, PaneBuffer, PaneLine, PaneTail
 
 
-def piece(pane: bytes, start: int, stop: int, skipped: int = 0, **facts: object) -> PaneBytes:
-    return PaneBytes("r1", start, pane[start:stop], len(pane), skipped, **facts)  # type: ignore[arg-type]
+def piece(pane: bytes, start: int, stop: int, skipped: int = 0, **info: object) -> PaneBytes:
+    return PaneBytes("r1", start, pane[start:stop], len(pane), skipped, **info)  # type: ignore[arg-type]
 
 
 def lines_of(buffer: PaneBuffer) -> list[PaneLine | GapLine]:

@@ -355,8 +355,8 @@ def test_busy_workers_come_first_and_stay_there_for_a_while() -> None:
 def test_which_workers_pass() -> None:
     rows = [worker("alpha/0", "map", "count"), worker("alpha/1"), worker("beta/0", "map", "other")]
 
-    def names(words: str = "", **facts: str) -> list[str]:
-        return [row.name for row in passing(rows, parse_filter(words), **facts)]
+    def names(words: str = "", **info: str) -> list[str]:
+        return [row.name for row in passing(rows, parse_filter(words), **info)]
 
     assert names() == ["alpha/0", "alpha/1", "beta/0"]
     assert names(job_name="count") == ["alpha/0"]

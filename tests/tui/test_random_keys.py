@@ -111,9 +111,9 @@ def changed_state(choices: random.Random, before: ClusterState) -> ClusterState:
 
 def changed_job(choices: random.Random, name: str) -> JobRow:
     status = choices.choice(STATUSES)
-    facts = {"run_id": f"{name}-000001"} if status != "queued" else {}
+    info = {"run_id": f"{name}-000001"} if status != "queued" else {}
     exception = TRACEBACK if status == "failed" else None
-    return job(name, status, choices.choice((None, None, "group")), exception=exception, **facts)
+    return job(name, status, choices.choice((None, None, "group")), exception=exception, **info)
 
 
 def replace_rows(before: ClusterState, rows: tuple[JobRow, ...]) -> Any:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from zmq.utils import z85
 
 from pymr.config.cluster import ClusterConfig, PeerConfig, SecurityConfig
-from pymr.wire.authorization import Reception
+from pymr.wire.authorization import Authorization
 from pymr.wire.frames import encode
 from pymr.wire.keys import (
     LOCAL_USER,
@@ -240,7 +240,7 @@ def test_what_is_no_key(text: object) -> None:
 def test_a_key_called_local_has_a_name_and_who_needs_no_key_has_none() -> None:
     known = Security("alpha", b"p" * 40, b"s" * 40, {b"q" * 40: ("operator", "local")})
     judged = [
-        Reception(security).judge(b"1", LOCAL_USER, [encode(GetCluster(id="1"))])
+        Authorization(security).authorize(b"1", LOCAL_USER, [encode(GetCluster(id="1"))])
         for security in (known, Security("alpha"))
     ]
 

@@ -35,7 +35,7 @@ from pymr.wire.requests import (
     JobsView,
     Refused,
 )
-from pymr.wire.sockets import Console, Endpoint, Gatekeeper, Sender, Unreachable, make_keypair
+from pymr.wire.sockets import Authenticator, Console, Endpoint, Sender, Unreachable, make_keypair
 
 LIMIT_SECONDS = 10.0
 NO_KEYS = Security("operator")
@@ -48,7 +48,7 @@ class Peer:
         self.security = security
         self.messages: list[Any] = []
         self.context: sockets.Context = zmq.Context()
-        self.gatekeeper = Gatekeeper(self.context, security)
+        self.authenticator = Authenticator(self.context, security)
         self.loop = Loop()
         try:
             self.endpoint = Endpoint(self.context, host, port, security, self._on_message)
@@ -75,7 +75,7 @@ class Peer:
         self._free()
 
     def _free(self) -> None:
-        self.gatekeeper.close()
+        self.authenticator.close()
         self.loop.close()
         self.context.term()  # hangs if a socket was left open
 
@@ -189,7 +189,7 @@ def test_an_unlisted_key_is_turned_away_at_once(
         ask(peer, keys("stranger"))
 
     assert time.monotonic() - began < LIMIT_SECONDS / 2
-    assert peer.gatekeeper.denied >= 1
+    assert peer.authenticator.denied >= 1
     assert isinstance(ask(peer, keys("operator")), Done)
 
 
@@ -333,7 +333,7 @@ def test_bad_frames_are_counted_and_three_are_enough(
         for _ in range(5):
             dealer.send_multipart(parts)
         dealer.send(GOOD)  # of somebody who is not listened to any more
-        wait_until(lambda: peer.endpoint._reception.ignored == 3)
+        wait_until(lambda: peer.endpoint._authorization.ignored == 3)
 
     assert peer.endpoint.bad_frames == 3
     assert peer.messages == []
@@ -369,7 +369,7 @@ def test_a_flood_of_tiny_frames_costs_no_memory_and_holds_up_nobody(start: Calla
             dealer.send(b"x")
             if number == 50_000:
                 assert isinstance(ask(peer), Done)
-        wait_until(lambda: peer.endpoint._reception.ignored == 100_000 - 3)
+        wait_until(lambda: peer.endpoint._authorization.ignored == 100_000 - 3)
 
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 << 10
     assert isinstance(ask(peer), Done)
@@ -540,7 +540,7 @@ def test_a_link_that_was_turned_away_tries_again_by_itself(
     listed: dict[str, Any] = {name: (role, key) for key, (role, name) in beta.authorized.items()}
     write_authorized(path.parent, {"alpha": listed["alpha"]})
     link = Link(peer_context(), "alpha", "127.0.0.1", peer.port, beta)
-    wait_until(lambda: link.send(Wake(change=1)) or peer.gatekeeper.denied)
+    wait_until(lambda: link.send(Wake(change=1)) or peer.authenticator.denied)
     write_authorized(path.parent, listed)
     wait_until(lambda: link.send(Wake(change=2)) and peer.messages)
     link.close()

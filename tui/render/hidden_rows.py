@@ -15,10 +15,10 @@ class RowKinds:
 
     def __init__(self, rows: Sequence[Row], kind: Callable[[Row], str]) -> None:
         self._count = len(rows)
-        self._places: dict[str, list[int]] = {}
+        self._paths: dict[str, list[int]] = {}
         for place, row in enumerate(rows):
             if told := kind(row):
-                self._places.setdefault(told, []).append(place)
+                self._paths.setdefault(told, []).append(place)
 
     def hidden_words(self, top: int, seen: int) -> str:
         """`▲ 4 above, 1 running   ▼ 12 below`. top: the first row that is seen, of `seen`."""
@@ -30,7 +30,7 @@ class RowKinds:
         if start >= stop:
             return ""
         found = []
-        for kind, places in self._places.items():
+        for kind, places in self._paths.items():
             first = bisect_left(places, start)
             if count := bisect_left(places, stop) - first:
                 found.append((places[first], f"{count:,} {kind}"))

@@ -37,7 +37,7 @@ class KeyBar(Widget):
     def __init__(self, acts_on: Callable[[str, str], bool]) -> None:
         super().__init__()
         self._acts_on = acts_on
-        self._places: list[tuple[int, int, str, DOMNode]] = []
+        self._paths: list[tuple[int, int, str, DOMNode]] = []
         self._is_paused = False
 
     def on_mount(self) -> None:
@@ -52,17 +52,17 @@ class KeyBar(Widget):
     def render(self) -> RenderResult:
         key_style = str(self.get_component_rich_style("key-bar--key"))
         words_style = str(self.get_component_rich_style("key-bar--words"))
-        line, self._places = Text(" "), []
+        line, self._paths = Text(" "), []
         for binding, node in self._fitting():
             key = self.app.get_key_display(binding)
             start = line.cell_len
             line.append(key, key_style).append(f" {binding.description}", words_style)
-            self._places.append((start, line.cell_len, binding.action, node))
+            self._paths.append((start, line.cell_len, binding.action, node))
             line.append("  ")
         return line
 
     def on_click(self, event: events.Click) -> None:
-        for start, end, action, node in self._places:
+        for start, end, action, node in self._paths:
             if start <= event.x < end:
                 self.app.call_later(self.app.run_action, action, node)
 

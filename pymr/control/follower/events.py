@@ -139,7 +139,7 @@ class SegmentsMeasured(msgspec.Struct, frozen=True):
     sizes: tuple[tuple[int, int], ...]
 
 
-class KeyboardsHeld(msgspec.Struct, frozen=True):
+class InputLocksHeld(msgspec.Struct, frozen=True):
     """Who has the keyboards of the workers now, by slot; only of those that somebody has."""
 
     holders: Mapping[int, str]
@@ -176,7 +176,7 @@ PeerEvent = (
     | SegmentLost
     | SegmentRefused
     | SegmentsMeasured
-    | KeyboardsHeld
+    | InputLocksHeld
     | Published
     | Drain
     | PeerTick

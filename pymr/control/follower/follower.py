@@ -13,7 +13,7 @@ from pymr.control.follower.events import (
     Fence,
     FetchSegments,
     Held,
-    KeyboardsHeld,
+    InputLocksHeld,
     Learned,
     MakePlan,
     MeasureSegments,
@@ -36,9 +36,9 @@ from pymr.control.follower.events import (
     SendReport,
 )
 from pymr.control.follower.publications import Publications
-from pymr.control.follower.shuffle_progress import Gathering
+from pymr.control.follower.shuffle_progress import ShuffleProgress
 from pymr.control.follower.slots import KnownRun, Slots
-from pymr.control.messages import PeerFacts
+from pymr.control.messages import PeerInfo
 from pymr.wire.protocol import (
     INVENTORY_MAX,
     REPORT_SECONDS,
@@ -67,7 +67,7 @@ class Follower:
 
     def __init__(
         self,
-        facts: PeerFacts,
+        info: PeerInfo,
         hosts: Mapping[str, str],
         *,
         boot: int,
@@ -80,7 +80,7 @@ class Follower:
         now: float,
         inventory_max: int = INVENTORY_MAX,
     ) -> None:
-        self.facts = facts
+        self.info = info
         self.incarnation = incarnation
         self.epoch = epoch
         self.leader = ""
@@ -99,7 +99,7 @@ class Follower:
         self._runs: dict[str, KnownRun] = {}
         self._found_runs = dict.fromkeys(found_runs)
         self._commands: list[PeerCommand] = []
-        self._slots = Slots(facts.name, self._runs, held, self._emit)
+        self._slots = Slots(info.name, self._runs, held, self._emit)
         self._publications = Publications()
         self._jobs_change = -1
         self._is_news = False
@@ -119,7 +119,7 @@ class Follower:
         self._now = max(self._now, now)
         match event:
             case Ordered(orders):
-                self._take_orders(orders)
+                self._apply_orders(orders)
             case Learned(incarnation, epoch, leader):
                 self._learn(incarnation, epoch, leader)
             case PeerTick(machine):
@@ -130,7 +130,7 @@ class Follower:
             case Published(published):
                 self._publications.done(published)
                 self._is_news = True
-            case KeyboardsHeld(holders):
+            case InputLocksHeld(holders):
                 self._slots.holders = holders
                 self._is_news = True
             case (
@@ -143,9 +143,9 @@ class Follower:
             ):
                 run = self._runs.get(_run_of(event))
                 if run is not None:
-                    self._take_run_event(run, event)
+                    self._apply_run_event(run, event)
             case _:
-                self._slots.take_event(event, self._now)
+                self._slots.on_event(event, self._now)
         if self._disk_health.take(event, self._now):
             self._is_news = True
         self._slots.start(self._now)
@@ -156,7 +156,7 @@ class Follower:
         self._commands.clear()
         return commands
 
-    def _take_run_event(self, run: KnownRun, event: PeerEvent) -> None:
+    def _apply_run_event(self, run: KnownRun, event: PeerEvent) -> None:
         match event:
             case Planned(report):
                 run.planned(report, self._now)
@@ -164,14 +164,14 @@ class Follower:
             case ProjectPrepared(_, failure):
                 run.is_prepared, run.failure = True, failure
             case SegmentFetched(_, source, partition, size_bytes):
-                run.gathering.fetched(source, partition, size_bytes)
+                run.shuffle.fetched(source, partition, size_bytes)
             case SegmentLost(_, source):
-                run.gathering.lose(source)
+                run.shuffle.lose(source)
                 self._is_news = True
             case SegmentRefused(_, source, partition, error):
-                self._is_news = run.gathering.refuse(source, partition, error) or self._is_news
+                self._is_news = run.shuffle.refuse(source, partition, error) or self._is_news
             case SegmentsMeasured(_, source, sizes):
-                run.gathering.sizes.measured(source, sizes)
+                run.shuffle.sizes.measured(source, sizes)
 
     def _emit(self, command: PeerCommand) -> None:
         self._commands.append(command)
@@ -189,13 +189,13 @@ class Follower:
         self._orders = 0
         self._inventory = None
         for run in self._runs.values():
-            run.gathering.begin_epoch()
+            run.shuffle.begin_epoch()
         self._emit(Remember(self.incarnation, self.epoch))
 
     # -- orders
 
-    def _take_orders(self, orders: Orders) -> None:
-        if orders.incarnation != self.incarnation or orders.peer != self.facts.name:
+    def _apply_orders(self, orders: Orders) -> None:
+        if orders.incarnation != self.incarnation or orders.peer != self.info.name:
             return
         if orders.epoch < self.epoch:
             self._emit(Fence(orders.leader, self.epoch))
@@ -219,21 +219,21 @@ class Follower:
         if orders.jobs_change > self._jobs_change:
             self._jobs_change = orders.jobs_change
             self._emit(ReadJobs(orders.jobs_change))
-        self._take_runs(orders.runs)
+        self._apply_runs(orders.runs)
         for attempt in orders.cancelled:
             self._slots.cancel(attempt)
         for acknowledged in orders.acknowledged:
             self._slots.acknowledge(acknowledged)
-        self._take_stock(orders)
-        self._take_plans(orders)
+        self._apply_stock(orders)
+        self._apply_plans(orders)
         for announced in orders.sources:
-            self._take_sources(announced)
+            self._apply_sources(announced)
         for publication in self._publications.take(orders.publish):
             self._emit(Publish(publication))
         for assignment in orders.assignments:
-            self._take_assignment(assignment)
+            self._apply_assignment(assignment)
 
-    def _take_stock(self, orders: Orders) -> None:
+    def _apply_stock(self, orders: Orders) -> None:
         """Get ready to tell what lies on the disk, from where the leader wants to know it."""
         start = orders.inventory_from
         if not orders.wants_inventory:
@@ -243,7 +243,7 @@ class Follower:
             self._inventory = reporting.Inventory(self._slots.held, page)
         self._inventory_from = start or 0
 
-    def _take_runs(self, orders: Sequence[RunOrder]) -> None:
+    def _apply_runs(self, orders: Sequence[RunOrder]) -> None:
         alive = {order.run_id for order in orders}
         known = sorted(self._slots.run_ids().union(self._found_runs, self._runs))
         for run_id in known:
@@ -252,16 +252,16 @@ class Follower:
         for order in orders:
             run = self._runs.get(order.run_id)
             if run is None:
-                run = self._runs[order.run_id] = KnownRun(order, self._gathering(order.run_id))
+                run = self._runs[order.run_id] = KnownRun(order, self._shuffle(order.run_id))
                 self._emit(PrepareProject(order))
             gone = tuple(sorted(set(run.order.homes).difference(order.homes)))
             if gone:
                 self._emit(DropPartitions(order.run_id, gone))
             run.order = order
-            self._fetch(run, run.gathering.settle(order.homes, order.partitions))
+            self._fetch(run, run.shuffle.settle(order.homes, order.partitions))
 
-    def _gathering(self, run_id: str) -> Gathering:
-        return Gathering(
+    def _shuffle(self, run_id: str) -> ShuffleProgress:
+        return ShuffleProgress(
             run_id,
             self._is_near,
             lambda partitions, sources: self._emit(MeasureSegments(run_id, partitions, sources)),
@@ -275,16 +275,16 @@ class Follower:
         self._is_news = True
 
     def _is_near(self, peer: str) -> bool:
-        return self._hosts.get(peer) == self.facts.host
+        return self._hosts.get(peer) == self.info.host
 
-    def _take_sources(self, announced: SourcesOrder) -> None:
+    def _apply_sources(self, announced: SourcesOrder) -> None:
         run = self._runs.get(announced.run_id)
         if run is None:
             return
-        self._fetch(run, run.gathering.announce(announced.start, announced.sources, announced.total))
+        self._fetch(run, run.shuffle.announce(announced.start, announced.sources, announced.total))
         # The next announcements follow when these are known to have come: at once where many are left.
         is_page_full = len(announced.sources) >= SOURCES_MAX
-        self._is_news = self._is_news or is_page_full or (bool(announced.sources) and run.gathering.knows_all)
+        self._is_news = self._is_news or is_page_full or (bool(announced.sources) and run.shuffle.knows_all)
 
     def _fetch(self, run: KnownRun, wanted: Sequence[tuple[int, list[Source]]]) -> None:
         value = run.order.fields.get("simultaneous_files_in_redis")
@@ -292,7 +292,7 @@ class Follower:
         for partition, sources in wanted:
             self._emit(FetchSegments(run.order.run_id, partition, tuple(sources), in_flight))
 
-    def _take_plans(self, orders: Orders) -> None:
+    def _apply_plans(self, orders: Orders) -> None:
         wanted = {(plan.run_id, plan.shared) for plan in orders.plans}
         for plan in orders.plans:
             run = self._runs.get(plan.run_id)
@@ -305,7 +305,7 @@ class Follower:
                 if (run_id, shared) not in wanted:
                     del run.plans[shared]
 
-    def _take_assignment(self, assignment: Assignment) -> None:
+    def _apply_assignment(self, assignment: Assignment) -> None:
         run = self._runs.get(assignment.id.run_id)
         if run is None:
             return
@@ -326,12 +326,12 @@ class Follower:
         report = Report(
             incarnation=self.incarnation,
             epoch=self.epoch,
-            peer=self.facts.name,
+            peer=self.info.name,
             boot=self._boot,
             sequence=self._sequence,
             version=self._version,
             pid=self._pid,
-            slots=self.facts.workers,
+            slots=self.info.workers,
             orders=self._orders,
             is_draining=self.is_draining,
             machine=self._disk_health.in_figures(self._machine, self._now),
@@ -341,7 +341,7 @@ class Follower:
             results=results,
             has_more_results=len(results) < len(slots.results),
             plans=tuple(plan for run in self._runs.values() for plan in run.plans.values() if plan),
-            shuffles=tuple(run.gathering.report() for run in self._runs.values()),
+            shuffles=tuple(run.shuffle.report() for run in self._runs.values()),
             published=self._publications.reports(),
             inventory=stock.page(start) if stock else None,
             inventory_from=start if stock else 0,

@@ -17,7 +17,7 @@ Wanted = list[tuple[int, list[Source]]]
 """What to fetch, by partition."""
 
 
-class Gathering:
+class ShuffleProgress:
     """The segments of one run for the partitions that are reduced on one peer.
 
     is_near: whether the data folder of a peer can be read directly, being on this host.

@@ -26,7 +26,7 @@ from pymr.control.follower.events import (
     WorkerReady,
     WorkerStarted,
 )
-from pymr.control.follower.shuffle_progress import Gathering
+from pymr.control.follower.shuffle_progress import ShuffleProgress
 from pymr.control.liveness import rest_seconds
 from pymr.wire.outcomes import DRIVER, AttemptId, EnginePhase, Failure, MapOutcome, Outcome
 from pymr.wire.protocol import STEPS, Acknowledged, Assignment, AttemptResult, PlanReport, RunOrder
@@ -66,7 +66,7 @@ class KnownRun:
     is made before that, as the disk has refused so many in a row."""
 
     order: RunOrder
-    gathering: Gathering
+    shuffle: ShuffleProgress
     is_prepared: bool = False
     failure: Failure | None = None
     plans: dict[bool, PlanReport | None] = field(default_factory=dict)
@@ -219,15 +219,15 @@ class Slots:
         if attempt.kind == DRIVER:
             self._emit(GiveDriver(number, one.assignment))
             return True
-        if not run.gathering.is_complete(attempt.number):
+        if not run.shuffle.is_complete(attempt.number):
             return False
-        sources = run.gathering.in_order()
+        sources = run.shuffle.in_order()
         self._emit(GiveReduce(number, attempt, attempt.number, sources, one.assignment.earlier))
         return True
 
     # -- what workers do
 
-    def take_event(self, event: PeerEvent, now: float) -> None:
+    def on_event(self, event: PeerEvent, now: float) -> None:
         """Something has happened to a worker. What comes of a worker that was ended does nothing."""
         match event:
             case WorkerStarted(number, pid):

@@ -12,7 +12,7 @@ from pymr.wire.outcomes import AttemptId
 from pymr.wire.protocol import HeldRun, Report
 
 
-def take(leader: LeaderState, peer: Peer, report: Report, inventory: Iterable[HeldRun]) -> None:
+def on_inventory(leader: LeaderState, peer: Peer, report: Report, inventory: Iterable[HeldRun]) -> None:
     """A peer tells what lies on its disk, page by page. Committed outputs that it should have, and has not,
     are to be made again.
 
@@ -33,7 +33,7 @@ def take(leader: LeaderState, peer: Peer, report: Report, inventory: Iterable[He
             unaccounted.pop(AttemptId(held.run_id, task, attempt), None)
         peer.inventory_known += len(held.attempts)
     if report.has_more_inventory:
-        leader.owe(peer)
+        leader.needs_orders(peer)
     else:
         leader.work_on(_lose_unaccounted(leader, peer, peer.unaccounted))
 
@@ -55,8 +55,8 @@ def _lose_unaccounted(
         return  # it has begun anew
     peer.unaccounted = None
     peer.has_inventory = True
-    leader.hungry[peer.name] = peer
-    leader.owe(peer)
-    planning.look_again(leader)
+    leader.peers_with_free_slots[peer.name] = peer
+    leader.needs_orders(peer)
+    planning.replan(leader)
     for run in leader.runs.values():
         run.is_touched = True

@@ -8,7 +8,7 @@ from typing import Any
 
 from pymr.control.leader import breakpoints, inventories
 from pymr.control.leader.orders import orders_to
-from pymr.control.leader.scheduling import Queueing, make_run
+from pymr.control.leader.scheduling import Scheduling, make_run
 from pymr.control.liveness import Peer, PeerState
 from pymr.control.messages import (
     Abdicate,
@@ -17,7 +17,7 @@ from pymr.control.messages import (
     JobsChanged,
     LeaderCommand,
     LeaderEvent,
-    PeerFacts,
+    PeerInfo,
     PresenceSeen,
     Reported,
     RunsLoaded,
@@ -71,14 +71,14 @@ class Leader(LeaderState):
         epoch: int,
         incarnation: str,
         name: str,
-        peers: Sequence[PeerFacts],
+        peers: Sequence[PeerInfo],
         settings: Settings,
         now: float,
     ) -> None:
         super().__init__(
             epoch=epoch, incarnation=incarnation, name=name, peers=peers, settings=settings, now=now
         )
-        self.queueing = Queueing()
+        self.scheduling = Scheduling()
 
     # -- the step
 
@@ -92,9 +92,9 @@ class Leader(LeaderState):
             case Reported(report):
                 self._hear(report)
             case Written(ticket, outcome):
-                self._take_outcome(self._writes.pop(ticket), outcome)
+                self._on_written(self._writes.pop(ticket), outcome)
             case JobsChanged(changes):
-                self.queueing.take_jobs(self, changes)
+                self.scheduling.on_jobs(self, changes)
             case RunsLoaded(runs, replaces):
                 self.replaces = replaces
                 self.work_on(self._load(runs))
@@ -106,10 +106,10 @@ class Leader(LeaderState):
             case _:
                 self._watch_peers()
         if self.is_loaded and not self._is_over:
-            self.queueing.begin_runs(self)
-            self.queueing.let_leave(self)
+            self.scheduling.begin_runs(self)
+            self.scheduling.let_leave(self)
             self._advance(is_tick=isinstance(event, Tick))
-            if self._owed:
+            if self._needing_orders:
                 self._send_orders()
         commands, self._commands = self._commands, []
         return commands
@@ -123,7 +123,7 @@ class Leader(LeaderState):
                 advance_steps.advance(self, run, is_tick=is_tick)
             elif isinstance(run, MapReduceRun):
                 self._advance_phases(run, is_tick=is_tick)
-        if self.hungry:
+        if self.peers_with_free_slots:
             tasks.assign(self)
 
     def _advance_phases(self, run: MapReduceRun, *, is_tick: bool) -> None:
@@ -147,8 +147,8 @@ class Leader(LeaderState):
             return
         if peer.hear(report, self.epoch, self.now):
             recovery.lose(self, peer, peer.forget_boot())
-            planning.look_again(self)
-            self.owe(peer)
+            planning.replan(self)
+            self.needs_orders(peer)
         if peer.state != "alive":
             self._note_state(peer, peer.state_at(self.now))
         if report.epoch == self.epoch and self.is_loaded:
@@ -160,30 +160,30 @@ class Leader(LeaderState):
             return  # it does not hear: what it says comes to nothing until it does
         last = peer.take(report)
         if report.inventory is not None and not peer.has_inventory:
-            inventories.take(self, peer, report, report.inventory)
+            inventories.on_inventory(self, peer, report, report.inventory)
         if peer.compared != report.running_version or peer.unseen:
             peer.compared = report.running_version
             tasks.compare(self, peer, report)
         if report.results:
-            tasks.take_results(self, peer, report.results)
+            tasks.on_results(self, peer, report.results)
         for plan in report.plans:
-            planning.take(self, peer, plan)
+            planning.on_plan(self, peer, plan)
         if report.shuffles and (last is None or report.shuffles != last.shuffles):
-            recovery.take_shuffles(self, peer, report.shuffles)
+            recovery.on_shuffles(self, peer, report.shuffles)
         for published in report.published:
-            publishing.take(self, peer, published)
+            publishing.on_published(self, peer, published)
         tasks.note_phase(self, report)
         breakpoints.note(self, report)
         if report.is_draining:
             self.draining[peer.name] = peer
         elif self.draining.pop(peer.name, None) is not None:
-            self.hungry[peer.name] = peer
+            self.peers_with_free_slots[peer.name] = peer
 
     def _note_state(self, peer: Peer, state: PeerState) -> None:
         was, peer.state = peer.state, state
         if was == state:
             return
-        planning.look_again(self)
+        planning.replan(self)
         self.dead.pop(peer.name, None)
         if state == "dead":
             self.dead[peer.name] = peer
@@ -191,8 +191,8 @@ class Leader(LeaderState):
             self.announce("peer.lost", f"{peer.name} ({peer.host}) is gone: {heard}", peer=peer.name)
             recovery.lose(self, peer, peer.forget_boot())
         elif state == "alive":
-            self.owe(peer)
-            self.hungry[peer.name] = peer
+            self.needs_orders(peer)
+            self.peers_with_free_slots[peer.name] = peer
             if was != "suspect":
                 self.announce("peer.joined", f"{peer.name} ({peer.host}) is there", peer=peer.name)
 
@@ -200,7 +200,7 @@ class Leader(LeaderState):
         while self._due and self._due[0][0] <= self.now:
             due, peer = self._due.popleft()
             if due >= peer.next_orders_at:
-                self._owed[peer.name] = peer
+                self._needing_orders[peer.name] = peer
         if self.now < self._next_watch_at:
             return
         self._next_watch_at = self.now + WATCH_SECONDS
@@ -208,9 +208,9 @@ class Leader(LeaderState):
             state = peer.state_at(self.now)
             if state != peer.state:
                 self._note_state(peer, state)
-        for peer in [one for one in self._resting.values() if one.rests_until <= self.now]:
-            del self._resting[peer.name]
-            self.hungry[peer.name] = peer
+        for peer in [one for one in self._backing_off.values() if one.backs_off_until <= self.now]:
+            del self._backing_off[peer.name]
+            self.peers_with_free_slots[peer.name] = peer
         self._check_majority()
 
     def _check_majority(self) -> None:
@@ -239,8 +239,8 @@ class Leader(LeaderState):
                 self._look_at_loaded(run)
             elif isinstance(run, SteppedRun):
                 advance_steps.check_peers(self, run)
-        self.queueing.end_runs_of_changed_jobs(self)
-        self.owe_everybody()
+        self.scheduling.end_runs_of_changed_jobs(self)
+        self.all_need_orders()
 
     def _look_at_loaded(self, run: MapReduceRun) -> None:
         """What an earlier leader may not have come to."""
@@ -254,21 +254,21 @@ class Leader(LeaderState):
         if run.stage == "tasks" and not run.maps_left:
             tasks.is_refused(self, run)
 
-    def _take_outcome(self, write: Write, outcome: Any) -> None:
+    def _on_written(self, write: Write, outcome: Any) -> None:
         match write:
             case BeginCycle():
-                self.queueing.cycle_begun(self, outcome)
+                self.scheduling.cycle_begun(self, outcome)
             case LeaveQueue():
                 if outcome:
                     text = f"{write.job_name} leaves the queue, as nobody has retried it since it failed"
                     self.announce("job.left", text, job_name=write.job_name)
             case BeginRun():
-                self.queueing.run_begun(self, write, is_begun=outcome is not None)
+                self.scheduling.run_begun(self, write, is_begun=outcome is not None)
                 if isinstance(outcome, RunRecord) and outcome.run_id not in self.runs:
                     run = self.runs[outcome.run_id] = make_run(self, outcome)
                     self.announce("run.started", f"{run.run_id} has begun", run)
-                    self.queueing.end_runs_of_changed_jobs(self)
-                    self.owe_everybody()
+                    self.scheduling.end_runs_of_changed_jobs(self)
+                    self.all_need_orders()
             case EndRun() if isinstance(outcome, RunRecord):
                 self._forget(write, outcome)
             case EndRun():
@@ -276,9 +276,9 @@ class Leader(LeaderState):
             case _:
                 run_or_none = self.runs.get(write.run_id)
                 if run_or_none is not None and run_or_none.stage != "ending":
-                    self._take_run_outcome(run_or_none, write, outcome)
+                    self._on_run_written(run_or_none, write, outcome)
 
-    def _take_run_outcome(self, run: Run, write: Write, outcome: Any) -> None:
+    def _on_run_written(self, run: Run, write: Write, outcome: Any) -> None:
         run.is_touched = True
         match write:
             case CommitTasks() if isinstance(outcome, list | tuple):
@@ -288,7 +288,7 @@ class Leader(LeaderState):
             case ReleaseTasks(_, attempts):
                 recovery.released(self, run, attempts)
                 if isinstance(run, MapReduceRun):
-                    reassignment.make_way(self, run)
+                    reassignment.preempt(self, run)
                 elif isinstance(run, SteppedRun):
                     advance_steps.released(self, run)
             case SavePlan() if outcome and isinstance(run, MapReduceRun):
@@ -304,14 +304,14 @@ class Leader(LeaderState):
 
     def _forget(self, write: EndRun, record: RunRecord) -> None:
         run = self.runs.pop(record.run_id, None)
-        self.queueing.look_soon(self)
+        self.scheduling.look_soon(self)
         if write.state is not None and record.status == write.record.status:
-            self.backlog.states[record.job_name] = write.state  # a next run may begin before it is read
+            self.job_queue.states[record.job_name] = write.state  # a next run may begin before it is read
         if record.status == "succeeded":
             self.shown[record.job_name] = record.run_id
             if isinstance(run, MapReduceRun):
                 publishing.ended(self, run)
-        self.owe_everybody()
+        self.all_need_orders()
         self._commands.append(Ended(record))
         why = f": {record.exception.splitlines()[0]}" if record.exception else ""
         text = f"{record.run_id} {record.status}{why}"
@@ -322,9 +322,9 @@ class Leader(LeaderState):
             self.work_on(run.clear())
 
     def _send_orders(self) -> None:
-        owed, self._owed = self._owed, {}
+        peers, self._needing_orders = self._needing_orders, {}
         stages = {run.stage for run in self.runs.values()}
-        for peer in owed.values():
+        for peer in peers.values():
             peer.next_orders_at = self.now + REPORT_SECONDS
             self._due.append((peer.next_orders_at, peer))
             self._commands.append(SendOrders(orders_to(self, peer, stages)))

@@ -30,7 +30,7 @@ def orders_to(leader: LeaderState, peer: Peer, stages: Collection[Stage]) -> Ord
         peer=peer.name,
         boot=report.boot if report else 0,
         sequence=peer.sequence,
-        jobs_change=leader.backlog.change,
+        jobs_change=leader.job_queue.change,
         wants_inventory=not peer.has_inventory,
         inventory_from=peer.inventory_known,
         runs=peer.runs,

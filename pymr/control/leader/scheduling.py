@@ -23,7 +23,7 @@ LEAVING_MAX = 100
 """So many jobs at most leave the queue at a time."""
 
 
-class Queueing:
+class Scheduling:
     """What the leader has begun of the queue and not yet heard of.
 
     beginning: the group of each job that is being begun, by its name. looks_at: when there may be something
@@ -38,9 +38,9 @@ class Queueing:
 
     # -- what was read or written
 
-    def take_jobs(self, leader: LeaderState, changes: JobChanges) -> None:
+    def on_jobs(self, leader: LeaderState, changes: JobChanges) -> None:
         """The job table has changed."""
-        leader.backlog.apply(changes, leader.now)
+        leader.job_queue.apply(changes, leader.now)
         leader.knows_jobs = True
         self.look_soon(leader)
         self.end_runs_of_changed_jobs(leader)
@@ -48,14 +48,14 @@ class Queueing:
     def cycle_begun(self, leader: LeaderState, cycle: int) -> None:
         """Redis has it that a cycle has begun."""
         self.is_cycling = False
-        leader.backlog.begin_cycle(cycle, leader.now)
+        leader.job_queue.begin_cycle(cycle, leader.now)
         self.look_soon(leader)
 
     def run_begun(self, leader: LeaderState, write: BeginRun, *, is_begun: bool) -> None:
         """A run has begun, or could not."""
         self.beginning.pop(write.job_name, None)
         if is_begun and write.opens_cycle:
-            leader.backlog.open_cycle(leader.now)
+            leader.job_queue.open_cycle(leader.now)
         self.look_soon(leader)
 
     def look_soon(self, leader: LeaderState) -> None:
@@ -73,21 +73,21 @@ class Queueing:
             job = self._next_job(leader)
             if job is None:
                 return
-            opens_cycle = not (leader.backlog.recurs or leader.runs or self.beginning)
+            opens_cycle = not (leader.job_queue.recurs or leader.runs or self.beginning)
             self.beginning[job.name] = group_of(job.fields)
-            leader.backlog.begin(job)
+            leader.job_queue.begin(job)
             leader.write(BeginRun(job.name, job.version, opens_cycle))
 
     def _next_job(self, leader: LeaderState) -> JobRecord | None:
         """What is due; else, unless it is time for the next cycle, what is to run again in this one."""
-        backlog, runs = leader.backlog, leader.runs.values()
+        job_queue, runs = leader.job_queue, leader.runs.values()
         names = {run.job_name for run in runs} | self.beginning.keys()
         groups = {group_of(run.record.fields) for run in runs} | set(self.beginning.values())
         groups.discard("")
-        job = backlog.next_job(names, groups)
+        job = job_queue.next_job(names, groups)
         if job is not None or self._ends_cycle(leader):
             return job
-        job, again_at = backlog.next_forced(names, groups, leader.now)
+        job, again_at = job_queue.next_forced(names, groups, leader.now)
         self.looks_at = min(self.looks_at, again_at)
         return job
 
@@ -96,30 +96,30 @@ class Queueing:
 
         Runs of jobs with `force_run` are not waited for: they could overlap for ever.
         """
-        backlog = leader.backlog
-        if self.is_cycling or backlog.is_paused:
+        job_queue = leader.job_queue
+        if self.is_cycling or job_queue.is_paused:
             return self.is_cycling
-        has_run = not backlog.has_due() and not self.beginning
-        if not has_run or not backlog.recurs or backlog.cycle_began is None:
+        has_run = not job_queue.has_due() and not self.beginning
+        if not has_run or not job_queue.recurs or job_queue.cycle_began is None:
             return False
         if not all(run.record.fields.get("force_run") for run in leader.runs.values()):
             return False
-        ends_at = backlog.cycle_began + leader.settings.cycle_seconds
+        ends_at = job_queue.cycle_began + leader.settings.cycle_seconds
         if leader.now < ends_at:
             self.looks_at = min(self.looks_at, ends_at)
             return False
         self.is_cycling = True
-        leader.write(BeginCycle(backlog.cycle))
+        leader.write(BeginCycle(job_queue.cycle))
         return True
 
     def let_leave(self, leader: LeaderState) -> None:
         """Let jobs leave the queue that failed long ago, and that nobody is going to retry."""
-        backlog = leader.backlog
-        if leader.now < self._looks_for_leaving_at or not leader.knows_jobs or backlog.unix_offset is None:
+        job_queue = leader.job_queue
+        if leader.now < self._looks_for_leaving_at or not leader.knows_jobs or job_queue.unix_offset is None:
             return
         self._looks_for_leaving_at = leader.now + LEAVE_LOOK_SECONDS
-        failed_by = leader.now + backlog.unix_offset - FAILED_TRANSFER_SECONDS
-        leaving = [job for job in backlog.jobs.values() if _is_to_leave(job, failed_by)]
+        failed_by = leader.now + job_queue.unix_offset - FAILED_TRANSFER_SECONDS
+        leaving = [job for job in job_queue.jobs.values() if _is_to_leave(job, failed_by)]
         for job in leaving[:LEAVING_MAX]:
             leader.write(LeaveQueue(job.name, job.version))
 
@@ -130,7 +130,7 @@ class Queueing:
         if not leader.knows_jobs or not leader.is_loaded:
             return
         for run in leader.runs.values():
-            job = leader.backlog.jobs.get(run.job_name)
+            job = leader.job_queue.jobs.get(run.job_name)
             if run.stage not in ("publishing", "ending") and (
                 job is None or job.version > run.record.job_version
             ):
@@ -149,4 +149,4 @@ def make_run(leader: LeaderState, record: RunRecord) -> Run:
     if is_stepped(record.fields):
         return SteppedRun(record, leader.now)
     kind = EngineRun if external_engine(record.fields) else MapReduceRun
-    return kind(record, leader.now, leader.backlog.states.get(record.job_name))
+    return kind(record, leader.now, leader.job_queue.states.get(record.job_name))

@@ -44,7 +44,7 @@ def _plan(leader: LeaderState, run: SteppedRun) -> None:
 def saved(leader: LeaderState, run: SteppedRun) -> None:
     """The plan is in Redis: its steps may begin."""
     run.stage = "tasks"
-    leader.owe_everybody()
+    leader.all_need_orders()
 
 
 # -- numbers

@@ -22,8 +22,8 @@ def cancel(leader: LeaderState, runner: str, attempt: AttemptId) -> None:
     peer = leader.peers.get(runner)
     if peer is not None and peer.take_back(attempt):
         peer.cancelled += (attempt,)
-        leader.owe(peer)
-        leader.hungry[peer.name] = peer
+        leader.needs_orders(peer)
+        leader.peers_with_free_slots[peer.name] = peer
 
 
 def outdate(
@@ -56,7 +56,7 @@ def outdated_before(leader: LeaderState, run: Run) -> tuple[int, int]:
 
     Redis keeps it with the job, so that the next leader knows it too.
     """
-    job = leader.backlog.jobs.get(run.job_name)
+    job = leader.job_queue.jobs.get(run.job_name)
     return job.outdated if job is not None and job.version == run.record.job_version else (0, 0)
 
 

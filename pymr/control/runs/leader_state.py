@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
-from pymr.control.job_queue import Backlog
+from pymr.control.job_queue import JobQueue
 from pymr.control.liveness import Peer
 from pymr.control.long_work import LongWork
 from pymr.control.messages import (
@@ -13,7 +13,7 @@ from pymr.control.messages import (
     ContinueSoon,
     DoWrite,
     LeaderCommand,
-    PeerFacts,
+    PeerInfo,
     Settings,
 )
 from pymr.control.runs.mapreduce_run import MapReduceRun
@@ -34,7 +34,7 @@ class LeaderState:
         epoch: int,
         incarnation: str,
         name: str,
-        peers: Sequence[PeerFacts],
+        peers: Sequence[PeerInfo],
         settings: Settings,
         now: float,
     ) -> None:
@@ -44,22 +44,22 @@ class LeaderState:
         self.settings = settings
         self.now = now
         self.began_at = now
-        self.peers = {facts.name: Peer(facts, now) for facts in peers}
+        self.peers = {info.name: Peer(info, now) for info in peers}
         self.hosts: dict[str, list[Peer]] = {}
         for peer in self.peers.values():
             self.hosts.setdefault(peer.host, []).append(peer)
-        self.backlog = Backlog()
+        self.job_queue = JobQueue()
         self.runs: dict[str, Run] = {}
         self.is_loaded = False
         self.knows_jobs = False
-        self.hungry: dict[str, Peer] = {}  # peers that may have a free worker
+        self.peers_with_free_slots: dict[str, Peer] = {}  # peers that may have a free worker
         self.dead: dict[str, Peer] = {}
         self.draining: dict[str, Peer] = {}
         self.replaces: tuple[str, ...] = ()  # incarnations that this one goes on from
         self.shown: dict[str, str] = {}  # runs that succeeded under this leader, by job
-        self._owed: dict[str, Peer] = {}  # peers that are to get orders at once
+        self._needing_orders: dict[str, Peer] = {}  # peers that are to get orders at once
         self._due: deque[tuple[float, Peer]] = deque((now, peer) for peer in self.peers.values())
-        self._resting: dict[str, Peer] = {}
+        self._backing_off: dict[str, Peer] = {}
         self._next_watch_at = now
         self._present: frozenset[str] = frozenset()
         self._writes: dict[int, Write] = {}
@@ -116,20 +116,20 @@ class LeaderState:
         """The runs that map, shuffle and reduce."""
         return (run for run in self.runs.values() if isinstance(run, MapReduceRun))
 
-    def owe(self, peer: Peer) -> None:
+    def needs_orders(self, peer: Peer) -> None:
         """Let a peer have orders at the end of this step."""
-        self._owed[peer.name] = peer
+        self._needing_orders[peer.name] = peer
 
-    def owe_everybody(self) -> None:
+    def all_need_orders(self) -> None:
         """Something that all peers are told of runs has changed; perhaps there is work for them."""
         for peer in self.peers.values():
             peer.runs = None
-            self._owed[peer.name] = peer
-        self.feed_everybody()
+            self._needing_orders[peer.name] = peer
+        self.offer_work_to_all()
 
-    def feed_everybody(self) -> None:
+    def offer_work_to_all(self) -> None:
         """Look at every peer's free workers again: there may be work for them."""
-        self.hungry = {name: peer for name, peer in self.peers.items() if peer.takes_work}
+        self.peers_with_free_slots = {name: peer for name, peer in self.peers.items() if peer.takes_work}
 
     def feed(self, run: Run, task: Task) -> None:
         """A task waits: let those look who may do it."""
@@ -137,9 +137,9 @@ class LeaderState:
         candidates: Iterable[Peer] = self.hosts.get(host, ()) if host else self.peers.values()
         if name:
             candidates = [self.peers[name]] if name in self.peers else ()
-        self.hungry.update((peer.name, peer) for peer in candidates if peer.takes_work)
+        self.peers_with_free_slots.update((peer.name, peer) for peer in candidates if peer.takes_work)
 
-    def let_rest(self, peer: Peer) -> None:
+    def back_off(self, peer: Peer) -> None:
         """The machine of a peer has failed; it gets no work for a while."""
         peer.rest(self.now)
-        self._resting[peer.name] = peer
+        self._backing_off[peer.name] = peer

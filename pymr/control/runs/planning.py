@@ -77,7 +77,7 @@ def advance(leader: LeaderState, run: MapReduceRun) -> None:
         end(leader, run, "skipped", None)
         return
     working = [peer for peer in leader.peers.values() if peer.takes_work]
-    homes = [peer.facts for peer in working if not peer.has_disk_problem] or [peer.facts for peer in working]
+    homes = [peer.info for peer in working if not peer.has_disk_problem] or [peer.info for peer in working]
     if not homes or any(peer.state == "unknown" for peer in leader.peers.values()):
         return
     hosts, first = [], 0
@@ -87,7 +87,7 @@ def advance(leader: LeaderState, run: MapReduceRun) -> None:
         first += report.tasks
     partitions = run.record.fields.get("partitions")
     if not isinstance(partitions, int):
-        partitions = sum(peer.facts.workers for peer in leader.peers.values())
+        partitions = sum(peer.info.workers for peer in leader.peers.values())
     homes_placed = () if isinstance(run, EngineRun) else place_partitions(partitions, homes)
     run.begin_tasks(RunPlan(tuple(hosts), partitions, homes_placed, warnings=run.input_warnings))
     run.stage = "saving"
@@ -114,7 +114,7 @@ def _check_outputs(leader: LeaderState, run: MapReduceRun) -> bool:
             del run.plans[key]
             run.planners[key] = ("", 0), run.planners[key][1]  # so that whoever is asked has a new turn
         run.plan_orders = None
-        leader.owe_everybody()
+        leader.all_need_orders()
     return False
 
 
@@ -154,7 +154,7 @@ def saved(leader: LeaderState, run: MapReduceRun) -> None:
     if not run.maps_left and is_refused(leader, run):
         return
     run.enter_phase(run.first_phase, leader.now)
-    leader.owe_everybody()
+    leader.all_need_orders()
 
 
 def orders(leader: LeaderState, peer: Peer) -> tuple[PlanOrder, ...]:
@@ -181,7 +181,7 @@ def _plan_orders(leader: LeaderState, run: MapReduceRun) -> dict[str, list[PlanO
         planner = _planner(leader, where)
         turn = _turn(leader, run, (host, shared), planner)
         if planner is not None:
-            workers = sum(one.facts.workers for one in leader.alive(None if shared else host))
+            workers = sum(one.info.workers for one in leader.alive(None if shared else host))
             consumed, owner = _consumed(leader, run, where, is_shared=shared)
             is_anew = any(outdated_before(leader, run))
             order = PlanOrder(run.run_id, workers, shared, consumed, owner, turn, is_anew)
@@ -224,13 +224,13 @@ def _shared_host(run: MapReduceRun) -> str:
     return run.consumed.shared_host if run.consumed is not None else ""
 
 
-def look_again(leader: LeaderState) -> None:
+def replan(leader: LeaderState) -> None:
     """It has changed who is there to plan."""
     for run in leader.mapreduce_runs():
         run.plan_orders = None
 
 
-def take(leader: LeaderState, peer: Peer, report: PlanReport) -> None:
+def on_plan(leader: LeaderState, peer: Peer, report: PlanReport) -> None:
     """A peer has planned its host's part of a run, or has tried to."""
     run = leader.runs.get(report.run_id)
     if not isinstance(run, MapReduceRun) or run.stage != "planning":
@@ -240,14 +240,14 @@ def take(leader: LeaderState, peer: Peer, report: PlanReport) -> None:
         return
     _orders_of(leader, run)  # before which it is not known whose turn it is
     if report.turn != (leader.epoch, run.planners[key][1]):
-        leader.owe(peer)
+        leader.needs_orders(peer)
         return
     if not report.error:
         run.plans[key] = (peer.name, report)
         run.plan_orders = None
         run.is_touched = True
         run.trouble = ""
-        leader.owe(peer)
+        leader.needs_orders(peer)
         return
     if not run.trouble or report.is_of_disk:
         run.trouble_since = leader.now

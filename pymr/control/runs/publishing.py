@@ -35,7 +35,7 @@ def begun(leader: LeaderState, run: MapReduceRun) -> None:
         peer.missed.pop(run.job_name, None)
         if peer.reconcile:
             peer.reconcile.pop(run.job_name, None)
-    leader.owe_everybody()
+    leader.all_need_orders()
 
 
 def advance(leader: LeaderState, run: MapReduceRun) -> None:
@@ -88,7 +88,7 @@ def orders(leader: LeaderState, peer: Peer) -> tuple[PublishOrder, ...]:
     return tuple(found)
 
 
-def take(leader: LeaderState, peer: Peer, report: PublishReport) -> None:
+def on_published(leader: LeaderState, peer: Peer, report: PublishReport) -> None:
     """A folder shows the output of a run, or could not be made to."""
     if report.peer == peer.name and peer.reconcile and (not report.error or report.is_final):
         job = job_of_run(report.run_id)
@@ -148,7 +148,7 @@ def _shown_outputs(leader: LeaderState, peer: str) -> Iterator[tuple[str, Publis
     By the state of the job, whatever it is about to do, or whether it is still there; without one by its
     record, which tells of no earlier run while one is under way or has failed.
     """
-    jobs, states = leader.backlog.jobs, leader.backlog.states
+    jobs, states = leader.job_queue.jobs, leader.job_queue.states
     for name, state in states.items():
         adds = state.adds if state.shown else _adds(jobs.get(name))
         counting = counting_of(state) if adds else None

@@ -70,16 +70,16 @@ def _is_due(leader: LeaderState, run: MapReduceRun, task: Task) -> bool:
 
 
 def _is_well(leader: LeaderState, run: MapReduceRun, peer: Peer) -> bool:
-    if peer.has_disk_problem or peer.name in run.shuffle_troubles or peer.rests_until > leader.now:
+    if peer.has_disk_problem or peer.name in run.shuffle_troubles or peer.backs_off_until > leader.now:
         return False
     return peer.takes_work
 
 
-def make_way(leader: LeaderState, run: MapReduceRun) -> None:
+def preempt(leader: LeaderState, run: MapReduceRun) -> None:
     """Reduce tasks that wait for a map output which is made again give their workers back: these may be the
     only ones that can do the maps."""
     if not run.maps_left:
-        leader.feed_everybody()
+        leader.offer_work_to_all()
         return
     for task in list(run.at_work.values()):
         if not task.is_map and task.running is not None and not _is_sorting(leader, task):
@@ -101,6 +101,6 @@ def _move(
     if not partitions:
         return
     load = {name: len(those) for name, those in run.homes.items()}
-    homes = replace_homes(len(partitions), [peer.facts for peer in peers], near_host, load)
+    homes = replace_homes(len(partitions), [peer.info for peer in peers], near_host, load)
     run.move_homes(dict(zip(partitions, homes, strict=True)))
-    leader.owe_everybody()
+    leader.all_need_orders()

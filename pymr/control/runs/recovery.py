@@ -27,13 +27,13 @@ def lose(leader: LeaderState, peer: Peer, attempts: Sequence[AttemptId]) -> None
             run.wait(task, first=True)
             leader.feed(run, task)
     if attempts and peer.takes_work:
-        leader.hungry[peer.name] = peer
+        leader.peers_with_free_slots[peer.name] = peer
 
 
 # -- outputs
 
 
-def take_shuffles(leader: LeaderState, peer: Peer, shuffles: Sequence[ShuffleReport]) -> None:
+def on_shuffles(leader: LeaderState, peer: Peer, shuffles: Sequence[ShuffleReport]) -> None:
     """How far a peer's fetching is, and which outputs it finds lost."""
     peer.shuffles = {one.run_id: one for one in shuffles}
     for shuffle in shuffles:
@@ -48,7 +48,7 @@ def take_shuffles(leader: LeaderState, peer: Peer, shuffles: Sequence[ShuffleRep
             lose_outputs(leader, run, shuffle.lost)
         unknown = len(run.sources) - shuffle.sources
         if unknown >= SOURCES_MAX or (unknown > 0 and not run.maps_left):
-            leader.owe(peer)  # nobody should wait for the next regular orders
+            leader.needs_orders(peer)  # nobody should wait for the next regular orders
 
 
 def _note_shuffle_trouble(leader: LeaderState, run: MapReduceRun, peer: Peer, trouble: str) -> None:
@@ -180,8 +180,8 @@ def has_all_output(leader: LeaderState, run: MapReduceRun) -> bool:
         peer = leader.peers.get(name)
         if peer is None:
             continue
-        is_stood_in_for = peer.state == "dead" and not leader.is_gone(peer.host)
-        if not is_stood_in_for and not (peer.is_alive and peer.has_inventory):
+        is_published_by_proxy = peer.state == "dead" and not leader.is_gone(peer.host)
+        if not is_published_by_proxy and not (peer.is_alive and peer.has_inventory):
             return False
     return True
 

@@ -77,17 +77,17 @@ def _commits_at_once(commits: Sequence[Committed]) -> int:
 def assign(leader: LeaderState) -> None:
     """Give waiting tasks to free workers, a worker of each peer in turn; runs share them evenly."""
     runs = [run for run in leader.runs.values() if run.stage == "tasks"]
-    while leader.hungry:
-        for peer in list(leader.hungry.values()):
+    while leader.peers_with_free_slots:
+        for peer in list(leader.peers_with_free_slots.values()):
             if len(runs) > 1:
                 runs.sort(key=lambda run: len(run.at_work))
             if not any(_assign_one(leader, run, peer) for run in runs):
-                del leader.hungry[peer.name]
+                del leader.peers_with_free_slots[peer.name]
 
 
 def _assign_one(leader: LeaderState, run: Run, peer: Peer) -> bool:
     slot = peer.free_slot()
-    if slot is None or not peer.takes_work or peer.rests_until > leader.now:
+    if slot is None or not peer.takes_work or peer.backs_off_until > leader.now:
         return False
     task = run.next_task(peer.name, peer.host)
     if task is None:
@@ -96,7 +96,7 @@ def _assign_one(leader: LeaderState, run: Run, peer: Peer) -> bool:
     if earlier := run.earlier_failure(task):
         assignment = msgspec.structs.replace(assignment, earlier=earlier)
     peer.give(assignment)
-    leader.owe(peer)
+    leader.needs_orders(peer)
     return True
 
 
@@ -111,10 +111,10 @@ def compare(leader: LeaderState, peer: Peer, report: Report) -> None:
     reported = {running.id for running in report.running}
     for attempt in [one for one in peer.unseen if one in reported]:
         del peer.unseen[attempt]
-    strangers = reported - peer.attempts.keys()
+    unknown = reported - peer.attempts.keys()
     cancelled = []
-    for running in report.running if strangers else ():
-        if running.id not in strangers:
+    for running in report.running if unknown else ():
+        if running.id not in unknown:
             continue
         if _may_adopt(leader, running.id, peer, running.slot):
             peer.adopt(running)
@@ -123,7 +123,7 @@ def compare(leader: LeaderState, peer: Peer, report: Report) -> None:
         else:
             cancelled.append(running.id)
     if cancelled:
-        leader.owe(peer)
+        leader.needs_orders(peer)
     peer.cancelled = tuple(cancelled)
     if not report.has_more_results:  # else it has ended more than it can tell at once
         _take_back_lost(leader, peer, report, reported)
@@ -153,12 +153,12 @@ def _may_adopt(leader: LeaderState, attempt: AttemptId, peer: Peer, slot: int) -
     return run.may_adopt(task, peer.name) and not run.is_void(attempt)
 
 
-def take_results(leader: LeaderState, peer: Peer, results: Iterable[AttemptResult]) -> None:
+def on_results(leader: LeaderState, peer: Peer, results: Iterable[AttemptResult]) -> None:
     """Commit what succeeded first, try again what failed."""
-    leader.owe(peer)
+    leader.needs_orders(peer)
     for result in results:
         if peer.take_back(result.id):
-            leader.hungry[peer.name] = peer
+            leader.peers_with_free_slots[peer.name] = peer
         if result.id in peer.refused:
             continue
         run = leader.runs.get(result.id.run_id)
@@ -167,7 +167,7 @@ def take_results(leader: LeaderState, peer: Peer, results: Iterable[AttemptResul
             continue
         if isinstance(result.outcome, Failure):
             if task.running == result.id:
-                _take_failure(leader, run, task, peer, result, result.outcome)
+                _on_failure(leader, run, task, peer, result, result.outcome)
         elif run.is_void(result.id):
             if task.running == result.id:
                 run.stop(task)
@@ -185,7 +185,7 @@ def take_results(leader: LeaderState, peer: Peer, results: Iterable[AttemptResul
             peer.failures = 0
 
 
-def _take_failure(
+def _on_failure(
     leader: LeaderState, run: Run, task: Task, peer: Peer, result: AttemptResult, failure: Failure
 ) -> None:
     run.stop(task)
@@ -210,7 +210,7 @@ def _take_failure(
     if failure.missing is not None:
         recovery.lose_outputs(leader, run, [failure.missing])
     elif is_of_machine:
-        leader.let_rest(peer)
+        leader.back_off(peer)
     _tell_of_failure(leader, run, task, failure, tried)
     run.wait(task, first=True)
     leader.feed(run, task)
@@ -261,7 +261,7 @@ def committed(leader: LeaderState, run: Run, write: CommitTasks, attempts: Seque
     for one, attempt in zip(write.tasks, attempts, strict=True):
         task = run.task(one.id)
         if one.peer in leader.peers:
-            leader.owe(leader.peers[one.peer])
+            leader.needs_orders(leader.peers[one.peer])
         if attempt == one.id.attempt:
             run.commit(one)
             recovery.check_digest(leader, run, task, one)
@@ -281,9 +281,9 @@ def mapped(leader: LeaderState, run: MapReduceRun, write: CommitTasks) -> None:
     if is_refused(leader, run):
         return
     run.enter_phase("shuffle", leader.now)
-    leader.feed_everybody()
+    leader.offer_work_to_all()
     for peer in leader.alive():
-        leader.owe(peer)
+        leader.needs_orders(peer)
 
 
 def is_refused(leader: LeaderState, run: MapReduceRun) -> bool:

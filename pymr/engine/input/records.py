@@ -302,9 +302,9 @@ class RecordReader:
         except FileNotFoundError as error:
             refuse_gone(file, error)
         except (OSError, *DECOMPRESSION_ERRORS) as error:
-            self._take_bad_content(file, error)
+            self._on_bad_content(file, error)
 
-    def _take_bad_content(self, file: InputFile, error: Exception) -> None:
+    def _on_bad_content(self, file: InputFile, error: Exception) -> None:
         """Raise what an error in reading means; return where a file that grew is cut at its listed length."""
         if isinstance(error, OSError) and error.errno is not None:  # bad content is a bare OSError of bz2
             raise disk_error("reading", file.path, error) from error

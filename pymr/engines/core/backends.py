@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pymr import __version__
 from pymr.base.errors import FatalError, StartError
 from pymr.config.toml_text import parse_override
-from pymr.runs.facts import Backend
+from pymr.runs.info import Backend
 
 _CLASSES = {
     "dask": ("pymr.engines.dask", "DaskEngine"),

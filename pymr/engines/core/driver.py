@@ -14,7 +14,7 @@ from pymr.engines.core.commit import committed
 from pymr.engines.core.reduce_side import PartitionReport
 from pymr.engines.core.run_watch import RunWatch
 from pymr.engines.core.setup import write_setup
-from pymr.runs.facts import RunRequest, RunResult
+from pymr.runs.info import RunRequest, RunResult
 from pymr.runs.outcome import (
     Stopwatch,
     check_bad_records,

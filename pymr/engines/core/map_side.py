@@ -34,7 +34,7 @@ RunFacts = tuple[int, int, int]
 """Of a run: its length in bytes, its keys, its values."""
 
 
-class SegmentFacts(msgspec.Struct, frozen=True, array_like=True):
+class SegmentInfo(msgspec.Struct, frozen=True, array_like=True):
     """A partition's part of a map output: its runs, one behind another, in the order of their writing.
 
     digest: of the whole map output. output: fields of a MapOutput, without its runs; with partition 0 only.
@@ -69,19 +69,19 @@ def map_pieces(run_dir: str, index: int) -> Iterator[tuple[int, Piece]]:
                     _keep_bad_records(os.path.join(folder, BAD_RECORDS_FILE), run_dir, index)
                 raise
             write_contents(run_dir, task_name("map", index), found)
-            facts = _facts_of(output, run_dir, index)
+            info = _facts_of(output, run_dir, index)
         runs: dict[int, list[Run]] = {}
         for run in output.runs:
             runs.setdefault(run.partition, []).append(run)
         for partition in range(setup.partitions):
-            yield from _segment(partition, index, runs.get(partition, ()), facts)
+            yield from _segment(partition, index, runs.get(partition, ()), info)
 
 
 def map_output_in(piece: Piece) -> MapOutput | None:
     """The facts of a map task that a piece brings, if it does: one of each map task."""
     if piece[1] != CLOSING:
         return None
-    output = msgspec.msgpack.decode(piece[2], type=SegmentFacts).output
+    output = msgspec.msgpack.decode(piece[2], type=SegmentInfo).output
     return MapOutput(**output) if output is not None else None
 
 
@@ -113,12 +113,12 @@ def _segment(
         for data in _read(run):
             yield partition, (index, offset, data)
             offset += len(data)
-    facts = SegmentFacts(
+    info = SegmentInfo(
         output.digest,
         tuple((run.length, run.keys, run.values) for run in runs),
         asdict(output) if partition == 0 else None,
     )
-    yield partition, (index, CLOSING, msgspec.msgpack.encode(facts))
+    yield partition, (index, CLOSING, msgspec.msgpack.encode(info))
 
 
 def _read(run: Run) -> Iterator[bytes]:

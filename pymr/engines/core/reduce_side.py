@@ -25,7 +25,7 @@ from pymr.engine.tasks import (
     run_reduce_task,
 )
 from pymr.engines.core.attempts import attempt, local_folder
-from pymr.engines.core.map_side import CLOSING, Piece, SegmentFacts, task_name
+from pymr.engines.core.map_side import CLOSING, Piece, SegmentInfo, task_name
 from pymr.engines.core.setup import ATTEMPTS
 from pymr.wire.outcomes import INCOMPARABLE
 
@@ -56,22 +56,22 @@ def reduce_pieces(run_dir: str, partition: int, pieces: Iterable[Piece]) -> Part
         with attempt(run_dir, name) as (_, context, watch):
             runs = _runs(segments, folder, partition, setup.map_tasks)
             output = _reduce(context, ReduceTask(partition, runs), run_dir, watch)
-    digests = [facts.digest for _, facts in sorted(segments.items())]
+    digests = [info.digest for _, info in sorted(segments.items())]
     is_comparable = not any(digest.startswith(INCOMPARABLE) for digest in digests)
     return PartitionReport(
         partition,
         output,
         xxh3_64_hexdigest("\n".join(digests).encode()) if is_comparable else "",
-        tuple(MapOutput(**facts.output) for _, facts in sorted(segments.items()) if facts.output is not None),
+        tuple(MapOutput(**info.output) for _, info in sorted(segments.items()) if info.output is not None),
     )
 
 
-def _write(pieces: Iterable[Piece], folder: str) -> dict[int, SegmentFacts]:
+def _write(pieces: Iterable[Piece], folder: str) -> dict[int, SegmentInfo]:
     """Put the pieces where they belong in a file for each map task; the facts of these."""
-    segments: dict[int, SegmentFacts] = {}
+    segments: dict[int, SegmentInfo] = {}
     for index, offset, data in pieces:
         if offset == CLOSING:
-            segments[index] = msgspec.msgpack.decode(data, type=SegmentFacts)
+            segments[index] = msgspec.msgpack.decode(data, type=SegmentInfo)
             continue
         path = _path(folder, index)
         try:
@@ -87,7 +87,7 @@ def _write(pieces: Iterable[Piece], folder: str) -> dict[int, SegmentFacts]:
     return segments
 
 
-def _runs(segments: dict[int, SegmentFacts], folder: str, partition: int, map_tasks: int) -> tuple[Run, ...]:
+def _runs(segments: dict[int, SegmentInfo], folder: str, partition: int, map_tasks: int) -> tuple[Run, ...]:
     """All runs of the partition, in the order of map tasks and of their writing.
 
     Raises DamagedFileError where a piece has not come.

@@ -95,7 +95,7 @@ class RunWatch:
             for name in sorted(os.listdir(os.path.join(self._run_dir, FAILURES))):
                 if name not in self._seen and not name.endswith(UNFINISHED):
                     self._seen.add(name)
-                    self._take_failure(name)
+                    self._on_failure(name)
 
     def give_up(self, error: BaseException) -> None:
         """The engine has raised this. Raises as `look`; and the failure of an attempt, where it tells of one
@@ -111,7 +111,7 @@ class RunWatch:
         """Show the last of what was printed."""
         self._show_output(is_last=True)
 
-    def _take_failure(self, name: str) -> None:
+    def _on_failure(self, name: str) -> None:
         with open(os.path.join(self._run_dir, FAILURES, name), "rb") as file:
             failure = msgspec.msgpack.decode(file.read(), type=AttemptFailure)
         failed = self._failures.setdefault(failure.task, [])

@@ -28,7 +28,7 @@ from pymr.engine.tasks import JobContext, MapTask, load_auxiliary
 from pymr.engines.core.backends import this_worker
 from pymr.jobs.job import MapReduceJob, job_to_dict, parse_job
 from pymr.projects.project import load_functions, pack_project, unpack_project
-from pymr.runs.facts import RunRequest
+from pymr.runs.info import RunRequest
 
 SETUP_NAME, PLAN_NAME = "setup", "plan"
 ATTEMPTS, BAD_RECORDS, CONTENTS = "attempts", "bad-records", "contents"

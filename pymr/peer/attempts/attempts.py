@@ -42,7 +42,7 @@ from pymr.engine.segments import (
 from pymr.engine.tasks import JobContext, ReduceTask, TaskWatch, run_map_task, run_reduce_task
 from pymr.peer.disk.bad_records import keep_list_of_failed
 from pymr.peer.disk.content_notes import ContentNotes
-from pymr.peer.disk.paths import HIDDEN_PREFIX, Places, attempt_of, checked_folder
+from pymr.peer.disk.paths import HIDDEN_PREFIX, PeerPaths, attempt_of, checked_folder
 from pymr.wire.outcomes import AttemptId, DriverOutcome, MapOutcome, ReduceOutcome, StepOutcome
 from pymr.wire.protocol import cut_text
 
@@ -87,8 +87,8 @@ def do_map(
     """
     pid = os.getpid()
     job = context.job
-    places = Places(os.path.dirname(os.path.dirname(run_dir)))
-    notes = ContentNotes(places.content_notes(job.job_name, id.run_id)) if job.hold_state else None
+    paths = PeerPaths(os.path.dirname(os.path.dirname(run_dir)))
+    notes = ContentNotes(paths.content_notes(job.job_name, id.run_id)) if job.hold_state else None
 
     def work(folder: str) -> None:
         try:
@@ -145,8 +145,8 @@ def do_reduce(
 
 def map_outcome(attempt_dir: str) -> MapOutcome:
     """What a finished map attempt is reported with. Raises as `read_index`."""
-    facts = read_index(attempt_dir).facts
-    return MapOutcome(**asdict(facts), bad_record=_first_bad_record(attempt_dir) if facts.bad_records else "")
+    info = read_index(attempt_dir).info
+    return MapOutcome(**asdict(info), bad_record=_first_bad_record(attempt_dir) if info.bad_records else "")
 
 
 def _first_bad_record(attempt_dir: str) -> str:
@@ -165,14 +165,14 @@ def _first_bad_record(attempt_dir: str) -> str:
 def reduce_outcome(attempt_dir: str) -> ReduceOutcome:
     """What a finished reduce attempt is reported with. Raises as `read_reduce_index`."""
     index = read_reduce_index(attempt_dir)
-    facts = index.facts
+    info = index.info
     return ReduceOutcome(
-        groups=facts.groups,
-        values=facts.values,
-        items=facts.items,
+        groups=info.groups,
+        values=info.values,
+        items=info.items,
         parts=len(index.parts),
-        stored_bytes=facts.stored_bytes,
-        counters=facts.counters,
+        stored_bytes=info.stored_bytes,
+        counters=info.counters,
     )
 
 
@@ -208,7 +208,7 @@ def write_facts(segment_path: str, runs: Sequence[RunFacts]) -> None:
 
     The segment's own bytes are on the disk before.
     """
-    replace_file(segment_path + FACTS_SUFFIX, msgpack.packb([list(facts) for facts in runs]))
+    replace_file(segment_path + FACTS_SUFFIX, msgpack.packb([list(info) for info in runs]))
 
 
 def commit_attempt(
@@ -299,16 +299,16 @@ def _read_staged(path: str, partition: int) -> tuple[Run, ...]:
     with open(path + FACTS_SUFFIX, "rb") as file:
         data = file.read()
     try:
-        facts: list[RunFacts] = [(length, keys, values) for length, keys, values in msgpack.unpackb(data)]
-        ends = [0, *accumulate(length for length, _, _ in facts)]
+        info: list[RunFacts] = [(length, keys, values) for length, keys, values in msgpack.unpackb(data)]
+        ends = [0, *accumulate(length for length, _, _ in info)]
     except (ValueError, TypeError) as error:
         raise DamagedFileError(f"{path}{FACTS_SUFFIX} is damaged: {error!r}") from error
-    size = os.path.getsize(path) if facts else 0
+    size = os.path.getsize(path) if info else 0
     if size != ends[-1]:
         raise DamagedFileError(f"{path} is damaged: it has {size:,} bytes of {ends[-1]:,}")
     return tuple(
         Run(path, partition, offset, length, keys, values)
-        for offset, (length, keys, values) in zip(ends, facts, strict=False)
+        for offset, (length, keys, values) in zip(ends, info, strict=False)
     )
 
 

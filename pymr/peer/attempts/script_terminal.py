@@ -29,7 +29,8 @@ LEFT_GRACE_SECONDS = 1.0
 """What a script has left running may end by itself for so long, such as a `tee` that it wrote through."""
 
 END_SECONDS_MAX = 5.0
-"""How long killed processes are waited for: one on a dead disk may not end, and is left to the nursery."""
+"""How long killed processes are waited for: one on a dead disk may not end, and is left to the fork
+server."""
 
 KEPT_BYTES = 64 << 10
 """Of the end of the output so much is kept, for its last lines."""

@@ -13,7 +13,7 @@ import orjson
 
 from pymr.base.durable import make_folders, sync_folder
 from pymr.engine.segments import BAD_RECORDS_FILE
-from pymr.peer.disk.paths import HIDDEN_PREFIX, Places, attempt_of
+from pymr.peer.disk.paths import HIDDEN_PREFIX, PeerPaths, attempt_of
 from pymr.wire.outcomes import DRIVER
 
 _log = logging.getLogger("pymr")
@@ -47,17 +47,17 @@ def keep_list_of_failed(run_dir: str, task: str, attempt_dir: str) -> None:
         _log.warning("the bad records of %s in %s are lost: %s", task, run_dir, error)
 
 
-def keep_bad_records(places: Places, run_id: str) -> None:
+def keep_bad_records(paths: PeerPaths, run_id: str) -> None:
     """Put the lists of a run's finished map attempts together, to be called before its folder is removed.
 
     Of several attempts at a task one is taken; of a task that is not done the one that had too many.
     Again it does the same; once the folder is gone, nothing.
     Raises OSError; then what was there before is left.
     """
-    if not os.path.isdir(places.run(run_id)):
+    if not os.path.isdir(paths.run(run_id)):
         return
-    path = places.bad_records(run_id)
-    lists = _lists_of_attempts(places, run_id)
+    path = paths.bad_records(run_id)
+    lists = _lists_of_attempts(paths, run_id)
     if not lists:
         with suppress(FileNotFoundError):  # of another run of this id, in a cluster that is no more
             os.unlink(path)
@@ -72,18 +72,20 @@ def keep_bad_records(places: Places, run_id: str) -> None:
         os.fsync(file.fileno())
     os.rename(unfinished, path)
     sync_folder(os.path.dirname(path))
-    _remove_oldest(places)
+    _remove_oldest(paths)
 
 
-def read_bad_records(places: Sequence[Places], run_id: str, start: int) -> tuple[tuple[str, ...], int | None]:
+def read_bad_records(
+    paths: Sequence[PeerPaths], run_id: str, start: int
+) -> tuple[tuple[str, ...], int | None]:
     """(lines of JSON, where to go on), from the `start`-th byte of what a host has of a run; None at the end.
 
-    places: of all peers of the host. Also of a run that has not ended, as far as its tasks are done.
+    paths: of all peers of the host. Also of a run that has not ended, as far as its tasks are done.
     Raises OSError.
     """
     lines: list[str] = []
     size = position = 0
-    for path in [path for one in places for path in _lists_of(one, run_id)]:
+    for path in [path for one in paths for path in _lists_of(one, run_id)]:
         end = position + os.path.getsize(path)
         if start < end:
             for at, line in _lines_from(path, start - position):
@@ -95,18 +97,18 @@ def read_bad_records(places: Sequence[Places], run_id: str, start: int) -> tuple
     return tuple(lines), None
 
 
-def _lists_of(places: Places, run_id: str) -> list[str]:
+def _lists_of(paths: PeerPaths, run_id: str) -> list[str]:
     """What one peer has of a run: the list that is kept, else those of its attempts."""
-    kept = places.bad_records(run_id)
-    return [kept] if os.path.exists(kept) else _lists_of_attempts(places, run_id)
+    kept = paths.bad_records(run_id)
+    return [kept] if os.path.exists(kept) else _lists_of_attempts(paths, run_id)
 
 
-def _lists_of_attempts(places: Places, run_id: str) -> list[str]:
+def _lists_of_attempts(paths: PeerPaths, run_id: str) -> list[str]:
     """Those of map attempts and drivers, one for each task, in the order in which they were written: as they
     are put together, so that who reads them page by page goes on at the right place."""
     found: dict[str, tuple[int, str]] = {}
     failed: dict[str, tuple[int, str]] = {}
-    folder = places.run(run_id)
+    folder = paths.run(run_id)
     with suppress(FileNotFoundError):
         for name in sorted(os.listdir(folder)):
             match = _LIST_OF_FAILED.fullmatch(name)
@@ -145,12 +147,12 @@ def _copy(path: str, target: BinaryIO) -> int:
     return left_out
 
 
-def _remove_oldest(places: Places) -> None:
+def _remove_oldest(paths: PeerPaths) -> None:
     """Keep the lists of the newest runs, and nothing that was left unfinished."""
-    folder = places.bad_records_of_runs
-    paths = [os.path.join(folder, name) for name in os.listdir(folder)]
-    whole = [path for path in paths if not path.endswith(_UNFINISHED_SUFFIX)]
+    folder = paths.bad_records_of_runs
+    lists = [os.path.join(folder, name) for name in os.listdir(folder)]
+    whole = [path for path in lists if not path.endswith(_UNFINISHED_SUFFIX)]
     kept = set(sorted(whole, key=lambda path: os.stat(path).st_mtime_ns)[-KEPT_RUNS_MAX:])
-    for path in paths:
+    for path in lists:
         if path not in kept:
             os.unlink(path)

@@ -48,7 +48,7 @@ class _Entry(msgspec.Struct, frozen=True, array_like=True):
     changes: JobChanges
 
 
-class KeptJobs:
+class JobJournal:
     """The two files. To be used in one thread; how long they are may be asked for in any.
 
     snapshot_bytes: 0 while there is none. journal_bytes: None while nothing can be added, and a snapshot has

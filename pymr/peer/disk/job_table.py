@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from pymr.control.job_queue import Backlog
+from pymr.control.job_queue import JobQueue
 from pymr.control.stored_state import JobChanges
 from pymr.peer.disk.job_journal import GatheredChanges, JobTable
-from pymr.peer.disk.local_state import KeptState
+from pymr.peer.disk.local_state import LocalState
 from pymr.peer.loop.threads import Thread
 from pymr.peer.store.store import StoreForgot
 from pymr.peer.store.thread import StoreThread
@@ -36,7 +36,7 @@ class JobTableCopy:
 
     def __init__(
         self,
-        state: KeptState,
+        state: LocalState,
         store: StoreThread,
         disk: Thread,
         incarnation: Callable[[], str],
@@ -54,7 +54,7 @@ class JobTableCopy:
         self._incarnation = incarnation
         self._call_later = call_later
         self._is_keeping = self._is_retrying = False
-        self.table = Backlog()
+        self.table = JobQueue()
         self._of = ""
         kept = state.jobs.load()
         if kept is not None and kept.incarnation == (state.incarnation or ""):

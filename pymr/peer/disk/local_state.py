@@ -1,4 +1,5 @@
-"""Kept state: what a peer remembers over its restarts: who it is, the highest epoch it saw, the job table."""
+"""Local state: what a peer remembers over its restarts: who it is, the highest epoch it saw, the job
+table."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ import msgspec
 from pymr.base.durable import replace_file, write_file
 from pymr.base.errors import StartError, disk_error, is_unwritable
 from pymr.base.faults import fault_point
-from pymr.peer.disk.job_journal import KeptJobs
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.job_journal import JobJournal
+from pymr.peer.disk.paths import PeerPaths
 
 STAND_IN_SECONDS_MAX = 60.0
 """How long a peer that starts waits for another of its host to be done with publishing in its place."""
@@ -31,7 +32,7 @@ class _Epoch(msgspec.Struct, frozen=True):
     epoch: int
 
 
-class KeptState:
+class LocalState:
     """The folder `state` of a peer, held by this process alone until it ends.
 
     boot: counts the starts, in a new folder from the time on: also after its disk was replaced, no life of a
@@ -40,26 +41,26 @@ class KeptState:
     Raises StartError where another process holds the folder, or it cannot be written.
     """
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
-        self.jobs = KeptJobs(places.job_table)
+    def __init__(self, paths: PeerPaths) -> None:
+        self._paths = paths
+        self.jobs = JobJournal(paths.job_table)
         self._writing = threading.Lock()
         try:
-            os.makedirs(places.state, exist_ok=True)
-            self._lock = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            _take(self._lock, places.lock)
+            os.makedirs(paths.state, exist_ok=True)
+            self._lock = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _take(self._lock, paths.lock)
             os.truncate(self._lock, 0)
             os.write(self._lock, b"%d\n" % os.getpid())
-            self.boot = (_read_number(places.boot) or time.time_ns() // 1_000_000) + 1
-            self._replace(places.boot, b"%d\n" % self.boot)
-            kept = _read_epoch(places.epoch)
+            self.boot = (_read_number(paths.boot) or time.time_ns() // 1_000_000) + 1
+            self._replace(paths.boot, b"%d\n" % self.boot)
+            kept = _read_epoch(paths.epoch)
         except BlockingIOError as error:
             raise StartError(
-                f"the data folder {places.data_dir} is in use by another pymr-peer "
-                f"(pid {_read_number(places.lock)}); stop that one, or give this peer a data_dir of its own"
+                f"the data folder {paths.data_dir} is in use by another pymr-peer "
+                f"(pid {_read_number(paths.lock)}); stop that one, or give this peer a data_dir of its own"
             ) from error
         except OSError as error:
-            raise StartError(str(disk_error("preparing", places.state, error))) from error
+            raise StartError(str(disk_error("preparing", paths.state, error))) from error
         self.incarnation, self.epoch = kept.incarnation, kept.epoch
         self.change = 0
 
@@ -80,7 +81,7 @@ class KeptState:
             if self.has(incarnation, epoch):
                 return
             fault_point("state.epoch")
-            self._replace(self._places.epoch, msgspec.json.encode(_Epoch(incarnation, epoch)))
+            self._replace(self._paths.epoch, msgspec.json.encode(_Epoch(incarnation, epoch)))
             if incarnation != self.incarnation:
                 self.change = 0
             self.incarnation, self.epoch = incarnation, epoch
@@ -90,16 +91,16 @@ class KeptState:
         try:
             replace_file(path, data)
         except OSError as error:
-            if not is_unwritable(error) or not os.path.exists(self._places.state_reserve):
+            if not is_unwritable(error) or not os.path.exists(self._paths.state_reserve):
                 raise
-            os.unlink(self._places.state_reserve)
+            os.unlink(self._paths.state_reserve)
             replace_file(path, data)
             return
         with suppress(OSError):  # there is no room for it yet
             self._keep_reserve()
 
     def _keep_reserve(self) -> None:
-        path = self._places.state_reserve
+        path = self._paths.state_reserve
         if not os.path.exists(path):
             try:
                 write_file(path, os.urandom(RESERVE_BYTES))
@@ -118,8 +119,8 @@ class StandIn:
     A context; entering it raises BlockingIOError while the daemon lives.
     """
 
-    def __init__(self, places: Places) -> None:
-        self._path = places.lock
+    def __init__(self, paths: PeerPaths) -> None:
+        self._path = paths.lock
         self._descriptor: int | None = None
 
     def __enter__(self) -> StandIn:

@@ -1,4 +1,4 @@
-"""Places: where everything lies below a peer's data folder, and what a name in a job may lead to.
+"""Paths: where everything lies below a peer's data folder, and what a name in a job may lead to.
 
 Names that come from elsewhere (of runs, jobs, attempts) are checked before they become part of a path.
 """
@@ -29,7 +29,7 @@ _ATTEMPT_FOLDER = re.compile(rf"((?:map|reduce|{DRIVER}|{'|'.join(STEPS)})-[0-9]
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class PeerPaths:
     """The paths below the data folder of one peer. Raises FatalError for a name that would lead elsewhere."""
 
     data_dir: str

@@ -22,7 +22,7 @@ from pymr.base.errors import DamagedFileError, FatalError
 from pymr.config.cluster import ClusterConfig
 from pymr.data.contents import Piece
 from pymr.data.protocol import (
-    FACTS_BYTES_MAX,
+    INFO_BYTES_MAX,
     DataRefused,
     Output,
     Pack,
@@ -59,7 +59,7 @@ class _Extents:
 
     parts: Sequence[tuple[int, int]]
     size: int
-    facts: bytes
+    info: bytes
 
 
 class Resources:
@@ -108,7 +108,7 @@ class Resources:
             data = _join(descriptor, extents, offset, length)
         finally:
             os.close(descriptor)
-        return Piece(data, offset, extents.size, b"" if offset else extents.facts)
+        return Piece(data, offset, extents.size, b"" if offset else extents.info)
 
     def _read_pack(self, data_dir: str, resource: Pack | Staged, offset: int, length: int) -> Piece:
         names = _names_of(resource)
@@ -128,13 +128,13 @@ class Resources:
             self._segments.move_to_end(segment)
             return self._segments[segment]
         runs = self._index(attempt_dir).runs(segment.partition)
-        facts = msgpack.packb([[run.length, run.keys, run.values] for run in runs])
-        if len(facts) > FACTS_BYTES_MAX:
+        info = msgpack.packb([[run.length, run.keys, run.values] for run in runs])
+        if len(info) > INFO_BYTES_MAX:
             reason = (
                 f"{attempt_dir} has {len(runs):,} runs in a partition: raise max_number_dumped_items_shuffler"
             )
             raise DataRefused("invalid", reason)
-        extents = _Extents([(run.offset, run.length) for run in runs], sum(run.length for run in runs), facts)
+        extents = _Extents([(run.offset, run.length) for run in runs], sum(run.length for run in runs), info)
         self._segments[segment] = extents
         if len(self._segments) > _SEGMENTS_MAX:
             self._segments.popitem(last=False)

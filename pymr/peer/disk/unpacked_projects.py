@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pymr.base.errors import ProjectError
-from pymr.peer.disk.paths import Places, plain
+from pymr.peer.disk.paths import PeerPaths, plain
 from pymr.peer.loop.disk_threads import Disk
 from pymr.peer.store.thread import StoreThread
 from pymr.projects.packages import forget_byte_code, has_content, unpack_project
@@ -24,12 +24,12 @@ class UnpackedProjects:
 
     def __init__(
         self,
-        places: Places,
+        paths: PeerPaths,
         disk: Disk,
         store: StoreThread,
         call_later: Callable[[float, Callable[[], object]], object],
     ) -> None:
-        self._places = places
+        self._paths = paths
         self._disk = disk
         self._store = store
         self._call_later = call_later
@@ -37,7 +37,7 @@ class UnpackedProjects:
 
     def folder(self, content_hash: str, name: str) -> Path:
         """Where a project is or will be. Raises FatalError for what cannot be the name of one."""
-        return Path(self._places.project(content_hash), plain(name))
+        return Path(self._paths.project(content_hash), plain(name))
 
     def check(
         self,

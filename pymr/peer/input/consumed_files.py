@@ -101,10 +101,10 @@ def _match_by_content(
         if second not in by_second:
             continue
         found = fingerprint_of(file.path, file.size, lengths=lengths[second])
-        facts = by_second[second].get(found)
-        if facts:
-            fact = next((one for one in facts if one.mtime_ns == file.mtime_ns), facts[0])
-            facts.remove(fact)
+        info = by_second[second].get(found)
+        if info:
+            fact = next((one for one in info if one.mtime_ns == file.mtime_ns), info[0])
+            info.remove(fact)
             matched.add(id(fact))
             kept.append(_fact(path, left.pop(path), found))
         elif found != UNKNOWN:

@@ -31,7 +31,7 @@ from pymr.base.zstd import zstd
 from pymr.config.cluster import PeerConfig
 from pymr.engine.input.fingerprints import Fingerprint
 from pymr.peer.disk.content_notes import NoteKey, read_notes
-from pymr.peer.disk.paths import NOTES_SUFFIX, Places
+from pymr.peer.disk.paths import NOTES_SUFFIX, PeerPaths
 
 LOCK_SECONDS_MAX = 10.0
 """How long the lists are waited for: others hold them for a moment, unless they were stopped in it."""
@@ -84,9 +84,9 @@ class HostLists:
     def __init__(self, peer: PeerConfig, peers: Sequence[PeerConfig]) -> None:
         self.peer = peer
         self.peers = peers
-        self._own = Places(peer.data_dir)
-        places = [Places(one.data_dir) for one in peers]
-        self._places = [one for one in places if one == self._own or os.path.isdir(one.state)]
+        self._own = PeerPaths(peer.data_dir)
+        paths = [PeerPaths(one.data_dir) for one in peers]
+        self._paths = [one for one in paths if one == self._own or os.path.isdir(one.state)]
 
     def way_out(self, job_name: str) -> str:
         """What to do where it is not known what a job has consumed on this host."""
@@ -106,7 +106,7 @@ class HostLists:
         with ExitStack() as held:
             try:
                 make_folders(self._own.state)
-                for one in self._places:
+                for one in self._paths:
                     descriptor = os.open(one.state, os.O_RDONLY | os.O_CLOEXEC)
                     held.callback(os.close, descriptor)
                     _lock(descriptor, one.state, deadline)
@@ -118,7 +118,7 @@ class HostLists:
         """A list; None where there is none. Raises DamagedFileError where no copy is whole, DiskError."""
         found: list[ConsumedList] = []
         damage: DamagedFileError | None = None
-        for one in self._places:
+        for one in self._paths:
             try:
                 copy = read_list(one.consumed(job_name, run_id, shared=shared))
             except DamagedFileError as error:
@@ -134,7 +134,7 @@ class HostLists:
         """Write a list into every folder, that of the peer at work first. Raises DiskError where that fails;
         without the others it is only not as safe."""
         data = _encoded(content)
-        for one in sorted(self._places, key=lambda one: one != self._own):
+        for one in sorted(self._paths, key=lambda one: one != self._own):
             path = one.consumed(job_name, run_id, shared=shared)
             try:
                 make_folders(os.path.dirname(path))
@@ -146,7 +146,7 @@ class HostLists:
 
     def remove(self, job_name: str, keep: Collection[str], *, shared: bool) -> None:
         """Remove the lists and notes of all runs but `keep`, and what is unfinished. Raises DiskError."""
-        for one in self._places:
+        for one in self._paths:
             folder = one.consumed_of(job_name)
             for name in _names(folder):
                 if not _is_kept(name, keep, shared=shared):
@@ -158,18 +158,18 @@ class HostLists:
 
     def runs(self, job_name: str, *, shared: bool) -> set[str]:
         """The runs of which there are lists, whether they count or not. Raises DiskError."""
-        names = (name for one in self._places for name in _names(one.consumed_of(job_name)))
+        names = (name for one in self._paths for name in _names(one.consumed_of(job_name)))
         matches = filter(None, map(_LIST_NAME.fullmatch, names))
         return {match[1] for match in matches if bool(match[2]) == shared}
 
     def notes(self, job_name: str, run_id: str) -> dict[NoteKey, Fingerprint]:
         """What map tasks on this host have found in the compressed files that a run has read. Raises
         DiskError."""
-        return read_notes(one.content_notes(job_name, run_id) for one in self._places)
+        return read_notes(one.content_notes(job_name, run_id) for one in self._paths)
 
     def has_run(self, run_id: str) -> bool:
         """Whether a peer of this host has anything of a run, which is so until it has ended."""
-        return any(os.path.isdir(one.run(run_id)) for one in self._places)
+        return any(os.path.isdir(one.run(run_id)) for one in self._paths)
 
 
 def read_list(path: str) -> ConsumedList | None:

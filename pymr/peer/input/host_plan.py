@@ -17,7 +17,7 @@ from pymr.engine.plans import write_plan
 from pymr.engine.staged_output import read_manifest, refuse_foreign_files
 from pymr.engine.tasks import plan_map_tasks
 from pymr.jobs.job import MapReduceJob, parse_job
-from pymr.peer.disk.paths import Places, is_below, resolve_input, roots_of
+from pymr.peer.disk.paths import PeerPaths, is_below, resolve_input, roots_of
 from pymr.peer.input.consumed import Planning, new_files
 from pymr.peer.input.consumed_lists import HostLists
 from pymr.peer.output.reading import outputs_read
@@ -133,7 +133,7 @@ def _plan(
     relative = () if plan.shared else [name for name in job.input_dirs if not os.path.isabs(name)]
     outputs = outputs_read(relative, peers)  # before its files are listed, as what comes then is newer
     found = _list_files(sources, warnings.add)
-    places = Places(own.data_dir)
+    paths = PeerPaths(own.data_dir)
     if job.hold_state:
         has_list = bool(plan.consumed_peer)
         planning = Planning(
@@ -153,8 +153,8 @@ def _plan(
         tasks = plan_map_tasks(files, task_bytes(files, plan.workers, config.engine.split_bytes))
     except InputError as error:
         raise InputError(f"input_dirs, on host {own.host}: {error}") from error
-    _write_inputs(places.inputs(order.run_id, shared=plan.shared), files)
-    write_plan(places.plan(order.run_id, shared=plan.shared), tasks)
+    _write_inputs(paths.inputs(order.run_id, shared=plan.shared), files)
+    write_plan(paths.plan(order.run_id, shared=plan.shared), tasks)
     total_bytes = sum(file.size for file in files)
     return PlanReport(
         order.run_id,
@@ -241,7 +241,7 @@ def _refuse_unfit_output(job: MapReduceJob, sources: Sequence[_Source], peers: S
     absolute = [name for name in job.input_dirs if os.path.isabs(name)]  # also those that others list
     inputs = [*dict.fromkeys([*(source.path for source in sources), *absolute])]
     for peer in peers:
-        output = Places(peer.data_dir).output(job.job_name)
+        output = PeerPaths(peer.data_dir).output(job.job_name)
         for path in inputs:
             if is_below(os.path.realpath(output), [os.path.realpath(path)]):
                 raise OutputError(
@@ -299,10 +299,10 @@ def _real_path(path: str, real_folders: dict[str, str]) -> str:
 
 def _write_inputs(path: str, files: Sequence[InputFile]) -> None:
     """Write down which files were found, as they were then; paths as bytes, which need not be UTF-8."""
-    facts = [(os.fsencode(file.path), file.size, file.mtime_ns, file.inode) for file in files]
+    info = [(os.fsencode(file.path), file.size, file.mtime_ns, file.inode) for file in files]
     try:
         make_folders(os.path.dirname(path))
-        replace_file(path, msgpack.packb(facts))
+        replace_file(path, msgpack.packb(info))
     except OSError as error:
         raise disk_error("writing", path, error) from error
 

@@ -35,15 +35,15 @@ from pymr.peer.attempts.steps import step_outcome
 from pymr.peer.disk.bad_records import keep_bad_records
 from pymr.peer.disk.driver_outcomes import driver_outcome
 from pymr.peer.disk.leftovers import clear_noted
-from pymr.peer.disk.paths import HIDDEN_PREFIX, Places, attempt_of
+from pymr.peer.disk.paths import HIDDEN_PREFIX, PeerPaths, attempt_of
 from pymr.wire.outcomes import DRIVER, AttemptId
 from pymr.wire.protocol import STEPS, HeldRun, PublishOrder
 
 _log = logging.getLogger("pymr")
 
 
-def publish(places: Places, order: PublishOrder, incarnation: str = "") -> None:
-    """Make the parts of a run visible as its job's output below `places`, instead of the present ones.
+def publish(paths: PeerPaths, order: PublishOrder, incarnation: str = "") -> None:
+    """Make the parts of a run visible as its job's output below `paths`, instead of the present ones.
 
     order.add: beside those of runs that count. Done at most once for a run; again it does nothing.
     incarnation: of the cluster; ids of runs are unique in one and those it goes on from, and begin anew in
@@ -51,13 +51,13 @@ def publish(places: Places, order: PublishOrder, incarnation: str = "") -> None:
     Raises OutputInTheWayError, other OutputError (what is there is not whole, or parts of the run are gone),
     DiskError.
     """
-    output = places.output(order.job_name)
+    output = paths.output(order.job_name)
     with _disk_errors("publishing", output):
-        make_folders(places.job(order.job_name))
-        with locked(places.job(order.job_name)):  # a peer that stands in for another, and that one
-            undo_half_swap(output, places.previous_output(order.job_name))
+        make_folders(paths.job(order.job_name))
+        with locked(paths.job(order.job_name)):  # a peer that stands in for another, and that one
+            undo_half_swap(output, paths.previous_output(order.job_name))
             present = read_manifest(output)
-            staged = places.staged_output(order.job_name, order.run_id)
+            staged = paths.staged_output(order.job_name, order.run_id)
             shown = _run_ids(present, (incarnation, *order.replaces))
             if order.run_id not in shown and not _is_late(order, shown):
                 advice = f"move them away on peer {order.peer}: {order.run_id} is published then"
@@ -65,27 +65,27 @@ def publish(places: Places, order: PublishOrder, incarnation: str = "") -> None:
                 shutil.rmtree(staged, ignore_errors=True)
                 try:
                     os.mkdir(staged)
-                    _stage(places, order, staged, present, incarnation)
-                    swap(staged, output, places.previous_output(order.job_name))
+                    _stage(paths, order, staged, present, incarnation)
+                    swap(staged, output, paths.previous_output(order.job_name))
                 finally:
                     shutil.rmtree(staged, ignore_errors=True)
-            sync_folder(places.job(order.job_name))  # also for one who was killed before it
+            sync_folder(paths.job(order.job_name))  # also for one who was killed before it
 
 
 def list_output(
-    places: Places, job_name: str, counts: Callable[[str], bool] = lambda _run_id: True
+    paths: PeerPaths, job_name: str, counts: Callable[[str], bool] = lambda _run_id: True
 ) -> tuple[str, list[Part]]:
     """The newest run in a job's output, and the parts of it; "" and none where nothing was published.
 
     counts: whether a run does; what others have added is passed over, also if this peer shows it already.
     Raises OutputError where it is not whole, DiskError.
     """
-    return listed_output(output_manifest(places, job_name), counts)
+    return listed_output(output_manifest(paths, job_name), counts)
 
 
-def output_manifest(places: Places, job_name: str) -> dict[str, Any] | None:
+def output_manifest(paths: PeerPaths, job_name: str) -> dict[str, Any] | None:
     """What a job's output says of itself; None where nothing was published. Raises as `list_output`."""
-    output = places.output(job_name)
+    output = paths.output(job_name)
     with _disk_errors("reading", output):
         return read_manifest(output)
 
@@ -103,22 +103,22 @@ def listed_output(manifest: dict[str, Any] | None, counts: Callable[[str], bool]
     return next((run for run in reversed(runs) if counts(run)), ""), parts
 
 
-def make_run_folder(places: Places, run_id: str, *below: str) -> None:
+def make_run_folder(paths: PeerPaths, run_id: str, *below: str) -> None:
     """Make the folder of a run, or one below it. Raises DiskError."""
-    folder = os.path.join(places.run(run_id), *below)
+    folder = os.path.join(paths.run(run_id), *below)
     with _disk_errors("preparing", folder):
         os.makedirs(folder, exist_ok=True)
 
 
-def forget_run(places: Places, run_id: str) -> None:
+def forget_run(paths: PeerPaths, run_id: str) -> None:
     """Remove all that a run has left below `runs`, and what its transfers have not finished elsewhere.
 
     Its bad records are kept (see `bad_records`). Waits for a worker of it that is being killed, for a bounded
     time. Raises DiskError.
     """
-    folder, abandoned = places.run(run_id), places.abandoned(run_id)
+    folder, abandoned = paths.run(run_id), paths.abandoned(run_id)
     try:
-        keep_bad_records(places, run_id)
+        keep_bad_records(paths, run_id)
     except OSError as error:  # as of a full disk, in which this makes room
         _log.warning("the bad records of %s are lost: %s", run_id, error)
     with _disk_errors("removing", folder):
@@ -136,20 +136,20 @@ def forget_run(places: Places, run_id: str) -> None:
         shutil.rmtree(abandoned)
 
 
-def forget_attempt(places: Places, id: AttemptId) -> None:
+def forget_attempt(paths: PeerPaths, id: AttemptId) -> None:
     """Remove a finished attempt that was not committed, or what a worker that died left of one."""
-    for folder in (places.attempt(id), places.unfinished(id)):
+    for folder in (paths.attempt(id), paths.unfinished(id)):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def finished_attempts(places: Places) -> list[HeldRun]:
+def finished_attempts(paths: PeerPaths) -> list[HeldRun]:
     """Every finished attempt that is whole, by run. Cost: one small file read for each."""
     held = []
-    for run_id in runs_on_disk(places):
+    for run_id in runs_on_disk(paths):
         found = []
-        for folder in _visible_names(places.run(run_id)):
+        for folder in _visible_names(paths.run(run_id)):
             id = attempt_of(run_id, folder)
-            digest = _digest(places.attempt(id), id) if id is not None else None
+            digest = _digest(paths.attempt(id), id) if id is not None else None
             if id is not None and digest is not None:
                 found.append((id.task, id.attempt, digest))
         if found:
@@ -157,14 +157,14 @@ def finished_attempts(places: Places) -> list[HeldRun]:
     return held
 
 
-def runs_on_disk(places: Places) -> list[str]:
+def runs_on_disk(paths: PeerPaths) -> list[str]:
     """The runs that have left anything below `runs`, finished or not."""
-    return _visible_names(places.runs)
+    return _visible_names(paths.runs)
 
 
-def abandoned_folders(places: Places) -> list[str]:
+def abandoned_folders(paths: PeerPaths) -> list[str]:
     """Folders of runs, and of previews, that an earlier life of the daemon was about to remove."""
-    return [os.path.join(places.runs, name) for name in _hidden_names(places.runs)]
+    return [os.path.join(paths.runs, name) for name in _hidden_names(paths.runs)]
 
 
 def clear_abandoned(folder: str) -> None:
@@ -173,18 +173,18 @@ def clear_abandoned(folder: str) -> None:
     _remove(folder)
 
 
-def clear_unfinished(places: Places) -> None:
+def clear_unfinished(paths: PeerPaths) -> None:
     """Remove what an earlier life of the daemon has begun and not finished, of runs that may still go on.
     Before any worker is started."""
-    for run_id in runs_on_disk(places):
-        for name in _hidden_names(places.run(run_id)):
-            _remove(os.path.join(places.run(run_id), name))
-    for job_name in _visible_names(places.jobs):
-        _clear_job(places, job_name)
+    for run_id in runs_on_disk(paths):
+        for name in _hidden_names(paths.run(run_id)):
+            _remove(os.path.join(paths.run(run_id), name))
+    for job_name in _visible_names(paths.jobs):
+        _clear_job(paths, job_name)
 
 
 def _stage(
-    places: Places, order: PublishOrder, staged: str, present: dict[str, Any] | None, incarnation: str
+    paths: PeerPaths, order: PublishOrder, staged: str, present: dict[str, Any] | None, incarnation: str
 ) -> None:
     """Put together what the output is going to be.
 
@@ -192,11 +192,11 @@ def _stage(
     which it says nothing are of `base_run`, which has replaced all others; where there is none they stay, as
     they are of an earlier release, or of an incarnation that this one does not go on from.
     """
-    output = places.output(order.job_name)
+    output = paths.output(order.job_name)
     shown = _run_ids(present, (incarnation, *order.replaces))
     kept, part_runs = _counted_parts(order, present, shown)
     parts = keep_parts(output, staged, kept)
-    for source, part in number_parts(_parts_of_run(places, order), list(parts)):
+    for source, part in number_parts(_parts_of_run(paths, order), list(parts)):
         link_or_copy(source, os.path.join(staged, part.name))
         parts.append(part)
         if order.add:
@@ -217,7 +217,7 @@ def _stage(
         "taken": _by_run(order, present, shown, "taken"),
     }
     before = [os.path.join(output, BAD_RECORDS_NAME)] if order.add else []
-    complete(staged, manifest, [*before, *_bad_records(places, order)])
+    complete(staged, manifest, [*before, *_bad_records(paths, order)])
 
 
 def _counted_parts(
@@ -256,9 +256,9 @@ def _base_run(present: dict[str, Any] | None, shown: list[str]) -> str:
     return str(present.get("base_run", "")) if present is not None and shown else ""
 
 
-def _parts_of_run(places: Places, order: PublishOrder) -> Iterator[tuple[str, tuple[Part, ...]]]:
+def _parts_of_run(paths: PeerPaths, order: PublishOrder) -> Iterator[tuple[str, tuple[Part, ...]]]:
     for name in order.attempts:
-        folder = places.attempt_folder(order.run_id, name)
+        folder = paths.attempt_folder(order.run_id, name)
         try:
             yield folder, read_reduce_index(folder).parts
         except (FileNotFoundError, DamagedFileError) as error:
@@ -268,9 +268,9 @@ def _parts_of_run(places: Places, order: PublishOrder) -> Iterator[tuple[str, tu
             ) from error
 
 
-def _bad_records(places: Places, order: PublishOrder) -> Iterator[str]:
+def _bad_records(paths: PeerPaths, order: PublishOrder) -> Iterator[str]:
     for name in order.maps:
-        folder = places.attempt_folder(order.run_id, name)
+        folder = paths.attempt_folder(order.run_id, name)
         if not os.path.isdir(folder):
             raise OutputError(
                 f"the list of bad records of {name} of run {order.run_id} is gone with its folder {folder}; "
@@ -303,18 +303,18 @@ def _digest(folder: str, id: AttemptId) -> str | None:
             driver_outcome(folder)
             return ""
         if id.is_map:
-            return read_index(folder).facts.digest
-        return read_reduce_index(folder).facts.digest
+            return read_index(folder).info.digest
+        return read_reduce_index(folder).info.digest
     except (OSError, DamagedFileError):
         return None
 
 
-def _clear_job(places: Places, job_name: str) -> None:
+def _clear_job(paths: PeerPaths, job_name: str) -> None:
     try:
-        with locked(places.job(job_name), wait=False):
-            undo_half_swap(places.output(job_name), places.previous_output(job_name))
-            for name in _hidden_names(places.job(job_name)):
-                _remove(os.path.join(places.job(job_name), name))
+        with locked(paths.job(job_name), wait=False):
+            undo_half_swap(paths.output(job_name), paths.previous_output(job_name))
+            for name in _hidden_names(paths.job(job_name)):
+                _remove(os.path.join(paths.job(job_name), name))
     except OSError:  # one who stands in for this peer is publishing; or it is no folder
         return
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pymr.config.cluster import PeerConfig
 from pymr.engine.staged_output import read_manifest
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.wire.output_shares import OutputRead, expected_shares, shown_shares
 
 
@@ -18,9 +18,9 @@ def outputs_read(names: Sequence[str], peers: Sequence[PeerConfig]) -> tuple[Out
     """
     found = []
     for peer in peers:
-        places = Places(peer.data_dir)
+        paths = PeerPaths(peer.data_dir)
         for job_name in filter(None, dict.fromkeys(map(_job_at, names))):
-            manifest = read_manifest(places.output(job_name))
+            manifest = read_manifest(paths.output(job_name))
             if manifest is not None:
                 run_id = str(manifest.get("run_id", ""))
                 runs = {run_id, *(manifest.get("run_items") or ())}

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 
 from pymr.base.errors import PymrError
 from pymr.engine.staged_output import read_manifest
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.loop.disk_threads import Disk
 from pymr.wire.rows import PeerRow
 
@@ -26,8 +26,8 @@ class RemovedPeers:
     peers: those in cluster.toml.
     """
 
-    def __init__(self, places: Places, disk: Disk, peers: Collection[str]) -> None:
-        self._places = places
+    def __init__(self, paths: PeerPaths, disk: Disk, peers: Collection[str]) -> None:
+        self._paths = paths
         self._disk = disk
         self._peers = frozenset(peers)
         self._holders: dict[str, tuple[_Version, frozenset[str]]] = {}  # by job
@@ -66,7 +66,7 @@ class RemovedPeers:
     def _read(self) -> dict[str, tuple[str, ...]]:
         """The jobs by peer. In the disk's thread, which alone has `_holders`."""
         try:
-            names = sorted(entry.name for entry in os.scandir(self._places.jobs) if entry.is_dir())
+            names = sorted(entry.name for entry in os.scandir(self._paths.jobs) if entry.is_dir())
         except FileNotFoundError:
             names = []
         self._holders = {name: found for name in names if (found := self._holders_of(name)) is not None}
@@ -78,7 +78,7 @@ class RemovedPeers:
 
     def _holders_of(self, job_name: str) -> tuple[_Version, frozenset[str]] | None:
         """Removed peers that have some of an output, at a version of its manifest; None without one."""
-        folder = os.path.join(self._places.jobs, job_name, "reduce")
+        folder = os.path.join(self._paths.jobs, job_name, "reduce")
         try:
             status = os.stat(os.path.join(folder, "_manifest.json"))
             version = status.st_mtime_ns, status.st_size, status.st_ino

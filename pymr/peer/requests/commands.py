@@ -1,4 +1,4 @@
-"""Wishes: what a peer does when a console wants something changed, all of it by one write to Redis each."""
+"""State-changing requests of consoles; each is one atomic Redis write."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pymr.control.leader.leader import Leader
 from pymr.control.stored_state import JobRecord
 from pymr.jobs.required_project import project_of
 from pymr.peer.disk.job_table import JobTableCopy
-from pymr.peer.disk.local_state import KeptState
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.local_state import LocalState
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.loop.threads import Unavailable
 from pymr.peer.requests.change_events import deleted, paused_or_resumed, undeleted
 from pymr.peer.requests.packages import PackageParts
@@ -59,7 +59,7 @@ Respond = Callable[[Reply], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ClusterSnapshot:
     """What a peer knows of the cluster at a moment. leader: None unless this peer leads. is_draining: this
     peer is about to end.
 
@@ -85,7 +85,7 @@ class Standing:
         leader: Leader | None,
         report: Report | None,
         is_draining: bool,
-    ) -> Standing:
+    ) -> ClusterSnapshot:
         """own_problem: what keeps this peer from taking part. own_epoch: the highest it remembers."""
         problem = outage = view.problem or own_problem
         if not problem and not view.leader and view.state != "leader":
@@ -95,35 +95,35 @@ class Standing:
         return cls(incarnation, epoch, view.leader, leader, report, problem, is_draining, outage)
 
 
-class Wishes:
-    """Grants one wish after another. For the arguments see `answers.Answers`."""
+class Commands:
+    """Grants one wish after another. For the arguments see `answers.Queries`."""
 
     def __init__(
         self,
         config: ClusterConfig,
         me: PeerConfig,
-        state: KeptState,
+        state: LocalState,
         store: StoreThread,
         jobs: JobTableCopy,
-        standing: Callable[[], Standing],
+        snapshot: Callable[[], ClusterSnapshot],
         wake_leader: Callable[[], None],
     ) -> None:
         self._config = config
         self._peers = [peer.name for peer in config.peers]
         self._name = me.name
-        self._places = Places(me.data_dir)
+        self._paths = PeerPaths(me.data_dir)
         self._state = state
         self._store = store
         self._jobs = jobs
-        self._standing = standing
+        self._snapshot = snapshot
         self._wake_leader = wake_leader
         self._packages = PackageParts()
 
-    def grant(self, request: Request, user: str, respond: Respond) -> None:
-        """Do what is wished; `respond` is called once, now or later. user: the name of the key of who wishes
+    def execute(self, request: Request, user: str, respond: Respond) -> None:
+        """Execute a command; `respond` is called once, now or later. user: the name of the key of who wants
         it; "" where there are no keys."""
-        incarnation = self._standing().incarnation
-        problem = self._standing().problem
+        incarnation = self._snapshot().incarnation
+        problem = self._snapshot().problem
         if isinstance(request, RecoverCluster):
             self._recover(request, respond)
             return
@@ -291,7 +291,7 @@ class Wishes:
             if not job.project_hash or store.has_package(job.project_hash):
                 continue
             try:
-                package = pack_project(Path(self._places.project(job.project_hash)), project_of(job.fields))
+                package = pack_project(Path(self._paths.project(job.project_hash)), project_of(job.fields))
             except PymrError as error:
                 _log.warning("the project of %s is not here to be put back: %s", job.name, error)
                 lacking.append(job.name)

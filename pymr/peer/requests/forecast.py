@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pymr.control.job_queue import Backlog, group_of
+from pymr.control.job_queue import JobQueue, group_of
 from pymr.control.stored_state import JobRecord
 
 Times = tuple[float | None, float | None]
@@ -29,33 +29,33 @@ class Forecast:
     _key: tuple[int, int, int] = (-1, -1, -1)
     _times: dict[str, Times] = field(default_factory=dict)
 
-    def times(self, backlog: Backlog, unix_now: float, left: dict[str, float | None]) -> dict[str, Times]:
+    def times(self, job_queue: JobQueue, unix_now: float, left: dict[str, float | None]) -> dict[str, Times]:
         """(begin, end) of each job that is due, by its name. left: how long each running job still takes, by
         name; None where that is not known."""
-        key = (backlog.change, backlog.cycle, int(unix_now))
+        key = (job_queue.change, job_queue.cycle, int(unix_now))
         if key != self._key:
             self._key = key
-            self._times = {} if backlog.is_paused else self._play(backlog, unix_now, left)
+            self._times = {} if job_queue.is_paused else self._play(job_queue, unix_now, left)
         return self._times
 
-    def _play(self, backlog: Backlog, unix_now: float, left: dict[str, float | None]) -> dict[str, Times]:
+    def _play(self, job_queue: JobQueue, unix_now: float, left: dict[str, float | None]) -> dict[str, Times]:
         times: dict[str, Times] = {}
         if any(seconds is None for seconds in left.values()):
             return times  # nobody knows when a lane is free
         ends = [  # of what runs, with its group
-            (unix_now + seconds, group_of(backlog.jobs[name].fields))
+            (unix_now + seconds, group_of(job_queue.jobs[name].fields))
             for name, seconds in left.items()
             if seconds is not None
         ]
         heapq.heapify(ends)
-        due = backlog.due()
+        due = job_queue.due()
         ready, waiting = _ready(due, {group for _, group in ends})
-        usual = usual_seconds(backlog.jobs.values())
+        usual = usual_seconds(job_queue.jobs.values())
         now = unix_now
         while ready or ends:
             while ready and len(ends) < self.concurrent_runs:
                 _, _, name, group = due[heapq.heappop(ready)]
-                job = backlog.jobs[name]
+                job = job_queue.jobs[name]
                 takes = job.seconds if job.seconds is not None else usual.get(str(job.fields.get("job_type")))
                 if takes is None:
                     times[name] = now, None

@@ -1,4 +1,5 @@
-"""Keyboards: who may type into a worker, one console at a time, for as long as it says that it still does."""
+"""Input locks: who may type into a worker, one console at a time, for as long as it says that it still
+does."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ _ANSWERED_MAX = 256
 """Of so many typings the answers are kept: a console that has not had one asks again, and means it once."""
 
 
-class Keyboards:
-    """The keyboards of one peer's workers.
+class InputLocks:
+    """The input locks of one peer's workers.
 
     peer, slots: whose they are, and how many. type_into: does it, or returns False where the worker takes
     nothing. resize: does it. is_driving: whether nobody reads there, see Workers. on_change: told who has

@@ -30,7 +30,7 @@ WAITING_MAX = 1_000
 _FOR_LEADER = (GetCluster, GetJobs, GetJob, GetPeers, GetWorkers)
 
 
-class Relays:
+class LeaderProxy:
     """Questions under way to the leader. send: gives a message to a peer. call_later: the loop's."""
 
     def __init__(

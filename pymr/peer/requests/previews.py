@@ -15,7 +15,7 @@ from pathlib import Path
 from pymr.base.errors import FatalError, PymrError, StartError
 from pymr.config.cluster import ClusterConfig, PeerConfig
 from pymr.peer.attempts.worker_protocol import BadMessage, FromWorker, PreviewNews, PreviewSetup
-from pymr.peer.disk.paths import Places, plain
+from pymr.peer.disk.paths import PeerPaths, plain
 from pymr.peer.disk.unpacked_projects import UnpackedProjects
 from pymr.peer.input.host_plan import workers_memory_bytes
 from pymr.peer.loop.disk_threads import Disk
@@ -61,7 +61,7 @@ class Previews:
     ) -> None:
         self._config = config
         self._me = me
-        self._places = Places(me.data_dir)
+        self._paths = PeerPaths(me.data_dir)
         self._store = store
         self._disk = disk
         self._projects = projects
@@ -87,9 +87,7 @@ class Previews:
         except PymrError as error:
             respond(Refused(id=request.id, code="invalid", reason=str(error)))
             return
-        preview = _Preview(
-            request, job, self._places.preview(f"{os.getpid()}-{next(self._numbers)}"), respond
-        )
+        preview = _Preview(request, job, self._paths.preview(f"{os.getpid()}-{next(self._numbers)}"), respond)
         self._under_way[request.id] = preview
         self._prepare(preview)
 
@@ -109,7 +107,7 @@ class Previews:
 
         def look(is_unpacked: bool) -> None:
             if is_unpacked:  # by a run
-                preview.projects_dir = self._places.project(job.project_hash)
+                preview.projects_dir = self._paths.project(job.project_hash)
                 self._make_folder(preview, None)
             else:
                 self._store.ask(

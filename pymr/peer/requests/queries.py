@@ -1,4 +1,4 @@
-"""Answers: what a peer does about the questions and wishes of consoles."""
+"""Requests of consoles: queries are answered here, commands are passed to `commands`."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pymr.engine.input.files import BAD_RECORDS_NAME
 from pymr.jobs.run_ids import run_number
 from pymr.peer.disk.bad_records import read_bad_records
 from pymr.peer.disk.job_table import JobTableCopy
-from pymr.peer.disk.local_state import KeptState
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.local_state import LocalState
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.input.consumed import Seen, consumed_page, forget, look
 from pymr.peer.input.consumed_lists import HostLists
 from pymr.peer.loop.disk_threads import Disk
 from pymr.peer.output.publication import listed_output, output_manifest
 from pymr.peer.output.removed_peers import RemovedPeers
 from pymr.peer.requests import views
-from pymr.peer.requests.commands import Respond, Standing, Wishes, ask_store, refused
-from pymr.peer.requests.input_lock import Keyboards
+from pymr.peer.requests.commands import ClusterSnapshot, Commands, Respond, ask_store, refused
+from pymr.peer.requests.input_lock import InputLocks
 from pymr.peer.requests.previews import Previews
 from pymr.peer.store.store import StoreUnavailable
 from pymr.peer.store.thread import StoreThread
@@ -81,7 +81,7 @@ SILENCE_SECONDS = 5.0
 _log = logging.getLogger("pymr")
 
 
-class Answers:
+class Queries:
     """Answers one request after another; some later, when Redis or the disk has answered.
 
     standing: how things stand. wake_leader: tells the leader that the job table has changed. stop: ends this
@@ -93,13 +93,13 @@ class Answers:
         config: ClusterConfig,
         me: PeerConfig,
         *,
-        state: KeptState,
+        state: LocalState,
         store: StoreThread,
         disk: Disk,
         jobs: JobTableCopy,
-        keyboards: Keyboards,
+        input_locks: InputLocks,
         previews: Previews,
-        standing: Callable[[], Standing],
+        snapshot: Callable[[], ClusterSnapshot],
         wake_leader: Callable[[], None],
         stop: Callable[[bool], None],
     ) -> None:
@@ -109,25 +109,25 @@ class Answers:
         self._store = store
         self._disk = disk
         self._jobs = jobs
-        self._keyboards = keyboards
+        self._input_locks = input_locks
         self._previews = previews
-        self._standing = standing
+        self._snapshot = snapshot
         self._stop = stop
         self._job_views = views.JobViews(config)
         self._is_silent_until = float("-inf")
-        self._removed = RemovedPeers(Places(me.data_dir), disk, [peer.name for peer in config.peers])
-        self._wishes = Wishes(config, me, state, store, jobs, standing, wake_leader)
+        self._removed = RemovedPeers(PeerPaths(me.data_dir), disk, [peer.name for peer in config.peers])
+        self._commands = Commands(config, me, state, store, jobs, snapshot, wake_leader)
 
     def look(self) -> None:
         """See how far the runs are; to be called about once a second."""
-        self._job_views.look(self._standing().leader, time.monotonic())
+        self._job_views.look(self._snapshot().leader, time.monotonic())
 
     def answer(self, request: Request, sender: Sender, respond: Respond) -> None:
         """Do what is asked; `respond` is called once, now or later. The reply tells what is wrong with the
         cluster as well, so that nobody takes what was known last for what is so."""
 
         def respond_with_problem(reply: Reply) -> None:
-            outage = self._standing().outage
+            outage = self._snapshot().outage
             respond(replace(reply, problem=outage) if outage and not reply.problem else reply)
 
         self._answer(request, sender, respond_with_problem)
@@ -141,11 +141,11 @@ class Answers:
             case GetPeers():
                 respond(self._peers(request))
             case GetWorkers():
-                leader = self._standing().leader
+                leader = self._snapshot().leader
                 rows = (
                     views.worker_rows(self._config, leader)
                     if leader
-                    else views.own_workers(self._me, self._standing().report)
+                    else views.own_workers(self._me, self._snapshot().report)
                 )
                 respond(WorkersView(id=request.id, rows=rows, is_partial=leader is None))
             case GetHistory() | GetEvents():
@@ -168,7 +168,7 @@ class Answers:
                     )
                 )
             case AttachWorker() | TypeIntoWorker() | DetachWorker():
-                respond(self._keyboards.answer(request))
+                respond(self._input_locks.answer(request))
             case PreviewJob():
                 self._previews.answer(request, respond)
             case StopPeer(drain=drain):
@@ -176,22 +176,22 @@ class Answers:
                 respond(Done(id=request.id, detail="draining" if drain else "stopping"))
                 self._stop(drain)
             case _:
-                self._wishes.grant(request, sender.user, respond)
+                self._commands.execute(request, sender.user, respond)
 
     # -- looking
 
     def _cluster(self, request: GetCluster, sender: Sender) -> ClusterView:
-        standing = self._standing()
-        leader = standing.leader
+        snapshot = self._snapshot()
+        leader = snapshot.leader
         alive = [peer for peer in leader.peers.values() if peer.is_alive] if leader else []
-        reports = [peer.report for peer in alive] if leader else [standing.report]
+        reports = [peer.report for peer in alive] if leader else [snapshot.report]
         return ClusterView(
             id=request.id,
             name=self._config.name,
             peer=self._me.name,
-            incarnation=standing.incarnation,
-            leader=standing.leader_name,
-            epoch=standing.epoch,
+            incarnation=snapshot.incarnation,
+            leader=snapshot.leader_name,
+            epoch=snapshot.epoch,
             paused=self._jobs.table.is_paused,
             peers_alive=len(alive),
             peers=len(self._config.peers),
@@ -200,28 +200,28 @@ class Answers:
             jobs=len(self._jobs.table.jobs),
             version=__version__,
             role=sender.role,
-            problem=standing.problem,
-            is_draining=standing.is_draining,
+            problem=snapshot.problem,
+            is_draining=snapshot.is_draining,
             breakpoints=views.at_breakpoints(reports),
         )
 
     def _peers(self, request: GetPeers) -> PeersView:
-        standing = self._standing()
-        if standing.leader is not None:
-            rows = views.peer_rows(self._config, standing.leader)
+        snapshot = self._snapshot()
+        if snapshot.leader is not None:
+            rows = views.peer_rows(self._config, snapshot.leader)
             return PeersView(id=request.id, rows=(*rows, *self._removed.rows()))
         rows = tuple(
             PeerRow(
                 name=peer.name,
                 address=views.address_of(peer.host, peer.control_port),
                 data_address=views.address_of(peer.host, peer.data_port),
-                pid=standing.report.pid if peer is self._me and standing.report else 0,
+                pid=snapshot.report.pid if peer is self._me and snapshot.report else 0,
                 workers=peer.workers,
                 alive=peer is self._me,
-                epoch=standing.epoch if peer is self._me else 0,
+                epoch=snapshot.epoch if peer is self._me else 0,
                 state="alive" if peer is self._me else "unknown",
                 heard=0.0 if peer is self._me else None,
-                machine=standing.report.machine if peer is self._me and standing.report else MachineFigures(),
+                machine=snapshot.report.machine if peer is self._me and snapshot.report else MachineFigures(),
             )
             for peer in self._config.peers
         )
@@ -231,7 +231,7 @@ class Answers:
         """From the table as Redis has it now; as it was last known where Redis does not answer."""
 
         def answer(_: object = None) -> None:
-            leader = self._standing().leader
+            leader = self._snapshot().leader
             if isinstance(request, GetJobs):
                 respond(self._job_views.page(request.id, self._jobs.table, leader, request.start))
             else:
@@ -248,13 +248,13 @@ class Answers:
             on_error(error)
 
         if self._is_cut_off:
-            on_error(StoreUnavailable(self._standing().outage))
+            on_error(StoreUnavailable(self._snapshot().outage))
         else:
             self._jobs.refresh(on_done, fail, timeout_s=STORE_WAIT_SECONDS)
 
     @property
     def _is_cut_off(self) -> bool:
-        return bool(self._standing().outage) and time.monotonic() < self._is_silent_until
+        return bool(self._snapshot().outage) and time.monotonic() < self._is_silent_until
 
     def _answer_job(
         self, request: GetJob, job: JobRecord | None, leader: Leader | None, respond: Respond
@@ -295,9 +295,9 @@ class Answers:
             rows = tuple(views.event_row(id, when, event) for id, when, event in events)
             respond(EventsView(id=request.id, rows=rows))
 
-        ask = partial(ask_store, self._store, request, is_patient=not self._standing().outage)
+        ask = partial(ask_store, self._store, request, is_patient=not self._snapshot().outage)
         if self._is_cut_off:
-            respond(Refused(id=request.id, code="unavailable", reason=self._standing().outage))
+            respond(Refused(id=request.id, code="unavailable", reason=self._snapshot().outage))
         elif isinstance(request, GetHistory):
             name, start, limit = request.job_name, request.start, min(request.limit, RUNS_PER_PAGE)
             ask(
@@ -346,7 +346,7 @@ class Answers:
         )
 
     def _answer_bad_records(self, request: GetBadRecords, respond: Respond) -> None:
-        near = [Places(peer.data_dir) for peer in self._near]
+        near = [PeerPaths(peer.data_dir) for peer in self._near]
 
         def answer(page: tuple[tuple[str, ...], int | None]) -> None:
             respond(BadRecordsView(id=request.id, lines=page[0], next=page[1]))
@@ -386,7 +386,7 @@ class Answers:
             shown: list[OutputShare] = []
             run_ids = set()
             for peer in self._near:
-                manifest = output_manifest(Places(peer.data_dir), request.job_name)
+                manifest = output_manifest(PeerPaths(peer.data_dir), request.job_name)
                 run_id, listed = listed_output(manifest, counts)
                 run_ids.add(run_id)
                 if manifest is not None:
@@ -427,7 +427,7 @@ def _state_view(request: GetState, lists: HostLists, state: JobState | None) -> 
 def _bad_records(peer: PeerConfig, job_name: str) -> list[OutputPart]:
     """The list of bad records beside the parts of an output, where there is one."""
     try:
-        length = os.path.getsize(os.path.join(Places(peer.data_dir).output(job_name), BAD_RECORDS_NAME))
+        length = os.path.getsize(os.path.join(PeerPaths(peer.data_dir).output(job_name), BAD_RECORDS_NAME))
     except FileNotFoundError:
         return []
     return [OutputPart(peer.name, BAD_RECORDS_NAME, 0, length)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from pymr.config.cluster import ClusterConfig, PeerConfig
-from pymr.control.job_queue import Backlog
+from pymr.control.job_queue import JobQueue
 from pymr.control.leader.leader import Leader
 from pymr.control.runs.mapreduce_run import PHASES
 from pymr.control.runs.run import Run
@@ -66,7 +66,7 @@ class JobViews:
             for run_id, one in progress_of_runs(leader, runs.values()).items():
                 self._time_left[run_id].note(one.phases, now)
 
-    def page(self, id: str, table: Backlog, leader: Leader | None, start: int) -> JobsView:
+    def page(self, id: str, table: JobQueue, leader: Leader | None, start: int) -> JobsView:
         """A page of jobs, in the order of the queue. Of 10,000 jobs, one costs 2 ms, the first
         one after a change up to 20."""
         now = _unix_now(table)
@@ -87,7 +87,7 @@ class JobViews:
         )
 
     def job(
-        self, job: JobRecord, table: Backlog, leader: Leader | None
+        self, job: JobRecord, table: JobQueue, leader: Leader | None
     ) -> tuple[JobRow, tuple[PhaseRow, ...]]:
         """One job of the table, and the phases of its run where it runs. Cost: O(attempts under way), however
         many tasks the run has."""
@@ -99,12 +99,12 @@ class JobViews:
         run = leader.runs.get(job.run_id or "") if leader else None
         return row, phase_rows(leader, run) if leader and run else ()
 
-    def _times(self, table: Backlog, now: float, runs: Mapping[str, _RunningJob]) -> dict[str, Times]:
+    def _times(self, table: JobQueue, now: float, runs: Mapping[str, _RunningJob]) -> dict[str, Times]:
         running = (table.jobs[entry[2]] for entry in table.running())
         left = {job.name: _expected_left(job, now, runs.get(job.name)) for job in running}
         return self._forecast.times(table, now, left)
 
-    def _running(self, table: Backlog, leader: Leader | None, now: float) -> dict[str, _RunningJob]:
+    def _running(self, table: JobQueue, leader: Leader | None, now: float) -> dict[str, _RunningJob]:
         """What the leader knows of the jobs that run, by their names."""
         if leader is None:
             return {}
@@ -137,7 +137,7 @@ class _RunningJob:
     breakpoints: tuple[str, ...]
 
 
-def _unix_now(table: Backlog) -> float:
+def _unix_now(table: JobQueue) -> float:
     """The time by the clock of Redis, as all times of jobs are; before that is known, by our own."""
     return time.time() if table.unix_offset is None else time.monotonic() + table.unix_offset
 
@@ -158,7 +158,7 @@ def _expected_left(job: JobRecord, now: float, running: _RunningJob | None) -> f
 
 
 def _job_row(
-    job: JobRecord, table: Backlog, now: float, times: dict[str, Times], runs: Mapping[str, _RunningJob]
+    job: JobRecord, table: JobQueue, now: float, times: dict[str, Times], runs: Mapping[str, _RunningJob]
 ) -> JobRow:
     is_due = table.place(job.name) == "due"
     begins, ends = times.get(job.name, UNKNOWN) if is_due else UNKNOWN
@@ -260,18 +260,18 @@ def at_breakpoints(reports: Iterable[Report | None]) -> tuple[str, ...]:
 def peer_rows(config: ClusterConfig, leader: Leader) -> tuple[PeerRow, ...]:
     """All peers of the configuration, as the leader hears them."""
     rows = []
-    for facts in config.peers:
-        peer = leader.peers[facts.name]
+    for info in config.peers:
+        peer = leader.peers[info.name]
         report = peer.report
         rows.append(
             PeerRow(
-                name=facts.name,
-                address=address_of(facts.host, facts.control_port),
-                data_address=address_of(facts.host, facts.data_port),
+                name=info.name,
+                address=address_of(info.host, info.control_port),
+                data_address=address_of(info.host, info.data_port),
                 pid=report.pid if report and peer.is_alive else 0,
-                leader=facts.name == leader.name,
+                leader=info.name == leader.name,
                 epoch=report.epoch if report else 0,
-                workers=facts.workers,
+                workers=info.workers,
                 busy=len(report.running) if report and peer.is_alive else 0,
                 alive=peer.is_alive,
                 state="draining" if report and report.is_draining and peer.is_alive else peer.state,
@@ -289,9 +289,9 @@ def worker_rows(config: ClusterConfig, leader: Leader) -> tuple[WorkerRow, ...]:
     jobs = {run.run_id: run.job_name for run in leader.runs.values()}
     return tuple(
         row
-        for facts in config.peers
-        if leader.peers[facts.name].is_alive
-        for row in _workers_of(facts, leader.peers[facts.name].report, jobs)
+        for info in config.peers
+        if leader.peers[info.name].is_alive
+        for row in _workers_of(info, leader.peers[info.name].report, jobs)
     )
 
 
@@ -300,17 +300,17 @@ def own_workers(me: PeerConfig, report: Report | None) -> tuple[WorkerRow, ...]:
     return tuple(_workers_of(me, report, {}))
 
 
-def _workers_of(facts: PeerConfig, report: Report | None, jobs: dict[str, str]) -> Iterable[WorkerRow]:
+def _workers_of(info: PeerConfig, report: Report | None, jobs: dict[str, str]) -> Iterable[WorkerRow]:
     by_slot = {one.slot: one for one in report.workers} if report else {}
-    for slot in range(facts.workers):
-        name = f"{facts.name}/{slot}"
+    for slot in range(info.workers):
+        name = f"{info.name}/{slot}"
         one = by_slot.get(slot)
         if one is None:
-            yield WorkerRow(name=name, peer=facts.name, pid=0, state="idle")
+            yield WorkerRow(name=name, peer=info.name, pid=0, state="idle")
             continue
         yield WorkerRow(
             name=name,
-            peer=facts.name,
+            peer=info.name,
             pid=one.pid,
             state=one.state,
             job_name=jobs.get(one.run_id, job_of_run(one.run_id)) or None,

@@ -21,7 +21,7 @@ from pymr.engine.staged_output import locked
 from pymr.peer.disk.file_lists import Entry
 from pymr.peer.disk.leftovers import temporary_name
 from pymr.peer.disk.packs import is_same_file
-from pymr.peer.disk.paths import HIDDEN_PREFIX, Places
+from pymr.peer.disk.paths import HIDDEN_PREFIX, PeerPaths
 from pymr.peer.transfers.progress import Progress
 from pymr.peer.transfers.walk import check_level
 from pymr.wire.output_shares import taken_items
@@ -33,16 +33,16 @@ def job_of(path: str) -> str | None:
     return parts[1] if parts[0] == "jobs" and len(parts) in (2, 3) else None
 
 
-def holding_job(places: Places, path: str) -> AbstractContextManager[None]:
+def holding_job(paths: PeerPaths, path: str) -> AbstractContextManager[None]:
     """Let nothing be published in the meantime, where a path is a job's output."""
     job_name = job_of(path)
-    if job_name is None or not os.path.isdir(places.job(job_name)):
+    if job_name is None or not os.path.isdir(paths.job(job_name)):
         return nullcontext()
-    return locked(places.job(job_name))
+    return locked(paths.job(job_name))
 
 
 def delete_listed(
-    places: Places, path: str, entries: Iterable[Entry], run_id: str, progress: Progress
+    paths: PeerPaths, path: str, entries: Iterable[Entry], run_id: str, progress: Progress
 ) -> tuple[int, int]:
     """Delete files of the folder `path` that are as they were listed; (how many, their bytes).
 
@@ -50,13 +50,13 @@ def delete_listed(
     Raises PathRefusedError, OSError.
     """
     listed = list(entries)
-    if not listed or not os.path.isdir(os.path.join(places.data_dir, path)):
+    if not listed or not os.path.isdir(os.path.join(paths.data_dir, path)):
         return len(listed), sum(entry.size for entry in listed)
-    with holding_job(places, path), RootedFiles(places.data_dir, path) as folder:
+    with holding_job(paths, path), RootedFiles(paths.data_dir, path) as folder:
         fault_point("transfer.before_delete")
         if job_of(path):
             _forget_parts(
-                places, path, {entry.path for entry in listed if _is_as_listed(folder, entry)}, run_id
+                paths, path, {entry.path for entry in listed if _is_as_listed(folder, entry)}, run_id
             )
         deleted = [entry for entry in _links_first(listed) if _delete(folder, entry, progress)]
         _remove_empty_folders(folder, listed)
@@ -65,14 +65,14 @@ def delete_listed(
     return len(deleted), sum(entry.size for entry in deleted)
 
 
-def delete_folder(places: Places, path: str, run_id: str, peer: str, progress: Progress) -> tuple[int, int]:
+def delete_folder(paths: PeerPaths, path: str, run_id: str, peer: str, progress: Progress) -> tuple[int, int]:
     """Delete a folder, or a single file, of a data folder; (files, bytes) of it. Nothing there is no error.
 
     It is renamed first, so that nobody finds half of it. Raises PathRefusedError for a link, OSError.
     """
     path = os.path.normpath(path)
     above, _, name = path.rpartition("/")
-    with holding_job(places, path), RootedFiles(places.data_dir) as root:
+    with holding_job(paths, path), RootedFiles(paths.data_dir) as root:
         try:
             descriptor = os.dup(root.folder(above))
         except FileNotFoundError:
@@ -173,9 +173,9 @@ def _remove_empty_folders(folder: RootedFiles, entries: list[Entry]) -> None:
             continue
 
 
-def _forget_parts(places: Places, path: str, names: set[str], run_id: str) -> None:
+def _forget_parts(paths: PeerPaths, path: str, names: set[str], run_id: str) -> None:
     """Take parts out of the manifest of an output, so that nobody misses them; its runs stay known."""
-    manifest_path = os.path.join(places.data_dir, path, MANIFEST_NAME)
+    manifest_path = os.path.join(paths.data_dir, path, MANIFEST_NAME)
     try:
         with open(manifest_path, "rb") as file:
             manifest = json.loads(file.read())
@@ -185,7 +185,7 @@ def _forget_parts(places: Places, path: str, names: set[str], run_id: str) -> No
     manifest["taken"] = taken_items(manifest, removed)
     manifest["parts"] = [part for part in manifest["parts"] if part["name"] not in names]
     job_name = job_of(path) or ""
-    staged = os.path.join(places.job(job_name), f"{HIDDEN_PREFIX}manifest-{run_id}")
+    staged = os.path.join(paths.job(job_name), f"{HIDDEN_PREFIX}manifest-{run_id}")
     text = json.dumps(manifest, indent=2, ensure_ascii=False)  # counters may be larger than orjson takes
     write_file(staged, text.encode("utf-8", "backslashreplace") + b"\n")
     os.rename(staged, manifest_path)

@@ -66,7 +66,7 @@ class Spreading:
         return gets
 
 
-class Gathering:
+class DownloadMerge:
     """Under which paths the files of all peers lie beside each other: their own, wherever that is possible.
 
     Memory: for each folder, and for each file that needs another name or is not wanted.

@@ -23,7 +23,7 @@ from pymr.peer.attempts.steps import StepContext
 from pymr.peer.attempts.worker_protocol import StepOrder
 from pymr.peer.disk.file_lists import FILES, PACK_NAME, THERE, Entry, ListWriter, destination_list
 from pymr.peer.disk.leftovers import noted
-from pymr.peer.disk.paths import Places, is_below
+from pymr.peer.disk.paths import PeerPaths, is_below
 from pymr.peer.disk.step_journal import Journal
 from pymr.peer.output.reading import outputs_read
 from pymr.peer.transfers.copy import Copied, Copy, CopyRules, Portion
@@ -37,7 +37,7 @@ from pymr.peer.transfers.folders import (
     refuse_overlap,
     refuse_private,
 )
-from pymr.peer.transfers.placement import Gathering, Listed, Spreading
+from pymr.peer.transfers.placement import DownloadMerge, Listed, Spreading
 from pymr.peer.transfers.progress import Progress, Watch
 from pymr.peer.transfers.sources import Sources
 from pymr.peer.transfers.staged import list_staged, write_staged_lists
@@ -61,8 +61,8 @@ class _Step:
     watch: Watch
 
     @property
-    def places(self) -> Places:
-        return Places(self.context.data_dir)
+    def paths(self) -> PeerPaths:
+        return PeerPaths(self.context.data_dir)
 
     @property
     def is_local(self) -> bool:
@@ -280,12 +280,12 @@ def _copy(step: _Step) -> StepOutcome:
             portions = partial(_upload_portions, step, sources)
         else:
             _refuse_missing(step, sources)
-            gathering = Gathering(lambda: [_listed(sources, one) for one in step.inputs("list")])
+            merge = DownloadMerge(lambda: [_listed(sources, one) for one in step.inputs("list")])
             target = local_target(
                 step.context.data_dir, job.output_dir or "", step.context.config, "output_dir"
             )
             _refuse_overlap(step, target, job.input_dir or "", "output_dir")
-            portions = partial(_download_portions, step, sources, gathering)
+            portions = partial(_download_portions, step, sources, merge)
         with target, _noted(step, target.place):
             copied = _copy_into(step, sources, target, portions)
             if STAGED.fullmatch(job.output_dir or ""):
@@ -296,8 +296,8 @@ def _copy(step: _Step) -> StepOutcome:
 def _copy_into(
     step: _Step, sources: Sources, target: RootedFiles, portions: Callable[[], Iterable[Portion]]
 ) -> Copied:
-    context, places = step.context, step.places
-    journal_path = os.path.join(places.run(context.run_id), f"copied-{step.order.id.task}")
+    context, paths = step.context, step.paths
+    journal_path = os.path.join(paths.run(context.run_id), f"copied-{step.order.id.task}")
     about = " ".join(f"{one.task}-{one.attempt}@{one.peer}" for one in step.order.inputs)
     rules = CopyRules(
         run_id=context.run_id,
@@ -306,7 +306,7 @@ def _copy_into(
         reload_files=step.job.reload_files,
         compress=step.job.compress,
         own_sources=() if step.is_upload else _own_sources(step),
-        is_alive=lambda run_id: os.path.isdir(os.path.join(places.runs, os.path.basename(run_id))),
+        is_alive=lambda run_id: os.path.isdir(os.path.join(paths.runs, os.path.basename(run_id))),
     )
     with Journal(journal_path, f"{about} > {target.root}", step.watch.tick) as journal:
         return Copy(target, sources, journal, rules, Progress(step.watch, "copied")).run(portions)
@@ -335,13 +335,13 @@ def _upload_portions(step: _Step, sources: Sources) -> Iterator[Portion]:
             yield Portion(spread, name, piece.entries, wanted, "" if piece.is_packed else piece.root)
 
 
-def _download_portions(step: _Step, sources: Sources, gathering: Gathering) -> Iterator[Portion]:
+def _download_portions(step: _Step, sources: Sources, merge: DownloadMerge) -> Iterator[Portion]:
     """All that all peers have."""
     for listed in step.inputs("list"):
         for name, piece in sources.pieces(listed, FILES):
             wanted = []
             for index, entry in enumerate(piece.entries):
-                path = gathering.path_of(listed.peer, entry)
+                path = merge.path_of(listed.peer, entry)
                 if path is not None:
                     wanted.append((index, entry, path))
             yield Portion(listed, name, piece.entries, wanted, piece.root)
@@ -374,13 +374,13 @@ def _delete(step: _Step) -> StepOutcome:
         refuse_private(os.path.join(context.data_dir, path), context.config, "output_dir")
         above = os.path.dirname(os.path.normpath(path))
         with _noted(step, (context.data_dir, above)):
-            files, size = delete_folder(step.places, path, context.run_id, context.peer, progress)
+            files, size = delete_folder(step.paths, path, context.run_id, context.peer, progress)
     else:
         path = step.job.input_dir or ""
         with _sources(step) as sources:
             mine = [one for one in step.inputs("list") if one.peer == context.peer]
             entries = [entry for one in mine for _, entry in _listed(sources, one)]
-        files, size = delete_listed(step.places, path, entries, context.run_id, progress)
+        files, size = delete_listed(step.paths, path, entries, context.run_id, progress)
     progress.end()
     return StepOutcome(files=files, bytes=size)
 
@@ -389,7 +389,7 @@ def _noted(step: _Step, place: tuple[str, str]) -> AbstractContextManager[None]:
     """Note where the step may leave what it has not finished."""
     context = step.context
     tag = f"{context.run_id}@{context.peer}"
-    return noted(step.places.run(context.run_id), step.order.id.task, place, tag, step.watch.tick)
+    return noted(step.paths.run(context.run_id), step.order.id.task, place, tag, step.watch.tick)
 
 
 @contextmanager

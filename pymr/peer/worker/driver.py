@@ -37,9 +37,9 @@ from pymr.peer.attempts.worker_protocol import DriverOrder
 from pymr.peer.disk.bad_records import keep_list_of_failed
 from pymr.peer.disk.content_notes import ContentNotes
 from pymr.peer.disk.driver_outcomes import OUTCOME_NAME, driver_outcome
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.runs.display import PlainDisplay
-from pymr.runs.facts import Backend, RunRequest, RunResult
+from pymr.runs.info import Backend, RunRequest, RunResult
 from pymr.runs.phases import Phase
 from pymr.runs.request import configured_backend
 from pymr.wire.outcomes import DriverOutcome, EnginePhase
@@ -89,17 +89,17 @@ def drive(context: DriverContext, order: DriverOrder, run_dir: str, watch: TaskW
             parts = _take_parts(result, folder)
             concatenate(result.bad_records_paths, bad_records_path)
         output = ReduceOutput(folder, tuple(parts), result.groups, result.values, result.counters)
-        facts = write_reduce_index(folder, output)
+        info = write_reduce_index(folder, output)
         outcome = DriverOutcome(
             records=result.records,
             bytes=result.bytes,
             groups=result.groups,
             values=result.values,
-            items=facts.items,
+            items=info.items,
             parts=len(parts),
-            stored_bytes=facts.stored_bytes,
+            stored_bytes=info.stored_bytes,
             bad_records=result.bad_records,
-            counters=facts.counters,
+            counters=info.counters,
         )
         write_file(os.path.join(folder, OUTCOME_NAME), msgspec.msgpack.encode(outcome))
         fault_point("attempt.after_write")
@@ -177,7 +177,7 @@ def _note_contents(context: DriverContext, run_id: str, tasks_dir: str) -> None:
     """Put what compressed files hold where planning finds it: before the attempt can count."""
     if not context.job.hold_state:
         return
-    notes = ContentNotes(Places(context.data_dir).content_notes(context.job.job_name, run_id))
+    notes = ContentNotes(PeerPaths(context.data_dir).content_notes(context.job.job_name, run_id))
     for file, fingerprint in read_contents(tasks_dir):
         notes.add(file, fingerprint)
     notes.flush()

@@ -304,7 +304,7 @@ def _be_alone() -> None:
 
 
 def _wait_for_end() -> NoReturn:
-    """An end of its own would leave its children to the nursery, which could not tell whose they are."""
+    """An end of its own would leave its children to the fork server, which could not tell whose they are."""
     while True:
         signal.pause()
 

@@ -60,12 +60,12 @@ class WorkerDied(msgspec.Struct, frozen=True):
     pane_offset: int
 
 
-class NurseryDied(msgspec.Struct, frozen=True):
-    """The nursery has ended: every worker is dead, which is told of each, and none can be started."""
+class ForkServerDied(msgspec.Struct, frozen=True):
+    """The fork server has ended: every worker is dead, which is told of each, and none can be started."""
 
 
 WorkerEvent = (
-    WorkerReady | WorkerMoved | WorkerPaused | WorkerResumed | WorkerFinished | WorkerDied | NurseryDied
+    WorkerReady | WorkerMoved | WorkerPaused | WorkerResumed | WorkerFinished | WorkerDied | ForkServerDied
 )
 
 

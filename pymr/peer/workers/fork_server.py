@@ -1,4 +1,4 @@
-"""The nursery as the daemon sees it: a process beside it that starts workers and ends what they leave.
+"""The fork server as the daemon sees it: a process beside it that starts workers and ends what they leave.
 
 Started before the daemon has threads or sockets, as a fork of either would be no fit parent of workers.
 """
@@ -53,14 +53,15 @@ class StartedWorker:
 
 
 @dataclass(frozen=True, slots=True)
-class NurseryLost:
-    """The nursery has ended, and its workers with it. Told once; a daemon cannot start another, and ends."""
+class ForkServerLost:
+    """The fork server has ended, and its workers with it. Told once; a daemon cannot start another, and
+    ends."""
 
 
-NurseryEvent = StartedWorker | StartFailed | Exited | NurseryLost
+ForkServerEvent = StartedWorker | StartFailed | Exited | ForkServerLost
 
 
-class Nursery:
+class ForkServer:
     """Starts and kills workers; tells what became of them. Nothing here blocks but `start` and `close`."""
 
     def __init__(self, pid: int, channel: socket.socket) -> None:
@@ -70,23 +71,24 @@ class Nursery:
         self._is_lost = False
 
     @classmethod
-    def start(cls, tasks: TaskFunctions | None = None) -> Nursery:
-        """Fork the nursery; the first act of a daemon. tasks: what workers do; None for the tasks of pymr."""
+    def start(cls, tasks: TaskFunctions | None = None) -> ForkServer:
+        """Fork the fork server; the first act of a daemon. tasks: what workers do; None for the tasks of
+        pymr."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, SOCKET_KIND)
         daemon = os.getpid()
         held_back = signal.pthread_sigmask(
             signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-        )  # until the nursery ignores them
+        )  # until the fork server ignores them
         try:
             pid = os.fork()
             if pid == 0:
                 try:
                     from pymr.peer.workers.fork_server_process import (
-                        nursery_main,  # what workers need, not the daemon
+                        fork_server_main,  # what workers need, not the daemon
                     )
 
                     ours.close()
-                    nursery_main(theirs, daemon, tasks)
+                    fork_server_main(theirs, daemon, tasks)
                 except BaseException:  # told before the process ends, which its parent sees
                     traceback.print_exc()
                 finally:
@@ -111,9 +113,9 @@ class Nursery:
         """End a worker at once, with all it has started. Of no effect where it has ended."""
         self._send(KillWorker(worker_id))
 
-    def receive(self) -> list[NurseryEvent]:
+    def receive(self) -> list[ForkServerEvent]:
         """What has happened since, without waiting. More may be there when it is EVENTS_MAX."""
-        events: list[NurseryEvent] = []
+        events: list[ForkServerEvent] = []
         while len(events) < EVENTS_MAX and not self._is_lost:
             try:
                 packet, descriptors, _, _ = socket.recv_fds(
@@ -140,7 +142,7 @@ class Nursery:
             self._unsent.popleft()
 
     def close(self) -> None:
-        """End every worker with all it has started, and the nursery."""
+        """End every worker with all it has started, and the fork server."""
         self._channel.close()
         self._is_lost = True
         deadline = time.monotonic() + CLOSE_SECONDS_MAX
@@ -150,10 +152,10 @@ class Nursery:
                     os.kill(self.pid, signal.SIGKILL)
                 time.sleep(0.002)
 
-    def _event_of(self, packet: bytes, descriptors: list[int]) -> NurseryEvent:
+    def _event_of(self, packet: bytes, descriptors: list[int]) -> ForkServerEvent:
         if not packet:
             self._is_lost = True
-            return NurseryLost()
+            return ForkServerLost()
         message = decode_from_nursery(packet)
         if not isinstance(message, Started):
             return message

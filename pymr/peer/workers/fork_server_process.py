@@ -1,4 +1,5 @@
-"""The nursery's own life: forks workers when the daemon asks, tells of their ends, ends what outlives them.
+"""The fork server's own life: forks workers when the daemon asks, tells of their ends, ends what outlives
+them.
 
 It has one thread and imports what a worker needs beforehand, so that a fork of it is a worker at once.
 """
@@ -34,7 +35,7 @@ from pymr.peer.workers.fork_server_protocol import (
 )
 
 PARENT_LOOK_SECONDS = 0.5
-"""How often the nursery looks after its parent where the kernel does not tell of its end (macOS)."""
+"""How often the fork server looks after its parent where the kernel does not tell of its end (macOS)."""
 
 WORKER_OOM_SCORE = 500
 """Added to a worker's badness: short of memory, the kernel ends a worker before a daemon."""
@@ -47,15 +48,15 @@ _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 _C_LIBRARY = ctypes.CDLL(None)
 
 
-def nursery_main(channel: socket.socket, daemon: int, tasks: TaskFunctions | None) -> NoReturn:
-    """The life of the nursery, from the fork on. daemon: the process id of its parent."""
+def fork_server_main(channel: socket.socket, daemon: int, tasks: TaskFunctions | None) -> NoReturn:
+    """The life of the fork server, from the fork on. daemon: the process id of its parent."""
     try:
         _leave_daemon(channel)
-        nursery = _NurseryProcess(channel, daemon, tasks)
+        fork_server = _NurseryProcess(channel, daemon, tasks)
         try:
-            nursery.run()
+            fork_server.run()
         finally:
-            nursery.end_everything()
+            fork_server.end_everything()
     except BaseException:  # the last boundary of a process: told where the daemon's errors go
         traceback.print_exc()
     finally:
@@ -69,7 +70,7 @@ def _leave_daemon(channel: socket.socket) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.setsid()
     _control_process(_PR_SET_CHILD_SUBREAPER, 1)
-    _control_process(_PR_SET_NAME, b"pymr-nursery")
+    _control_process(_PR_SET_NAME, b"pymr-forkserver")
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
@@ -183,7 +184,7 @@ class _NurseryProcess:
                 self._tell(Exited(worker_id, pid, os.waitstatus_to_exitcode(status)))
 
     def _end_what_is_left(self, pid: int, worker_id: int) -> None:
-        """End what a worker that has ended had started; its children are the nursery's by now."""
+        """End what a worker that has ended had started; its children are the fork server's by now."""
         end_group(pid)
         self._note_orphans()
         del self._workers[pid]
@@ -236,14 +237,15 @@ def _set_up_terminal(terminal: int, columns: int, rows: int) -> None:
 
 
 def _become_worker(mark: OwnerMark, terminal: int, pipe: int, tasks: TaskFunctions | None) -> NoReturn:
-    """From the fork on: a session with a terminal, which dies with the nursery; then the worker's code."""
+    """From the fork on: a session with a terminal, which dies with the fork server; then the worker's
+    code."""
     try:
         signal.set_wakeup_fd(-1)
         for number in {*_IGNORED_SIGNALS, signal.SIGCHLD}:
             signal.signal(number, signal.SIG_DFL)
         os.login_tty(terminal)
         _control_process(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != mark.nursery:
+        if os.getppid() != mark.fork_server:
             os._exit(1)
         _control_process(_PR_SET_NAME, mark.process_name.encode())
         os.environ[OWNER_VARIABLE] = mark.value

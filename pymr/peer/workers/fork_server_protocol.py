@@ -1,4 +1,4 @@
-"""What the daemon and its nursery say to each other: one msgpack message per packet of their socket."""
+"""What the daemon and its fork server say to each other: one msgpack message per packet of their socket."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TERMINAL_COLUMNS, TERMINAL_ROWS = 120, 40
 """The size of a worker's terminal until a console says another."""
 
 # macOS has no SEQPACKET between processes. Its datagrams keep message bounds too, but tell of no end: there
-# the nursery looks now and then whether its parent is still the same.
+# the fork server looks now and then whether its parent is still the same.
 SOCKET_KIND = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 
 
 class StartWorker(msgspec.Struct, frozen=True, tag="start"):
-    """Fork a worker. id: a number that names it between daemon and nursery, never used again."""
+    """Fork a worker. id: a number that names it between daemon and fork server, never used again."""
 
     id: int
     columns: int = TERMINAL_COLUMNS
@@ -72,5 +72,5 @@ def decode_to_nursery(packet: bytes) -> ToNursery:
 
 
 def decode_from_nursery(packet: bytes) -> FromNursery:
-    """A packet from the nursery. Raises msgspec.MsgspecError."""
+    """A packet from the fork server. Raises msgspec.MsgspecError."""
     return _FROM_NURSERY.decode(packet)

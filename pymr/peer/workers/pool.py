@@ -1,4 +1,5 @@
-"""The workers of a peer, as its daemon has them: one process at most for each slot, started by the nursery.
+"""The workers of a peer, as its daemon has them: one process at most for each slot, started by the fork
+server.
 
 Reads and writes only what is ready, so it never holds up the loop. What happens is told by `on_event`.
 """
@@ -29,7 +30,7 @@ from pymr.peer.attempts.worker_protocol import (
 )
 from pymr.peer.panes.writers import PaneWriters
 from pymr.peer.workers.events import (
-    NurseryDied,
+    ForkServerDied,
     WorkerDied,
     WorkerEvent,
     WorkerFinished,
@@ -39,7 +40,7 @@ from pymr.peer.workers.events import (
     WorkerResumed,
     WorkerView,
 )
-from pymr.peer.workers.fork_server import Nursery, NurseryLost, StartedWorker
+from pymr.peer.workers.fork_server import ForkServer, ForkServerLost, StartedWorker
 from pymr.peer.workers.fork_server_protocol import Exited, StartFailed
 from pymr.peer.workers.link import Output, Watch, WorkerLink
 from pymr.wire.outcomes import Failure
@@ -69,7 +70,7 @@ class Workers:
         self,
         peer_name: str,
         slots: int,
-        nursery: Nursery,
+        fork_server: ForkServer,
         panes: PaneWriters,
         on_event: Callable[[WorkerEvent], None],
         on_watch: Watch = lambda *_: None,
@@ -77,7 +78,7 @@ class Workers:
     ) -> None:
         self.slots = slots
         self._peer_name = peer_name
-        self._nursery = nursery
+        self._fork_server = fork_server
         self._panes = panes
         self._on_event = on_event
         self._on_watch = on_watch
@@ -88,7 +89,7 @@ class Workers:
         self._watched: dict[int, Callable[[], None]] = {}
         self._last_id = 0
         self._is_lost = False
-        self._watch(nursery.fileno(), self._on_nursery)
+        self._watch(fork_server.fileno(), self._on_nursery)
 
     def start(self, slot: int, setup: WorkerSetup) -> None:
         """Start a worker in a slot, in the place of the one that is there. `assign` may follow at once.
@@ -115,7 +116,7 @@ class Workers:
     def _begin(self, id: int) -> None:
         """Its pane is open: how long that is, is told with whatever happens to a worker."""
         if id in self._by_id and not self._is_lost:
-            self._nursery.start_worker(id)
+            self._fork_server.start_worker(id)
 
     def assign(self, slot: int, order: TaskOrder) -> bool:
         """Give a worker without a task one. False where the slot has no such worker (any more)."""
@@ -156,12 +157,12 @@ class Workers:
         self._by_id[link.id] = link
         self._on_guest_end[link.id] = on_end
         link.send(framed)
-        self._nursery.start_worker(link.id)
+        self._fork_server.start_worker(link.id)
         return link
 
     def end_guest(self, link: WorkerLink) -> None:
         """Kill a guest with all it has started; `on_end` tells when that is done."""
-        self._nursery.kill_worker(link.id)
+        self._fork_server.kill_worker(link.id)
 
     def fail(self, slot: int, failure: Failure) -> bool:
         """End the worker of a slot, and tell of it as of one that died. False where there is none."""
@@ -205,29 +206,29 @@ class Workers:
 
     def tick(self, now: float) -> None:
         """Do what waits for nothing but time. now: time.monotonic()."""
-        self._nursery.flush()
+        self._fork_server.flush()
         for link in list(self._by_id.values()):
             link.flush()
             if link.pipe_closed_at is not None and now - link.pipe_closed_at >= OWN_END_SECONDS_MAX:
                 self._die(link, self._death(link, _CLOSED_PIPE))
 
     def close(self) -> None:
-        """End all workers, with what they have started, and the nursery."""
+        """End all workers, with what they have started, and the fork server."""
         for slot in list(self._by_slot):
             self.end(slot)
-        self._unwatch(self._nursery.fileno())
-        self._nursery.close()
+        self._unwatch(self._fork_server.fileno())
+        self._fork_server.close()
 
     def _on_nursery(self) -> None:
-        for event in self._nursery.receive():
-            if isinstance(event, NurseryLost):
+        for event in self._fork_server.receive():
+            if isinstance(event, ForkServerLost):
                 self._lose_nursery()
                 return
             link = self._by_id.get(event.id)
             if isinstance(event, StartedWorker):
                 if link is not None:
                     link.open(event.pid, event.terminal, event.pipe, self._watch, self._unwatch)
-                else:  # ended before it had begun, which the nursery knows
+                else:  # ended before it had begun, which the fork server knows
                     os.close(event.terminal)
                     os.close(event.pipe)
             elif isinstance(event, StartFailed) and link is not None:
@@ -314,17 +315,17 @@ class Workers:
 
     def _let_go(self, link: WorkerLink, last_words: str | None = None) -> None:
         del self._by_slot[link.slot], self._by_id[link.id]
-        self._nursery.kill_worker(link.id)
+        self._fork_server.kill_worker(link.id)
         link.close(last_words)
 
     def _lose_nursery(self) -> None:
         self._is_lost = True
-        self._unwatch(self._nursery.fileno())
+        self._unwatch(self._fork_server.fileno())
         for link in list(self._by_slot.values()):
             self._die(link, self._death(link, _ENDED_WITH_NURSERY))
         for link in [self._by_id[id] for id in self._on_guest_end]:  # nobody else tells of their end
             self._end_of_guest(link, _ENDED_WITH_NURSERY)
-        self._on_event(NurseryDied())
+        self._on_event(ForkServerDied())
 
     def _watch(self, descriptor: int, on_ready: Callable[[], None]) -> None:
         self._watched[descriptor] = on_ready

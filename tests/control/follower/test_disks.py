@@ -8,7 +8,7 @@ from leader_desk import RUN, Desk, job, run_record, tasks_given
 
 from pymr.control.follower.disk_health import TOLD_SECONDS, DiskHealth
 from pymr.control.follower.events import Published, SegmentRefused, TaskEnded
-from pymr.control.follower.shuffle_progress import Gathering
+from pymr.control.follower.shuffle_progress import ShuffleProgress
 from pymr.control.runs.reassignment import MOVE_SECONDS
 from pymr.control.stored_state import ActiveRun, BeginPublication, BeginRun, EndRun, HostPlan, RunPlan
 from pymr.wire.outcomes import AttemptId, Failure, MapOutcome
@@ -180,7 +180,7 @@ def test_a_peer_tells_of_a_full_disk_until_something_is_written() -> None:
 
 def test_segments_that_do_not_come_are_told_of_until_they_do_or_are_not_wanted() -> None:
     far, other = Source(0, "5.1", "far"), Source(1, "5.1", "far")
-    gathering = Gathering(RUN, lambda peer: False, lambda partitions, sources: None)
+    gathering = ShuffleProgress(RUN, lambda peer: False, lambda partitions, sources: None)
     gathering.settle([0, 1], 2)
     gathering.announce(0, [far, other], 2)
 

@@ -20,7 +20,7 @@ from pymr.control.follower.events import (
     GiveReduce,
     GiveStep,
     Held,
-    KeyboardsHeld,
+    InputLocksHeld,
     Learned,
     MakePlan,
     MeasureSegments,
@@ -50,7 +50,7 @@ from pymr.control.follower.events import (
     WorkerStarted,
 )
 from pymr.control.follower.follower import Follower
-from pymr.control.messages import PeerFacts
+from pymr.control.messages import PeerInfo
 from pymr.wire.frames import FRAME_BYTES_MAX, encode
 from pymr.wire.outcomes import AttemptId, EnginePhase, Failure, MapOutcome, StepOutcome
 from pymr.wire.protocol import (
@@ -93,7 +93,7 @@ class Desk:
         self.now = 0.0
         self.sequence = 0
         self.follower = Follower(
-            PeerFacts("a", "h", 2),
+            PeerInfo("a", "h", 2),
             {"a": "h", "b": "h", "c": "g"},
             boot=3,
             pid=1,
@@ -494,13 +494,13 @@ def test_the_sizes_of_partitions_are_measured_where_they_lie_here_and_told() -> 
 def test_the_leader_hears_at_once_who_has_a_keyboard() -> None:
     desk = Desk()
     desk.start()
-    desk.step(KeyboardsHeld({0: "me", 1: "x" * 1_000}))
+    desk.step(InputLocksHeld({0: "me", 1: "x" * 1_000}))
     held, idle = desk.reported().workers
 
     assert (held.slot, held.state, held.task, held.holder) == (0, "map", MAP.task, "me")
     assert (idle.slot, idle.pid, idle.state, idle.holder) == (1, 0, "idle", "x" * HOLDER_CHARACTERS_MAX)
 
-    desk.step(KeyboardsHeld({}))
+    desk.step(InputLocksHeld({}))
 
     assert [one.holder for one in desk.reported().workers] == [""]
 

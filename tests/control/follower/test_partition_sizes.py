@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pymr.control.follower.shuffle_progress import Gathering
+from pymr.control.follower.shuffle_progress import ShuffleProgress
 from pymr.engine.disk.blocks import Run
 from pymr.engine.segments import RUNS_NAME, write_index
 from pymr.engine.tasks import MapOutput
@@ -21,7 +21,7 @@ class Bench:
 
     def __init__(self, *homes: int, partitions: int = 4) -> None:
         self.measured: list[tuple[tuple[int, ...], tuple[Source, ...]]] = []
-        self.gathering = Gathering(
+        self.gathering = ShuffleProgress(
             "run",
             lambda peer: peer == "near",
             lambda partitions, sources: self.measured.append((partitions, sources)),

@@ -381,7 +381,7 @@ def test_a_peer_that_was_cut_off_goes_on_with_what_it_has() -> None:
     desk.begin("a", "b")
     (given,) = desk.given("a")
     desk.report("a", running=[given])
-    desk.leader.peers["b"].rests_until = 1e9  # nobody else can take it
+    desk.leader.peers["b"].backs_off_until = 1e9  # nobody else can take it
     desk.pass_time(6, "b")
 
     assert desk.given("a") == []
@@ -672,7 +672,7 @@ def test_a_run_whose_job_is_deleted_ends_but_peers_keep_it_until_redis_knows() -
     (given,) = desk.given("a")
     desk.report("a", running=[given])
     desk.change([])
-    desk.leader.owe_everybody()
+    desk.leader.all_need_orders()
     desk.pass_time(0.5)
 
     assert [run.run_id for run in desk.orders["a"].runs] == [RUN]

@@ -16,9 +16,9 @@ from leader_desk import MAPPED, REDUCED, RUN, Desk, job, run_record, tasks_given
 from pymr.config.cluster import ClusterConfig
 from pymr.control.follower.events import Held, Ordered
 from pymr.control.follower.follower import Follower
-from pymr.control.follower.shuffle_progress import Gathering
-from pymr.control.job_queue import Backlog
-from pymr.control.messages import Continued, ContinueSoon, PeerFacts, RunsLoaded, Tick
+from pymr.control.follower.shuffle_progress import ShuffleProgress
+from pymr.control.job_queue import JobQueue
+from pymr.control.messages import Continued, ContinueSoon, PeerInfo, RunsLoaded, Tick
 from pymr.control.runs.run import Task
 from pymr.control.runs.task_sums import TaskSums
 from pymr.control.runs.tasks import COUNTERS_MAX
@@ -142,7 +142,7 @@ def test_neither_commits_nor_the_end_nor_a_console_go_through_all_tasks() -> Non
     desk.report("a", inventory=held_run(*range(SOME - 1)))
     run = desk.leader.runs[RUN]
     run.tasks, run.committed_by["a"] = NotGoneThrough(run.tasks), NotGoneThrough(run.committed_by["a"])
-    views, table = JobViews(ClusterConfig()), Backlog()
+    views, table = JobViews(ClusterConfig()), JobQueue()
     table.apply(JobChanges(1, (job(status="running", run_id=RUN),), (), True, False), 0.0)
     desk.do("a", map_task(SOME - 1))
     row, phases = views.job(table.jobs["job"], table, desk.leader)
@@ -166,7 +166,7 @@ def test_the_phases_of_a_run_are_put_together_once_for_an_answer(monkeypatch: py
         "_phases",
         lambda leader, run, running: asked.append(run.run_id) or real(leader, run, running),
     )
-    table = Backlog()
+    table = JobQueue()
     table.apply(JobChanges(1, (job(status="running", run_id=RUN),), (), True, False), 0.0)
     JobViews(ClusterConfig()).job(table.jobs["job"], table, desk.leader)
     JobViews(ClusterConfig()).page("id", table, desk.leader, 0)
@@ -320,7 +320,7 @@ def follower(attempts: int, page: int) -> Follower:
         for number in range(attempts)
     ]
     return Follower(
-        PeerFacts("a", "h", 1), {"a": "h"}, boot=1, pid=1, version="1", incarnation="i", epoch=5, held=found,
+        PeerInfo("a", "h", 1), {"a": "h"}, boot=1, pid=1, version="1", incarnation="i", epoch=5, held=found,
         now=0.0, inventory_max=page,
     )  # fmt: skip
 
@@ -364,7 +364,7 @@ def test_orders_are_followed_without_a_look_at_all_that_lies_on_the_disk() -> No
 
 
 def test_sources_are_put_in_order_once() -> None:
-    gathering = Gathering(RUN, lambda _: True, lambda *_: None)
+    gathering = ShuffleProgress(RUN, lambda _: True, lambda *_: None)
     sources = [Source(task, "5.1", "a") for task in (2, 0, 1)]
     gathering.announce(0, sources, 3)
 
@@ -378,7 +378,7 @@ def test_sources_are_put_in_order_once() -> None:
 
 def test_partitions_that_come_late_are_gathered_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pymr.control.follower.shuffle_progress.SETTLED_MAX", 5)
-    gathering = Gathering(RUN, lambda _: False, lambda *_: None)
+    gathering = ShuffleProgress(RUN, lambda _: False, lambda *_: None)
     gathering.settle((0, 1, 2), 9)  # before anything is known of them: all
     gathering.announce(0, [Source(task, "5.1", "b") for task in range(2)], 2)
     told = [[one for one, _ in gathering.settle(range(8), 9)] for _ in range(4)]
@@ -388,7 +388,7 @@ def test_partitions_that_come_late_are_gathered_some_at_a_time(monkeypatch: pyte
 
 
 def test_lost_outputs_are_told_some_at_a_time() -> None:
-    gathering = Gathering(RUN, lambda _: False, lambda *_: None)
+    gathering = ShuffleProgress(RUN, lambda _: False, lambda *_: None)
     sources = [Source(task, "5.1", "b") for task in range(LOST_MAX + 1)]
     gathering.announce(0, sources, len(sources))
     for source in sources:

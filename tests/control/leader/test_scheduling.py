@@ -1,4 +1,4 @@
-"""Which job begins when: cycles, groups, jobs that are forced; by the leader's decisions and the backlog."""
+"""Which job begins when: cycles, groups, forced jobs; by the leader's decisions and the job queue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from leader_desk import RUN, Desk, run_record
 
-from pymr.control.job_queue import Backlog, queue_order
+from pymr.control.job_queue import JobQueue, queue_order
 from pymr.control.leader.scheduling import FAILED_TRANSFER_SECONDS, LEAVE_LOOK_SECONDS, LEAVING_MAX
 from pymr.control.stored_state import BeginCycle, BeginRun, JobChanges, JobRecord, JobState, LeaveQueue
 from pymr.wire.rows import JobStatus
@@ -119,17 +119,17 @@ def test_the_first_run_of_a_cycle_opens_it_and_no_other_does() -> None:
 
 def test_the_time_of_a_cycle_counts_from_the_run_that_opens_it_before_the_table_says_so() -> None:
     desk = desk_of(job("one"))
-    began = desk.leader.backlog.cycle_began
+    began = desk.leader.job_queue.cycle_began
     desk.pass_time(59.0)
     desk.answer(BeginRun, None)
 
-    assert desk.leader.backlog.cycle_began == began
+    assert desk.leader.job_queue.cycle_began == began
 
     desk = desk_of(job("one"))
     desk.pass_time(59.0)
     desk.answer(BeginRun, run_record(job_name="one"))
 
-    assert desk.leader.backlog.cycle_began == desk.leader.now
+    assert desk.leader.job_queue.cycle_began == desk.leader.now
 
 
 def test_no_cycle_begins_while_the_queue_is_paused_or_something_runs() -> None:
@@ -154,12 +154,12 @@ def test_a_job_of_the_present_cycle_is_due_again_only_in_the_next() -> None:
 
 
 def test_a_skipped_job_recurs_even_if_it_is_to_run_once() -> None:
-    backlog = Backlog()
+    job_queue = JobQueue()
     skipped = job("one", status="skipped", run_once=True, cycle=1)
-    backlog.apply(JobChanges(1, (skipped,), (), True, False))
-    backlog.begin_cycle(2, 0.0)
+    job_queue.apply(JobChanges(1, (skipped,), (), True, False))
+    job_queue.begin_cycle(2, 0.0)
 
-    assert backlog.next_job(()) == skipped
+    assert job_queue.next_job(()) == skipped
 
 
 # -- jobs that are forced
@@ -240,16 +240,16 @@ def test_a_group_runs_one_after_another_beside_others() -> None:
 
 
 def test_a_member_waits_for_one_before_it_that_cannot_begin_yet() -> None:
-    backlog = Backlog()
-    backlog.apply(
+    job_queue = JobQueue()
+    job_queue.apply(
         JobChanges(1, (job("a1", 1, group_name="a"), job("a2", 2, group_name="a")), (), True, False)
     )
 
-    assert backlog.next_job({"a1"}) is None
+    assert job_queue.next_job({"a1"}) is None
 
-    backlog.begin(backlog.jobs["a1"])
+    job_queue.begin(job_queue.jobs["a1"])
 
-    assert backlog.next_job(()) is None
+    assert job_queue.next_job(()) is None
 
 
 def test_the_group_of_a_run_is_that_of_its_own_version() -> None:
@@ -261,28 +261,28 @@ def test_the_group_of_a_run_is_that_of_its_own_version() -> None:
     assert begun(desk) == []
 
 
-# -- the backlog against a simple one
+# -- the job queue against a simple one
 
 
 def test_the_backlog_keeps_its_order_through_any_changes() -> None:
     random = Random(3)
-    backlog, known = Backlog(), dict[str, JobRecord]()
+    job_queue, known = JobQueue(), dict[str, JobRecord]()
     for change in range(1, 601):
         name = f"job{random.randrange(12)}"
         if random.random() < 0.1:
             known.pop(name, None)
-            changes = JobChanges(change, (), (name,), False, False, cycle=backlog.cycle)
+            changes = JobChanges(change, (), (name,), False, False, cycle=job_queue.cycle)
         elif random.random() < 0.05:
-            changes = JobChanges(change, (), (), False, False, cycle=backlog.cycle + 1)
+            changes = JobChanges(change, (), (), False, False, cycle=job_queue.cycle + 1)
         else:
-            known[name] = _any_job(random, name, change, backlog.cycle)
-            changes = JobChanges(change, (known[name],), (), False, False, cycle=backlog.cycle)
-        backlog.apply(changes, 0.0)
-        due = sorted((one for one in known.values() if _is_due(one, backlog.cycle)), key=queue_order)
+            known[name] = _any_job(random, name, change, job_queue.cycle)
+            changes = JobChanges(change, (known[name],), (), False, False, cycle=job_queue.cycle)
+        job_queue.apply(changes, 0.0)
+        due = sorted((one for one in known.values() if _is_due(one, job_queue.cycle)), key=queue_order)
 
-        assert [entry[2] for entry in backlog.due()] == [one.name for one in due]
-        assert sorted(one.name for one in backlog.in_order()) == sorted(known)
-        assert backlog.next_job(()) == (due[0] if due else None)
+        assert [entry[2] for entry in job_queue.due()] == [one.name for one in due]
+        assert sorted(one.name for one in job_queue.in_order()) == sorted(known)
+        assert job_queue.next_job(()) == (due[0] if due else None)
 
 
 def _any_job(random: Random, name: str, change: int, cycle: int) -> JobRecord:
@@ -306,17 +306,17 @@ def _is_due(one: JobRecord, cycle: int) -> bool:
 
 
 def test_states_that_have_changed_join_the_others() -> None:
-    backlog = Backlog()
+    job_queue = JobQueue()
     one, two = JobState("one-000001"), JobState("two-000001")
-    backlog.apply(JobChanges(1, (), (), True, False, states={"one": one}))
-    backlog.apply(JobChanges(2, (), (), False, False))
-    backlog.apply(JobChanges(3, (), (), False, False, states={"two": two}))
+    job_queue.apply(JobChanges(1, (), (), True, False, states={"one": one}))
+    job_queue.apply(JobChanges(2, (), (), False, False))
+    job_queue.apply(JobChanges(3, (), (), False, False, states={"two": two}))
 
-    assert backlog.states == {"one": one, "two": two}
+    assert job_queue.states == {"one": one, "two": two}
 
-    backlog.apply(JobChanges(4, (), (), True, False, states={"two": two}))
+    job_queue.apply(JobChanges(4, (), (), True, False, states={"two": two}))
 
-    assert backlog.states == {"two": two}
+    assert job_queue.states == {"two": two}
 
 
 def test_a_run_that_a_group_needs_is_not_begun_from_a_table_that_lags() -> None:

@@ -40,7 +40,7 @@ from pymr.peer.attempts.attempts import (
     write_sources,
 )
 from pymr.peer.disk.bad_records import read_bad_records
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.input.host_plan import plan_host
 from pymr.peer.output.publication import forget_run, list_output, publish
 from pymr.projects.project import load_functions
@@ -65,20 +65,20 @@ class Host:
     """A data folder with a plan of one task per file."""
 
     def __init__(self, folder: Path, *texts: str, **options: Any) -> None:
-        self.places = Places(str(folder))
+        self.paths = PeerPaths(str(folder))
         self.context = job_context(words, total, partitions=2, **options)
         inputs = folder / "in"
         inputs.mkdir(parents=True)
         for number, text in enumerate(texts or ["a b a\nc\n"]):
             (inputs / f"{number}.txt").write_text(text)
-        os.makedirs(self.places.run(RUN))
-        self.run_dir = self.places.run(RUN)
+        os.makedirs(self.paths.run(RUN))
+        self.run_dir = self.paths.run(RUN)
         files = list_input_files([str(inputs)])
-        write_plan(self.places.plan(RUN), [MapTask(0, tuple(plan_splits([file]))) for file in files])
+        write_plan(self.paths.plan(RUN), [MapTask(0, tuple(plan_splits([file]))) for file in files])
 
     def map(self, index: int = 0, attempt: str = "1.1") -> MapOutcome:
         id = self.map_id(index, attempt)
-        return do_map(self.context, id, self.places.plan(RUN), index, self.run_dir, TaskWatch())
+        return do_map(self.context, id, self.paths.plan(RUN), index, self.run_dir, TaskWatch())
 
     def map_id(self, index: int = 0, attempt: str = "1.1") -> AttemptId:
         return AttemptId(RUN, f"map-{index:05d}", attempt)
@@ -87,7 +87,7 @@ class Host:
         self, segments: list[Segment], partition: int = 0, watch: TaskWatch | None = None
     ) -> ReduceOutcome:
         id = AttemptId(RUN, f"reduce-{partition:05d}", "1.1")
-        path = self.places.sources(id)
+        path = self.paths.sources(id)
         write_sources(path, segments)
         try:
             return do_reduce(self.context, id, partition, path, self.run_dir, watch or TaskWatch())
@@ -123,12 +123,12 @@ def killed_in(monkeypatch: pytest.MonkeyPatch, point: str, work: Callable[[], ob
 
 def test_finished_map_holds_its_runs_and_their_index(host: Host) -> None:
     outcome = host.map()
-    folder = host.places.attempt(host.map_id())
+    folder = host.paths.attempt(host.map_id())
 
     assert host.left() == ["map-00000-1.1"]
     assert sorted(os.listdir(folder)) == ["index", "runs"]
     assert (outcome.records, outcome.values, outcome.bytes) == (2, 4, 8)
-    assert outcome.digest == read_index(folder).facts.digest
+    assert outcome.digest == read_index(folder).info.digest
     assert outcome.stored_bytes == os.path.getsize(os.path.join(folder, "runs"))
 
 
@@ -137,7 +137,7 @@ def test_map_without_items_leaves_an_empty_output(tmp_path: Path) -> None:
     outcome = host.map()
 
     assert (outcome.records, outcome.values, outcome.stored_bytes) == (1, 0, 0)
-    assert host.reduce([LocalSegment(host.places.attempt(host.map_id()))]).groups == 0
+    assert host.reduce([LocalSegment(host.paths.attempt(host.map_id()))]).groups == 0
 
 
 def test_bad_records_are_kept_beside_the_runs(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_bad_records_are_kept_beside_the_runs(tmp_path: Path) -> None:
     outcome = host.map()
 
     assert outcome.bad_records == 1
-    assert sorted(os.listdir(host.places.attempt(host.map_id()))) == ["bad-records.jsonl", "index", "runs"]
+    assert sorted(os.listdir(host.paths.attempt(host.map_id()))) == ["bad-records.jsonl", "index", "runs"]
 
 
 def test_the_list_of_a_map_that_fails_for_its_bad_records_is_kept(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_the_list_of_a_map_that_fails_for_its_bad_records_is_kept(tmp_path: Path
         return []
 
     def lines() -> list[str]:
-        return [orjson.loads(line)["line"] for line in read_bad_records([host.places], RUN, 0)[0]]
+        return [orjson.loads(line)["line"] for line in read_bad_records([host.paths], RUN, 0)[0]]
 
     host.context = job_context(failing, total, partitions=2, max_bad_records=1)
     for attempt in ("1.1", "1.2"):
@@ -171,7 +171,7 @@ def test_the_list_of_a_map_that_fails_for_its_bad_records_is_kept(tmp_path: Path
 
     assert lines() == ["bad 1", "bad 2"]
 
-    forget_run(host.places, RUN)
+    forget_run(host.paths, RUN)
 
     assert lines() == ["bad 1", "bad 2"]
 
@@ -185,14 +185,14 @@ def test_attempt_done_again_gives_the_same_digest_and_outcome(host: Host) -> Non
 
 def test_finished_attempt_is_not_done_twice(host: Host) -> None:
     first = host.map()
-    os.unlink(host.places.plan(RUN))
+    os.unlink(host.paths.plan(RUN))
 
     assert host.map() == first
 
 
 def test_finished_attempt_that_was_damaged_is_done_again(host: Host) -> None:
     first = host.map()
-    os.truncate(os.path.join(host.places.attempt(host.map_id()), "runs"), 3)
+    os.truncate(os.path.join(host.paths.attempt(host.map_id()), "runs"), 3)
 
     assert host.map() == first
 
@@ -214,11 +214,11 @@ def test_map_killed_anywhere_is_whole_or_not_there(
     host: Host, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
     killed_in(monkeypatch, point, host.map)
-    finished = os.path.exists(host.places.attempt(host.map_id()))
+    finished = os.path.exists(host.paths.attempt(host.map_id()))
 
     assert finished == (point == "commit.after_rename")
     if finished:
-        read_index(host.places.attempt(host.map_id()))
+        read_index(host.paths.attempt(host.map_id()))
     assert host.map().values > 0
     assert host.left() == ["map-00000-1.1"]
 
@@ -228,8 +228,8 @@ def test_failed_reduce_leaves_nothing_and_can_be_done_again(
     host: Host, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
     host.map()
-    segments: list[Segment] = [LocalSegment(host.places.attempt(host.map_id()))]
-    partition = read_index(host.places.attempt(host.map_id())).partitions[0]
+    segments: list[Segment] = [LocalSegment(host.paths.attempt(host.map_id()))]
+    partition = read_index(host.paths.attempt(host.map_id())).partitions[0]
     fail_at(monkeypatch, point)
 
     with pytest.raises(DiskError, match="No space left"):
@@ -265,7 +265,7 @@ def test_fork_that_a_function_did_not_end_commits_nothing(host: Host) -> None:
 
 
 def test_damaged_plan_names_file_and_byte(host: Host) -> None:
-    os.truncate(host.places.plan(RUN), 40)
+    os.truncate(host.paths.plan(RUN), 40)
 
     with pytest.raises(DamagedFileError, match="plan is damaged at byte"):
         host.map()
@@ -275,9 +275,9 @@ def test_damaged_plan_names_file_and_byte(host: Host) -> None:
 def stage(owner: Host, index: int, partition: int, target: Host) -> StagedSegment:
     """What fetching leaves: the runs one behind another, and facts of them."""
     id = owner.map_id(index)
-    os.makedirs(target.places.fetched(RUN), exist_ok=True)
-    path = target.places.segment(id, partition)
-    runs = read_index(owner.places.attempt(id)).runs(partition)
+    os.makedirs(target.paths.fetched(RUN), exist_ok=True)
+    path = target.paths.segment(id, partition)
+    runs = read_index(owner.paths.attempt(id)).runs(partition)
     with open(path, "wb") as file:
         for run in runs:
             with open(run.path, "rb") as source:
@@ -305,7 +305,7 @@ def test_damaged_local_output_names_the_map_attempt(
     host: Host, damage: Callable[[str], None], name: str
 ) -> None:
     host.map()
-    folder = host.places.attempt(host.map_id())
+    folder = host.paths.attempt(host.map_id())
     index = read_index(folder)
     partition = max(index.partitions, key=lambda one: index.runs(one)[0].offset)
     damage(os.path.join(folder, name))
@@ -325,7 +325,7 @@ def test_damaged_copy_names_the_map_attempt(
 ) -> None:
     owner, host = Host(tmp_path / "a"), Host(tmp_path / "b")
     owner.map()
-    partition = read_index(owner.places.attempt(owner.map_id())).partitions[0]
+    partition = read_index(owner.paths.attempt(owner.map_id())).partitions[0]
     segment = stage(owner, 0, partition, host)
     damage(segment.path + suffix)
     if suffix and damage is DAMAGES["flipped"]:  # the number of values, which nothing hangs on
@@ -340,7 +340,7 @@ def test_damaged_copy_names_the_map_attempt(
 
 def test_folder_of_a_map_that_is_gone_names_the_attempt(host: Host) -> None:
     with pytest.raises(MissingSegmentError) as caught:
-        host.reduce([LocalSegment(host.places.attempt(host.map_id(7, "4.2")))])
+        host.reduce([LocalSegment(host.paths.attempt(host.map_id(7, "4.2")))])
     assert (caught.value.task, caught.value.attempt) == ("map-00007", "4.2")
 
 
@@ -372,10 +372,10 @@ def test_merge_passes_show_that_no_group_is_reduced_yet(tmp_path: Path) -> None:
     segments: list[Segment] = []
     for index in range(8):
         host.map(index)
-        segments.append(LocalSegment(host.places.attempt(host.map_id(index))))
+        segments.append(LocalSegment(host.paths.attempt(host.map_id(index))))
     watch = Noting()
     outcome = host.reduce(segments, 0, watch)
-    folder = host.places.attempt(AttemptId(RUN, "reduce-00000", "1.1"))
+    folder = host.paths.attempt(AttemptId(RUN, "reduce-00000", "1.1"))
 
     assert len(watch.seen) == 8 + 4 + 2  # blocks, in three passes, of which the last one feeds the function
     assert set(watch.seen) == {(0, 0)}
@@ -406,11 +406,11 @@ class Example:
                 os.unlink(Path(other, "input", path.relative_to(PROJECTS / name / "input")))
         self.config = ClusterConfig(peers=tuple(peers), engine=engine)
         self.context = JobContext(job, load_functions(PROJECTS, job), engine, 1 << 30, 3)
-        self.places = [Places(peer.data_dir) for peer in peers]
+        self.paths = [PeerPaths(peer.data_dir) for peer in peers]
 
     def inline(self, folder: Path) -> dict[str, bytes]:
         folder.mkdir()
-        inputs = [os.path.join(one.data_dir, name) for one in self.places for name in self.job.input_dirs]
+        inputs = [os.path.join(one.data_dir, name) for one in self.paths for name in self.job.input_dirs]
         mapped = map_all(self.context, plan_map_tasks(list_input_files(inputs), 1 << 20), str(folder))
         outputs = reduce_all(self.context, plan_reduce_tasks(mapped), str(folder))
         return {
@@ -429,38 +429,38 @@ class Example:
             partitions=3,
         )
         mapped: list[tuple[int, AttemptId]] = []
-        for number, places in enumerate(self.places):
+        for number, paths in enumerate(self.paths):
             report = plan_host(order, PlanOrder(RUN, 2, False), self.config, f"p{number}")
             assert report.error == "" and report.tasks > 0
             for index in range(report.tasks):
                 id = AttemptId(RUN, f"map-{len(mapped):05d}", "1.1")
-                do_map(self.context, id, places.plan(RUN), index, places.run(RUN), TaskWatch())
+                do_map(self.context, id, paths.plan(RUN), index, paths.run(RUN), TaskWatch())
                 mapped.append((number, id))
         attempts: dict[int, list[str]] = {0: [], 1: []}
         for partition in range(3):
             home = partition % 2
             id = AttemptId(RUN, f"reduce-{partition:05d}", "1.1")
-            path = self.places[home].sources(id)
+            path = self.paths[home].sources(id)
             write_sources(path, [self.segment(owner, one, home, partition) for owner, one in mapped])
-            do_reduce(self.context, id, partition, path, self.places[home].run(RUN), TaskWatch())
+            do_reduce(self.context, id, partition, path, self.paths[home].run(RUN), TaskWatch())
             attempts[home].append(id.folder)
         found = {}
-        for number, places in enumerate(self.places):
+        for number, paths in enumerate(self.paths):
             maps = tuple(id.folder for owner, id in mapped if owner == number)
             publish(
-                places,
+                paths,
                 PublishOrder(RUN, self.job.job_name, f"p{number}", False, tuple(attempts[number]), maps, {}),
             )
-            for part in list_output(places, self.job.job_name)[1]:
-                found[part.name] = Path(places.output(self.job.job_name), part.name).read_bytes()
+            for part in list_output(paths, self.job.job_name)[1]:
+                found[part.name] = Path(paths.output(self.job.job_name), part.name).read_bytes()
         return found
 
     def segment(self, owner: int, id: AttemptId, home: int, partition: int) -> Segment:
-        folder = self.places[owner].attempt(id)
+        folder = self.paths[owner].attempt(id)
         if owner == home:
             return LocalSegment(folder)
-        os.makedirs(self.places[home].fetched(RUN), exist_ok=True)
-        path = self.places[home].segment(id, partition)
+        os.makedirs(self.paths[home].fetched(RUN), exist_ok=True)
+        path = self.paths[home].segment(id, partition)
         runs = read_index(folder).runs(partition)
         content = Path(folder, "runs").read_bytes()
         Path(path).write_bytes(b"".join(content[run.offset : run.offset + run.length] for run in runs))

@@ -25,7 +25,7 @@ from pymr.engine.tasks import TaskWatch
 from pymr.peer.attempts.attempts import do_map
 from pymr.peer.disk import content_notes
 from pymr.peer.disk.content_notes import ContentNotes, note_key, read_notes
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.input.consumed_lists import read_list
 from pymr.peer.input.host_plan import plan_host
 from pymr.wire.outcomes import AttemptId
@@ -51,13 +51,13 @@ class Host:
         self.input = folder / "a" / "in"
         self.input.mkdir(parents=True)
         self.fields = {**MAPREDUCE, "job_name": JOB, "input_dirs": ["in"], "hold_state": True}
-        self.places = {name: Places(str(folder / name)) for name in "ab"}
-        for places in self.places.values():
-            os.makedirs(places.state)
+        self.paths = {name: PeerPaths(str(folder / name)) for name in "ab"}
+        for paths in self.paths.values():
+            os.makedirs(paths.state)
         self.config = ClusterConfig(
             peers=tuple(
-                PeerConfig(name=name, host="one", workers=1, data_dir=places.data_dir)
-                for name, places in self.places.items()
+                PeerConfig(name=name, host="one", workers=1, data_dir=paths.data_dir)
+                for name, paths in self.paths.items()
             )
         )
 
@@ -80,13 +80,13 @@ class Host:
 
     def map(self, run: int, attempt: str = "1.1") -> None:
         context = job_context(words, None, partitions=2, **self.fields)
-        plan = self.places["a"].plan(run_id(run))
+        plan = self.paths["a"].plan(run_id(run))
         for index in range(plan_size(plan)):
             id = AttemptId(run_id(run), f"map-{index:05d}", attempt)
-            do_map(context, id, plan, index, self.places["b"].run(run_id(run)), TaskWatch())
+            do_map(context, id, plan, index, self.paths["b"].run(run_id(run)), TaskWatch())
 
     def digests(self, run: int) -> list[int]:
-        found = read_list(self.places["b"].consumed(JOB, run_id(run)))
+        found = read_list(self.paths["b"].consumed(JOB, run_id(run)))
         assert found is not None
         return [fact.digest for fact in found.files]
 
@@ -122,7 +122,7 @@ def test_what_was_compressed_when_it_was_consumed_does_not_count_again(
     host.put("other.gz", LINES + b"more\n")
     assert host.plan(1).files == 2
     host.map(1)
-    shutil.rmtree(host.places["b"].run(run_id(1)))  # as the run has ended
+    shutil.rmtree(host.paths["b"].run(run_id(1)))  # as the run has ended
     change(path)
     path.unlink()
     second = host.plan(2, of=1)
@@ -130,7 +130,7 @@ def test_what_was_compressed_when_it_was_consumed_does_not_count_again(
 
     assert (second.files, third.files) == (0, 0)
     assert all(host.digests(2))
-    assert not os.path.exists(host.places["b"].content_notes(JOB, run_id(1)))
+    assert not os.path.exists(host.paths["b"].content_notes(JOB, run_id(1)))
 
 
 def test_equal_content_of_another_time_and_other_content_are_new(host: Host) -> None:
@@ -185,10 +185,10 @@ def test_a_full_disk_fails_the_attempt_and_not_the_notes(host: Host, monkeypatch
     monkeypatch.setattr(faults, "_passes", {})
     with pytest.raises(DiskError):
         host.map(1)
-    assert not os.path.exists(host.places["b"].attempt(AttemptId(run_id(1), "map-00000", "1.1")))
+    assert not os.path.exists(host.paths["b"].attempt(AttemptId(run_id(1), "map-00000", "1.1")))
     host.map(1)
 
-    assert len(read_notes([host.places["b"].content_notes(JOB, run_id(1))])) == 1
+    assert len(read_notes([host.paths["b"].content_notes(JOB, run_id(1))])) == 1
 
 
 def test_a_note_that_was_cut_short_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,4 +217,4 @@ def test_jobs_without_state_make_no_notes(host: Host) -> None:
     host.fields["hold_state"] = False
     host.map(1)
 
-    assert not os.path.exists(host.places["b"].content_notes(JOB, run_id(1)))
+    assert not os.path.exists(host.paths["b"].content_notes(JOB, run_id(1)))

@@ -15,10 +15,10 @@ import pytest
 from pymr.base.errors import DiskError
 from pymr.control.stored_state import JobChanges, JobRecord, JobState
 from pymr.peer.disk import job_table
-from pymr.peer.disk.job_journal import GatheredChanges, JobTable, KeptJobs
+from pymr.peer.disk.job_journal import GatheredChanges, JobJournal, JobTable
 from pymr.peer.disk.job_table import KEEP_SECONDS, SNAPSHOT_SECONDS, JobTableCopy
-from pymr.peer.disk.local_state import KeptState
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.local_state import LocalState
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.store.store import StoreUnavailable
 
 LIFE = "life-1"
@@ -39,23 +39,23 @@ TABLE = JobTable(LIFE, 7, (job("a", 3), job("b", 7)), 2, {"a": JobState("a-00000
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> KeptJobs:
-    return KeptJobs(str(tmp_path / "jobs"))
+def kept(tmp_path: Path) -> JobJournal:
+    return JobJournal(str(tmp_path / "jobs"))
 
 
-def reopened(kept: KeptJobs) -> KeptJobs:
+def reopened(kept: JobJournal) -> JobJournal:
     """As the next life of the daemon finds it."""
     kept.close()
-    return KeptJobs(kept._path)
+    return JobJournal(kept._path)
 
 
-def test_a_table_is_kept_with_its_cycle_and_what_was_consumed(kept: KeptJobs) -> None:
+def test_a_table_is_kept_with_its_cycle_and_what_was_consumed(kept: JobJournal) -> None:
     kept.write(TABLE)
 
     assert reopened(kept).load() == TABLE
 
 
-def test_what_has_changed_since_is_read_with_it(kept: KeptJobs) -> None:
+def test_what_has_changed_since_is_read_with_it(kept: JobJournal) -> None:
     kept.write(TABLE)
     kept.add(LIFE, changed(8, job("a", 8, job_priority=3), states={"b": JobState("b-000002", "y")}))
     kept.add(LIFE, changed(9, job("c", 9), deleted=("b",), cycle=3))
@@ -71,7 +71,7 @@ def test_what_has_changed_since_is_read_with_it(kept: KeptJobs) -> None:
     assert later.change == 10 and [one.name for one in later.jobs] == ["a", "c", "d"]
 
 
-def test_a_table_of_another_life_takes_the_place_of_all(kept: KeptJobs) -> None:
+def test_a_table_of_another_life_takes_the_place_of_all(kept: JobJournal) -> None:
     kept.write(TABLE)
     kept.add(LIFE, changed(8, job("c", 8)))
     kept.add("life-2", changed(2, job("z", 2), is_whole=True))
@@ -83,7 +83,7 @@ def test_a_table_of_another_life_takes_the_place_of_all(kept: KeptJobs) -> None:
     assert [one.name for one in table.jobs] == ["z", "y"]
 
 
-def test_a_torn_end_costs_that_change_and_no_other_wherever_it_is_torn(kept: KeptJobs) -> None:
+def test_a_torn_end_costs_that_change_and_no_other_wherever_it_is_torn(kept: JobJournal) -> None:
     kept.write(TABLE)
     kept.add(LIFE, changed(8, job("c", 8)))
     journal = Path(kept._journal_path)
@@ -102,7 +102,9 @@ def test_a_torn_end_costs_that_change_and_no_other_wherever_it_is_torn(kept: Kep
             assert later is not None and [one.name for one in later.jobs] == ["a", "b", "c", "e"]
 
 
-def test_a_journal_of_an_earlier_table_says_nothing(kept: KeptJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_journal_of_an_earlier_table_says_nothing(
+    kept: JobJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(name: str) -> None:
         if name == "jobs.between":
             raise OSError(errno.EIO, "the power fails here")
@@ -119,7 +121,7 @@ def test_a_journal_of_an_earlier_table_says_nothing(kept: KeptJobs, monkeypatch:
 
 
 @pytest.mark.parametrize("at", [0, 8, 20, -1])
-def test_a_damaged_table_is_none(kept: KeptJobs, at: int) -> None:
+def test_a_damaged_table_is_none(kept: JobJournal, at: int) -> None:
     kept.write(TABLE)
     data = bytearray(Path(kept._path).read_bytes())
     data[at] ^= 1
@@ -128,7 +130,7 @@ def test_a_damaged_table_is_none(kept: KeptJobs, at: int) -> None:
     assert reopened(kept).load() is None
 
 
-def test_a_table_of_an_earlier_release_is_read_and_written_anew(kept: KeptJobs) -> None:
+def test_a_table_of_an_earlier_release_is_read_and_written_anew(kept: JobJournal) -> None:
     record = {
         "name": "words",
         "version": 3,
@@ -147,7 +149,7 @@ def test_a_table_of_an_earlier_release_is_read_and_written_anew(kept: KeptJobs) 
 
 
 def test_what_the_disk_refuses_to_add_is_not_tried_again_but_written_whole(
-    kept: KeptJobs, monkeypatch: pytest.MonkeyPatch
+    kept: JobJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept.write(TABLE)
     with monkeypatch.context() as patched:
@@ -166,7 +168,7 @@ class Desk:
 
     def __init__(self, folder: Path, jobs: int = 10_000) -> None:
         self.now = 0.0
-        self.state = KeptState(Places(str(folder)))
+        self.state = LocalState(PeerPaths(str(folder)))
         self.state.remember(LIFE, 1)
         self.changes = changed(jobs, *(job(f"job-{n:05d}", n + 1) for n in range(jobs)), is_whole=True)
         self.timers: list[tuple[float, Callable[[], object]]] = []
@@ -230,7 +232,7 @@ def test_of_ten_thousand_jobs_only_the_one_that_changes_is_written(desk: Desk) -
 
     assert after[:2] == (inode, whole) and whole > 1_000_000
     assert 0 < after[2] - before < 100 * 500
-    table = KeptJobs(desk.state.jobs._path).load()
+    table = JobJournal(desk.state.jobs._path).load()
     assert table is not None and (len(table.jobs), table.change) == (10_000, desk.changes.change)
 
 
@@ -273,7 +275,7 @@ def test_while_the_disk_hangs_changes_gather_and_one_write_waits(desk: Desk) -> 
     work, on_done, _ = desk.waiting.pop()
     on_done(work())
     desk.pass_time(KEEP_SECONDS)
-    table = KeptJobs(desk.state.jobs._path).load()
+    table = JobJournal(desk.state.jobs._path).load()
 
     assert waiting == 1
     assert table is not None and table.change == desk.changes.change
@@ -292,7 +294,7 @@ def test_changes_of_one_job_are_put_together_by_the_last_of_them() -> None:
 
 
 def test_a_journal_that_cannot_be_gone_on_with_is_read_all_the_same(
-    kept: KeptJobs, monkeypatch: pytest.MonkeyPatch
+    kept: JobJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept.write(TABLE)
     kept.add(LIFE, changed(8, job("c", 8)))
@@ -314,7 +316,7 @@ def test_after_changes_that_were_not_written_the_whole_table_is(desk: Desk) -> N
     desk.change("job-00042")
     desk.pass_time(SNAPSHOT_SECONDS + KEEP_SECONDS)
     desk.state.jobs.close()
-    table = KeptJobs(desk.state.jobs._path).load()
+    table = JobJournal(desk.state.jobs._path).load()
 
     assert table is not None
     changes = {one.name: one.change for one in table.jobs}
@@ -326,6 +328,6 @@ def test_what_has_changed_last_is_written_before_the_peer_ends(desk: Desk) -> No
     desk.change("job-00007")
     desk.copy.keep()
     desk.state.jobs.close()
-    table = KeptJobs(desk.state.jobs._path).load()
+    table = JobJournal(desk.state.jobs._path).load()
 
     assert table is not None and table.change == 10_001

@@ -11,24 +11,24 @@ from pathlib import Path
 import pytest
 
 from pymr.base.errors import StartError
-from pymr.peer.disk.local_state import KeptState, StandIn
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.local_state import LocalState, StandIn
+from pymr.peer.disk.paths import PeerPaths
 
 
-def end_of_a_daemon(folder: Path) -> Places:
+def end_of_a_daemon(folder: Path) -> PeerPaths:
     """A folder as a daemon has left it that was killed."""
-    places = Places(str(folder))
-    script = f"from pymr.peer.disk.local_state import *; KeptState(Places({str(folder)!r}))"
+    paths = PeerPaths(str(folder))
+    script = f"from pymr.peer.disk.local_state import *; LocalState(PeerPaths({str(folder)!r}))"
     subprocess.run([sys.executable, "-c", script], check=True)
-    return places
+    return paths
 
 
 def test_a_peer_that_comes_back_waits_for_the_one_that_stands_in_for_it(tmp_path: Path) -> None:
-    places = end_of_a_daemon(tmp_path)
-    boot = int(Path(places.boot).read_text())
-    states: list[KeptState] = []
-    with StandIn(places):
-        thread = threading.Thread(target=lambda: states.append(KeptState(places)))
+    paths = end_of_a_daemon(tmp_path)
+    boot = int(Path(paths.boot).read_text())
+    states: list[LocalState] = []
+    with StandIn(paths):
+        thread = threading.Thread(target=lambda: states.append(LocalState(paths)))
         thread.start()
         thread.join(0.2)
         before = list(states)
@@ -47,7 +47,7 @@ def test_a_peer_on_a_new_disk_does_not_count_its_starts_from_the_same_number_aga
         monkeypatch.setattr("time.time_ns", lambda now=second: now * 1_000_000_000)
         if second == 9:
             shutil.rmtree(tmp_path / "state")
-        state = KeptState(Places(str(tmp_path)))
+        state = LocalState(PeerPaths(str(tmp_path)))
         boots.append(state.boot)
         state.close()
 
@@ -55,10 +55,10 @@ def test_a_peer_on_a_new_disk_does_not_count_its_starts_from_the_same_number_aga
 
 
 def test_a_second_daemon_is_refused_at_once_and_cannot_be_stood_in_for(tmp_path: Path) -> None:
-    places = Places(str(tmp_path))
-    state = KeptState(places)
+    paths = PeerPaths(str(tmp_path))
+    state = LocalState(paths)
     with pytest.raises(StartError, match="in use by another pymr-peer"):
-        KeptState(places)
-    with pytest.raises(BlockingIOError), StandIn(places):
+        LocalState(paths)
+    with pytest.raises(BlockingIOError), StandIn(paths):
         pass
     state.close()

@@ -1,4 +1,4 @@
-"""Places: no name leads out of a peer's data folder, and inputs stay where they may be read."""
+"""Paths: no name leads out of a peer's data folder, and inputs stay where they may be read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from pymr.base.errors import FatalError, InputError
 from pymr.config.cluster import ClusterConfig, SecurityConfig
-from pymr.peer.disk.paths import Places, attempt_of, is_below, resolve_input
+from pymr.peer.disk.paths import PeerPaths, attempt_of, is_below, resolve_input
 from pymr.wire.outcomes import AttemptId
 from pymr.wire.protocol import STEPS
 
@@ -32,17 +32,17 @@ def config(*roots: str) -> ClusterConfig:
 
 
 def test_everything_lies_where_the_documents_say() -> None:
-    places = Places("/data")
+    paths = PeerPaths("/data")
 
-    assert places.attempt(ID) == "/data/runs/run-1/map-00012-3.7"
-    assert places.unfinished(ID) == "/data/runs/run-1/.map-00012-3.7"
-    assert places.segment(ID, 3) == "/data/runs/run-1/fetched/map-00012-3.7.00003"
-    assert places.plan("run-1") == "/data/runs/run-1/plan"
-    assert places.output("count") == "/data/jobs/count/reduce"
-    assert places.project("0f3a") == "/data/projects/0f3a"
-    assert places.pane(2, "run-1") == "/data/panes/2/run-1"
-    assert places.auxiliary("words") == "/data/auxiliary/words.data"
-    assert (places.epoch, places.boot, places.lock) == (
+    assert paths.attempt(ID) == "/data/runs/run-1/map-00012-3.7"
+    assert paths.unfinished(ID) == "/data/runs/run-1/.map-00012-3.7"
+    assert paths.segment(ID, 3) == "/data/runs/run-1/fetched/map-00012-3.7.00003"
+    assert paths.plan("run-1") == "/data/runs/run-1/plan"
+    assert paths.output("count") == "/data/jobs/count/reduce"
+    assert paths.project("0f3a") == "/data/projects/0f3a"
+    assert paths.pane(2, "run-1") == "/data/panes/2/run-1"
+    assert paths.auxiliary("words") == "/data/auxiliary/words.data"
+    assert (paths.epoch, paths.boot, paths.lock) == (
         "/data/state/epoch",
         "/data/state/boot",
         "/data/state/lock",
@@ -51,30 +51,30 @@ def test_everything_lies_where_the_documents_say() -> None:
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=repr)
 def test_name_that_would_lead_elsewhere_is_refused(name: str) -> None:
-    places = Places("/data")
+    paths = PeerPaths("/data")
     asked: list[Any] = [
-        places.run,
-        places.output,
-        places.project,
-        places.auxiliary,
-        places.plan,
-        places.fetched,
-        places.bad_records,
-        places.consumed_of,
+        paths.run,
+        paths.output,
+        paths.project,
+        paths.auxiliary,
+        paths.plan,
+        paths.fetched,
+        paths.bad_records,
+        paths.consumed_of,
     ]
     for ask in asked:
         with pytest.raises(FatalError, match="refused"):
             ask(name)
     with pytest.raises(FatalError, match="refused"):
-        places.staged_output("count", name)
+        paths.staged_output("count", name)
     with pytest.raises(FatalError, match="refused"):
-        places.attempt(AttemptId(name, "map-00012", "3.7"))
+        paths.attempt(AttemptId(name, "map-00012", "3.7"))
 
 
 @pytest.mark.parametrize("folder", BAD_FOLDERS, ids=repr)
 def test_folder_that_is_of_no_attempt_is_refused(folder: str) -> None:
     with pytest.raises(FatalError, match="refused"):
-        Places("/data").attempt_folder("run-1", folder)
+        PeerPaths("/data").attempt_folder("run-1", folder)
     assert attempt_of("run-1", folder) is None
 
 

@@ -65,7 +65,7 @@ def test_segments_are_read_at_any_offset(config: ClusterConfig) -> None:
         for length in range(23):
             piece = resources.read(segment, offset, length)
             assert (piece.data, piece.size) == (content[offset : offset + length], 20)
-            assert bool(piece.facts) == (offset == 0)
+            assert bool(piece.info) == (offset == 0)
 
 
 def test_a_segment_that_was_removed_is_missing_although_it_was_read_before(config: ClusterConfig) -> None:

@@ -12,7 +12,7 @@ from loop_disks import loop_disk, needs_loop_disks
 from written_projects import PLAIN, REDUCE, write_project
 
 from pymr.peer.disk import unpacked_projects
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.disk.unpacked_projects import UnpackedProjects
 from pymr.projects.project import pack_project, unpack_project
 
@@ -26,15 +26,15 @@ class Desk:
         self.hash = packed.content_hash
         self.package: bytes | None = packed.data
         self.packages_read = 0
-        self.places = Places(str(folder / "alpha"))
-        self.folder = Path(self.places.project(self.hash), "demo")
+        self.paths = PeerPaths(str(folder / "alpha"))
+        self.folder = Path(self.paths.project(self.hash), "demo")
         self.errors: list[Exception] = []
         self.ready = 0
         self.restart()
 
     def restart(self) -> None:
         """Another life of the daemon."""
-        self.projects = UnpackedProjects(self.places, self, self, lambda *_: None)  # type: ignore[arg-type]
+        self.projects = UnpackedProjects(self.paths, self, self, lambda *_: None)  # type: ignore[arg-type]
 
     def do(self, kind: str, work: Callable[[], Any], on_done: Any, on_error: Any) -> None:
         on_done(work())

@@ -17,7 +17,7 @@ from pymr.config.cluster import PeerConfig
 from pymr.control.runs.mapreduce_run import MapReduceRun
 from pymr.control.stored_state import HostPlan, JobState, RunPlan, RunRecord
 from pymr.engine.input.files import InputFile, list_input_files
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.input import consumed, consumed_lists
 from pymr.peer.input.consumed import Planning, consumed_page, forget, look, new_files
 from pymr.peer.input.consumed_lists import ConsumedList, Fact, HostLists, read_list
@@ -35,7 +35,7 @@ class Host:
         self.input = folder / "a" / "input"
         self.input.mkdir(parents=True)
         for peer in self.peers:
-            os.makedirs(Places(peer.data_dir).state)
+            os.makedirs(PeerPaths(peer.data_dir).state)
 
     def put(self, *names: str, text: str = "line\n") -> None:
         for name in names:
@@ -194,16 +194,16 @@ def test_nothing_counts_before_its_run_does(host: Host) -> None:
 def test_a_file_that_has_changed_is_new(host: Host, change: str) -> None:
     host.plan(1)
     path = host.input / "1"
-    facts = path.stat()
+    info = path.stat()
     if change == "size":
         path.write_text("line\nline\n")
-        os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
     elif change == "time":
-        os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1_000_000_000))
+        os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns + 1_000_000_000))
     else:
         other = host.input.parent / "other"
         other.write_text("enil\n")
-        os.utime(other, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        os.utime(other, ns=(info.st_atime_ns, info.st_mtime_ns))
         os.replace(other, path)
 
     assert host.plan(2, of=1) == ["1"]
@@ -470,7 +470,7 @@ def test_nothing_is_forgotten_while_a_run_goes_on_that_may_still_count(host: Hos
     """As one whose job was replaced while its output was being published."""
     host.plan(1)
     host.plan(2, of=1)
-    os.makedirs(Places(host.peers[0].data_dir).run(run_id(2)))
+    os.makedirs(PeerPaths(host.peers[0].data_dir).run(run_id(2)))
 
     with pytest.raises(PymrError, match=run_id(2)):
         host.forget(1, "*")
@@ -487,13 +487,13 @@ def test_a_run_that_failed_does_not_keep_anybody_from_forgetting(host: Host) -> 
 
 def test_the_list_of_a_hundred_thousand_files_is_small(host: Host) -> None:
     """By the size of what is kept; on a 2 GHz machine the planning takes 0.5 s."""
-    facts = tuple(
+    info = tuple(
         Fact(b"/data/alpha/input/%07d.log" % n, n, 1_700_000_000_000_000_000 + n, n, 2_049, n, n * 2**40)
         for n in range(10**5)
     )
-    host.lists().write(JOB, run_id(1), ConsumedList(facts), shared=False)
+    host.lists().write(JOB, run_id(1), ConsumedList(info), shared=False)
 
-    assert host.list_path(1).stat().st_size < 40 * len(facts)
+    assert host.list_path(1).stat().st_size < 40 * len(info)
     assert host.plan(2, of=1) == ["1", "2"]
 
 

@@ -44,8 +44,8 @@ class Logs:
     def compress(self, name: str, codec: str = "gz", *, whole_seconds: bool = True) -> None:
         """As the tools do: a new file with the time of the old one, in seconds for some of them."""
         path = self.folder / name
-        facts = path.stat()
-        time_ns = facts.st_mtime_ns // 10**9 * 10**9 if whole_seconds else facts.st_mtime_ns
+        info = path.stat()
+        time_ns = info.st_mtime_ns // 10**9 * 10**9 if whole_seconds else info.st_mtime_ns
         target = path.with_name(f"{name}.{codec}")
         compress = {"gz": gzip.compress, "bz2": bz2.compress, "zst": zstd.compress}[codec]
         target.write_bytes(compress(path.read_bytes()))
@@ -223,8 +223,8 @@ def test_lists_of_an_earlier_release_are_read_and_get_fingerprints(logs: Logs, t
     logs.write("a")
     logs.write("b")
     columns: list[bytes] = []
-    facts = [(logs.folder / name).stat() for name in "ab"]
-    for values in zip(*((fact.st_size, fact.st_mtime_ns, fact.st_ino) for fact in facts), strict=True):
+    info = [(logs.folder / name).stat() for name in "ab"]
+    for values in zip(*((fact.st_size, fact.st_mtime_ns, fact.st_ino) for fact in info), strict=True):
         columns.append(b"".join(value.to_bytes(8, "little") for value in values))
     paths = zstd.compress(b"\0".join(os.fsencode(logs.folder / name) for name in "ab"))
     payload = msgpack.packb(["i", (1, 1), 0, paths, *columns])

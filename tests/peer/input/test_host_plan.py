@@ -21,7 +21,7 @@ from pymr.config.cluster import (
     memory_bytes_per_worker,
 )
 from pymr.engine.plans import plan_size, read_plan_task
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.input.host_plan import plan_host, task_bytes, workers_memory_bytes
 from pymr.wire.output_shares import OutputRead, OutputShare
 from pymr.wire.protocol import ERROR_CHARACTERS_MAX, PlanOrder, PlanReport, RunOrder
@@ -58,7 +58,7 @@ class Cluster:
 
     def planned(self, peer: str = "a", *, shared: bool = False) -> list[str]:
         """The files in the plan, in order, below the folder of the cluster."""
-        path = Places(str(self.folder / peer)).plan(RUN, shared=shared)
+        path = PeerPaths(str(self.folder / peer)).plan(RUN, shared=shared)
         tasks = [read_plan_task(path, index) for index in range(plan_size(path))]
         return [os.path.relpath(split.file.path, self.folder) for task in tasks for split in task.splits]
 
@@ -238,7 +238,7 @@ def test_input_that_is_no_regular_file_is_named(cluster: Cluster) -> None:
 
 def test_found_files_are_written_down_as_they_were(cluster: Cluster) -> None:
     cluster.plan("in")
-    content = Path(Places(str(cluster.folder / "a")).inputs(RUN)).read_bytes()
+    content = Path(PeerPaths(str(cluster.folder / "a")).inputs(RUN)).read_bytes()
     paths = [cluster.folder / name for name in ("a/in/1", "a/in/2", "b/in/3")]
 
     assert msgpack.unpackb(content) == [

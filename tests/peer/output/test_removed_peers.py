@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.output import removed_peers
 from pymr.peer.output.removed_peers import RemovedPeers
 
@@ -39,7 +39,7 @@ def test_those_that_have_parts_are_named_with_the_jobs(
     (tmp_path / "jobs" / "none").mkdir()
     (tmp_path / "jobs" / "damaged" / "reduce").mkdir(parents=True)
     (tmp_path / "jobs" / "damaged" / "reduce" / "_manifest.json").write_text("{")
-    removed = RemovedPeers(Places(str(tmp_path)), DiskAtOnce(), ["alpha", "beta"])  # type: ignore[arg-type]
+    removed = RemovedPeers(PeerPaths(str(tmp_path)), DiskAtOnce(), ["alpha", "beta"])  # type: ignore[arg-type]
 
     assert [(row.name, row.state, row.alive, row.outputs) for row in removed.rows()] == [
         ("delta", "removed", False, ("other",)),
@@ -59,11 +59,11 @@ def test_a_manifest_that_has_not_changed_is_not_read_again(
 ) -> None:
     monkeypatch.setattr(removed_peers, "LOOK_SECONDS", 0.0)
     write(tmp_path, "words", gamma=2)
-    removed = RemovedPeers(Places(str(tmp_path)), DiskAtOnce(), ["alpha"])  # type: ignore[arg-type]
+    removed = RemovedPeers(PeerPaths(str(tmp_path)), DiskAtOnce(), ["alpha"])  # type: ignore[arg-type]
     monkeypatch.setattr(removed_peers, "read_manifest", lambda _: pytest.fail("it is read again"))
 
     assert [row.name for row in removed.rows()] == ["gamma"]
 
 
 def test_a_peer_without_outputs_has_nothing_to_tell(tmp_path: Path) -> None:
-    assert RemovedPeers(Places(str(tmp_path)), DiskAtOnce(), []).rows() == ()  # type: ignore[arg-type]
+    assert RemovedPeers(PeerPaths(str(tmp_path)), DiskAtOnce(), []).rows() == ()  # type: ignore[arg-type]

@@ -14,9 +14,9 @@ from pymr.base.errors import JobError
 from pymr.config.cluster import ClusterConfig, PeerConfig
 from pymr.control.stored_state import BeginRun, EndRun, JobState
 from pymr.peer.disk.job_table import JobTableCopy
-from pymr.peer.disk.local_state import KeptState
-from pymr.peer.disk.paths import Places
-from pymr.peer.requests.commands import Standing, Wishes, refused
+from pymr.peer.disk.local_state import LocalState
+from pymr.peer.disk.paths import PeerPaths
+from pymr.peer.requests.commands import ClusterSnapshot, Commands, refused
 from pymr.peer.requests.submissions import JOB_BYTES_MAX, Submission, check_submission
 from pymr.peer.store.store import StoreUnavailable
 from pymr.projects.packages import pack_project, unpack_project
@@ -146,7 +146,7 @@ class Desk:
         self.woken = 0
         peers = [PeerConfig(name=name, workers=1, data_dir=str(folder / name)) for name in PEERS]
         config, me = ClusterConfig(peers=tuple(peers)), peers[1]
-        self.state = KeptState(Places(me.data_dir))
+        self.state = LocalState(PeerPaths(me.data_dir))
         life = self.redis.incarnation or ""
         self.state.remember(life, 1)
         self.jobs = JobTableCopy(
@@ -156,8 +156,8 @@ class Desk:
             lambda: life,
             lambda seconds, function: function(),  # type: ignore[arg-type]
         )
-        standing = Standing(life, 1, "alpha", None, None, "")
-        self.wishes = Wishes(config, me, self.state, self, self.jobs, lambda: standing, self._wake)  # type: ignore[arg-type]
+        snapshot = ClusterSnapshot(life, 1, "alpha", None, None, "")
+        self.commands = Commands(config, me, self.state, self, self.jobs, lambda: snapshot, self._wake)  # type: ignore[arg-type]
         self._number = 0
         self.user = "ann"
 
@@ -175,7 +175,7 @@ class Desk:
     def wish(self, kind: type[Request], **fields: Any) -> Reply:
         self._number += 1
         replies: list[Reply] = []
-        self.wishes.grant(kind(id=f"r{self._number}", **fields), self.user, replies.append)
+        self.commands.execute(kind(id=f"r{self._number}", **fields), self.user, replies.append)
         (reply,) = replies
         return reply
 
@@ -361,7 +361,7 @@ def test_a_recovery_names_the_jobs_whose_project_is_lost_with_redis(desk: Desk, 
         package = pack_project(folder.parent, "words")
         desk.store.put_package(package.content_hash, package.data)
         desk.wish(SubmitJob, fields=COUNT | {"job_name": name}, project_hash=package.content_hash)
-        unpacked = Path(Places(str(tmp_path / "beta")).project(package.content_hash), "words")
+        unpacked = Path(PeerPaths(str(tmp_path / "beta")).project(package.content_hash), "words")
         if name != "never-ran":
             unpack_project(package.data, unpacked, package.content_hash)
         if name == "damaged":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pymr.peer.requests import input_lock
-from pymr.peer.requests.input_lock import Keyboards
+from pymr.peer.requests.input_lock import InputLocks
 from pymr.wire.requests import (
     ATTACH_SECONDS,
     AttachWorker,
@@ -25,7 +25,7 @@ class Bench:
         self.told: list[Mapping[int, str]] = []
         self.typed: list[tuple[int, bytes]] = []
         self.is_full = self.is_driving = False
-        self.keyboards = Keyboards(
+        self.input_locks = InputLocks(
             "a",
             2,
             type_into=self.type_into,
@@ -41,14 +41,14 @@ class Bench:
         return not self.is_full
 
     def type(self, id: str, data: bytes) -> Reply:
-        return self.keyboards.answer(TypeIntoWorker(id=id, worker="a/0", holder="me", data=data))
+        return self.input_locks.answer(TypeIntoWorker(id=id, worker="a/0", holder="me", data=data))
 
     def attach(self, holder: str, worker: str = "a/0") -> Reply:
-        return self.keyboards.answer(AttachWorker(id="1", worker=worker, holder=holder))
+        return self.input_locks.answer(AttachWorker(id="1", worker=worker, holder=holder))
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
-        self.keyboards.look()
+        self.input_locks.look()
 
 
 def test_nobody_types_into_a_driver_which_reads_nothing() -> None:
@@ -59,15 +59,15 @@ def test_nobody_types_into_a_driver_which_reads_nothing() -> None:
 
     assert all(isinstance(reply, Refused) and "external engine" in reply.reason for reply in replies)
     assert bench.typed == []
-    assert isinstance(bench.keyboards.answer(DetachWorker(id="3", worker="a/0", holder="me")), Done)
+    assert isinstance(bench.input_locks.answer(DetachWorker(id="3", worker="a/0", holder="me")), Done)
 
 
 def test_it_is_told_who_has_a_keyboard_until_it_is_let_go_of() -> None:
     bench = Bench()
-    bench.keyboards.look()
+    bench.input_locks.look()
     bench.attach("me@here:1")
     bench.attach("you@there:2", "a/1")
-    bench.keyboards.answer(DetachWorker(id="1", worker="a/0", holder="me@here:1"))
+    bench.input_locks.answer(DetachWorker(id="1", worker="a/0", holder="me@here:1"))
 
     assert bench.told == [
         {0: "me@here:1"},
@@ -80,7 +80,7 @@ def test_a_console_that_says_no_more_lets_go() -> None:
     bench = Bench()
     bench.attach("me")
     bench.pass_time(ATTACH_SECONDS * 0.9)
-    bench.keyboards.answer(TypeIntoWorker(id="1", worker="a/0", holder="me", data=b"c\n"))
+    bench.input_locks.answer(TypeIntoWorker(id="1", worker="a/0", holder="me", data=b"c\n"))
     bench.pass_time(ATTACH_SECONDS * 0.9)
 
     assert bench.told == [{0: "me"}]
@@ -128,4 +128,4 @@ def test_answers_are_kept_of_the_latest_typings_only() -> None:
     for number in range(input_lock._ANSWERED_MAX + 1):
         bench.type(str(number), b"x")
 
-    assert len(bench.keyboards._answered) == input_lock._ANSWERED_MAX
+    assert len(bench.input_locks._answered) == input_lock._ANSWERED_MAX

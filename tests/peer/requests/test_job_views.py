@@ -10,7 +10,7 @@ from leader_desk import RUN, Desk, run_record
 from msgspec.structs import replace
 
 from pymr.config.cluster import ClusterConfig, SchedulerConfig
-from pymr.control.job_queue import Backlog
+from pymr.control.job_queue import JobQueue
 from pymr.control.stored_state import BeginRun, HostPlan, JobChanges, JobRecord
 from pymr.peer.requests.forecast import Forecast, expected_left
 from pymr.peer.requests.phase_views import progress
@@ -38,8 +38,8 @@ def job(name: str, version: int, status: JobStatus = "queued", **other: Any) -> 
     )
 
 
-def table_of(*jobs: JobRecord, **other: Any) -> Backlog:
-    table = Backlog()
+def table_of(*jobs: JobRecord, **other: Any) -> JobQueue:
+    table = JobQueue()
     fields: dict[str, Any] = {"paused": False, "now": NOW, "cycle_began_at": NOW - 30.0} | other
     table.apply(JobChanges(9, jobs, (), True, **fields), time.monotonic())
     return table
@@ -198,7 +198,7 @@ def test_a_worker_that_copies_is_shown_with_its_step() -> None:
     desk.answer(BeginRun, run_record(job_name="copies", fields={"job_type": "file_transfer"}))
     worker = WorkerReport(0, 77, "copy", RUN, "copy-00000", (1, 10))
     desk.report("a", workers=(worker,), running=[])
-    config: Any = type("Config", (), {"peers": [desk.leader.peers["a"].facts]})
+    config: Any = type("Config", (), {"peers": [desk.leader.peers["a"].info]})
     (row,) = worker_rows(config, desk.leader)
 
     assert (row.state, row.phase, row.job_name, row.done) == ("copy", "copy", "copies", (1, 10))
@@ -210,11 +210,11 @@ def test_a_worker_that_copies_is_shown_with_its_step() -> None:
 class Watched:
     """A run of two map tasks on two workers of a machine, at which the consoles' views look each second."""
 
-    def __init__(self, **facts: Any) -> None:
+    def __init__(self, **info: Any) -> None:
         self.desk, self.views, self.seconds = Desk(("a", "h", 2)), JobViews(ClusterConfig()), 0.0
         self.desk.begin("a", tasks=2)
         self.table = table_of(
-            job("job", 1, "running", run_id=RUN, start_time=NOW, job_type="mapreduce", **facts)
+            job("job", 1, "running", run_id=RUN, start_time=NOW, job_type="mapreduce", **info)
         )
 
     def look(self, *done: int, state: WorkerState = "map") -> tuple[JobRow, dict[str, PhaseRow]]:

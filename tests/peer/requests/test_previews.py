@@ -17,14 +17,14 @@ from pymr.client.errors import UnreachableError
 from pymr.client.preview import preview_on
 from pymr.config.cluster import ClusterConfig, PeerConfig, SecurityConfig
 from pymr.peer.attempts.worker_protocol import PreviewNews, PreviewSetup
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.disk.unpacked_projects import UnpackedProjects
 from pymr.peer.requests.previews import PREVIEWS_MAX, PRINTED_BYTES_MAX, Previews, Printed, given_up
 from pymr.peer.store.store import StoreUnavailable
 from pymr.peer.worker import preview as preview_worker
 from pymr.peer.worker.preview import LINE_CHARACTERS_MAX, PreviewTeller, item_line, run_preview, try_job
 from pymr.projects.project import pack_project, unpack_project
-from pymr.wire.authorization import Reception
+from pymr.wire.authorization import Authorization
 from pymr.wire.frames import encode
 from pymr.wire.keys import load_security
 from pymr.wire.requests import READING, PreviewJob, PreviewView, Refused, Reply
@@ -302,7 +302,7 @@ class Desk:
         self.unread = b""
         me = PeerConfig(name="alpha", workers=1, data_dir=str(self.data))
         config = ClusterConfig(peers=(me,))
-        projects = UnpackedProjects(Places(me.data_dir), self, self, self._later)  # type: ignore[arg-type]
+        projects = UnpackedProjects(PeerPaths(me.data_dir), self, self, self._later)  # type: ignore[arg-type]
         self.previews = Previews(config, me, self, self, projects, self, self._later)  # type: ignore[arg-type]
         self.replies: list[Any] = []
 
@@ -466,10 +466,10 @@ def test_a_peer_that_can_start_no_worker_any_more_refuses_at_once(desk: Desk) ->
 
 
 def test_a_viewer_may_not_preview() -> None:
-    reception = Reception(load_security(ClusterConfig(), "operator"))
+    reception = Authorization(load_security(ClusterConfig(), "operator"))
     frame = encode(PreviewJob(id="1", fields={}))
-    viewer = reception.judge(b"1", "viewer:watcher", [frame])
-    operator = reception.judge(b"2", "operator:me", [frame])
+    viewer = reception.authorize(b"1", "viewer:watcher", [frame])
+    operator = reception.authorize(b"2", "operator:me", [frame])
 
     assert "PreviewJob" not in [kind.__name__ for kind in READING]
     assert viewer is not None and isinstance(viewer[1], Refused) and viewer[1].code == "denied"

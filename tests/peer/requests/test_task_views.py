@@ -44,8 +44,8 @@ def test_a_peer_that_a_new_leader_has_not_heard_is_told_with_how_long_that_leads
     desk = Desk(*PAIR)
     desk.load()
     desk.pass_time(185.0, "a")
-    facts = [PeerConfig(name=name, workers=1, data_dir="x") for name in "ab"]
-    heard, silent = peer_rows(ClusterConfig(peers=tuple(facts)), desk.leader)
+    info = [PeerConfig(name=name, workers=1, data_dir="x") for name in "ab"]
+    heard, silent = peer_rows(ClusterConfig(peers=tuple(info)), desk.leader)
 
     assert (heard.state, heard.unheard) == ("alive", None)
     assert (silent.state, silent.heard, silent.unheard) == ("dead", None, 185.0)

@@ -28,7 +28,7 @@ from pymr.base.rooted_files import PathRefusedError, RootedFiles
 from pymr.config.cluster import ClusterConfig, RedisConfig, SecurityConfig
 from pymr.engine.tasks import TaskWatch
 from pymr.peer.disk.leftovers import clear_noted, noted
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.output.publication import abandoned_folders, clear_abandoned, forget_run
 from pymr.peer.transfers import walk, writer
 from pymr.peer.transfers.delete import delete_folder
@@ -137,16 +137,16 @@ def test_a_run_that_is_forgotten_leaves_nothing_unfinished(
     write_tree(data_dir / "going" / f".pymr-{deletion.run_id}@beta.0", {"a/b": b"1"})  # as if killed before
     assert len(hidden(cluster)) == 2
 
-    places = Places(str(data_dir))
+    paths = PeerPaths(str(data_dir))
     for run in (upload, deletion):
         if forget == "when it ends":
-            forget_run(places, run.run_id)
+            forget_run(paths, run.run_id)
         else:  # which was killed when it had begun
-            os.rename(places.run(run.run_id), places.abandoned(run.run_id))
-    for folder in abandoned_folders(places):
+            os.rename(paths.run(run.run_id), paths.abandoned(run.run_id))
+    for folder in abandoned_folders(paths):
         clear_abandoned(folder)
     assert hidden(cluster) == []
-    assert not os.path.exists(places.run(upload.run_id))
+    assert not os.path.exists(paths.run(upload.run_id))
     assert all(content == b"content" for content in read_tree(data_dir / name).values())
 
 
@@ -336,7 +336,7 @@ def test_an_upload_whose_folder_is_deleted_meanwhile_does_not_succeed_without_it
         "copy"
     )
     monkeypatch.setattr(writer, "BATCH_FILES", 4)
-    places = Places(str(data_of(cluster, "beta")))
+    paths = PeerPaths(str(data_of(cluster, "beta")))
 
     def delete_at(nth: int) -> Callable[[str], None]:
         passes = iter(range(1, 1_000))
@@ -344,7 +344,7 @@ def test_an_upload_whose_folder_is_deleted_meanwhile_does_not_succeed_without_it
         def pass_point(at: str) -> None:
             fault_point(at)
             if at == point and next(passes) == nth:
-                delete_folder(places, name + deleted, "other-7", "beta", Progress(TaskWatch(), "deleted"))
+                delete_folder(paths, name + deleted, "other-7", "beta", Progress(TaskWatch(), "deleted"))
 
         return pass_point
 

@@ -16,7 +16,7 @@ from transfer_runs import PEERS, TransferRun, data_of, read_tree, serving, write
 
 from pymr.base.errors import InputError
 from pymr.config.cluster import ClusterConfig
-from pymr.control.job_queue import Backlog
+from pymr.control.job_queue import JobQueue
 from pymr.control.stored_state import JobRecord
 from pymr.data.client import DataClient
 from pymr.data.protocol import DataRefused, Discard, Staged, Write, checksum_of
@@ -308,7 +308,7 @@ class Jobs:
     """Stands for the copy of the job table. refresh: as that of a Redis that answers, or does not."""
 
     def __init__(self, *fields: dict[str, Any]) -> None:
-        self.table = Backlog()
+        self.table = JobQueue()
         self.is_up = True
         for number, one in enumerate(fields):
             job = JobRecord(

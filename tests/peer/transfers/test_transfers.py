@@ -19,7 +19,7 @@ from pymr.base.rooted_files import PathRefusedError, RootedFiles
 from pymr.config.cluster import ClusterConfig, SecurityConfig
 from pymr.engine.outputs import Part
 from pymr.engine.staged_output import complete, refuse_foreign_files
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.output.publication import list_output
 from pymr.wire.outcomes import AttemptId
 
@@ -273,7 +273,7 @@ def test_a_downloaded_output_is_gone_from_its_manifest(cluster: ClusterConfig, t
 
     assert set(read_tree(tmp_path)) == {part.name for part in parts}
     assert set(read_tree(output)) == {"_manifest.json"}
-    assert list_output(Places(str(data_of(cluster, "beta"))), "count") == ("count-1", [])
+    assert list_output(PeerPaths(str(data_of(cluster, "beta"))), "count") == ("count-1", [])
     assert str(huge) in (output / "_manifest.json").read_text()
     refuse_foreign_files(str(output), "")
 

@@ -26,7 +26,7 @@ from pymr.peer.attempts.worker_protocol import DriverOrder
 from pymr.peer.disk.bad_records import read_bad_records
 from pymr.peer.disk.content_notes import read_notes
 from pymr.peer.disk.driver_outcomes import driver_outcome
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.output.publication import publish
 from pymr.peer.recovery_scan import held_attempts
 from pymr.peer.worker import driver
@@ -49,7 +49,7 @@ class Bench:
         path = place.folder / "cluster.toml"
         path.write_text(cluster_toml("c", [peer], {"engine_dask": settings}))
         self.config: ClusterConfig = load_config(str(path))
-        self.places = Places(str(self.data))
+        self.paths = PeerPaths(str(self.data))
         self.engine = ShufflingEngine()
         self.watch = TaskWatch()
         monkeypatch.setattr(driver, "open_engine", self._open)
@@ -63,7 +63,7 @@ class Bench:
     def drive(self, id: AttemptId = FIRST) -> DriverOutcome:
         job = load_job(self.place.folder / "job.toml")
         assert isinstance(job, MapReduceJob)
-        run_dir = Path(self.places.run(RUN))
+        run_dir = Path(self.paths.run(RUN))
         run_dir.mkdir(parents=True, exist_ok=True)
         plans = []
         for number, file in enumerate(list_input_files([str(self.place.input)])):
@@ -77,8 +77,8 @@ class Bench:
 
     def shown(self, id: AttemptId = FIRST, maps: tuple[str, ...] = ()) -> Path:
         """The output once the attempt is published."""
-        publish(self.places, PublishOrder(RUN, "job", "alpha", False, (id.folder,), maps, {}))
-        return Path(self.places.output("job"))
+        publish(self.paths, PublishOrder(RUN, "job", "alpha", False, (id.folder,), maps, {}))
+        return Path(self.paths.output("job"))
 
 
 def kind_of(error: FatalError) -> str:
@@ -109,7 +109,7 @@ def test_its_attempt_is_published_with_the_bytes_of_an_inline_run(
 ) -> None:
     bench = Bench(place, monkeypatch)
     outcome = bench.drive()
-    left = os.listdir(bench.places.attempt(FIRST))
+    left = os.listdir(bench.paths.attempt(FIRST))
 
     assert parts_of(bench.shown()) == inline_parts(place) != {}
     assert (outcome.records, outcome.groups, outcome.items) == (120, 46, 46)
@@ -139,7 +139,7 @@ def test_attempt_that_is_finished_is_found_and_not_done_again(
     bench.engine.pieces.clear()
 
     assert bench.drive() == outcome and bench.engine.pieces == []
-    assert [(one.result.id, one.result.outcome) for one in held_attempts(bench.places)] == [(FIRST, outcome)]
+    assert [(one.result.id, one.result.outcome) for one in held_attempts(bench.paths)] == [(FIRST, outcome)]
 
 
 def test_attempt_whose_parts_are_damaged_does_not_count(
@@ -147,11 +147,11 @@ def test_attempt_whose_parts_are_damaged_does_not_count(
 ) -> None:
     bench = Bench(place, monkeypatch)
     bench.drive()
-    next(Path(bench.places.attempt(FIRST)).glob("part-*")).write_text("x")
+    next(Path(bench.paths.attempt(FIRST)).glob("part-*")).write_text("x")
 
     with pytest.raises(DamagedFileError, match="bytes"):
-        driver_outcome(bench.places.attempt(FIRST))
-    assert held_attempts(bench.places) == []
+        driver_outcome(bench.paths.attempt(FIRST))
+    assert held_attempts(bench.paths) == []
 
 
 def test_files_of_the_run_lie_where_the_workers_of_the_engine_see_them(
@@ -196,7 +196,7 @@ def test_what_compressed_files_hold_is_noted_for_the_next_run(
     path = place.feed_bytes(gzip.compress(content), name="packed.gz")
     bench = Bench(place, monkeypatch)
     bench.drive()
-    notes = read_notes([bench.places.content_notes("job", RUN)])
+    notes = read_notes([bench.paths.content_notes("job", RUN)])
 
     assert [one.length for one in notes.values()] == [len(content)] * holds
     assert [key[1:3] for key in notes] == [(path.stat().st_ino, path.stat().st_size)] * holds
@@ -239,11 +239,11 @@ def test_too_many_bad_records_fail_the_run_for_good_and_are_kept(
     bench = Bench(place, monkeypatch)
     with pytest.raises(RunFailedError, match="raised on 3 records, max_bad_records = 2") as raised:
         bench.drive()
-    lines, _ = read_bad_records([bench.places], RUN, 0)
+    lines, _ = read_bad_records([bench.paths], RUN, 0)
 
     assert isinstance(raised.value, FatalError) and raised.value.kind == "UserFunctionError"
     assert [json.loads(line)["line"] for line in lines] == ["0 b x7", "1 b x7", "2 b x7"]
-    assert not Path(bench.places.attempt(FIRST)).exists()
+    assert not Path(bench.paths.attempt(FIRST)).exists()
 
 
 @pytest.mark.parametrize("function", ["map", "reduce"])
@@ -258,7 +258,7 @@ def test_bad_records_are_kept_where_a_task_of_the_engine_fails_the_run(
     bench = Bench(place, monkeypatch)
     with pytest.raises(RunFailedError, match=f"{function} function") as raised:
         bench.drive()
-    lines, _ = read_bad_records([bench.places], RUN, 0)
+    lines, _ = read_bad_records([bench.paths], RUN, 0)
     listed = [json.loads(line)["line"] for line in lines]
 
     assert raised.value.kind == "UserFunctionError"

@@ -21,7 +21,7 @@ from pymr.jobs.job import parse_job
 from pymr.jobs.job_types import ScriptJob
 from pymr.peer.attempts.steps import StepContext
 from pymr.peer.attempts.worker_protocol import MapOrder, StepOrder, WorkerSetup
-from pymr.peer.disk.paths import Places
+from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.recovery_scan import found_runs, held_attempts
 from pymr.peer.worker.steps import do_step
 from pymr.peer.worker.worker import TaskFunctions
@@ -38,7 +38,7 @@ class Host:
     """A data folder in which steps are done. done: how often; what: does it."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.places = Places(str(folder))
+        self.paths = PeerPaths(str(folder))
         self.done = 0
         self.what: Callable[[str], StepOutcome] = lambda folder: OUTCOME
         monkeypatch.setattr("pymr.peer.attempts.scripts.run_script", self._run)
@@ -56,10 +56,10 @@ class Host:
         return self.what(folder)
 
     def do(self) -> StepOutcome:
-        return do_step(self.context, StepOrder(ID), self.places.run(RUN), self.watch)
+        return do_step(self.context, StepOrder(ID), self.paths.run(RUN), self.watch)
 
     def left(self) -> list[str]:
-        return sorted(os.listdir(self.places.run(RUN)))
+        return sorted(os.listdir(self.paths.run(RUN)))
 
 
 @pytest.fixture
@@ -89,12 +89,12 @@ def test_finished_step_is_found_again_and_not_done_twice(host: Host) -> None:
     host.what = lambda folder: (Path(folder, "list").write_bytes(b"x"), OUTCOME)[1]
     assert host.do() == OUTCOME
     assert host.do() == OUTCOME
-    assert found_runs(host.places) == [RUN]
-    (held,) = held_attempts(host.places)
+    assert found_runs(host.paths) == [RUN]
+    (held,) = held_attempts(host.paths)
 
     assert host.done == 1
     assert (held.result.id, held.result.outcome, held.digest) == (ID, OUTCOME, "")
-    assert sorted(os.listdir(host.places.attempt(ID))) == ["list", "outcome"]
+    assert sorted(os.listdir(host.paths.attempt(ID))) == ["list", "outcome"]
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -102,8 +102,8 @@ def test_step_killed_anywhere_is_whole_or_not_there(
     host: Host, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
     killed_at(monkeypatch, point, host.do)
-    is_finished = bool(held_attempts(host.places))
-    found_runs(host.places)  # as a daemon does that starts
+    is_finished = bool(held_attempts(host.paths))
+    found_runs(host.paths)  # as a daemon does that starts
 
     assert is_finished == (point == "commit.after_rename")
     assert host.left() == ([ID.folder] if is_finished else [])
@@ -147,8 +147,8 @@ def test_failed_step_leaves_nothing_and_can_be_done_again(
 
 def test_damaged_outcome_is_no_result(host: Host) -> None:
     host.do()
-    os.truncate(os.path.join(host.places.attempt(ID), "outcome"), 3)
-    assert held_attempts(host.places) == []
+    os.truncate(os.path.join(host.paths.attempt(ID), "outcome"), 3)
+    assert held_attempts(host.paths) == []
     assert host.do() == OUTCOME
 
     assert host.done == 2

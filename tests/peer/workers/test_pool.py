@@ -23,7 +23,7 @@ from pymr.peer.attempts.worker_protocol import MapOrder, PreviewSetup, ReduceOrd
 from pymr.peer.panes.panes import read_pane
 from pymr.peer.requests.previews import Printed
 from pymr.peer.workers.events import (
-    NurseryDied,
+    ForkServerDied,
     WorkerDied,
     WorkerFinished,
     WorkerMoved,
@@ -216,7 +216,7 @@ def test_a_function_spreads_its_work_over_processes(bench: Bench, method: str) -
     write_project(bench.folder / "projects", map_functions=SPAWNING, reduce_functions=REDUCE)
     bench.do(f"import map_functions; print(map_functions.spread({method!r}))")
     finished = bench.event(WorkerFinished)
-    pids = psutil.Process(bench.nursery.pid).children(recursive=True)
+    pids = psutil.Process(bench.fork_server.pid).children(recursive=True)
     bench.workers.end(0)
 
     assert getattr(finished.outcome, "error", "") == ""
@@ -527,9 +527,9 @@ def test_processes_that_fork_without_end_are_ended(bench: Bench) -> None:
     """)
     bench.prints("begun")
     bench.workers.end(0)
-    nursery = psutil.Process(bench.nursery.pid)
+    fork_server = psutil.Process(bench.fork_server.pid)
 
-    bench.until(lambda: not nursery.children(recursive=True), "the end of all", 3.0)
+    bench.until(lambda: not fork_server.children(recursive=True), "the end of all", 3.0)
 
 
 def test_stopped_worker_can_be_ended(bench: Bench) -> None:
@@ -561,9 +561,9 @@ def test_worker_ended_before_it_has_begun_leaves_nothing(bench: Bench) -> None:
         bench.workers.end(0)
     bench.do("pass")
     bench.event(WorkerFinished)
-    nursery = psutil.Process(bench.nursery.pid)
+    fork_server = psutil.Process(bench.fork_server.pid)
 
-    bench.until(lambda: len(nursery.children()) == 1)
+    bench.until(lambda: len(fork_server.children()) == 1)
 
 
 def test_breakpoint_is_answered_by_typing(bench: Bench) -> None:
@@ -735,9 +735,9 @@ def test_worker_that_a_function_forks_is_not_mistaken_for_it(bench: Bench) -> No
 def test_death_of_the_nursery_is_the_death_of_its_workers(bench: Bench) -> None:
     bench.do("import time; time.sleep(1_000)")
     pid = bench.pid()
-    os.kill(bench.nursery.pid, signal.SIGKILL)
+    os.kill(bench.fork_server.pid, signal.SIGKILL)
     bench.event(WorkerDied)
-    bench.event(NurseryDied)
+    bench.event(ForkServerDied)
     bench.is_gone(pid)
     bench.workers.start(0, bench.setup())
     died = bench.event(WorkerDied)
@@ -761,8 +761,8 @@ def test_a_preview_is_told_that_whoever_forks_workers_has_ended(bench: Bench) ->
         return bench.workers.start_guest(setup, Printed(), lambda _: None, said.append)
 
     links = [start(), start()]
-    os.kill(bench.nursery.pid, signal.SIGKILL)
-    bench.event(NurseryDied)
+    os.kill(bench.fork_server.pid, signal.SIGKILL)
+    bench.event(ForkServerDied)
     with pytest.raises(StartError, match="start the peer again"):
         start()
     for link in links:
@@ -777,7 +777,7 @@ from pathlib import Path
 sys.path[:0] = [{tests!r}, {here!r}]
 from test_pool import Bench, CHILDREN, start_child
 bench = Bench(Path({folder!r}))
-pids = [bench.nursery.pid]
+pids = [bench.fork_server.pid]
 for slot, name in enumerate(["a fork", "a daemon by fork", "a daemon that hides"]):
     pids += [start_child(bench, CHILDREN[name], slot), bench.pid(slot)]
 if os.fork() == 0:  # holds the daemon's end of all sockets open

@@ -68,9 +68,9 @@ class _Bound:
         """Steps from all places of a line together."""
         if nodes and str(nodes[0][1]) in ("AT_BEGINNING", "AT_BEGINNING_STRING"):
             return self._size + self._sequence(nodes, 0).work
-        return self._size + self._places(nodes) * self._sequence(nodes, 0).work
+        return self._size + self._paths(nodes) * self._sequence(nodes, 0).work
 
-    def _places(self, nodes: _Nodes) -> float:
+    def _paths(self, nodes: _Nodes) -> float:
         """How often the characters that stand alone in front of nodes fit into a line."""
         letters = [_letters(*node) for node in takewhile(lambda node: str(node[0]) in _SINGLE, nodes)]
         period = next(
@@ -128,7 +128,7 @@ class _Bound:
         times = min(int(most), self._size // max(1, width))
         is_decided = times <= least or (width > 0 and not _first(nodes, 0) & follow)
         if len(nodes) == 1 and str(nodes[0][0]) in _SINGLE:
-            return Cost(1 if is_decided else min(times - least + 1, self._places(rest)), times + 1)
+            return Cost(1 if is_decided else min(times - least + 1, self._paths(rest)), times + 1)
         again = _first(nodes, follow) if most > 1 else 0
         once = self._sequence(nodes, again | follow)
         ends = 1.0 if is_decided else times - least + 1.0
