@@ -152,7 +152,7 @@ def _arguments() -> argparse.Namespace:
     for name, choices in (("engine", list(BARS)), ("job", list(DATASETS))):
         parser.add_argument(f"--{name}", nargs="+", choices=choices, default=choices, help="(all)")
     parser.add_argument("--megabytes", type=int, default=128, help="of text to count (%(default)s)")
-    parser.add_argument("--records", type=int, default=2_000_000, help="records to sort (%(default)s)")
+    parser.add_argument("--records", type=int, default=5_000_000, help="records to sort (%(default)s)")
     parser.add_argument("--pairs", type=int, default=3, help="turns of both ways (%(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes of every way (%(default)s)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder for the generated data (kept)")
