@@ -64,7 +64,10 @@ def engine_choice(
         )
     if inline:
         raise click.UsageError("--inline and --engine exclude each other")
-    try:
-        return Backend(name, address, tuple(map(split_at_equals, settings)))
-    except ValueError as error:
-        raise click.UsageError(f"--engine-option: {error}") from None
+    options = []
+    for setting in settings:
+        try:
+            options.append(split_at_equals(setting))
+        except ValueError as error:
+            raise click.UsageError(f"--engine-option {setting}: {error}") from None
+    return Backend(name, address, tuple(options))

@@ -26,6 +26,7 @@ from pymr.engines.core.backends import (
     Worker,
     check_workers,
     refused_address,
+    refused_start,
     shown_address,
     this_worker,
 )
@@ -175,7 +176,10 @@ class DaskEngine(OpenedEngine):
         }
         resource_tracker.ensure_running()  # which would let signals through again in the midst of that
         with uninterrupted():  # its threads and processes leave signals to this one
-            cluster = LocalCluster(**arguments)
+            try:
+                cluster = LocalCluster(**arguments)
+            except (OSError, TypeError, ValueError, RuntimeError) as error:
+                raise refused_start(self.name, error) from error
             self._at_the_end.callback(_end, cluster)
             self._client = self._at_the_end.enter_context(Client(cluster, set_as_default=False))
         self.slots = len(self._client.nthreads())

@@ -20,8 +20,10 @@ from pymr.base.scratch_folder import ScratchFolder
 from pymr.engines.core.attempts import TaskGivenUpError
 from pymr.engines.core.backends import (
     EngineAwayError,
+    check_address,
     check_workers,
     refused_address,
+    refused_start,
     shown_address,
     this_worker,
 )
@@ -36,6 +38,9 @@ DEATHS_MAX = 3
 """So many workers may die of a task."""
 
 _SCRATCH_PREFIX = "pymr-ray-"
+_OF_ATTEMPTS = ("Error: User exception", TaskGivenUpError.__name__)
+"""In what Ray says of attempts that have failed or are not begun again, of which pymr tells itself."""
+
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Nothing is sent to its makers; no warning of what a later version will do with accelerators."""
@@ -120,11 +125,17 @@ class RayEngine(OpenedEngine):
         folder = self._at_the_end.enter_context(ScratchFolder(tempfile.gettempdir(), _SCRATCH_PREFIX))
         arguments = {"num_cpus": self.slots, "include_dashboard": False, **self._options}
         with environment(_unset({**_ENVIRONMENT, "RAY_TMPDIR": folder.path})):
-            self._init(arguments)
+            try:
+                self._init(arguments)
+            except (OSError, TypeError, ValueError, RuntimeError) as error:
+                raise refused_start(self.name, error) from error
 
     def _connect(self, address: str) -> None:
         import ray
 
+        if ":" in address:  # not for names such as auto
+            scheme, port = ("ray", 10001) if address.startswith("ray://") else ("", 6379)
+            check_address(self.name, address, scheme, port)
         try:
             with environment(_unset(_ENVIRONMENT)):
                 self._init({"address": address, **self._options})
@@ -186,15 +197,14 @@ def _unset(values: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Said(io.TextIOBase):
-    """What Ray prints while a run goes on, such as that a worker has died; not of tasks that have failed for
-    good, of which their first failure tells."""
+    """What Ray prints while a run goes on, such as that a worker has died."""
 
     def __init__(self, watch: RunWatch) -> None:
         self._watch = watch
 
     def write(self, text: str) -> int:
         said = _COLOURS.sub("", text).strip()
-        if said and TaskGivenUpError.__name__ not in said:
+        if said and not any(words in said for words in _OF_ATTEMPTS):
             self._watch.note(f"Ray: {said}")
         return len(text)
 

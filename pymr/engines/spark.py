@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from pymr.base.errors import StartError
 from pymr.base.interruption import uninterrupted
-from pymr.engines.core.backends import check_address, refused_address
+from pymr.engines.core.backends import check_address, refused_address, refused_start
 from pymr.engines.core.driver import EnginePlan
 from pymr.engines.core.map_side import Piece, map_output_in, map_pieces
 from pymr.engines.core.opened import OpenedEngine, environment, interrupting_handlers_kept
@@ -87,7 +87,8 @@ class SparkEngine(OpenedEngine):
                 self._context = SparkContext(conf=conf)
         except Exception as error:
             if self._address is None:
-                raise StartError(f"Spark does not start: {error}\nIts last lines:\n{_tail(log)}") from error
+                reason = f"{error}\nIts last lines:\n{_tail(log)}"
+                raise refused_start(self.name, StartError(reason)) from error
             raise refused_address(self.name, self._address, error) from error
         self._at_the_end.callback(_end, self._context)
         self._context.setLogLevel("ERROR")
@@ -237,7 +238,8 @@ def _end(context: Any) -> None:
 
 def _tail(path: str) -> str:
     with suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
-        return "".join(file.readlines()[-_LOG_LINES:]).rstrip()
+        lines = [line for line in file if not line.startswith("\tat ")]  # where in Spark it happened
+        return "".join(lines[-_LOG_LINES:]).rstrip()
     return ""
 
 

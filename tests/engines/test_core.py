@@ -193,6 +193,9 @@ def test_what_ray_says_of_a_task_that_is_given_up_is_not_shown() -> None:
     said = _Said(Watch())  # type: ignore[arg-type]
     said.write("\x1b[31mTask failed: TaskGivenUpError: reduce-00001 has failed for good\x1b[0m")
     said.write("\n")
+    said.write(
+        "(raylet) Task _map failed. There are 3 retries remaining. Error: User exception:\nValueError: x"
+    )
     said.write("A worker died")
 
     assert notes == ["Ray: A worker died"]

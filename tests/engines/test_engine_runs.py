@@ -293,9 +293,23 @@ def test_wrong_address_is_told(place: Place, engine: str) -> None:
     )
 
 
+def test_wrong_option_is_told(place: Place, engine: str) -> None:
+    place.feed("a")
+    option, says = {
+        "dask": ("nonsense=1", "'nonsense'"),
+        "ray": ("nonsense=1", "nonsense"),
+        "spark": ("spark.executor.memory=lots", "Executor memory must be a positive number"),
+    }[engine]
+
+    place.fail(
+        *on(engine, "--engine-option", option),
+        says=[f"{engine.capitalize()} does not start on this machine: ", says, "--engine-option"],
+    )
+
+
 WRONG_ADDRESSES: dict[str, tuple[str, list[str]]] = {
     "dask": ("tcp://127.0.0.1:9", ["timeout=1"]),
-    "ray": ("ray://127.0.0.1:9", []),
+    "ray": ("127.0.0.1:9", []),
     "spark": ("spark://127.0.0.1:9", []),
 }
 """Addresses at which nobody listens, and options with which that is found soon."""

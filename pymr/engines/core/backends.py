@@ -93,6 +93,19 @@ def refused_address(engine: str, address: str, error: BaseException) -> EngineAw
     )
 
 
+def refused_start(engine: str, error: BaseException) -> StartError:
+    """The error for an engine of this machine that does not start."""
+    reason, cause = str(error).strip() or type(error).__name__, error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    if cause is not error:
+        reason = f"{reason} ({type(cause).__name__}: {cause})"
+    return StartError(
+        f"{engine} does not start on this machine: {reason}\nIts options are those of --engine-option, and "
+        f"of `options` in [engine_{engine.lower()}] of cluster.toml"
+    )
+
+
 def shown_address(address: str) -> str:
     """An address without its parameters and user, in which tokens and passwords are."""
     return re.sub(r"//[^/@]*@", "//", address.partition(";")[0])
@@ -100,11 +113,12 @@ def shown_address(address: str) -> str:
 
 def check_address(engine: str, address: str, scheme: str, default_port: int) -> None:
     """Raise StartError where nobody listens at any of the hosts of SCHEME://HOST:PORT,...: some engines take
-    minutes to say so. Addresses of other schemes are not looked at."""
-    if not address.startswith(f"{scheme}://"):
+    minutes to say so. Addresses of other schemes are not looked at. scheme: "" for HOST:PORT alone."""
+    given, _, places = address.rpartition("://")
+    if given != scheme:
         return
     error: Exception | None = None
-    for place in re.split(r"[/;]", address.removeprefix(f"{scheme}://"))[0].split(","):
+    for place in re.split(r"[/;]", places)[0].split(","):
         host, _, port = place.partition(":")
         try:
             socket.create_connection((host, int(port or default_port)), CONNECT_SECONDS).close()
