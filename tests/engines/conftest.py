@@ -10,8 +10,9 @@ from cluster.conftest import place
 
 __all__ = ["place"]
 
+LONG = ("test_engine_runs.py", "test_queue_jobs.py", "test_spark_connect.py", "test_spark_session.py")
+
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     is_asked_for = any("engines" in argument for argument in config.args)
-    is_short = collection_path.name in ("engines", "test_dask.py")
-    return None if is_asked_for or is_short else True
+    return True if collection_path.name in LONG and not is_asked_for else None
