@@ -48,9 +48,9 @@ pythons:         ## runs and clusters on each Python from 3.11 on that is on the
 
 python-tests: $(STAMP)
 	@$(BIN)/python --version
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal tests/property tests/cluster/test_run_command.py \
-	  tests/cluster/test_run_cluster.py tests/cluster/test_fields.py tests/cluster/test_cluster_words.py \
-	  tests/cluster/test_cli_cluster.py
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal tests/property tests/local/test_command.py \
+	  tests/local/test_embedded_cluster.py tests/cluster/test_fields.py tests/cluster/test_words.py \
+	  tests/cluster/test_cli.py
 
 keys: $(STAMP)   ## 10,000 random keys in the console (some minutes)
 	@RANDOM_KEYS_SEEDS=10 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal tests/tui/test_random_keys.py

@@ -1,6 +1,6 @@
 """Functions that end, block or foul their process: an error says so, and nothing is left.
 
-What `pymr run` makes of it stands in test_run_crashes.
+What `pymr run` makes of it is in tests/local/test_crashes.
 """
 
 from __future__ import annotations

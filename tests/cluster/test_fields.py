@@ -1,6 +1,6 @@
 """What each field of a job does to its output: with the workers of a cluster, and inline.
 
-What needs a whole `pymr run` to be seen stands in test_run_fields.
+What needs a whole `pymr run` to be seen is in tests/local/test_fields.
 """
 
 from __future__ import annotations

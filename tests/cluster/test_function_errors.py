@@ -1,6 +1,6 @@
 """Functions that raise, or return what cannot be carried: the record or key is named.
 
-What `pymr run` makes of one error of each kind stands in test_run_function_errors.
+What `pymr run` makes of one error of each kind is in tests/local/test_function_errors.
 """
 
 from __future__ import annotations

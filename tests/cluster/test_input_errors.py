@@ -1,6 +1,6 @@
 """Input that cannot be read is an error that names the place; what can be read is read whole, however cut.
 
-What `pymr run` makes of one error of each kind stands in test_run_input_errors.
+What `pymr run` makes of one error of each kind is in tests/local/test_input_errors.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from cluster.clusters import Cluster
 from cluster.conftest import make_cluster
 from cluster.ports import PortBlock
 from cluster.running import wait_until
-from cluster.test_cluster_engines import begin, manifests, open_gate, write_project
+from cluster.test_engines import begin, manifests, open_gate, write_project
 
 from pymr.engines.core.backends import LIBRARIES
 

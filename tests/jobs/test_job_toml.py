@@ -253,10 +253,10 @@ def test_every_field_has_a_test_on_a_cluster_that_exists() -> None:
         job_type: {field.name for field in fields_of(job_type)} - shared for job_type in JOB_TYPES
     }
     named = {test for tests in FIELD_TESTS.values() for test in tests.values()}
-    folder = REPOSITORY / "tests" / "cluster"
+    folder = REPOSITORY / "tests"
     existing = {
-        f"{path.name}::{node.name}"
-        for path in folder.glob("test_*.py")
+        f"{path.relative_to(folder)}::{node.name}"
+        for path in [*folder.glob("cluster/test_*.py"), *folder.glob("local/test_*.py")]
         for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.FunctionDef)
     }

@@ -23,10 +23,10 @@ from pymr.client import Client, PaneBytes
 from pymr.client.errors import UnreachableError
 from pymr.config.cluster import ClusterConfig
 from pymr.wire.rows import JobRow
+from tui.console import key_order
 from tui.console.asking import ASK_SECONDS
 from tui.model.state import ClusterState
 from tui.screens.attach import AttachScreen
-from tui.settings import key_order
 
 SEEDS = int(os.environ.get("RANDOM_KEYS_SEEDS", "3"))
 """`make keys` presses 10,000 keys; here a slice."""

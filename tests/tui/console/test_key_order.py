@@ -15,8 +15,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 from waiting import until, until_shown
 
+from tui.console import key_order
 from tui.screens.dialogs.confirm import Confirm
-from tui.settings import key_order
 from tui.widgets.pane.tile import PaneTile
 
 ROWS = (job("import", "failed"), job("mails"), job("fetch"))
