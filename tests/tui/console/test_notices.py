@@ -52,12 +52,18 @@ async def test_in_a_small_terminal_a_notice_stands_in_the_place_of_the_keys(size
 async def test_notices_of_a_small_terminal_are_all_to_be_read_the_latest_first() -> None:
     async with noticing() as (app, pilot):
         keys = lines(pilot)[-1]
-        app.notify("the first", timeout=3)
-        app.notify("the second", title="Failed", severity="error", timeout=0.3)
+        app.notify("the first", timeout=60)
+        app.notify("the second", title="Failed", severity="error", timeout=60)
         await until_shown(pilot, "(+1) Failed: the second")
+        app._end_notice()
         await until(pilot, lambda: lines(pilot)[-1].strip().endswith("the first"), "the first")
         told = lines(pilot)[-1]
+        app._end_notice()
         await until(pilot, lambda: lines(pilot)[-1] == keys, "the keys again")
+        app.notify("the third", timeout=0.1)
+        await until(
+            pilot, lambda: not app._waiting and lines(pilot)[-1] == keys, "the time of a notice to pass"
+        )
 
     assert "(+" not in told
 
