@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import psutil
+
 from pymr.base.errors import StartError
 from pymr.base.interruption import uninterrupted
 from pymr.engines.core.backends import check_address, refused_address, refused_start
@@ -83,7 +85,12 @@ class SparkEngine(OpenedEngine):
         variables |= {"JAVA_HOME": home} if home else {}
         log = os.path.join(self._directory, _LOG_NAME)
         try:
-            with environment(variables), interrupting_handlers_kept(), _standard_error_in(log):
+            with (
+                environment(variables),
+                interrupting_handlers_kept(),
+                _standard_error_in(log),
+                _killed_unless_started(),
+            ):
                 self._context = SparkContext(conf=conf)
         except Exception as error:
             if self._address is None:
@@ -136,17 +143,18 @@ def run_on_context(context: Any, plan: EnginePlan, watch: RunWatch) -> list[Part
     in_reduce = False
     try:
         while thread.is_alive():
-            thread.join(LOOK_SECONDS)
-            watch.look()
-            with uninterrupted():  # its JVM is spoken to in whole messages
+            # Its JVM is spoken to in whole messages, also by the garbage collector, whenever that comes.
+            with uninterrupted():
+                thread.join(LOOK_SECONDS)
+                watch.look()
                 mapped, reduced = job.done()
-            if not in_reduce:
-                watch.move(mapped, (job.records.value, job.bytes.value))
-                if in_reduce := mapped == plan.map_tasks and (reduced > 0 or not thread.is_alive()):
-                    watch.end()
-                    watch.begin("reduce", plan.partitions)
-            elif reduced < plan.partitions:
-                watch.move(reduced, (0, 0))
+                if not in_reduce:
+                    watch.move(mapped, (job.records.value, job.bytes.value))
+                    if in_reduce := mapped == plan.map_tasks and (reduced > 0 or not thread.is_alive()):
+                        watch.end()
+                        watch.begin("reduce", plan.partitions)
+                elif reduced < plan.partitions:
+                    watch.move(reduced, (0, 0))
     finally:
         if thread.is_alive():
             with uninterrupted(), suppress(Exception):  # its JVM may be what has failed
@@ -234,6 +242,30 @@ def _end(context: Any) -> None:
         gateway.proc.stdin.close()
         gateway.proc.wait(10)
         SparkContext._gateway = SparkContext._jvm = None
+
+
+@contextmanager
+def _killed_unless_started() -> Iterator[None]:
+    """What is started in here is killed where it raises: a JVM interrupted at its start would stay."""
+    this = psutil.Process()
+    before = set(this.children())
+    try:
+        yield
+    except BaseException:
+        with uninterrupted():
+            started = set(this.children()) - before
+            started |= {process for one in started for process in _below(one)}
+            for process in started:
+                with suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(started, CANCEL_SECONDS)
+        raise
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return process.children(recursive=True)
+    return []
 
 
 def _tail(path: str) -> str:

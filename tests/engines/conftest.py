@@ -10,7 +10,13 @@ from cluster.conftest import place
 
 __all__ = ["place"]
 
-LONG = ("test_engine_runs.py", "test_queue_jobs.py", "test_spark_connect.py", "test_spark_session.py")
+LONG = (
+    "test_engine_runs.py",
+    "test_generated_jobs.py",
+    "test_queue_jobs.py",
+    "test_spark_connect.py",
+    "test_spark_session.py",
+)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from cluster.running import (
@@ -18,14 +17,11 @@ from cluster.running import (
     wait_for_file,
     wait_until,
 )
-from engines.generated_jobs import check_generated_jobs
 
-from pymr.engines.core.backends import LIBRARIES, open_engine
-from pymr.runs.info import Backend
+from pymr.engines.core.backends import LIBRARIES
 
 ENGINES = [name for name, library in LIBRARIES.items() if find_spec(library)]
 INTERRUPTED = 130
-GENERATED_JOBS = 30
 ENDS_WITHIN_S = 60.0
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
@@ -72,11 +68,6 @@ def test_examples_give_the_same_bytes_as_inline(place: Place, engine: str) -> No
 
     assert sum(map(len, expected.values())) > 100
     assert parts_of(place.output) == expected
-
-
-def test_generated_jobs_give_the_same_bytes_as_inline(tmp_path: Path, engine: str) -> None:
-    with open_engine(Backend(engine), workers=2, directory=str(tmp_path)) as opened:
-        check_generated_jobs(opened, GENERATED_JOBS)
 
 
 @pytest.mark.parametrize("phase", ["map", "reduce"])
@@ -263,6 +254,19 @@ def test_interruption_leaves_nothing(place: Place, engine: str, phase: str) -> N
     assert wait_until(lambda: not place.left_processes(), ENDS_WITHIN_S), place.left_processes()
     assert place.left_files() == []
     place.assert_output_untouched(True)
+
+
+def test_interruption_while_the_engine_starts_leaves_nothing(place: Place, engine: str) -> None:
+    place.feed("a")
+    process = place.start(*on(engine))
+    assert wait_until(lambda: len(place.left_processes()) > 1, ENDS_WITHIN_S)
+    interrupt(process, signal.SIGINT)
+    finished = finish(process, ENDS_WITHIN_S)
+
+    assert finished.status == INTERRUPTED, finished
+    assert "Traceback" not in finished.err + finished.out, finished
+    assert wait_until(lambda: not place.left_processes(), ENDS_WITHIN_S), place.left_processes()
+    assert place.left_files() == []
 
 
 def test_breakpoint_is_refused(place: Place, engine: str) -> None:
