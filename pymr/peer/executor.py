@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -311,7 +310,7 @@ class Executor:
         def take(measured: dict[Source, Sizes]) -> None:
             for source, sizes in measured.items():
                 self._on_event(SegmentsMeasured(command.run_id, source, sizes))
-            self._measure(replace(command, sources=rest))
+            self._measure(msgspec.structs.replace(command, sources=rest))
 
         self._disk.do(
             "short",
