@@ -20,15 +20,17 @@ class ParsedStyles(Stylesheet):
 
     def __init__(self, *, variables: dict[str, str] | None = None) -> None:
         super().__init__(variables=variables)
-        self._parsed = _parsed_for(frozenset(self._variables.items()))
+        self._given = variables or {}
+        self._parsed = _parsed_for(frozenset(self._given.items()))
 
     def copy(self) -> ParsedStyles:
-        stylesheet = ParsedStyles(variables=self._variables.copy())
+        stylesheet = ParsedStyles(variables=self._given.copy())
         stylesheet.source = self.source.copy()
         return stylesheet
 
     def set_variables(self, variables: dict[str, str]) -> None:
         super().set_variables(variables)
+        self._given = variables
         self._parsed = _parsed_for(frozenset(variables.items()))
 
     def reparse(self) -> None:

@@ -13,12 +13,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import textual
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingsMap, BindingType
+from textual.css.model import RuleSet
+from textual.css.stylesheet import Stylesheet
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.widget import Widget
@@ -208,6 +210,27 @@ async def test_the_scrollbar_takes_another_number_of_lines() -> None:
 
     assert parameters(Widget._scroll_update) == ["self", "virtual_size"]
     assert told == 500
+
+
+@pin("_parse_rules")
+async def test_each_source_of_a_stylesheet_is_parsed_by_one_method() -> None:
+    """A stylesheet asks one method for the rules of a source, by all that they depend on but variables."""
+    asked: list[tuple[object, ...]] = []
+
+    class Noted(Stylesheet):
+        def _parse_rules(self, *place: Any, **options: Any) -> list[RuleSet]:
+            asked.append((*place, options))
+            return super()._parse_rules(*place, **options)
+
+    styles = Noted(variables={"wide": "20"})
+    styles.add_source("Static { width: $wide; }", ("here", ""), tie_breaker=3, scope="Widget")
+
+    assert len(styles.rules) == 1
+    assert parameters(Stylesheet._parse_rules)[1:] == [
+        "css", "read_from", "is_default_rules", "tie_breaker", "scope",
+    ]  # fmt: skip
+    options = {"read_from": ("here", ""), "is_default_rules": False, "tie_breaker": 3, "scope": "Widget"}
+    assert asked == [("Static { width: $wide; }", options)]
 
 
 def test_every_private_name_of_textual_that_is_used_is_pinned() -> None:
