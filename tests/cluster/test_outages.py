@@ -56,7 +56,7 @@ def test_a_redis_that_is_cut_off_or_slow_is_told_by_every_listing_and_waited_for
         cluster.wait_for(lambda: "within 2 s" in problem_of(cluster), what="a Redis that is cut off")
         check_listings(cluster, "has not answered within 2 s")
         proxy.is_cut, proxy.delay_seconds = False, 0.4
-        cluster.wait_for(lambda: "answers after 0.4" in problem_of(cluster), what="a Redis that is slow")
+        cluster.wait_for(lambda: "answers after " in problem_of(cluster), what="a Redis that is slow")
         slow = cluster.pymr("jobs")
         proxy.delay_seconds = 0.0
     waited = finish(waiting)
