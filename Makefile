@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS ?= dev
+QUICK_TESTS := $(addprefix tests/,base config control engine house jobs projects property runs wire)
 # Three times the cores: the tests of the cluster mostly wait for daemons.
 TEST_PROCESSES ?= $(shell expr 3 \* `getconf _NPROCESSORS_ONLN`)
 
-.PHONY: help demo test test-engines engine-tests pythons python-tests chaos keys check format bench clean
+.PHONY: help demo test test-quick docs test-engines engine-tests pythons python-tests chaos keys check format bench clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -29,6 +30,12 @@ unexport PYTHONDONTWRITEBYTECODE
 
 test: $(STAMP)   ## all tests but those of Spark and Ray (some minutes)
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
+
+test-quick: $(STAMP)   ## the pure tests: no cluster, no console (under a minute)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal $(QUICK_TESTS)
+
+docs: $(STAMP)   ## the reference of job fields, made from their declarations
+	@$(BIN)/python -m tests.documents
 
 test-engines:    ## runs on Spark, Ray and Dask, in an environment of their own (some minutes)
 	@$(MAKE) --no-print-directory engine-tests VENV=.venv-engines EXTRAS=dev,dask,ray,spark

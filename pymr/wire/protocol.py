@@ -1,7 +1,7 @@
 """What peers say to each other: a Report from a peer to its leader, Orders from the leader to a peer.
 
 Both are whole pictures, numbered and repeated: one that is lost, doubled or late changes nothing. See
-docs/architecture.md. Consoles speak `pymr.wire.requests`.
+docs/protocol.md. Consoles speak `pymr.wire.requests`.
 """
 
 from __future__ import annotations
