@@ -11,6 +11,7 @@ from cluster.running import Place, parts_of, set_options
 
 import pymr.engines.spark
 from pymr.base.errors import RunFailedError
+from pymr.engines.core.opened import interrupting_handlers_kept
 
 pytest.importorskip("pyspark")
 
@@ -22,7 +23,8 @@ def test_job_runs_in_a_session_that_goes_on(place: Place, monkeypatch: pytest.Mo
     place.feed("a b a", "c")
     place.succeed("--inline", *set_options(partitions=3))
     expected = parts_of(place.output)
-    session = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+    with interrupting_handlers_kept():  # Spark takes one for itself
+        session = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
     try:
         with contextlib.chdir(place.folder):
             summary = pymr.engines.spark.run("job.toml", session, output="there")
