@@ -277,7 +277,8 @@ def test_the_public_names_are_loaded_when_they_are_used() -> None:
     code = (
         "import sys, pymr; assert not [n for n in sys.modules if n.startswith('pymr.') "
         "and n not in ('pymr.base', 'pymr.base.counters')], sys.modules; "
-        "from pymr import Scheduler, ManageCluster, DiskList, DiskSort"
+        "from pymr import Scheduler, ManageCluster, DiskList, DiskSort, PymrError, JobError, RefusedError; "
+        "assert issubclass(JobError, PymrError) and issubclass(RefusedError, PymrError)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
