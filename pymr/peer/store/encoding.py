@@ -1,6 +1,6 @@
 """How records look as bytes in Redis: what Python encodes and Lua never looks into, and what Lua assembles.
 
-The layouts of the Stored structs are those of `packed_job`, `packed_run`, `packed_ended` in store_scripts.py.
+The layouts of the Stored structs are those of `packed_job`, `packed_run`, `packed_ended` in `lua/lib`.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from pymr.base.errors import disk_error
-from pymr.peer.store.lease_scripts import LOOK, PRESENCE, RELEASE, RENEW
 from pymr.peer.store.problems import forgotten_problem
 from pymr.peer.store.redis_pulse import RedisPulse
+from pymr.peer.store.scripts import LOOK_AT_LEASE, RELEASE_LEASE, RENEW_LEASE, SET_PRESENCE
 from pymr.peer.store.store import RedisConnection, StoreUnavailable
 
 TTL_SECONDS = 1.5
@@ -181,7 +181,7 @@ class Lease:
                 self._wake.wait(self._pause(sent))
         try:
             self._take_out_leases()
-            self._call(PRESENCE, self._peer, self._boot, 0)
+            self._call(SET_PRESENCE, self._peer, self._boot, 0)
         except StoreUnavailable:
             pass  # they end by themselves
         self._redis.close()
@@ -205,7 +205,7 @@ class Lease:
             self._answered_at = sent
             self._pulse.note_answer()
             if sent - self._present_at >= PRESENCE_SECONDS:
-                self._call(PRESENCE, self._peer, self._boot, _milliseconds(PRESENCE_TTL_SECONDS))
+                self._call(SET_PRESENCE, self._peer, self._boot, _milliseconds(PRESENCE_TTL_SECONDS))
                 self._present_at = sent
         except StoreUnavailable as error:
             view = self._view_without_answer(error)
@@ -239,7 +239,7 @@ class Lease:
         )  # first: that of an earlier incarnation is lower than any later one
         known, epoch_known = self._memory.incarnation, self._memory.epoch
         outcome, incarnation, epoch_text, value = self._call(
-            LOOK,
+            LOOK_AT_LEASE,
             known or "",
             epoch_known,
             int(compete),
@@ -279,7 +279,7 @@ class Lease:
     def _renew(self, sent: float) -> LeaseView:
         self._led_at = sent
         held = self._held
-        (is_renewed,) = self._call(RENEW, held, _milliseconds(TTL_SECONDS))
+        (is_renewed,) = self._call(RENEW_LEASE, held, _milliseconds(TTL_SECONDS))
         with self._guard:
             if is_renewed and self._held == held and self._clock() < self._deadline:
                 self._deadline = sent + STEP_DOWN_SECONDS
@@ -298,7 +298,7 @@ class Lease:
     def _take_out_leases(self) -> None:
         """Let others lead without waiting for the end of a lease that was given up."""
         while self._given_up:
-            self._call(RELEASE, self._given_up[0])
+            self._call(RELEASE_LEASE, self._given_up[0])
             del self._given_up[0]
 
     def _view_without_answer(self, error: StoreUnavailable) -> LeaseView:

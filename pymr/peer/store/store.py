@@ -27,7 +27,7 @@ from pymr.control.stored_state import (
 )
 from pymr.peer.loop.threads import Unavailable
 from pymr.peer.store import encoding as records
-from pymr.peer.store import job_scripts, run_scripts
+from pymr.peer.store import scripts
 from pymr.peer.store.conflicts import check_standing
 from pymr.peer.store.encoding import Argument
 from pymr.peer.store.problems import (
@@ -39,7 +39,6 @@ from pymr.peer.store.problems import (
     unanswered_problem,
     unreadable_settings,
 )
-from pymr.peer.store.recover_script import RECOVER
 from pymr.peer.store.scripts import DEFAULT_LIMITS, Limits, script_text
 from pymr.peer.store.writes import outcome_of, script_of
 
@@ -101,7 +100,7 @@ class Store:
         All of 10,000 jobs take about 0.2 s, of which Redis has 0.02 s; a few, a millisecond.
         """
         jobs: tuple[JobRecord, ...] = ()
-        reply = self._run(job_scripts.CHANGES, [after], incarnation) if after else None
+        reply = self._run(scripts.CHANGES, [after], incarnation) if after else None
         if reply is not None and not reply[1]:
             jobs = records.changed_jobs(reply[3])
         else:
@@ -120,7 +119,7 @@ class Store:
         )
 
     def _whole_table(self, incarnation: str) -> tuple[list[Any], tuple[JobRecord, ...]]:
-        script = self._script(job_scripts.CHANGES, [0], incarnation, None)
+        script = self._script(scripts.CHANGES, [0], incarnation, None)
         hashes = [("HGETALL", self._prefix + name) for name in ("definitions", "exceptions")]
         packed = ("HVALS", f"{self._prefix}packed_jobs")
         reply, *found = self._redis.ask_together([("EVAL", script[0], 0, *script[1]), packed, *hashes])
@@ -142,7 +141,7 @@ class Store:
         """
         over = "" if over_version is None else over_version
         arguments = [request_id, over, *records.submission(fields, project_hash)]
-        outcome, *standing = self._run(job_scripts.SUBMIT, arguments, incarnation)
+        outcome, *standing = self._run(scripts.SUBMIT, arguments, incarnation)
         check_standing(str(fields["job_name"]), over_version, standing)
         return records.submitted(outcome, fields, project_hash)
 
@@ -152,7 +151,7 @@ class Store:
         The others of its group stay, but for those that were to run once and waited only for this one. It is
         kept for `undelete`: see Limits.
         """
-        (existed,) = self._run(job_scripts.DELETE, [request_id, name, records.told(told)], incarnation)
+        (existed,) = self._run(scripts.DELETE, [request_id, name, records.told(told)], incarnation)
         return bool(existed == b"1")
 
     def undelete(self, request_id: str, incarnation: str, name: str, told: Event | None = None) -> int | None:
@@ -161,7 +160,7 @@ class Store:
         Those of its group that left with it stay away. Raises StoreConflict where its name is in the queue.
         """
         arguments: list[Argument] = [request_id, name, records.told(told)]
-        outcome, *standing = self._run(job_scripts.UNDELETE, arguments, incarnation)
+        outcome, *standing = self._run(scripts.UNDELETE, arguments, incarnation)
         check_standing(name, None, standing)
         return None if outcome == b"unknown" else int(outcome.split()[0])
 
@@ -170,26 +169,26 @@ class Store:
 
         Returns "queued", "queued N jobs of group G", or why not: "unknown" or "not failed".
         """
-        (outcome,) = self._run(job_scripts.RETRY, [request_id, name], incarnation)
+        (outcome,) = self._run(scripts.RETRY, [request_id, name], incarnation)
         return str(outcome.decode())
 
     def force(self, request_id: str, incarnation: str, name: str) -> str:
         """Let a job run once more in this cycle; returns "queued", or why not: "unknown", "running" or
         "failed"."""
-        (outcome,) = self._run(job_scripts.FORCE, [request_id, name], incarnation)
+        (outcome,) = self._run(scripts.FORCE, [request_id, name], incarnation)
         return str(outcome.decode())
 
     def pause(self, request_id: str, incarnation: str, paused: bool, told: Event | None = None) -> None:
         """Set whether new runs are begun; the leader keeps to it."""
-        self._run(job_scripts.PAUSE, [request_id, int(paused), records.told(told)], incarnation)
+        self._run(scripts.PAUSE, [request_id, int(paused), records.told(told)], incarnation)
 
     def put_package(self, content_hash: str, data: bytes) -> None:
         """Keep a project. It goes a day after it was last asked for by has_package, unless a job uses it."""
-        self._run(job_scripts.PUT_PACKAGE, [content_hash, data])
+        self._run(scripts.PUT_PACKAGE, [content_hash, data])
 
     def has_package(self, content_hash: str) -> bool:
         """Whether a project is kept; it then stays for a day at least."""
-        return bool(self._run(job_scripts.HAS_PACKAGE, [content_hash])[0])
+        return bool(self._run(scripts.HAS_PACKAGE, [content_hash])[0])
 
     def package(self, content_hash: str) -> bytes | None:
         data: bytes | None = self._redis.ask("GET", f"{self._prefix}package:{content_hash}")
@@ -200,7 +199,7 @@ class Store:
         jobs."""
         if limit <= 0:
             return ()
-        (runs,) = self._run(run_scripts.HISTORY, [job_name, limit, start])
+        (runs,) = self._run(scripts.HISTORY, [job_name, limit, start])
         return tuple(run.record() for run in records.decode_ended_runs(runs))
 
     def failed_among(self, run_ids: Sequence[str]) -> set[str]:
@@ -224,11 +223,11 @@ class Store:
 
     def present(self) -> tuple[str, ...]:
         """The names of the peers whose lease thread was heard in the last seconds."""
-        return tuple(sorted(peer.decode() for peer in self._run(job_scripts.PRESENT, [])))
+        return tuple(sorted(peer.decode() for peer in self._run(scripts.PRESENT, [])))
 
     def incarnation(self) -> tuple[str | None, int, tuple[str, ...]]:
         """The id of this life of the cluster's state (None: it has none), its epoch, and the ids before."""
-        incarnation, epoch, *replaces = self._run(job_scripts.INCARNATION, [])
+        incarnation, epoch, *replaces = self._run(scripts.INCARNATION, [])
         return incarnation.decode() or None, int(epoch), tuple(before.decode() for before in replaces)
 
     def recover(
@@ -252,7 +251,7 @@ class Store:
             self._put_aside(f"{self._prefix}recovered_{name}:{new}", texts)
         arguments: list[Argument] = [old, new, epoch_floor, change, cycle, int(paused)]
         arguments += [*records.recovered_states(states or {}), *records.recovered_jobs(jobs)]
-        return bool(self._run(RECOVER, arguments)[0])
+        return bool(self._run(scripts.RECOVER, arguments)[0])
 
     def _put_aside(self, hash_name: str, texts: Sequence[tuple[str, bytes]]) -> None:
         for start in range(0, len(texts), _PER_CALL):
@@ -287,7 +286,7 @@ class Store:
 
     def active_runs(self, incarnation: str = "") -> tuple[ActiveRun, ...]:
         """The runs that have not ended, in the order of their beginning. Asked by a new leader."""
-        (packed,) = self._run(run_scripts.ACTIVE_RUNS, [], incarnation)
+        (packed,) = self._run(scripts.ACTIVE_RUNS, [], incarnation)
         runs = sorted((run.record() for run in records.decode_runs(packed)), key=lambda run: run.start_time)
         found = tuple(
             ActiveRun(
@@ -301,14 +300,14 @@ class Store:
             )
             for run in runs
         )
-        self._run(run_scripts.ACTIVE_RUNS, [], incarnation)  # Redis may have lost all since the first look
+        self._run(scripts.ACTIVE_RUNS, [], incarnation)  # Redis may have lost all since the first look
         return found
 
     def add_events(self, epoch: int, incarnation: str, events: Sequence[Event]) -> None:
         """Tell operators of events. Those that were not answered for are given again before any others."""
         encoded = tuple(records.encode(event) for event in events)
         token = self._token("events", encoded)
-        self._run(run_scripts.ADD_EVENTS, [token, *encoded], incarnation, epoch)
+        self._run(scripts.ADD_EVENTS, [token, *encoded], incarnation, epoch)
         self._is_answered("events")
 
     def _tasks(self, run_id: str) -> list[bytes]:

@@ -18,7 +18,7 @@ from pymr.control.stored_state import (
     Write,
 )
 from pymr.peer.store import encoding as records
-from pymr.peer.store import run_scripts as scripts
+from pymr.peer.store import scripts
 from pymr.peer.store.encoding import Argument
 
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

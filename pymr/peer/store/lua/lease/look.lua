@@ -1,11 +1,6 @@
-"""The Lua of the lease; its keys stand in `scripts.py`. ARGV[1] is the prefix of all keys."""
-
-from __future__ import annotations
-
-# ARGV: incarnation and highest epoch the peer remembers, whether it competes, "BOOT PEER", milliseconds to
-# live, the incarnation to create where neither Redis nor the peer has any, highest change the peer remembers.
-# Answers: outcome (forgot, held, free or acquired), incarnation, epoch, value of the lease.
-LOOK = r"""
+-- ARGV: incarnation and highest epoch the peer remembers, whether it competes, "BOOT PEER", milliseconds to
+-- live, the incarnation to create where neither Redis nor the peer has any, highest change the peer remembers.
+-- Answers: outcome (forgot, held, free or acquired), incarnation, epoch, value of the lease.
 local prefix, known, epoch_known, competes = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local stored = redis.call('GET', prefix .. 'incarnation') or ''
 local epoch = redis.call('GET', prefix .. 'epoch') or '0'
@@ -36,29 +31,3 @@ epoch = string.format('%.0f', redis.call('INCR', prefix .. 'epoch'))
 lease = epoch .. ' ' .. ARGV[5]
 redis.call('SET', prefix .. 'lease', lease, 'PX', ARGV[6])
 return {'acquired', stored, epoch, lease}
-"""
-
-# ARGV: value of the lease, milliseconds to live. A lease that has ended is not brought back.
-RENEW = r"""
-if redis.call('GET', ARGV[1] .. 'lease') ~= ARGV[2] then return {0} end
-redis.call('SET', ARGV[1] .. 'lease', ARGV[2], 'PX', ARGV[3])
-return {1}
-"""
-
-# ARGV: value of the lease.
-RELEASE = r"""
-if redis.call('GET', ARGV[1] .. 'lease') == ARGV[2] then redis.call('DEL', ARGV[1] .. 'lease') end
-return {1}
-"""
-
-# ARGV: peer, its boot, milliseconds to live; 0 for one that leaves.
-PRESENCE = r"""
-local presence = ARGV[1] .. 'presence:' .. ARGV[2]
-if ARGV[4] == '0' then
-  redis.call('DEL', presence)
-else
-  redis.call('SADD', ARGV[1] .. 'peers', ARGV[2])
-  redis.call('SET', presence, ARGV[3], 'PX', ARGV[4])
-end
-return {1}
-"""

@@ -1,13 +1,8 @@
-"""Lua that puts jobs back into a Redis that forgot. Its keys and functions: `scripts.py`."""
-
-from __future__ import annotations
-
-# Jobs of another incarnation, one that began on an empty Redis, were submitted to it and stay; those of an
-# old backup do not, as they may have been deleted since. So it is with states: those of another incarnation
-# are newer than what is remembered, and a pause of either stays. All numbers go on far above any that
-# were given. Jobs that were deleted cannot be put back any more. The texts of the jobs were put beside those
-# of the table before: see Store.recover.
-RECOVER = r"""
+-- Jobs of another incarnation, one that began on an empty Redis, were submitted to it and stay; those of an
+-- old backup do not, as they may have been deleted since. So it is with states: those of another incarnation
+-- are newer than what is remembered, and a pause of either stays. All numbers go on far above any that
+-- were given. Jobs that were deleted cannot be put back any more. The texts of the jobs were put beside those
+-- of the table before: see Store.recover.
 local JOB_FIELDS = 13
 local MARGIN = 1000
 local old, new, floor, change = arguments[1], arguments[2], tonumber(arguments[3]), tonumber(arguments[4])
@@ -87,4 +82,3 @@ end
 redis.call('SET', key('incarnation'), new)
 redis.call('SET', key('epoch'), text(floor + 1))
 return {'ok', 1}
-"""
