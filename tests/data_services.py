@@ -15,7 +15,7 @@ import psutil
 from pymr.config.cluster import ClusterConfig, PeerConfig, SchedulerConfig, SecurityConfig
 from pymr.data.orders import Fetched, FetchFailed, FetchOrder, Owner
 from pymr.data.protocol import Resource, Segment
-from pymr.engine.disk.blocks import Run
+from pymr.engine.disk.blocks import SortedRun
 from pymr.engine.segments import RUNS_NAME, write_index
 from pymr.engine.tasks import MapOutput
 from pymr.peer.data_service import DataService
@@ -89,7 +89,7 @@ def write_attempt(
     with open(path, "wb") as file:
         for partition, length in runs:
             content = source.randbytes(length)
-            written.append(Run(path, partition, file.tell(), length, length // 2, length))
+            written.append(SortedRun(path, partition, file.tell(), length, length // 2, length))
             file.write(content)
             contents.append(content)
     write_index(str(folder), MapOutput(tuple(written), 1, 1, {}, digest="0"))

@@ -17,11 +17,11 @@ from pymr.control.messages import (
     Ended,
     JobsChanged,
     LeaderEvent,
+    LeaderSettings,
     PeerInfo,
     Reported,
     RunsLoaded,
     SendOrders,
-    Settings,
     Tick,
     Written,
 )
@@ -104,7 +104,7 @@ class Desk:
             incarnation="i",
             name=info[0].name,
             peers=info,
-            settings=Settings(**settings),
+            settings=LeaderSettings(**settings),
             now=0.0,
         )
         self.orders: dict[str, Orders] = {}

@@ -16,7 +16,7 @@ from valid_jobs import MAPREDUCE
 
 from pymr.base.memory import MemoryBudget
 from pymr.config.cluster import EngineConfig
-from pymr.engine.disk.blocks import Block, BlockWriter, Run, read_blocks
+from pymr.engine.disk.blocks import Block, BlockWriter, SortedRun, read_blocks
 from pymr.engine.disk.keys import sort_keys
 from pymr.engine.input.files import InputFile, Split, list_input_files, plan_splits
 from pymr.engine.input.records import RecordReader
@@ -72,7 +72,7 @@ def exactly(groups: Iterable[tuple[Any, Sequence[Any]]]) -> list[str]:
     return [f"{key!r}: {[*values]!r}" for key, values in groups]
 
 
-def write_run(writer: BlockWriter, items: Sequence[Item], partition: int = 0) -> Run:
+def write_run(writer: BlockWriter, items: Sequence[Item], partition: int = 0) -> SortedRun:
     """A run of one block's worth of items, cut up as the writer likes."""
     groups = grouped(items)
     writer.begin_run(partition)
@@ -157,7 +157,7 @@ def job_context(
     )
 
 
-def items_of(runs: Iterable[Run]) -> list[Item]:
+def items_of(runs: Iterable[SortedRun]) -> list[Item]:
     """All items of some runs, in the order in which they lie there."""
     return [
         (key, value)

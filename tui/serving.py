@@ -72,7 +72,7 @@ async def _serve(server: ConsoleServer) -> int:
     return 0
 
 
-class Console(AppService):
+class ConsoleProcess(AppService):
     """A console process, behind a page."""
 
     async def set_terminal_size(self, width: int, height: int) -> None:
@@ -190,7 +190,7 @@ class ConsoleServer(Server):
         async def close() -> None:
             await page.close()
 
-        console = Console(
+        console = ConsoleProcess(
             self.command,
             write_bytes=page.send_bytes,
             write_str=page.send_str,
@@ -211,7 +211,7 @@ class ConsoleServer(Server):
             await console.end()
             await page.close()
 
-    async def _read_page(self, page: web.WebSocketResponse, console: Console) -> None:
+    async def _read_page(self, page: web.WebSocketResponse, console: ConsoleProcess) -> None:
         """Give the console what comes from the page, until that is closed or says what no page says."""
         with suppress(ValueError, TypeError, LookupError, AttributeError, AssertionError, ConnectionError):
             await self._process_messages(page, console)

@@ -8,7 +8,7 @@ from html import escape
 from itertools import chain, islice
 from typing import Any
 
-from pymr.cli.tables import Table
+from pymr.cli.tables import TextTable
 from pymr.client.output import Listing
 from pymr.wire.wording import amount, count_of
 
@@ -21,7 +21,7 @@ class Rows(list[dict[str, Any]]):
     line above the table; "" for none."""
 
     def __init__(
-        self, rows: Iterable[dict[str, Any]], make_table: Callable[[], Table], heading: str = ""
+        self, rows: Iterable[dict[str, Any]], make_table: Callable[[], TextTable], heading: str = ""
     ) -> None:
         super().__init__(rows)
         self._make_table = make_table
@@ -81,7 +81,7 @@ class OutputItems:
     def _repr_html_(self) -> str:
         """With its first items."""
         shown = [(_short(key), _short(value)) for key, value in islice(self, _ITEMS_SHOWN)]
-        table = Table(("key", "value"), shown).html() if shown else ""
+        table = TextTable(("key", "value"), shown).html() if shown else ""
         return f"<p>{escape(repr(self)[1:-1])}</p>{table}"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pymr.cli.run_rows import partitions_line, slow_lines
-from pymr.cli.tables import Table, bar, field_lines, table_lines
+from pymr.cli.tables import TextTable, bar, field_lines, table_lines
 from pymr.wire.outcomes import comparable_error
 from pymr.wire.protocol import MachineFigures
 from pymr.wire.requests import JobsView, JobView
@@ -110,7 +110,7 @@ def queue_heading(view: JobsView, now: float) -> str:
     return f"({'; '.join(texts)})" if texts else ""
 
 
-def jobs_table(rows: Sequence[JobRow], now: float) -> Table:
+def jobs_table(rows: Sequence[JobRow], now: float) -> TextTable:
     """The jobs of the queue. A column that says nothing of any of them is left out."""
     cells = [
         (
@@ -128,7 +128,7 @@ def jobs_table(rows: Sequence[JobRow], now: float) -> Table:
         for row in rows
     ]
     headers = ("JOB", "GROUP", "TYPE", ">PRIORITY", "STATUS", "PHASE", "START", ">LEFT", ">TAKES", "NOTE")
-    return Table(headers, cells).without_empty_columns()
+    return TextTable(headers, cells).without_empty_columns()
 
 
 def _ended_run(view: JobView, runs: Sequence[RunRow]) -> RunRow | None:
@@ -299,7 +299,7 @@ def history_lines(runs: Sequence[RunRow], width: int) -> list[str]:
     return history_table(runs).lines(width) if runs else ["no runs yet"]
 
 
-def history_table(runs: Sequence[RunRow]) -> Table:
+def history_table(runs: Sequence[RunRow]) -> TextTable:
     rows = [
         (
             run.run_id,
@@ -314,7 +314,7 @@ def history_table(runs: Sequence[RunRow]) -> Table:
         for run in runs
     ]
     headers = ("RUN", "JOB", "TYPE", "STATUS", "STARTED", ">TIME", "RESULT", "EXCEPTION")
-    return Table(headers, rows)
+    return TextTable(headers, rows)
 
 
 def peers_lines(peers: Sequence[PeerRow], width: int) -> list[str]:
@@ -395,7 +395,7 @@ def cluster_lines(state: ClusterStatus, width: int) -> list[str]:
     return [*lines, f"problem: {state.problem}"] if state.problem else lines
 
 
-def cluster_table(state: ClusterStatus) -> Table:
+def cluster_table(state: ClusterStatus) -> TextTable:
     """The peers of a cluster, as each answers for itself."""
     rows = [
         (
@@ -409,4 +409,4 @@ def cluster_table(state: ClusterStatus) -> Table:
         )
         for peer in state.peers
     ]
-    return Table(("PEER", "ADDRESS", "STATE", ">PID", "LEADER", ">EPOCH", ">WORKERS"), rows)
+    return TextTable(("PEER", "ADDRESS", "STATE", ">PID", "LEADER", ">EPOCH", ">WORKERS"), rows)

@@ -23,7 +23,7 @@ from pymr.cli.console import (
 
 if TYPE_CHECKING:
     from pymr.client import Client
-    from pymr.client.state import BadRecords, Consumed
+    from pymr.client.state import BadRecordListing, Consumed
 
 
 @click.command()
@@ -137,7 +137,7 @@ def _print(found: Iterable[Mapping[str, Any]], with_traceback: bool) -> int:
     return count
 
 
-def _explain(found: BadRecords) -> None:
+def _explain(found: BadRecordListing) -> None:
     """Why nothing was printed."""
     run = found.run()
     if run is None:

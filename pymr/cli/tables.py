@@ -13,7 +13,7 @@ _GAP = "  "
 _BAR_CHARACTERS = 12
 
 
-class Table(NamedTuple):
+class TextTable(NamedTuple):
     """Rows of cells under their headers. One that begins with `>` stands, as its column, to the right."""
 
     headers: tuple[str, ...]
@@ -38,14 +38,14 @@ class Table(NamedTuple):
         body = "".join(f"<tr>{line('td', row)}</tr>" for row in self.rows)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
-    def without_empty_columns(self) -> Table:
+    def without_empty_columns(self) -> TextTable:
         """Only the columns in which some row says something."""
         kept = [
             index
             for index in range(len(self.headers))
             if any(row[index] not in ("", "-") for row in self.rows)
         ]
-        return Table(
+        return TextTable(
             tuple(self.headers[index] for index in kept),
             [tuple(row[index] for index in kept) for row in self.rows],
         )

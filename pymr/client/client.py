@@ -28,7 +28,7 @@ from pymr.client.panes import (
 from pymr.client.peers import AskOne, peers_alone, workers_alone
 from pymr.client.preview import preview_on
 from pymr.client.runs import ended_run, may_still_end
-from pymr.client.state import BadRecords, Consumed, Forgotten, consumed_files, forget_files
+from pymr.client.state import BadRecordListing, Consumed, Forgotten, consumed_files, forget_files
 from pymr.client.wait import Outcome, wait_for
 from pymr.wire.requests import (
     JOBS_PER_PAGE,
@@ -346,9 +346,9 @@ class Client(ClientLink):
         """Forget that files were consumed, by a pattern of their paths. See client_state.forget_files."""
         return forget_files(self, job_name, pattern, peer)
 
-    def bad_records(self, run_id: str) -> BadRecords:
+    def bad_records(self, run_id: str) -> BadRecordListing:
         """The records that the map function raised on in a run, from all hosts. See client_state."""
-        return BadRecords(self, run_id)
+        return BadRecordListing(self, run_id)
 
     def state_of(self, job_name: str, peer: str, start: int = 0) -> StateView:
         """A page of what a job has consumed on the host of a peer."""

@@ -37,7 +37,7 @@ class ClientLink:
         self.config = config
         self.timeout_s = timeout_s
         self._security: Security = load_security(config, name)
-        self._console = sockets.Console(
+        self._console = sockets.ConsoleSocket(
             [(peer.name, peer.host, peer.control_port) for peer in config.peers],
             self._security,
             timeout_s,

@@ -37,7 +37,7 @@ class Listing:
     missing: str = ""
 
 
-class Asking(Protocol):
+class OutputClient(Protocol):
     """What `list_output` needs of a client."""
 
     @property
@@ -48,7 +48,7 @@ class Asking(Protocol):
     def history(self, job_name: str = "", limit: int = 100) -> tuple[RunRow, ...]: ...
 
 
-def list_output(client: Asking, job_name: str, *, partial: bool = False) -> Listing:
+def list_output(client: OutputClient, job_name: str, *, partial: bool = False) -> Listing:
     """The output of a job on all hosts, which show that of the same run. A part of it is never given for all.
 
     partial: give what is there, and say in `missing` what is not. What hosts show of different runs is never
@@ -72,7 +72,9 @@ def list_output(client: Asking, job_name: str, *, partial: bool = False) -> List
     return _listing(job_name, runs.pop(), views.values(), "; ".join(problems))
 
 
-def _agreed_views(client: Asking, job_name: str, *, partial: bool) -> tuple[dict[str, OutputView], list[str]]:
+def _agreed_views(
+    client: OutputClient, job_name: str, *, partial: bool
+) -> tuple[dict[str, OutputView], list[str]]:
     """What each host shows, once they show the same run; and, of a partial output, why some hosts do not."""
     deadline = time.monotonic() + AGREEMENT_SECONDS
     while True:
@@ -94,7 +96,7 @@ def _agreed_views(client: Asking, job_name: str, *, partial: bool) -> tuple[dict
         time.sleep(_POLL_SECONDS)
 
 
-def _views_by_host(client: Asking, job_name: str, silent: list[str] | None) -> dict[str, OutputView]:
+def _views_by_host(client: OutputClient, job_name: str, silent: list[str] | None) -> dict[str, OutputView]:
     """What each host has, from one of its peers. silent: gets why others do not answer; None: raise that."""
     peers_by_host: dict[str, list[str]] = {}
     for peer in client.config.peers:
@@ -110,7 +112,7 @@ def _views_by_host(client: Asking, job_name: str, silent: list[str] | None) -> d
     return views
 
 
-def _view_of_host(client: Asking, job_name: str, host: str, peers: list[str]) -> OutputView:
+def _view_of_host(client: OutputClient, job_name: str, host: str, peers: list[str]) -> OutputView:
     errors = []
     for peer in peers:
         try:
@@ -127,7 +129,7 @@ def _view_of_host(client: Asking, job_name: str, host: str, peers: list[str]) ->
     )
 
 
-def _is_whole(client: Asking, job_name: str, views: dict[str, OutputView]) -> bool:
+def _is_whole(client: OutputClient, job_name: str, views: dict[str, OutputView]) -> bool:
     """Whether hosts without any output are such as took no part in the run that the others show."""
     runs = {view.run_id for view in views.values()} - {""}
     if len(runs) != 1:

@@ -23,7 +23,7 @@ READINGS_MAX = 5
 Answer = TypeVar("Answer")
 
 
-class Asking(Protocol):
+class StateClient(Protocol):
     """What is needed of a client here."""
 
     @property
@@ -63,7 +63,7 @@ class Forgotten:
         return sum(self.files.values())
 
 
-def consumed_files(client: Asking, job_name: str) -> Consumed:
+def consumed_files(client: StateClient, job_name: str) -> Consumed:
     """What a job with `hold_state` has consumed, on all hosts. Cost: a question for every few thousand files.
 
     Raises UnreachableError where no host tells.
@@ -73,7 +73,7 @@ def consumed_files(client: Asking, job_name: str) -> Consumed:
     return Consumed(job_name, run_id, tuple(row for _, rows in views.values() for row in rows), silent)
 
 
-def forget_files(client: Asking, job_name: str, pattern: str, peer: str = "") -> Forgotten:
+def forget_files(client: StateClient, job_name: str, pattern: str, peer: str = "") -> Forgotten:
     """Forget that files were consumed whose path matches a pattern of fnmatch, as `consumed_files` gives it.
 
     peer: only on the host of this one; "" for all hosts. Done again, it forgets what is left.
@@ -88,14 +88,14 @@ def forget_files(client: Asking, job_name: str, pattern: str, peer: str = "") ->
 
 
 @dataclass(slots=True)
-class BadRecords:
+class BadRecordListing:
     """The bad records of a run, one after another, each with host, file, offset, line, error and traceback.
 
     left_out: how many there were beyond what is kept; silent: hosts that did not tell, and why. Both are
     known when all have been read.
     """
 
-    client: Asking
+    client: StateClient
     run_id: str
     left_out: int = 0
     silent: dict[str, str] = field(default_factory=dict)
@@ -130,7 +130,7 @@ class BadRecords:
         return ended_run(self.client, self.run_id)
 
 
-def _all_pages(client: Asking, job_name: str, peer: str) -> tuple[str, list[StateRow]]:
+def _all_pages(client: StateClient, job_name: str, peer: str) -> tuple[str, list[StateRow]]:
     """(run, all rows) of a host."""
     for _ in range(READINGS_MAX):
         view = first = client.state_of(job_name, peer)
@@ -146,7 +146,7 @@ def _all_pages(client: Asking, job_name: str, peer: str) -> tuple[str, list[Stat
 
 
 def _of_each_host(
-    client: Asking, ask: Callable[[str], Answer], peer: str = ""
+    client: StateClient, ask: Callable[[str], Answer], peer: str = ""
 ) -> tuple[dict[str, Answer], dict[str, str]]:
     """(answers, why there is none) by host; of the host of one peer, or of all."""
     answers: dict[str, Answer] = {}
@@ -166,7 +166,7 @@ def _of_each_host(
     return answers, silent
 
 
-def _hosts(client: Asking) -> dict[str, list[str]]:
+def _hosts(client: StateClient) -> dict[str, list[str]]:
     """The peers of each host."""
     found: dict[str, list[str]] = {}
     for peer in client.config.peers:

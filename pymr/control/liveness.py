@@ -19,7 +19,7 @@ from pymr.wire.protocol import (
     ShuffleReport,
 )
 
-PeerState = Literal["unknown", "alive", "suspect", "dead"]
+Liveness = Literal["unknown", "alive", "suspect", "dead"]
 
 REST_SECONDS = (0.25, 10.0)
 """A peer whose machine fails gets no work for the first, doubled with each failure up to the second. A plan
@@ -41,7 +41,7 @@ class Given:
 
 
 @dataclass(slots=True)
-class Peer:
+class PeerState:
     """A peer as the leader sees it. Times: seconds of the leader's clock.
 
     heard_at: when it last showed that it hears the leader as well; its first word of a boot counts, too.
@@ -56,7 +56,7 @@ class Peer:
 
     info: PeerInfo
     known_since: float
-    state: PeerState = "unknown"
+    state: Liveness = "unknown"
     heard_at: float | None = None
     report: Report | None = None
     confirmed: int = 0
@@ -142,7 +142,7 @@ class Peer:
             self.refused.intersection_update([result.id for result in report.results])
         return last
 
-    def state_at(self, now: float) -> PeerState:
+    def state_at(self, now: float) -> Liveness:
         """What its silence so far makes of it."""
         silence = now - (self.heard_at if self.heard_at is not None else self.known_since)
         if silence >= DEAD_SECONDS:

@@ -16,7 +16,7 @@ class PeerInfo(msgspec.Struct, frozen=True):
     workers: int
 
 
-class Settings(msgspec.Struct, frozen=True):
+class LeaderSettings(msgspec.Struct, frozen=True):
     """What the leader needs of the configuration. shared: folders that every host sees alike.
 
     tasks_per_step: most tasks that one step goes through, about; see ContinueSoon. Higher: the loop of the

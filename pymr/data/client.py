@@ -22,8 +22,8 @@ from pymr.data.protocol import (
     Read,
     Refusal,
     Resource,
+    UploadWritten,
     Write,
-    Written,
     checksum_of,
     decode_answer,
     encode_header,
@@ -42,7 +42,7 @@ ATTEMPT_SECONDS = 3.0
 
 DAMAGED_MAX = 3
 _PAUSE_SECONDS = 0.1
-_Answered = tuple[Chunk, bytes] | Refusal | Written | None
+_Answered = tuple[Chunk, bytes] | Refusal | UploadWritten | None
 _Asking = Callable[[int], tuple[Question, bytes | None]]
 
 
@@ -122,7 +122,7 @@ class DataClient:
 
     def _told(self, peer: str, ask: _Asking) -> int:
         for _, answer in self._answers(peer, ask):
-            if isinstance(answer, Written):
+            if isinstance(answer, UploadWritten):
                 return answer.size
         raise Unreachable(self._states(peer))
 

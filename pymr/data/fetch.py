@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from pymr.data.orders import FetchOrder
 
 if TYPE_CHECKING:
-    from pymr.data.fetching import Link
+    from pymr.data.fetching import OwnerLink
 
 
-class Transfer:
+class Fetch:
     """How far an order is. Chunks begin at multiples of the chunk size, and may come in any order.
 
     size: None until the first answer has told it. durable: all before this offset lies in the file.
@@ -36,7 +36,7 @@ class Transfer:
         self.info = b""
         self.durable = 0
         self.bad_chunks = 0
-        self.link: Link | None = None
+        self.link: OwnerLink | None = None
         self.is_over = False
         self._next = 0
         self._again: list[int] = []

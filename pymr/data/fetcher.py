@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterable
 
 from pymr.base.errors import disk_error
-from pymr.data.fetch import Transfer
-from pymr.data.fetching import Failure, Fetching, Limits, Link
+from pymr.data.fetch import Fetch
+from pymr.data.fetching import FailedFetch, Fetching, FetchLimits, OwnerLink
 from pymr.data.orders import CancelFetches, Channel, Fetched, FetchFailed, FetchOrder, Order, Taken
-from pymr.data.protocol import Chunk, Refusal, Written, checksum_of, decode_answer, encode_header
+from pymr.data.protocol import Chunk, Refusal, UploadWritten, checksum_of, decode_answer, encode_header
 from pymr.data.sockets import READS_PER_LINK_MAX, ClientSocket, Context, Frame, Poll
 from pymr.data.staging import StagedFile
 from pymr.wire.addresses import Address
@@ -32,9 +32,9 @@ class Fetcher:
         self._context = context
         self._channel = channel
         self._security = security
-        self._fetching = Fetching(Limits(reads_per_link=READS_PER_LINK_MAX))
-        self._connections: dict[Link, ClientSocket] = {}
-        self._files: dict[Transfer, StagedFile] = {}
+        self._fetching = Fetching(FetchLimits(reads_per_link=READS_PER_LINK_MAX))
+        self._connections: dict[OwnerLink, ClientSocket] = {}
+        self._files: dict[Fetch, StagedFile] = {}
         self._poll = Poll()
         self._looked_at = 0.0
 
@@ -69,7 +69,7 @@ class Fetcher:
         if is_any:
             self._channel.send(Taken())
 
-    def _receive(self, link: Link, connection: ClientSocket) -> None:
+    def _receive(self, link: OwnerLink, connection: ClientSocket) -> None:
         """Answers first, then what became of the connection: what came before it was lost still counts."""
         for _ in range(_MESSAGES_PER_TURN):
             frames = connection.receive()
@@ -82,11 +82,11 @@ class Fetcher:
             else:
                 self._lose(link)
 
-    def _on_answer(self, link: Link, frames: list[Frame]) -> None:
+    def _on_answer(self, link: OwnerLink, frames: list[Frame]) -> None:
         now = time.monotonic()
         try:
             answer = decode_answer(frames[0].buffer)
-            if isinstance(answer, Written):
+            if isinstance(answer, UploadWritten):
                 raise BadFrame("an answer to a write, where nothing was written", "garbage")
             if len(frames) != (2 if isinstance(answer, Chunk) else 1):
                 raise BadFrame(f"{len(frames)} frames in an answer", "garbage")
@@ -101,12 +101,12 @@ class Fetcher:
         payload = frames[1].buffer
         is_intact = checksum_of(payload, answer.info) == answer.checksum
         accepted = self._fetching.on_chunk(link, answer, len(payload), is_intact, now)
-        if isinstance(accepted, Transfer):
+        if isinstance(accepted, Fetch):
             self._write(accepted, answer.offset, payload)
         else:
             self._tell(accepted)
 
-    def _write(self, transfer: Transfer, offset: int, payload: memoryview) -> None:
+    def _write(self, transfer: Fetch, offset: int, payload: memoryview) -> None:
         order = transfer.order
         file = self._files.get(transfer)
         if file is None:
@@ -121,18 +121,18 @@ class Fetcher:
             reason = str(disk_error("writing", order.target, error))
             self._tell(self._fetching.fail(transfer, "disk", reason))
 
-    def _tell(self, failure: Failure | None) -> None:
+    def _tell(self, failure: FailedFetch | None) -> None:
         if failure is not None:
             self._discard(failure.transfer)
             order = failure.transfer.order
             self._channel.send(FetchFailed(order.run_id, order.key, failure.code, failure.reason))
 
-    def _discard(self, transfer: Transfer) -> None:
+    def _discard(self, transfer: Fetch) -> None:
         file = self._files.pop(transfer, None)
         if file is not None:
             file.discard()
 
-    def _lose(self, link: Link) -> None:
+    def _lose(self, link: OwnerLink) -> None:
         connection = self._connections.get(link)
         if not link.has_failed and connection is not None:
             why = (
@@ -172,7 +172,7 @@ class Fetcher:
             elif not connection.sockets and connection.open():
                 self._poll.add(connection.sockets)
 
-    def _connect(self, link: Link) -> None:
+    def _connect(self, link: OwnerLink) -> None:
         name, host, port = link.owner
         try:
             connection = ClientSocket(self._context, name, Address(host, port), self._security)
@@ -184,7 +184,7 @@ class Fetcher:
         self._connections[link] = connection
         self._poll.add(connection.sockets)
 
-    def _close(self, link: Link) -> None:
+    def _close(self, link: OwnerLink) -> None:
         connection = self._connections.pop(link, None)
         if connection is not None:
             self._poll.remove(connection.sockets)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from pymr.data.fetch import Transfer
+from pymr.data.fetch import Fetch
 from pymr.data.orders import FetchOrder, Owner
 from pymr.data.protocol import Chunk, Read, Refusal
 
@@ -28,7 +28,7 @@ UNREADABLE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FetchLimits:
     """chunk_bytes: asked for at once. The others: most that may be asked for and not yet answered.
 
     With CURVE, chunks of 256 KiB took some 20% more CPU per byte than those of 512 KiB or 1 MiB, which did
@@ -43,23 +43,23 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedFetch:
     """A transfer that is given up."""
 
-    transfer: Transfer
+    transfer: Fetch
     code: str
     reason: str
 
 
 @dataclass(slots=True)
 class _Asked:
-    transfer: Transfer
+    transfer: Fetch
     offset: int
     length: int
 
 
 @dataclass(slots=True, eq=False)
-class Link:
+class OwnerLink:
     """A way to one owner. is_up: there is a connection; has_failed: there was none when last it was tried.
 
     asked: by the number of the question, in the order of asking, which is that of the answers.
@@ -72,9 +72,9 @@ class Link:
     has_failed: bool = False
     asked_bytes: int = 0
     asked: dict[int, _Asked] = field(default_factory=dict)
-    waiting: dict[str, deque[Transfer]] = field(default_factory=dict)
-    active: dict[Transfer, None] = field(default_factory=dict)
-    asking: deque[Transfer] = field(default_factory=deque)
+    waiting: dict[str, deque[Fetch]] = field(default_factory=dict)
+    active: dict[Fetch, None] = field(default_factory=dict)
+    asking: deque[Fetch] = field(default_factory=deque)
 
     @property
     def is_idle(self) -> bool:
@@ -94,24 +94,24 @@ class Fetching:
     answers in order. Bounds: see Limits, and `segments_in_flight` of each run.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-        self.links: dict[Owner, Link] = {}
+    def __init__(self, limits: FetchLimits | None = None) -> None:
+        self.limits = limits or FetchLimits()
+        self.links: dict[Owner, OwnerLink] = {}
         self.asked_bytes = 0
-        self._transfers: dict[str, dict[str, Transfer]] = {}
+        self._transfers: dict[str, dict[str, Fetch]] = {}
         self._runs: dict[str, _Run] = {}
-        self._delayed: deque[tuple[float, Link, Transfer]] = deque()
+        self._delayed: deque[tuple[float, OwnerLink, Fetch]] = deque()
         self._numbers = count()
 
     def add(self, order: FetchOrder, now: float) -> None:
         """Take on an order; one that is known already changes nothing."""
         transfers = self._transfers.setdefault(order.run_id, {})
         if order.key not in transfers:
-            transfer = transfers[order.key] = Transfer(order)
+            transfer = transfers[order.key] = Fetch(order)
             self._runs.setdefault(order.run_id, _Run(0)).slots = order.segments_in_flight
             self._wait(transfer, self._choose_link(transfer, now))
 
-    def cancel(self, run_id: str, key: str = "") -> list[Transfer]:
+    def cancel(self, run_id: str, key: str = "") -> list[Fetch]:
         """Forget one transfer, or all of a run; returns those that there were."""
         transfers = self._transfers.get(run_id, {})
         ended = [transfers[key]] if key in transfers else [] if key else list(transfers.values())
@@ -122,7 +122,7 @@ class Fetching:
                 self._keep_waiting(link, run_id)
         return ended
 
-    def reads(self, now: float) -> Iterator[tuple[Link, Read]]:
+    def reads(self, now: float) -> Iterator[tuple[OwnerLink, Read]]:
         """What to ask for now, one question of each link in turn, until no window has room."""
         while self._delayed and self._delayed[0][0] <= now:
             _, link, transfer = self._delayed.popleft()
@@ -139,8 +139,8 @@ class Fetching:
             links = going_on
 
     def on_chunk(
-        self, link: Link, chunk: Chunk, length: int, is_intact: bool, now: float
-    ) -> Transfer | Failure | None:
+        self, link: OwnerLink, chunk: Chunk, length: int, is_intact: bool, now: float
+    ) -> Fetch | FailedFetch | None:
         """Judge a chunk. A transfer: the payload is to be written into it, then `on_written` called.
 
         length: of the payload. None: it is of no use (any more).
@@ -163,7 +163,7 @@ class Fetching:
             link.asking.appendleft(transfer)
         return None if transfer.has(chunk.offset) else transfer
 
-    def on_written(self, transfer: Transfer, offset: int, length: int) -> bool:
+    def on_written(self, transfer: Fetch, offset: int, length: int) -> bool:
         """Note what lies in the file now. Whether that was the last of it; the transfer is forgotten then."""
         transfer.add(offset, length)
         if transfer.durable != transfer.size:
@@ -171,7 +171,7 @@ class Fetching:
         self._end(transfer)
         return True
 
-    def on_refusal(self, link: Link, refusal: Refusal, now: float) -> Failure | None:
+    def on_refusal(self, link: OwnerLink, refusal: Refusal, now: float) -> FailedFetch | None:
         asked = self._on_answer(link, refusal.id, now)
         if asked is None:
             return None
@@ -179,12 +179,12 @@ class Fetching:
             return self._ask_again(link, asked, refusal.reason, now, UNREADABLE_SECONDS)
         return self.fail(asked.transfer, refusal.code, refusal.reason)
 
-    def fail(self, transfer: Transfer, code: str, reason: str) -> Failure:
+    def fail(self, transfer: Fetch, code: str, reason: str) -> FailedFetch:
         """Give a transfer up."""
         self._end(transfer)
-        return Failure(transfer, code, reason)
+        return FailedFetch(transfer, code, reason)
 
-    def link_up(self, link: Link, now: float) -> None:
+    def link_up(self, link: OwnerLink, now: float) -> None:
         """There is a connection: what waits for it, and what waits where there is none, goes on here."""
         link.is_up, link.has_failed = True, False
         link.heard_at = now
@@ -194,7 +194,7 @@ class Fetching:
                     to_here = link.owner in transfer.order.owners
                     self._wait(transfer, link if to_here else other)
 
-    def link_down(self, link: Link, now: float) -> list[Transfer]:
+    def link_down(self, link: OwnerLink, now: float) -> list[Fetch]:
         """There is no connection: what went on here waits for another owner, or for this one to come back.
 
         Returns the transfers that were under way, whose files may be closed.
@@ -215,11 +215,11 @@ class Fetching:
             self._wait(transfer, self._choose_link(transfer, now))
         return stopped
 
-    def silent_links(self, now: float) -> list[Link]:
+    def silent_links(self, now: float) -> list[OwnerLink]:
         """Those that should have answered long since."""
         return [link for link in self.links.values() if link.asked and now - link.heard_at > SILENT_SECONDS]
 
-    def late_links(self, now: float) -> list[Link]:
+    def late_links(self, now: float) -> list[OwnerLink]:
         """Those for which a connection should have been made long since."""
         return [
             link
@@ -227,36 +227,36 @@ class Fetching:
             if not (link.is_up or link.has_failed) and now - link.heard_at > SILENT_SECONDS
         ]
 
-    def drop_idle_links(self, now: float) -> list[Link]:
+    def drop_idle_links(self, now: float) -> list[OwnerLink]:
         """Forget the links that nothing has needed for long; their connections are to be closed."""
         idle = [link for link in self.links.values() if link.is_idle and now - link.heard_at > IDLE_SECONDS]
         for link in idle:
             del self.links[link.owner]
         return idle
 
-    def _choose_link(self, transfer: Transfer, now: float) -> Link:
+    def _choose_link(self, transfer: Fetch, now: float) -> OwnerLink:
         """That of the first owner that has not failed; the first of all where every one has."""
         for owner in transfer.order.owners:
             link = self.links.get(owner)
             if link is None:
-                link = self.links[owner] = Link(owner, now)
+                link = self.links[owner] = OwnerLink(owner, now)
             if not link.has_failed:
                 return link
         return self.links[transfer.order.owners[0]]
 
-    def _wait(self, transfer: Transfer, link: Link, *, first: bool = False) -> None:
+    def _wait(self, transfer: Fetch, link: OwnerLink, *, first: bool = False) -> None:
         queue = link.waiting.setdefault(transfer.order.run_id, deque())
         if first:
             queue.appendleft(transfer)
         else:
             queue.append(transfer)
 
-    def _keep_waiting(self, link: Link, run_id: str) -> None:
+    def _keep_waiting(self, link: OwnerLink, run_id: str) -> None:
         left = deque(transfer for transfer in link.waiting.pop(run_id) if not transfer.is_over)
         if left:
             link.waiting[run_id] = left
 
-    def _next_read(self, link: Link, now: float) -> Read | None:
+    def _next_read(self, link: OwnerLink, now: float) -> Read | None:
         limits = self.limits
         if (
             not link.is_up
@@ -281,7 +281,7 @@ class Fetching:
             return read
         return None
 
-    def _activate(self, link: Link) -> bool:
+    def _activate(self, link: OwnerLink) -> bool:
         """Give a slot to a transfer that waits, if its run has one free."""
         for run_id, queue in link.waiting.items():
             run = self._runs[run_id]
@@ -296,7 +296,7 @@ class Fetching:
                 return True
         return False
 
-    def _on_answer(self, link: Link, number: int, now: float) -> _Asked | None:
+    def _on_answer(self, link: OwnerLink, number: int, now: float) -> _Asked | None:
         """The question that is answered; those before it on the link are to be asked again."""
         link.heard_at = now
         if number not in link.asked:
@@ -312,7 +312,9 @@ class Fetching:
                 link.asking.append(asked.transfer)
         return None
 
-    def _ask_again(self, link: Link, asked: _Asked, reason: str, now: float, delay: float) -> Failure | None:
+    def _ask_again(
+        self, link: OwnerLink, asked: _Asked, reason: str, now: float, delay: float
+    ) -> FailedFetch | None:
         transfer = asked.transfer
         transfer.bad_chunks += 1
         if transfer.bad_chunks >= BAD_CHUNKS_MAX:
@@ -324,7 +326,7 @@ class Fetching:
             link.asking.append(transfer)
         return None
 
-    def _end(self, transfer: Transfer) -> None:
+    def _end(self, transfer: Fetch) -> None:
         if transfer.is_over:
             return
         transfer.is_over = True
@@ -336,13 +338,13 @@ class Fetching:
         if not transfers:
             del self._transfers[run_id], self._runs[run_id]
 
-    def _release_slot(self, link: Link, transfer: Transfer) -> None:
+    def _release_slot(self, link: OwnerLink, transfer: Fetch) -> None:
         link.active.pop(transfer, None)
         transfer.link = None
         self._runs[transfer.order.run_id].active -= 1
 
 
-def _take_all(link: Link) -> list[Transfer]:
+def _take_all(link: OwnerLink) -> list[Fetch]:
     """Everything that waits at a link, which waits there no longer."""
     waiting = [transfer for queue in link.waiting.values() for transfer in queue]
     link.waiting.clear()

@@ -143,7 +143,7 @@ class Discard(msgspec.Struct, frozen=True, array_like=True, tag="discard"):
     upload_id: _Name
 
 
-class Written(msgspec.Struct, frozen=True, array_like=True, tag="written"):
+class UploadWritten(msgspec.Struct, frozen=True, array_like=True, tag="written"):
     """size: of the file as it is now, up to which nothing need be sent again."""
 
     id: _Number
@@ -175,7 +175,7 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True, tag="refusal"):
 
 
 Question = Read | Write | Discard
-Answer = Chunk | Refusal | Written
+Answer = Chunk | Refusal | UploadWritten
 Message = TypeVar("Message")
 
 _QUESTIONS: msgpack.Decoder[Question] = msgpack.Decoder(Question, strict=True)

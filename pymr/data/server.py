@@ -17,8 +17,8 @@ from pymr.data.protocol import (
     Question,
     Read,
     Refusal,
+    UploadWritten,
     Write,
-    Written,
     checksum_of,
     decode_question,
     encode_header,
@@ -79,10 +79,10 @@ class DataServer:
                 self._send_chunk(identity, question)
             elif isinstance(question, Write):
                 size = self._uploads.write(question, payload)
-                self._socket.send(identity, encode_header(Written(question.id, size)), None)
+                self._socket.send(identity, encode_header(UploadWritten(question.id, size)), None)
             else:
                 self._uploads.discard(question)
-                self._socket.send(identity, encode_header(Written(question.id, 0)), None)
+                self._socket.send(identity, encode_header(UploadWritten(question.id, 0)), None)
         except DataRefused as refused:
             refusal = Refusal(question.id, refused.code, refused.reason[:_REASON_CHARACTERS_MAX])
             self._socket.send(identity, encode_header(refusal), None)

@@ -17,7 +17,7 @@ from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest
 
 from pymr.base.durable import write_file
 from pymr.base.errors import DamagedFileError
-from pymr.engine.disk.blocks import Run
+from pymr.engine.disk.blocks import SortedRun
 from pymr.engine.outputs import Part
 from pymr.engine.tasks import MapOutput, ReduceOutput
 
@@ -73,12 +73,12 @@ class MapIndex:
         """The partitions that have runs, ascending."""
         return list(self._rows)
 
-    def runs(self, partition: int) -> tuple[Run, ...]:
+    def runs(self, partition: int) -> tuple[SortedRun, ...]:
         """The runs of a partition, in the order of their writing; none where it has no items."""
         first, last = self._rows.get(partition, (0, 0))
         columns = self._columns
         return tuple(
-            Run(self.path, partition, *numbers)
+            SortedRun(self.path, partition, *numbers)
             for numbers in zip(
                 columns.offsets[first:last],
                 columns.lengths[first:last],

@@ -11,7 +11,7 @@ from xxhash import xxh3_64
 
 from pymr.base.errors import Interrupted, RecordError
 from pymr.base.memory import MemoryBudget
-from pymr.engine.disk.blocks import BLOCK_BYTES, BlockWriter, Run, check_item
+from pymr.engine.disk.blocks import BLOCK_BYTES, BlockWriter, SortedRun, check_item
 from pymr.engine.disk.keys import Key, show
 from pymr.engine.failures import CombineError, check_pairs, name_of, user_failure
 from pymr.engine.grouping import GroupedItems, ListedItems
@@ -86,7 +86,7 @@ class Shuffler:
         self._exhausted = False
         self._is_cut_by_memory = False
         self._writer: BlockWriter | None = None
-        self.runs: list[Run] = []
+        self.runs: list[SortedRun] = []
 
     def append(self, key: Key, value: Any) -> None:
         """Take one item. `extend` is several times as fast per item."""
@@ -114,7 +114,7 @@ class Shuffler:
         if self._held_items and self._memory.is_full(expected_bytes):
             self._spill_for_memory()
 
-    def close(self) -> list[Run]:
+    def close(self) -> list[SortedRun]:
         """Spill what is held. Returns all runs, in the order in which they were written."""
         self._combine_groups()
         self._spill()

@@ -21,7 +21,7 @@ from pymr.base.errors import (
 )
 from pymr.base.memory import MemoryBudget
 from pymr.config.cluster import EngineConfig
-from pymr.engine.disk.blocks import Run
+from pymr.engine.disk.blocks import SortedRun
 from pymr.engine.disk.keys import show
 from pymr.engine.disk.merge import fan_in_within, merge_runs
 from pymr.engine.disk_sort import assemble_columns
@@ -93,7 +93,7 @@ class ReduceTask:
     """A partition to be reduced. runs: all of its runs, in the order of map tasks and of their writing."""
 
     partition: int
-    runs: tuple[Run, ...]
+    runs: tuple[SortedRun, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class MapOutput:
     bad_records_path: of their list, if any. digest: of the content of the runs, see `Shuffler.digest`.
     """
 
-    runs: tuple[Run, ...]
+    runs: tuple[SortedRun, ...]
     records: int
     bytes: int
     counters: dict[str, float]
@@ -338,7 +338,7 @@ def plan_map_tasks(files: Sequence[InputFile], task_bytes: int) -> list[MapTask]
 
 def plan_reduce_tasks(outputs: Sequence[MapOutput]) -> list[ReduceTask]:
     """A reduce task for each partition that has items. outputs: in the order of the map tasks."""
-    runs: dict[int, list[Run]] = {}
+    runs: dict[int, list[SortedRun]] = {}
     for output in outputs:
         for run in output.runs:
             runs.setdefault(run.partition, []).append(run)

@@ -17,7 +17,7 @@ from pymr.engine.input.files import BAD_RECORDS_NAME, list_input_files
 from pymr.engine.staged_output import listed_parts
 from pymr.jobs.job import MapReduceJob
 from pymr.local.cluster import START_SECONDS, EmbeddedCluster
-from pymr.local.watch import Watch
+from pymr.local.watch import RunWatcher
 from pymr.runs.info import RunRequest, RunResult
 from pymr.runs.phases import Observer
 
@@ -36,7 +36,7 @@ def run_in_cluster(request: RunRequest, cluster: EmbeddedCluster, observer: Obse
         client.submit(_submitted(request, cluster), request.projects_dir)
         started_s = time.monotonic() - cluster.began_at
         paths = _OwnPaths(request, cluster.paths.data_dir)
-        run = Watch(client, cluster, request.job.job_name, observer, paths).until_end()
+        run = RunWatcher(client, cluster, request.job.job_name, observer, paths).until_end()
     output = cluster.paths.output(request.job.job_name)
     bad_records = os.path.join(cluster.paths.data_dir, "bad-records.jsonl")
     if run.bad_records:

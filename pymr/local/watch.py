@@ -35,7 +35,7 @@ _LOOKS_AT_A_PANE_MAX = 4
 _TOLD_EVENTS = ("task.failed", "task.lost", "run.waiting", "run.outdated")
 
 
-class Watch:
+class RunWatcher:
     """One run, from its submission on. in_own_words: what the user is to read instead of a text."""
 
     def __init__(

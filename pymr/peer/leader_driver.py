@@ -21,11 +21,11 @@ from pymr.control.messages import (
     JobsChanged,
     LeaderCommand,
     LeaderEvent,
+    LeaderSettings,
     PeerInfo,
     PresenceSeen,
     RunsLoaded,
     SendOrders,
-    Settings,
     Tick,
     Written,
 )
@@ -73,7 +73,7 @@ class LeaderDriver:
         call_soon: Callable[[Callable[[], object]], object],
         on_end: Callable[[float, str], None],
     ) -> None:
-        settings = Settings(
+        settings = LeaderSettings(
             config.scheduler.concurrent_runs,
             config.scheduler.machine_grace_seconds,
             config.storage.shared,

@@ -23,11 +23,11 @@ _log = logging.getLogger("pymr")
 def worker_news(event: events.WorkerEvent, workers: Workers) -> Iterator[PeerEvent]:
     """The events for the follower. workers: as they are now, which may be later than the event."""
     match event:
-        case events.WorkerReady(slot):
+        case events.WorkerLoaded(slot):
             view = workers.view(slot)
             yield WorkerStarted(slot, view.pid if view else 0)
             yield WorkerReady(slot)
-        case events.WorkerMoved(slot, done, _, phase):
+        case events.WorkerProgressed(slot, done, _, phase):
             yield WorkerMoved(slot, done, phase)
         case events.WorkerPaused(slot, where):
             _log.info("worker %d waits at a breakpoint: %s", slot, where)

@@ -31,7 +31,7 @@ class Unreachable(PymrError):  # noqa: N818  (what the cluster is)
     was_sent = False
 
 
-class Dealer(Protocol):
+class Connection(Protocol):
     """A connection to a peer. problem: why there can be none; "" as far as is known."""
 
     name: str
@@ -53,20 +53,20 @@ class Dealer(Protocol):
 
 
 Answer = TypeVar("Answer", bound=Reply)
-AnyDealer = TypeVar("AnyDealer", bound=Dealer)
+AnyConnection = TypeVar("AnyConnection", bound=Connection)
 
-Wait = Callable[[Sequence[AnyDealer], float, AnyDealer | None], Sequence[AnyDealer]]
+Wait = Callable[[Sequence[AnyConnection], float, AnyConnection | None], Sequence[AnyConnection]]
 """(dealers, seconds, writer): the dealers that have received something; early when `writer` can send."""
 
 
-class Asking(Generic[AnyDealer]):
+class Requester(Generic[AnyConnection]):
     """Asks peers, one request after the other, in one thread. Ctrl-C ends a wait.
 
     dealers: in the order in which they are asked; the one that has answered goes first the next time.
     timeout_s: for requests that bring none of their own.
     """
 
-    def __init__(self, dealers: Sequence[AnyDealer], wait: Wait[AnyDealer], timeout_s: float) -> None:
+    def __init__(self, dealers: Sequence[AnyConnection], wait: Wait[AnyConnection], timeout_s: float) -> None:
         self._dealers = list(dealers)
         self._wait = wait
         self._timeout_s = timeout_s
@@ -108,7 +108,7 @@ class Asking(Generic[AnyDealer]):
         for dealer in self._dealers:
             dealer.close()
 
-    def __enter__(self) -> Asking[AnyDealer]:
+    def __enter__(self) -> Requester[AnyConnection]:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,7 +118,7 @@ class Asking(Generic[AnyDealer]):
         self,
         request: Request,
         reply_type: type[Answer],
-        dealers: list[AnyDealer],
+        dealers: list[AnyConnection],
         timeout_s: float | None,
     ) -> Answer | Refused:
         frame = encode(request)
@@ -143,8 +143,8 @@ class Asking(Generic[AnyDealer]):
 
     def _ask_one(
         self,
-        dealer: AnyDealer,
-        dealers: Sequence[AnyDealer],
+        dealer: AnyConnection,
+        dealers: Sequence[AnyConnection],
         frame: bytes,
         request_id: str,
         deadline: float,
@@ -174,7 +174,7 @@ def _is_unavailable(answer: Reply) -> bool:
     return isinstance(answer, Refused) and answer.code == "unavailable"
 
 
-def _reply_from(dealer: Dealer, request_id: str) -> Reply | None:
+def _reply_from(dealer: Connection, request_id: str) -> Reply | None:
     """The answer to a request, among what a dealer has received; answers to earlier ones are dropped."""
     while (frame := dealer.receive()) is not None:
         try:
@@ -190,7 +190,7 @@ def _reply_from(dealer: Dealer, request_id: str) -> Reply | None:
     return None
 
 
-def _unreachable(dealers: Sequence[Dealer], seconds: float) -> Unreachable:
+def _unreachable(dealers: Sequence[Connection], seconds: float) -> Unreachable:
     if not dealers:
         return Unreachable("the cluster has no peers: list them in cluster.toml, as [[peers]]")
     states = "".join(f"\n  - {dealer.name}: {dealer.state()}" for dealer in dealers)

@@ -23,11 +23,11 @@ from pymr.wire.frames import FRAME_BYTES_MAX, BadFrame, encode
 from pymr.wire.keys import KeysError, Security
 from pymr.wire.protocol import PeerMessage
 from pymr.wire.requests import Refused, Reply, Request
-from pymr.wire.retry import Asking, Unreachable
+from pymr.wire.retry import Requester, Unreachable
 
 __all__ = [
     "Authenticator",
-    "Console",
+    "ConsoleSocket",
     "Dealer",
     "Endpoint",
     "Sender",
@@ -294,7 +294,7 @@ class Dealer:
         """For those who want to know how it goes."""
 
 
-class Console(Asking["_ConsoleDealer"]):
+class ConsoleSocket(Requester["_ConsoleDealer"]):
     """Asks peers, in one thread (see `retry`). Costs nothing until the first request.
 
     addresses: (name, host, port) of peers, in the order in which they are asked.

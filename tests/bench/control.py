@@ -26,11 +26,11 @@ from pymr.control.messages import (
     DoWrite,
     JobsChanged,
     LeaderEvent,
+    LeaderSettings,
     PeerInfo,
     Reported,
     RunsLoaded,
     SendOrders,
-    Settings,
     Tick,
     Written,
 )
@@ -127,7 +127,7 @@ class Measurement:
         info = [PeerInfo(f"peer{number}", f"host{number}", WORKERS) for number in range(peers)]
         self._peers = {one.name: FakePeer(one.name) for one in info}
         self.leader = Leader(
-            epoch=1, incarnation="i", name="peer0", peers=info, settings=Settings(), now=self.now
+            epoch=1, incarnation="i", name="peer0", peers=info, settings=LeaderSettings(), now=self.now
         )
         fields = {
             "job_name": "job",

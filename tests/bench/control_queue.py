@@ -20,9 +20,9 @@ from pymr.control.messages import (
     JobsChanged,
     LeaderCommand,
     LeaderEvent,
+    LeaderSettings,
     PeerInfo,
     RunsLoaded,
-    Settings,
     Tick,
     Written,
 )
@@ -49,7 +49,7 @@ class QueueCosts:
             incarnation="i",
             name="peer0",
             peers=[PeerInfo("peer0", "host0", 1)],
-            settings=Settings(concurrent_runs=2),
+            settings=LeaderSettings(concurrent_runs=2),
             now=0.0,
         )
         self._table = JobQueue()

@@ -50,11 +50,11 @@ from pymr.control.messages import (
     Ended,
     JobsChanged,
     LeaderEvent,
+    LeaderSettings,
     PeerInfo,
     Reported,
     RunsLoaded,
     SendOrders,
-    Settings,
     Tick,
     Written,
 )
@@ -189,7 +189,7 @@ class LongRun:
             incarnation="i",
             name="peer0",
             peers=self._facts,
-            settings=Settings(),
+            settings=LeaderSettings(),
             now=self.now,
         )
         self._leader_step(JobsChanged(self.redis.changes()), self.epoch)

@@ -19,7 +19,7 @@ import psutil
 import zmq
 
 from pymr.config.cluster import ClusterConfig
-from pymr.data.fetching import Limits
+from pymr.data.fetching import FetchLimits
 from tests.data_services import RUN_ID, Service, make_config, owner_of, segment_of, write_attempt
 
 SEGMENT_BYTES = 16 << 20
@@ -121,7 +121,7 @@ def peak_bytes(pid: int) -> int:
 
 def bare_megabytes_per_second(*, curve: bool) -> float:
     """ZeroMQ alone, from another process: chunks of the same size, as many under way."""
-    limits = Limits()
+    limits = FetchLimits()
     window = limits.bytes_per_link // limits.chunk_bytes
     public, secret = zmq.curve_keypair()
     receiving, sending = multiprocessing.get_context("spawn").Pipe(duplex=False)
@@ -156,7 +156,7 @@ def _bare_server(sending: multiprocessing.connection.Connection, keys: tuple[byt
             server.curve_server = True
             server.curve_publickey, server.curve_secretkey = keys
         sending.send(server.bind_to_random_port("tcp://127.0.0.1"))
-        chunk = os.urandom(Limits().chunk_bytes)
+        chunk = os.urandom(FetchLimits().chunk_bytes)
         while True:
             identity, _ = server.recv_multipart()
             server.send_multipart((identity, chunk), copy=False)

@@ -16,7 +16,7 @@ from pymr.cli.rows import (
     peers_lines,
     workers_lines,
 )
-from pymr.cli.tables import Table, bar, field_lines, one_line, table_lines
+from pymr.cli.tables import TextTable, bar, field_lines, one_line, table_lines
 from pymr.wire.requests import JobsView, JobView
 from pymr.wire.rows import JobRow, PanePlace, PeerRow, PhaseRow, RunRow, WorkerRow
 from pymr.wire.wording import amount, count_of, from_now, moment, percent, phase_share, reason_of, span
@@ -91,10 +91,10 @@ def test_a_bar_is_full_only_at_the_end() -> None:
 
 
 def test_a_table_for_a_notebook_escapes_what_it_shows() -> None:
-    table = Table(("NAME", ">SIZE"), [("<b>&", "1"), ("-", "")])
+    table = TextTable(("NAME", ">SIZE"), [("<b>&", "1"), ("-", "")])
 
     assert '<td style="text-align:left">&lt;b&gt;&amp;</td>' in table.html()
-    assert Table(("A", ">B"), [("x", "-")]).without_empty_columns() == Table(("A",), [("x",)])
+    assert TextTable(("A", ">B"), [("x", "-")]).without_empty_columns() == TextTable(("A",), [("x",)])
 
 
 def test_counts_agree_with_their_nouns() -> None:

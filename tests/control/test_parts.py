@@ -8,7 +8,7 @@ import pytest
 
 from pymr.control.follower.shuffle_progress import ShuffleProgress
 from pymr.control.job_queue import JobQueue
-from pymr.control.liveness import Peer
+from pymr.control.liveness import PeerState
 from pymr.control.messages import PeerInfo
 from pymr.control.placement import place_partitions, replace_homes
 from pymr.control.stored_state import JobChanges, JobRecord
@@ -116,20 +116,20 @@ def report(boot: int = 1, sequence: int = 1, orders: int = 0, epoch: int = 5) ->
     ("silence", "state"), [(0.0, "alive"), (1.9, "alive"), (2.0, "suspect"), (5.0, "dead")]
 )
 def test_silence_makes_a_peer_suspect_then_dead(silence: float, state: str) -> None:
-    peer = Peer(BIG, 0.0)
+    peer = PeerState(BIG, 0.0)
     peer.hear(report(), 5, 10.0)
 
     assert peer.state_at(10.0 + silence) == state
 
 
 def test_a_peer_never_heard_is_unknown_until_it_counts_as_dead() -> None:
-    peer = Peer(BIG, 0.0)
+    peer = PeerState(BIG, 0.0)
 
     assert [peer.state_at(now) for now in (4.9, 5.0)] == ["unknown", "dead"]
 
 
 def test_only_what_follows_orders_proves_that_a_peer_hears() -> None:
-    peer = Peer(BIG, 0.0)
+    peer = PeerState(BIG, 0.0)
     peer.hear(report(orders=3), 5, 1.0)
     peer.hear(report(sequence=2, orders=3), 5, 4.0)
     peer.hear(report(sequence=3, orders=9, epoch=4), 5, 4.0)
@@ -142,7 +142,7 @@ def test_only_what_follows_orders_proves_that_a_peer_hears() -> None:
 
 
 def test_slots_are_given_from_the_first_on_and_come_back() -> None:
-    peer = Peer(BIG, 0.0)
+    peer = PeerState(BIG, 0.0)
     ids = [AttemptId("run", f"map-{number:05d}", "1.1") for number in range(3)]
     peer.adopt(RunningAttempt(ids[0], 1, "map", (0, 0)))
     peer.give(Assignment(ids[1], peer.free_slot() or 0))
@@ -157,7 +157,7 @@ def test_slots_are_given_from_the_first_on_and_come_back() -> None:
 
 
 def test_a_failing_machine_rests_longer_each_time_up_to_a_bound() -> None:
-    peer = Peer(BIG, 0.0)
+    peer = PeerState(BIG, 0.0)
     rests = []
     for _ in range(20):
         peer.rest(100.0)

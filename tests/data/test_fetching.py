@@ -7,28 +7,28 @@ from collections import deque
 
 import pytest
 
-from pymr.data.fetch import Transfer
-from pymr.data.fetching import BAD_CHUNKS_MAX, SILENT_SECONDS, Failure, Fetching, Limits, Link
+from pymr.data.fetch import Fetch
+from pymr.data.fetching import BAD_CHUNKS_MAX, SILENT_SECONDS, FailedFetch, Fetching, FetchLimits, OwnerLink
 from pymr.data.orders import FetchOrder, Owner
 from pymr.data.protocol import Chunk, Read, Refusal, Segment
 
 NEAR: Owner = ("alpha", "10.0.0.1", 1)
 ALSO: Owner = ("gamma", "10.0.0.1", 2)
 FAR: Owner = ("beta", "10.0.0.2", 1)
-LIMITS = Limits(chunk_bytes=100, bytes_per_link=400, reads_per_link=3, bytes_altogether=500)
+LIMITS = FetchLimits(chunk_bytes=100, bytes_per_link=400, reads_per_link=3, bytes_altogether=500)
 
 
 class World:
     """Owners that have segments of known sizes, and answer when a test lets them."""
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
+    def __init__(self, limits: FetchLimits = LIMITS) -> None:
         self.now = 0.0
         self.fetching = Fetching(limits)
         self.sizes: dict[Segment, int] = {}
         self.asked: dict[Owner, deque[Read]] = {}
         self.written: dict[str, set[int]] = {}
         self.done: list[str] = []
-        self.failures: list[Failure] = []
+        self.failures: list[FailedFetch] = []
 
     def order(
         self, key: str, size: int, *owners: Owner, run_id: str = "run", in_flight: int = 10
@@ -47,7 +47,7 @@ class World:
         self.asked.pop(owner, None)
         self.fetching.link_down(self.link(owner), self.now)
 
-    def link(self, owner: Owner) -> Link:
+    def link(self, owner: Owner) -> OwnerLink:
         return self.fetching.links[owner]
 
     def ask(self) -> list[Read]:
@@ -64,12 +64,12 @@ class World:
         length = max(0, min(read.length, size - read.offset))
         chunk = Chunk(read.id, read.offset, size, 0)
         verdict = self.fetching.on_chunk(self.link(owner), chunk, length, is_intact, self.now)
-        if isinstance(verdict, Failure):
+        if isinstance(verdict, FailedFetch):
             self.failures.append(verdict)
         elif verdict is not None:
             self._write(verdict, read.offset, length)
 
-    def _write(self, transfer: Transfer, offset: int, length: int) -> None:
+    def _write(self, transfer: Fetch, offset: int, length: int) -> None:
         written = self.written.setdefault(transfer.order.key, set())
         covered = set(range(offset, offset + length))
         assert not covered & written, "written twice"
@@ -135,7 +135,7 @@ def test_windows_are_never_exceeded() -> None:
 
 
 def test_no_more_segments_are_in_flight_than_the_run_allows() -> None:
-    world = World(Limits())
+    world = World(FetchLimits())
     for number in range(10):
         world.order(f"a-{number}", 10, in_flight=2)
         world.order(f"b-{number}", 10, run_id="other", in_flight=3)

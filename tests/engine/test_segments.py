@@ -13,7 +13,7 @@ from strategies import full_memory, items_of, roomy_memory
 
 from pymr.base.errors import DamagedFileError
 from pymr.base.memory import MemoryBudget
-from pymr.engine.disk.blocks import Run
+from pymr.engine.disk.blocks import SortedRun
 from pymr.engine.outputs import Part
 from pymr.engine.segments import read_index, read_reduce_index, write_index, write_reduce_index
 from pymr.engine.shuffler import CUT_BY_MEMORY, Shuffler
@@ -96,7 +96,7 @@ def test_every_flipped_bit_of_an_index_is_noticed(tmp_path: Path) -> None:
 
 def test_index_of_many_runs_gives_those_of_a_partition(tmp_path: Path) -> None:
     runs = tuple(
-        Run("runs", partition, (spill * 1_000 + partition) * 7, 7, 2, 3)
+        SortedRun("runs", partition, (spill * 1_000 + partition) * 7, 7, 2, 3)
         for spill in range(50)
         for partition in range(1_000)
     )

@@ -16,7 +16,7 @@ from pymr.engine.disk.blocks import (
     CODECS,
     Block,
     BlockWriter,
-    Run,
+    SortedRun,
     decode_block,
     encode_block,
     new_packer,
@@ -35,11 +35,11 @@ def encoded(block: Block, codec: str = "none") -> bytes:
     return b"".join(encode_block(block, codec, new_packer()))
 
 
-def store(folder: str, data: bytes) -> Run:
+def store(folder: str, data: bytes) -> SortedRun:
     path = os.path.join(folder, "run")
     with open(path, "wb") as file:
         file.write(data)
-    return Run(path, 0, 0, len(data), 1, 1)
+    return SortedRun(path, 0, 0, len(data), 1, 1)
 
 
 @given(columns, codecs, st.booleans())

@@ -21,7 +21,7 @@ from strategies import (
     write_run,
 )
 
-from pymr.engine.disk.blocks import BLOCK_VALUES_MAX, Block, BlockWriter, Run
+from pymr.engine.disk.blocks import BLOCK_VALUES_MAX, Block, BlockWriter, SortedRun
 from pymr.engine.disk.keys import order_key
 from pymr.engine.disk.merge import merge_runs
 from pymr.engine.disk_sort import assemble_columns
@@ -36,7 +36,7 @@ def runs_of(key_strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[list[list
     )
 
 
-def write_runs(folder: str, parts: list[list[tuple[Any, int]]], block_bytes: int) -> list[Run]:
+def write_runs(folder: str, parts: list[list[tuple[Any, int]]], block_bytes: int) -> list[SortedRun]:
     writer = BlockWriter(os.path.join(folder, "runs"), block_bytes=block_bytes)
     runs = [write_run(writer, part) for part in parts]
     writer.close()

@@ -22,7 +22,7 @@ from strategies import (
 )
 
 from pymr.base.memory import MemoryBudget
-from pymr.engine.disk.blocks import Run, read_blocks
+from pymr.engine.disk.blocks import SortedRun, read_blocks
 from pymr.engine.disk.keys import order_key, partitions_of
 from pymr.engine.disk.merge import merge_runs
 from pymr.engine.disk_sort import assemble_columns
@@ -37,13 +37,13 @@ partition_counts = st.sampled_from([1, 2, 3, 8, 9, 50, 257])
 
 def shuffle(
     folder: str, items: Iterable[tuple[Any, Any]], partitions: int, memory: MemoryBudget, **options: Any
-) -> list[Run]:
+) -> list[SortedRun]:
     shuffler = Shuffler(os.path.join(folder, "runs"), partitions, memory, block_bytes=256, **options)
     shuffler.extend(items)
     return shuffler.close()
 
 
-def merge_partition(folder: str, runs: list[Run], partition: int) -> Groups:
+def merge_partition(folder: str, runs: list[SortedRun], partition: int) -> Groups:
     chosen = [run for run in runs if run.partition == partition]
     blocks = merge_runs(chosen, os.path.join(folder, f"merged-{partition}"))
     return [

@@ -16,7 +16,7 @@ from simulation.queue_rules import QueueRules
 from simulation.step_rules import StepContent, StepRules
 from simulation.world import ViolationError, World
 
-from pymr.control.messages import PeerInfo, Settings
+from pymr.control.messages import LeaderSettings, PeerInfo
 from pymr.control.stored_state import (
     BeginAttempt,
     BeginCycle,
@@ -71,7 +71,7 @@ class Submission:
 class Cluster:
     """All parts of a simulation."""
 
-    def __init__(self, world: World, info: list[PeerInfo], settings: Settings, plan: FaultPlan) -> None:
+    def __init__(self, world: World, info: list[PeerInfo], settings: LeaderSettings, plan: FaultPlan) -> None:
         self.world = world
         self.settings = settings
         self.plan = plan

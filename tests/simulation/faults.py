@@ -12,7 +12,7 @@ from simulation.models import HELD_NAMES, on_engine, random_model
 from simulation.peers import SimulatedPeer
 from simulation.world import World
 
-from pymr.control.messages import PeerInfo, Settings
+from pymr.control.messages import LeaderSettings, PeerInfo
 
 FAULT_SECONDS = 30.0
 
@@ -38,7 +38,7 @@ def random_cluster(world: World) -> Cluster:
     info = [
         PeerInfo(f"peer{number}", f"host{number % hosts}", random.randint(1, 3)) for number in range(count)
     ]
-    settings = Settings(
+    settings = LeaderSettings(
         concurrent_runs=random.choice([1, 2, 3]),
         machine_grace_s=random.choice([7.0, 1000.0, 1000.0]),
         shared=("/shared",),

@@ -14,7 +14,7 @@ from simulation.models import Habits, JobModel
 from simulation.peers import SimulatedPeer
 from simulation.world import World
 
-from pymr.control.messages import PeerInfo, Settings
+from pymr.control.messages import LeaderSettings, PeerInfo
 
 DEADLINE_S = 60.0
 GRACE_S = 7.0
@@ -38,7 +38,7 @@ class Story:
     def __init__(self, seed: int) -> None:
         self.world = World(seed)
         info = [PeerInfo(f"peer{number}", f"host{number}", 1) for number in range(3)]
-        settings = Settings(
+        settings = LeaderSettings(
             concurrent_runs=1, machine_grace_s=GRACE_S, shared=("/shared",), cycle_seconds=1e6
         )
         self.cluster = Cluster(self.world, info, settings, FaultPlan(task_seconds=0.1))

@@ -17,7 +17,7 @@ from cluster.clusters import Cluster
 from serving_process import PYMR_TUI, Serving, serving
 
 import tui.serving as serving_module
-from tui.serving import Console, ConsoleServer, is_of_this_machine
+from tui.serving import ConsoleProcess, ConsoleServer, is_of_this_machine
 
 ANSWER_S = 30.0
 
@@ -144,7 +144,7 @@ async def test_a_size_that_is_none_closes_only_the_page_that_says_it(
 
 
 async def test_a_page_is_never_larger_than_any_screen(monkeypatch: pytest.MonkeyPatch) -> None:
-    console = Console("true", write_bytes=None, write_str=None, close=None, download_manager=None)  # type: ignore[arg-type]
+    console = ConsoleProcess("true", write_bytes=None, write_str=None, close=None, download_manager=None)  # type: ignore[arg-type]
     sent: list[dict[str, object]] = []
 
     async def send(data: dict[str, object]) -> bool:

@@ -35,7 +35,7 @@ from pymr.wire.requests import (
     JobsView,
     Refused,
 )
-from pymr.wire.sockets import Authenticator, Console, Endpoint, Sender, Unreachable, make_keypair
+from pymr.wire.sockets import Authenticator, ConsoleSocket, Endpoint, Sender, Unreachable, make_keypair
 
 LIMIT_SECONDS = 10.0
 NO_KEYS = Security("operator")
@@ -121,7 +121,7 @@ def ask(
     timeout_s: float = LIMIT_SECONDS,
     name: str = "alpha",
 ) -> Any:
-    with Console([(name, "127.0.0.1", peer.port)], security, timeout_s) as console:
+    with ConsoleSocket([(name, "127.0.0.1", peer.port)], security, timeout_s) as console:
         return console.ask(request or GetCluster(id="1"), Done)
 
 
@@ -156,7 +156,7 @@ def test_without_keys_whoever_is_on_this_machine_is_an_operator(start: Callable[
 def test_ipv6_loopback_is_loopback(start: Callable[..., Peer]) -> None:
     peer = start(NO_KEYS, host="::1")
 
-    with Console([("alpha", "::1", peer.port)], NO_KEYS) as console:
+    with ConsoleSocket([("alpha", "::1", peer.port)], NO_KEYS) as console:
         assert console.ask(GetCluster(id="1"), Done) == Done(id="1", detail="operator:local")
 
 
@@ -221,7 +221,7 @@ def test_a_key_is_added_and_taken_away_without_a_restart(
     assert path is not None and stranger.public is not None
     listed: dict[str, Any] = {name: (role, key) for key, (role, name) in stranger.authorized.items()}
 
-    with Console([("alpha", "127.0.0.1", peer.port)], operator) as console:
+    with ConsoleSocket([("alpha", "127.0.0.1", peer.port)], operator) as console:
         assert isinstance(console.ask(GetCluster(id="1"), Done), Done)
         listed.pop("operator")
         write_authorized(path.parent, {**listed, "stranger": ("viewer", stranger.public)})
@@ -430,7 +430,7 @@ def test_a_console_goes_on_to_a_peer_that_is_there(start: Callable[..., Peer]) -
         ("silent", "127.0.0.1", silent.port),
         ("good", "127.0.0.1", good.port),
     ]
-    with Console(addresses, NO_KEYS) as console:
+    with ConsoleSocket(addresses, NO_KEYS) as console:
         assert isinstance(console.ask(GetCluster(id="1"), Done), Done)
         assert isinstance(console.ask(GetCluster(id="2"), Done), Done)  # of the one that has answered
 
@@ -446,7 +446,7 @@ def test_a_console_that_reaches_nobody_says_whom_it_asked(start: Callable[..., P
         ("mute", "127.0.0.1", silent.port),
         ("lost", "no.such.invalid", 1),
     ]
-    with Console(addresses, NO_KEYS, 1.0) as console, pytest.raises(Unreachable) as caught:
+    with ConsoleSocket(addresses, NO_KEYS, 1.0) as console, pytest.raises(Unreachable) as caught:
         console.ask(GetCluster(id="1"), Done)
 
     text = str(caught.value)
@@ -467,7 +467,7 @@ def test_a_console_rests_while_a_host_name_is_looked_up(monkeypatch: pytest.Monk
 def test_one_peer_alone_can_be_asked(start: Callable[..., Peer]) -> None:
     first, second = start(NO_KEYS), start(NO_KEYS)
     addresses = [("first", "127.0.0.1", first.port), ("second", "localhost", second.port)]
-    with Console(addresses, NO_KEYS) as console:
+    with ConsoleSocket(addresses, NO_KEYS) as console:
         assert isinstance(console.ask_peer("second", GetCluster(id="1"), Done), Done)
         with pytest.raises(Unreachable, match="there is no peer third"):
             console.ask_peer("third", GetCluster(id="1"), Done)
@@ -477,7 +477,7 @@ def test_one_peer_alone_can_be_asked(start: Callable[..., Peer]) -> None:
 
 def test_a_console_finds_a_peer_that_was_restarted(start: Callable[..., Peer]) -> None:
     first = Peer(NO_KEYS)
-    with Console([("alpha", "127.0.0.1", first.port)], NO_KEYS) as console:
+    with ConsoleSocket([("alpha", "127.0.0.1", first.port)], NO_KEYS) as console:
         assert isinstance(console.ask(GetCluster(id="1"), Done), Done)
         first.close()
         with pytest.raises(Unreachable):
@@ -489,7 +489,7 @@ def test_a_console_finds_a_peer_that_was_restarted(start: Callable[..., Peer]) -
 
 def test_an_answer_of_another_type_is_an_error(start: Callable[..., Peer]) -> None:
     peer = start(NO_KEYS)
-    with Console([("alpha", "127.0.0.1", peer.port)], NO_KEYS) as console:
+    with ConsoleSocket([("alpha", "127.0.0.1", peer.port)], NO_KEYS) as console:
         for reply_type in (JobsView, EventsView):
             with pytest.raises(BadFrame, match="Done"):
                 console.ask(GetCluster(id="1"), reply_type)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from pymr.control.liveness import Peer
+from pymr.control.liveness import PeerState
 from pymr.control.runs import planning, recovery
 from pymr.control.runs.leader_state import LeaderState
 from pymr.wire.outcomes import AttemptId
 from pymr.wire.protocol import HeldRun, Report
 
 
-def on_inventory(leader: LeaderState, peer: Peer, report: Report, inventory: Iterable[HeldRun]) -> None:
+def on_inventory(leader: LeaderState, peer: PeerState, report: Report, inventory: Iterable[HeldRun]) -> None:
     """A peer tells what lies on its disk, page by page. Committed outputs that it should have, and has not,
     are to be made again.
 
@@ -39,7 +39,7 @@ def on_inventory(leader: LeaderState, peer: Peer, report: Report, inventory: Ite
 
 
 def _lose_unaccounted(
-    leader: LeaderState, peer: Peer, unaccounted: dict[str, dict[AttemptId, None]]
+    leader: LeaderState, peer: PeerState, unaccounted: dict[str, dict[AttemptId, None]]
 ) -> Iterator[None]:
     """What a peer has not told of is lost; when that is known, it gets work."""
     for run_id, attempts in unaccounted.items():

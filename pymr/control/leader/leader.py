@@ -9,7 +9,7 @@ from typing import Any
 from pymr.control.leader import breakpoints, inventories
 from pymr.control.leader.orders import orders_to
 from pymr.control.leader.scheduling import Scheduling, make_run
-from pymr.control.liveness import Peer, PeerState
+from pymr.control.liveness import Liveness, PeerState
 from pymr.control.messages import (
     Abdicate,
     Continued,
@@ -17,12 +17,12 @@ from pymr.control.messages import (
     JobsChanged,
     LeaderCommand,
     LeaderEvent,
+    LeaderSettings,
     PeerInfo,
     PresenceSeen,
     Reported,
     RunsLoaded,
     SendOrders,
-    Settings,
     Tick,
     Written,
 )
@@ -72,7 +72,7 @@ class Leader(LeaderState):
         incarnation: str,
         name: str,
         peers: Sequence[PeerInfo],
-        settings: Settings,
+        settings: LeaderSettings,
         now: float,
     ) -> None:
         super().__init__(
@@ -154,7 +154,7 @@ class Leader(LeaderState):
         if report.epoch == self.epoch and self.is_loaded:
             self._compare(peer, report)
 
-    def _compare(self, peer: Peer, report: Report) -> None:
+    def _compare(self, peer: PeerState, report: Report) -> None:
         """Take over what is new in the report of a peer that follows this leader."""
         if peer.state == "dead":
             return  # it does not hear: what it says comes to nothing until it does
@@ -179,7 +179,7 @@ class Leader(LeaderState):
         elif self.draining.pop(peer.name, None) is not None:
             self.peers_with_free_slots[peer.name] = peer
 
-    def _note_state(self, peer: Peer, state: PeerState) -> None:
+    def _note_state(self, peer: PeerState, state: Liveness) -> None:
         was, peer.state = peer.state, state
         if was == state:
             return

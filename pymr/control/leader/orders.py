@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from pymr.control.liveness import Peer
+from pymr.control.liveness import PeerState
 from pymr.control.runs import planning, publishing, recovery
 from pymr.control.runs.leader_state import LeaderState
 from pymr.control.runs.run import Stage
@@ -12,7 +12,7 @@ from pymr.wire.outcomes import AttemptId
 from pymr.wire.protocol import Acknowledged, Orders, PublishOrder, Report
 
 
-def orders_to(leader: LeaderState, peer: Peer, stages: Collection[Stage]) -> Orders:
+def orders_to(leader: LeaderState, peer: PeerState, stages: Collection[Stage]) -> Orders:
     """The next orders to a peer. stages: those in which there is any run."""
     peer.sequence += 1
     for given in peer.unseen.values():
@@ -43,7 +43,7 @@ def orders_to(leader: LeaderState, peer: Peer, stages: Collection[Stage]) -> Ord
     )
 
 
-def _acknowledgements(leader: LeaderState, peer: Peer, taken: Report) -> tuple[Acknowledged, ...]:
+def _acknowledgements(leader: LeaderState, peer: PeerState, taken: Report) -> tuple[Acknowledged, ...]:
     """What has become of the results that a peer still repeats, of those that were taken over.
 
     One that was refused once is refused for good: its files may be gone when a report that was sent before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pymr.base.errors import JobError
-from pymr.control.liveness import Peer
+from pymr.control.liveness import PeerState
 from pymr.control.runs.ending import cancel, end
 from pymr.control.runs.leader_state import LeaderState
 from pymr.control.runs.recovery import wait_for
@@ -69,7 +69,7 @@ def _may_begin(leader: LeaderState, run: SteppedRun, task: StepTask) -> bool:
     return not run.is_leader_script or all(map(_is_known, leader.peers.values()))
 
 
-def _is_known(peer: Peer) -> bool:
+def _is_known(peer: PeerState) -> bool:
     return peer.state == "dead" or peer.has_inventory
 
 

@@ -6,15 +6,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from pymr.control.job_queue import JobQueue
-from pymr.control.liveness import Peer
+from pymr.control.liveness import PeerState
 from pymr.control.long_work import LongWork
 from pymr.control.messages import (
     Announce,
     ContinueSoon,
     DoWrite,
     LeaderCommand,
+    LeaderSettings,
     PeerInfo,
-    Settings,
 )
 from pymr.control.runs.mapreduce_run import MapReduceRun
 from pymr.control.runs.run import Run, Task
@@ -35,7 +35,7 @@ class LeaderState:
         incarnation: str,
         name: str,
         peers: Sequence[PeerInfo],
-        settings: Settings,
+        settings: LeaderSettings,
         now: float,
     ) -> None:
         self.epoch = epoch
@@ -44,22 +44,22 @@ class LeaderState:
         self.settings = settings
         self.now = now
         self.began_at = now
-        self.peers = {info.name: Peer(info, now) for info in peers}
-        self.hosts: dict[str, list[Peer]] = {}
+        self.peers = {info.name: PeerState(info, now) for info in peers}
+        self.hosts: dict[str, list[PeerState]] = {}
         for peer in self.peers.values():
             self.hosts.setdefault(peer.host, []).append(peer)
         self.job_queue = JobQueue()
         self.runs: dict[str, Run] = {}
         self.is_loaded = False
         self.knows_jobs = False
-        self.peers_with_free_slots: dict[str, Peer] = {}  # peers that may have a free worker
-        self.dead: dict[str, Peer] = {}
-        self.draining: dict[str, Peer] = {}
+        self.peers_with_free_slots: dict[str, PeerState] = {}  # peers that may have a free worker
+        self.dead: dict[str, PeerState] = {}
+        self.draining: dict[str, PeerState] = {}
         self.replaces: tuple[str, ...] = ()  # incarnations that this one goes on from
         self.shown: dict[str, str] = {}  # runs that succeeded under this leader, by job
-        self._needing_orders: dict[str, Peer] = {}  # peers that are to get orders at once
-        self._due: deque[tuple[float, Peer]] = deque((now, peer) for peer in self.peers.values())
-        self._backing_off: dict[str, Peer] = {}
+        self._needing_orders: dict[str, PeerState] = {}  # peers that are to get orders at once
+        self._due: deque[tuple[float, PeerState]] = deque((now, peer) for peer in self.peers.values())
+        self._backing_off: dict[str, PeerState] = {}
         self._next_watch_at = now
         self._present: frozenset[str] = frozenset()
         self._writes: dict[int, Write] = {}
@@ -103,9 +103,9 @@ class LeaderState:
         )
         self._commands.append(Announce(event))
 
-    def alive(self, host: str | None = None) -> list[Peer]:
+    def alive(self, host: str | None = None) -> list[PeerState]:
         """Peers that count as there, of one host or of all, in the order of the configuration."""
-        peers: Iterable[Peer] = self.peers.values() if host is None else self.hosts.get(host, ())
+        peers: Iterable[PeerState] = self.peers.values() if host is None else self.hosts.get(host, ())
         return [peer for peer in peers if peer.is_alive]
 
     def is_gone(self, host: str) -> bool:
@@ -116,7 +116,7 @@ class LeaderState:
         """The runs that map, shuffle and reduce."""
         return (run for run in self.runs.values() if isinstance(run, MapReduceRun))
 
-    def needs_orders(self, peer: Peer) -> None:
+    def needs_orders(self, peer: PeerState) -> None:
         """Let a peer have orders at the end of this step."""
         self._needing_orders[peer.name] = peer
 
@@ -134,12 +134,12 @@ class LeaderState:
     def feed(self, run: Run, task: Task) -> None:
         """A task waits: let those look who may do it."""
         name, host = run.place_of(task)
-        candidates: Iterable[Peer] = self.hosts.get(host, ()) if host else self.peers.values()
+        candidates: Iterable[PeerState] = self.hosts.get(host, ()) if host else self.peers.values()
         if name:
             candidates = [self.peers[name]] if name in self.peers else ()
         self.peers_with_free_slots.update((peer.name, peer) for peer in candidates if peer.takes_work)
 
-    def back_off(self, peer: Peer) -> None:
+    def back_off(self, peer: PeerState) -> None:
         """The machine of a peer has failed; it gets no work for a while."""
         peer.rest(self.now)
         self._backing_off[peer.name] = peer

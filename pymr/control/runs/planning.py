@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pymr.control.counted_runs import UNCOUNTED_MAX
-from pymr.control.liveness import Peer
+from pymr.control.liveness import PeerState
 from pymr.control.placement import place_partitions
 from pymr.control.runs.ending import end, outdated_before
 from pymr.control.runs.engine_runs import EngineRun
@@ -157,7 +157,7 @@ def saved(leader: LeaderState, run: MapReduceRun) -> None:
     leader.all_need_orders()
 
 
-def orders(leader: LeaderState, peer: Peer) -> tuple[PlanOrder, ...]:
+def orders(leader: LeaderState, peer: PeerState) -> tuple[PlanOrder, ...]:
     """The plans that a peer has to make: the first one alive of a host does it for all of them."""
     found: list[PlanOrder] = []
     for run in leader.mapreduce_runs():
@@ -190,7 +190,7 @@ def _plan_orders(leader: LeaderState, run: MapReduceRun) -> dict[str, list[PlanO
 
 
 def _turn(
-    leader: LeaderState, run: MapReduceRun, key: tuple[str, bool], planner: Peer | None
+    leader: LeaderState, run: MapReduceRun, key: tuple[str, bool], planner: PeerState | None
 ) -> tuple[int, int]:
     """The turn of a plan: a new one whenever somebody else is asked, or the same peer after a restart.
 
@@ -230,7 +230,7 @@ def replan(leader: LeaderState) -> None:
         run.plan_orders = None
 
 
-def on_plan(leader: LeaderState, peer: Peer, report: PlanReport) -> None:
+def on_plan(leader: LeaderState, peer: PeerState, report: PlanReport) -> None:
     """A peer has planned its host's part of a run, or has tried to."""
     run = leader.runs.get(report.run_id)
     if not isinstance(run, MapReduceRun) or run.stage != "planning":
@@ -259,7 +259,7 @@ def on_plan(leader: LeaderState, peer: Peer, report: PlanReport) -> None:
         end(leader, run, "failed", report.error)
 
 
-def _planner(leader: LeaderState, host: str) -> Peer | None:
+def _planner(leader: LeaderState, host: str) -> PeerState | None:
     peers = leader.hosts.get(host, []) if host else leader.peers.values()
     able = [one for one in peers if one.is_alive and one.has_inventory]
     return next((one for one in able if not one.has_disk_problem), able[0] if able else None)

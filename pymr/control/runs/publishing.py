@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from pymr.control.counted_runs import counting_of
-from pymr.control.liveness import Peer
+from pymr.control.liveness import PeerState
 from pymr.control.runs.ending import end
 from pymr.control.runs.leader_state import LeaderState
 from pymr.control.runs.mapreduce_run import MapReduceRun
@@ -72,7 +72,7 @@ def _has_any(order: PublishOrder) -> bool:
     return bool(order.attempts or order.maps)
 
 
-def orders(leader: LeaderState, peer: Peer) -> tuple[PublishOrder, ...]:
+def orders(leader: LeaderState, peer: PeerState) -> tuple[PublishOrder, ...]:
     """The folders a peer has to publish: its own, and those of dead peers of its host, as their stand-in."""
     if peer.reconcile is None and peer.is_alive:
         peer.reconcile = _outputs_missed(leader, peer)
@@ -88,7 +88,7 @@ def orders(leader: LeaderState, peer: Peer) -> tuple[PublishOrder, ...]:
     return tuple(found)
 
 
-def on_published(leader: LeaderState, peer: Peer, report: PublishReport) -> None:
+def on_published(leader: LeaderState, peer: PeerState, report: PublishReport) -> None:
     """A folder shows the output of a run, or could not be made to."""
     if report.peer == peer.name and peer.reconcile and (not report.error or report.is_final):
         job = job_of_run(report.run_id)
@@ -126,7 +126,7 @@ def ended(leader: LeaderState, run: MapReduceRun) -> None:
         peer.reconcile = None
 
 
-def _outputs_missed(leader: LeaderState, peer: Peer) -> dict[str, PublishOrder] | None:
+def _outputs_missed(leader: LeaderState, peer: PeerState) -> dict[str, PublishOrder] | None:
     """A peer that was away may show an output which has been replaced meanwhile: what is true now, by job.
 
     It has none of the run's parts then: had it had any, the run would have waited for it.

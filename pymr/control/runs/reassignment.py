@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pymr.control.liveness import Peer
+from pymr.control.liveness import PeerState
 from pymr.control.placement import replace_homes
 from pymr.control.runs.ending import cancel
 from pymr.control.runs.leader_state import LeaderState
@@ -69,7 +69,7 @@ def _is_due(leader: LeaderState, run: MapReduceRun, task: Task) -> bool:
     return leader.now - since >= patience_s
 
 
-def _is_well(leader: LeaderState, run: MapReduceRun, peer: Peer) -> bool:
+def _is_well(leader: LeaderState, run: MapReduceRun, peer: PeerState) -> bool:
     if peer.has_disk_problem or peer.name in run.shuffle_troubles or peer.backs_off_until > leader.now:
         return False
     return peer.takes_work
@@ -95,7 +95,7 @@ def _is_sorting(leader: LeaderState, task: Task) -> bool:
 
 
 def _move(
-    leader: LeaderState, run: MapReduceRun, partitions: list[int], peers: Iterable[Peer], near_host: str
+    leader: LeaderState, run: MapReduceRun, partitions: list[int], peers: Iterable[PeerState], near_host: str
 ) -> None:
     """Give partitions that wait other homes. near_host: where preferably; "" for anywhere."""
     if not partitions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from pymr.control.liveness import Peer
+from pymr.control.liveness import PeerState
 from pymr.control.runs import reassignment
 from pymr.control.runs.ending import end
 from pymr.control.runs.engine_runs import EngineRun, follow_leader
@@ -17,7 +17,7 @@ from pymr.wire.outcomes import INCOMPARABLE, AttemptId, MapOutcome
 from pymr.wire.protocol import SOURCES_MAX, ShuffleReport, SourcesOrder, first_line
 
 
-def lose(leader: LeaderState, peer: Peer, attempts: Sequence[AttemptId]) -> None:
+def lose(leader: LeaderState, peer: PeerState, attempts: Sequence[AttemptId]) -> None:
     """Attempts that a peer had have ended by no fault of theirs: their tasks wait again, at no cost."""
     for attempt in attempts:
         run = leader.runs.get(attempt.run_id)
@@ -33,7 +33,7 @@ def lose(leader: LeaderState, peer: Peer, attempts: Sequence[AttemptId]) -> None
 # -- outputs
 
 
-def on_shuffles(leader: LeaderState, peer: Peer, shuffles: Sequence[ShuffleReport]) -> None:
+def on_shuffles(leader: LeaderState, peer: PeerState, shuffles: Sequence[ShuffleReport]) -> None:
     """How far a peer's fetching is, and which outputs it finds lost."""
     peer.shuffles = {one.run_id: one for one in shuffles}
     for shuffle in shuffles:
@@ -51,14 +51,14 @@ def on_shuffles(leader: LeaderState, peer: Peer, shuffles: Sequence[ShuffleRepor
             leader.needs_orders(peer)  # nobody should wait for the next regular orders
 
 
-def _note_shuffle_trouble(leader: LeaderState, run: MapReduceRun, peer: Peer, trouble: str) -> None:
+def _note_shuffle_trouble(leader: LeaderState, run: MapReduceRun, peer: PeerState, trouble: str) -> None:
     before = run.shuffle_troubles.pop(peer.name, None)
     if trouble:
         since = before.since if before is not None else leader.now
         run.shuffle_troubles[peer.name] = Trouble(peer.name, f"{peer.shown}: {first_line(trouble)}", since)
 
 
-def sources_orders(leader: LeaderState, peer: Peer) -> tuple[SourcesOrder, ...]:
+def sources_orders(leader: LeaderState, peer: PeerState) -> tuple[SourcesOrder, ...]:
     """The map outputs that a peer has to learn of next."""
     orders: tuple[SourcesOrder, ...] = ()
     for run in leader.mapreduce_runs():

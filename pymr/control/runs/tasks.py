@@ -12,7 +12,7 @@ from pymr.base.errors import (
     TaskTimeoutError,
     WorkerDiedError,
 )
-from pymr.control.liveness import Peer
+from pymr.control.liveness import PeerState
 from pymr.control.runs import recovery
 from pymr.control.runs.ending import cancel, end, outdate
 from pymr.control.runs.leader_state import LeaderState
@@ -85,7 +85,7 @@ def assign(leader: LeaderState) -> None:
                 del leader.peers_with_free_slots[peer.name]
 
 
-def _assign_one(leader: LeaderState, run: Run, peer: Peer) -> bool:
+def _assign_one(leader: LeaderState, run: Run, peer: PeerState) -> bool:
     slot = peer.free_slot()
     if slot is None or not peer.takes_work or peer.backs_off_until > leader.now:
         return False
@@ -103,7 +103,7 @@ def _assign_one(leader: LeaderState, run: Run, peer: Peer) -> bool:
 # -- what peers have
 
 
-def compare(leader: LeaderState, peer: Peer, report: Report) -> None:
+def compare(leader: LeaderState, peer: PeerState, report: Report) -> None:
     """Compare the attempts a peer says it has with those it should have: adopt what suits, cancel the rest.
 
     What it had, or was told of, and knows nothing of has ended without a word.
@@ -129,7 +129,7 @@ def compare(leader: LeaderState, peer: Peer, report: Report) -> None:
         _take_back_lost(leader, peer, report, reported)
 
 
-def _take_back_lost(leader: LeaderState, peer: Peer, report: Report, reported: set[AttemptId]) -> None:
+def _take_back_lost(leader: LeaderState, peer: PeerState, report: Report, reported: set[AttemptId]) -> None:
     missing = peer.attempts.keys() - reported
     if not missing:
         return
@@ -145,7 +145,7 @@ def _take_back_lost(leader: LeaderState, peer: Peer, report: Report, reported: s
     recovery.lose(leader, peer, lost)
 
 
-def _may_adopt(leader: LeaderState, attempt: AttemptId, peer: Peer, slot: int) -> bool:
+def _may_adopt(leader: LeaderState, attempt: AttemptId, peer: PeerState, slot: int) -> bool:
     run = leader.runs.get(attempt.run_id)
     task = run.find(attempt.task) if run and run.stage == "tasks" else None
     if run is None or task is None or not task.is_waiting or slot in peer.slots:
@@ -153,7 +153,7 @@ def _may_adopt(leader: LeaderState, attempt: AttemptId, peer: Peer, slot: int) -
     return run.may_adopt(task, peer.name) and not run.is_void(attempt)
 
 
-def on_results(leader: LeaderState, peer: Peer, results: Iterable[AttemptResult]) -> None:
+def on_results(leader: LeaderState, peer: PeerState, results: Iterable[AttemptResult]) -> None:
     """Commit what succeeded first, try again what failed."""
     leader.needs_orders(peer)
     for result in results:
@@ -186,7 +186,7 @@ def on_results(leader: LeaderState, peer: Peer, results: Iterable[AttemptResult]
 
 
 def _on_failure(
-    leader: LeaderState, run: Run, task: Task, peer: Peer, result: AttemptResult, failure: Failure
+    leader: LeaderState, run: Run, task: Task, peer: PeerState, result: AttemptResult, failure: Failure
 ) -> None:
     run.stop(task)
     run.attempts_failed += 1
@@ -216,7 +216,7 @@ def _on_failure(
     leader.feed(run, task)
 
 
-def _failed_try(run: Run, task: Task, peer: Peer, result: AttemptResult, failure: Failure) -> FailedTry:
+def _failed_try(run: Run, task: Task, peer: PeerState, result: AttemptResult, failure: Failure) -> FailedTry:
     """What is kept of an attempt that failed. Where an earlier one has printed the same error, this one has
     told of it in a line, and the place of the other is the one to look at."""
     shown = cut_text(failure.error, FIRST_LINE_CHARACTERS_MAX)

@@ -90,7 +90,7 @@ class Block(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class SortedRun:
     """Where a sorted run lies: `length` bytes from `offset` in the file `path`. keys, values: counts."""
 
     path: str
@@ -182,7 +182,7 @@ def decode_block(data: bytes, path: str, offset: int) -> Block:
     return Block(keys, Singles(lists) if flags & _SINGLES else lists, bool(flags & _CONTINUES))
 
 
-def read_blocks(run: Run) -> Iterator[Block]:
+def read_blocks(run: SortedRun) -> Iterator[Block]:
     """The blocks of a run, in order; one read each for header and payload, nothing read ahead.
 
     Raises CorruptBlockError naming file and offset, DiskError where the disk refuses.
@@ -202,7 +202,7 @@ def read_blocks(run: Run) -> Iterator[Block]:
         raise disk_error("reading", run.path, error) from error
 
 
-def largest_block(run: Run) -> int:
+def largest_block(run: SortedRun) -> int:
     """The bytes of the largest block of a run, decompressed. Cost: a read of its header for each block.
 
     Raises as `read_blocks`.
@@ -262,7 +262,7 @@ class BlockWriter:
         self._packer = new_packer()
         self.keys_per_block = self._values_per_block = 16
         self._offset = self._keys = self._values = 0
-        self._run = Run(path, 0, 0, 0, 0, 0)
+        self._run = SortedRun(path, 0, 0, 0, 0, 0)
         try:
             self._file: BinaryIO = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by close()
         except OSError as error:
@@ -270,7 +270,7 @@ class BlockWriter:
 
     def begin_run(self, partition: int) -> None:
         """What is written from here on, up to `end_run`, is one run of `partition`."""
-        self._run = Run(self.path, partition, self._offset, 0, 0, 0)
+        self._run = SortedRun(self.path, partition, self._offset, 0, 0, 0)
 
     def write(self, block: Block) -> None:
         """Write columns of any size, their keys above those written to this run before."""
@@ -284,7 +284,7 @@ class BlockWriter:
             start = end
         self._keys += len(keys) - continues
 
-    def end_run(self) -> Run:
+    def end_run(self) -> SortedRun:
         """Close the run; returns where it lies."""
         run = replace(self._run, length=self._offset - self._run.offset, keys=self._keys, values=self._values)
         self._keys = self._values = 0

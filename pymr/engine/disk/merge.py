@@ -12,8 +12,8 @@ from pymr.engine.disk.blocks import (
     OVERSIZE,
     Block,
     BlockWriter,
-    Run,
     Singles,
+    SortedRun,
     count_values,
     largest_block,
     read_blocks,
@@ -43,7 +43,7 @@ def fan_in_within(memory_bytes: int, block_bytes: int, fan_in_max: int = FAN_IN_
 
 
 def merge_runs(
-    runs: Sequence[Run],
+    runs: Sequence[SortedRun],
     scratch_path: str,
     *,
     fan_in_max: int = FAN_IN_MAX,
@@ -87,15 +87,15 @@ def merge_runs(
     yield from merge_blocks(_open(runs, on_block), order)
 
 
-def _excess_bytes(run: Run, block_bytes: int) -> int:
+def _excess_bytes(run: SortedRun, block_bytes: int) -> int:
     """By how much the largest block of a run passes what is usual."""
     usual_bytes = OVERSIZE * block_bytes
     return max(largest_block(run) - usual_bytes, 0) if run.length > usual_bytes else 0
 
 
-def _light_neighbours(runs: Sequence[tuple[Run, int]], allowed_bytes: int) -> Iterator[list[Run]]:
+def _light_neighbours(runs: Sequence[tuple[SortedRun, int]], allowed_bytes: int) -> Iterator[list[SortedRun]]:
     """Neighbours, at least two where there are, whose excess bytes are together what is allowed."""
-    group: list[Run] = []
+    group: list[SortedRun] = []
     held_bytes = 0
     for run, excess_bytes in runs:
         if len(group) >= 2 and held_bytes + excess_bytes > allowed_bytes:
@@ -221,7 +221,7 @@ def _stream_key(cursors: list[_Cursor], key: Key) -> Iterator[Block]:
     yield Block((shown,), ((),))
 
 
-def _open(runs: Sequence[Run], on_block: Callable[[], None]) -> list[Iterator[Block]]:
+def _open(runs: Sequence[SortedRun], on_block: Callable[[], None]) -> list[Iterator[Block]]:
     def counted(block: Block) -> Block:
         on_block()
         return block
@@ -231,7 +231,7 @@ def _open(runs: Sequence[Run], on_block: Callable[[], None]) -> list[Iterator[Bl
 
 def _merge_into(
     writer: BlockWriter, sources: Sequence[Iterator[Block]], partition: int, order: KeyOrder
-) -> Run:
+) -> SortedRun:
     writer.begin_run(partition)
     for block in merge_blocks(sources, order):
         writer.write(block)

@@ -13,7 +13,7 @@ from uuid import uuid4
 import msgspec
 
 from pymr.base.errors import DiskError, UserFunctionError, disk_error
-from pymr.engine.disk.blocks import Run
+from pymr.engine.disk.blocks import SortedRun
 from pymr.engine.plans import read_plan_task
 from pymr.engine.segments import BAD_RECORDS_FILE, carried_counters
 from pymr.engine.tasks import MapOutput, run_map_task
@@ -70,7 +70,7 @@ def map_pieces(run_dir: str, index: int) -> Iterator[tuple[int, Piece]]:
                 raise
             write_contents(run_dir, task_name("map", index), found)
             info = _facts_of(output, run_dir, index)
-        runs: dict[int, list[Run]] = {}
+        runs: dict[int, list[SortedRun]] = {}
         for run in output.runs:
             runs.setdefault(run.partition, []).append(run)
         for partition in range(setup.partitions):
@@ -106,7 +106,7 @@ def _keep_bad_records(list_path: str, run_dir: str, index: int) -> str:
 
 
 def _segment(
-    partition: int, index: int, runs: Sequence[Run], output: MapOutput
+    partition: int, index: int, runs: Sequence[SortedRun], output: MapOutput
 ) -> Iterator[tuple[int, Piece]]:
     offset = 0
     for run in runs:
@@ -121,7 +121,7 @@ def _segment(
     yield partition, (index, CLOSING, msgspec.msgpack.encode(info))
 
 
-def _read(run: Run) -> Iterator[bytes]:
+def _read(run: SortedRun) -> Iterator[bytes]:
     try:
         with open(run.path, "rb", buffering=0) as file:
             file.seek(run.offset)

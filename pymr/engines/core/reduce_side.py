@@ -14,7 +14,7 @@ from xxhash import xxh3_64_hexdigest
 
 from pymr.base.durable import sync_folder
 from pymr.base.errors import DamagedFileError, disk_error
-from pymr.engine.disk.blocks import Run
+from pymr.engine.disk.blocks import SortedRun
 from pymr.engine.segments import carried_counters
 from pymr.engine.tasks import (
     JobContext,
@@ -87,19 +87,21 @@ def _write(pieces: Iterable[Piece], folder: str) -> dict[int, SegmentInfo]:
     return segments
 
 
-def _runs(segments: dict[int, SegmentInfo], folder: str, partition: int, map_tasks: int) -> tuple[Run, ...]:
+def _runs(
+    segments: dict[int, SegmentInfo], folder: str, partition: int, map_tasks: int
+) -> tuple[SortedRun, ...]:
     """All runs of the partition, in the order of map tasks and of their writing.
 
     Raises DamagedFileError where a piece has not come.
     """
-    runs: list[Run] = []
+    runs: list[SortedRun] = []
     for index in range(map_tasks):
         path = _path(folder, index)
         offset = 0
         if index not in segments:
             raise DamagedFileError(f"{task_name('map', index)} has sent partition {partition} nothing")
         for length, keys, values in segments[index].runs:
-            runs.append(Run(path, partition, offset, length, keys, values))
+            runs.append(SortedRun(path, partition, offset, length, keys, values))
             offset += length
         found = os.path.getsize(path) if os.path.exists(path) else 0
         if found != offset:

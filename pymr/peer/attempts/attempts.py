@@ -28,7 +28,7 @@ from pymr.base.errors import (
     disk_error,
 )
 from pymr.base.faults import fault_point
-from pymr.engine.disk.blocks import Run
+from pymr.engine.disk.blocks import SortedRun
 from pymr.engine.plans import read_plan_task
 from pymr.engine.segments import (
     BAD_RECORDS_FILE,
@@ -282,7 +282,7 @@ def _keep_only(folder: str, names: set[str]) -> None:
                 os.unlink(entry.path)
 
 
-def _runs_of(run_id: str, segment: Segment, partition: int) -> tuple[Run, ...]:
+def _runs_of(run_id: str, segment: Segment, partition: int) -> tuple[SortedRun, ...]:
     """The runs of a partition in a map output. Raises MissingSegmentError, DiskError."""
     try:
         if isinstance(segment, LocalSegment):
@@ -295,7 +295,7 @@ def _runs_of(run_id: str, segment: Segment, partition: int) -> tuple[Run, ...]:
         raise (_missing(run_id, segment, refusal) if error.errno in _LOST else refusal) from error
 
 
-def _read_staged(path: str, partition: int) -> tuple[Run, ...]:
+def _read_staged(path: str, partition: int) -> tuple[SortedRun, ...]:
     with open(path + FACTS_SUFFIX, "rb") as file:
         data = file.read()
     try:
@@ -307,7 +307,7 @@ def _read_staged(path: str, partition: int) -> tuple[Run, ...]:
     if size != ends[-1]:
         raise DamagedFileError(f"{path} is damaged: it has {size:,} bytes of {ends[-1]:,}")
     return tuple(
-        Run(path, partition, offset, length, keys, values)
+        SortedRun(path, partition, offset, length, keys, values)
         for offset, (length, keys, values) in zip(ends, info, strict=False)
     )
 

@@ -46,7 +46,7 @@ _IS_LINUX = sys.platform == "linux"
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ScriptEnd:
     """How a script ended. status: of exit, negative for a signal. is_late: it had to be ended in the end.
 
     output: the last that it wrote, up to KEPT_BYTES.
@@ -63,7 +63,7 @@ class NotStarted(Exception):  # noqa: N818  (what it is, not what went wrong wit
 
 def run_on_terminal(
     command: Sequence[str], environment: Mapping[str, str], folder: str, timeout_s: float | None
-) -> Ended:
+) -> ScriptEnd:
     """Run a command in a folder, in front of this process's terminal, until it and all it started has ended.
 
     timeout_s: from its start; None for as long as it takes. This process has no other children meanwhile.
@@ -79,7 +79,7 @@ def run_on_terminal(
                 status = script.finish(is_late)
         finally:
             script.close()
-        return Ended(status, is_late, bytes(script.output[-KEPT_BYTES:]))
+        return ScriptEnd(status, is_late, bytes(script.output[-KEPT_BYTES:]))
 
 
 def _start(

@@ -19,7 +19,7 @@ from pymr.base.terminal_text import without_escapes
 from pymr.engine.tasks import TaskWatch
 from pymr.jobs.job_types import ScriptJob
 from pymr.jobs.required_project import script_parts
-from pymr.peer.attempts.script_terminal import Ended, NotStarted, run_on_terminal
+from pymr.peer.attempts.script_terminal import NotStarted, ScriptEnd, run_on_terminal
 from pymr.peer.attempts.steps import StepContext
 from pymr.peer.attempts.worker_protocol import StepOrder
 from pymr.peer.disk.paths import is_below
@@ -164,7 +164,7 @@ def _not_started(job: ScriptJob, context: StepContext, error: BaseException | No
     return _refused(job.script_location, context, reason)
 
 
-def _reason(job: ScriptJob, context: StepContext, ended: Ended) -> str:
+def _reason(job: ScriptJob, context: StepContext, ended: ScriptEnd) -> str:
     name = f"the script {job.script_location} on {context.peer}"
     if ended.is_late:
         return (

@@ -28,7 +28,7 @@ _HEADER_BYTES = len(_JOURNAL_MAGIC) + _NUMBER.size
 _ENTRY_HEADER_BYTES = _LENGTH.size + _NUMBER.size
 
 
-class JobTable(msgspec.Struct, frozen=True):
+class JobTableSnapshot(msgspec.Struct, frozen=True):
     """The jobs as they were at a change of some incarnation: what `pymr cluster recover` puts back.
 
     cycle, states, paused: see JobChanges. One that an earlier release kept has none of them, and is read all
@@ -62,7 +62,7 @@ class JobJournal:
         self._journal_path = f"{path}.journal"
         self._descriptor: int | None = None
 
-    def load(self) -> JobTable | None:
+    def load(self) -> JobTableSnapshot | None:
         """The table as it was kept last; None where there is none, or none that can be read."""
         table = checksum = None
         with suppress(OSError, msgspec.MsgspecError), open(self._path, "rb") as file:
@@ -75,7 +75,7 @@ class JobJournal:
             return self._go_through_journal(table, checksum)
         return table
 
-    def write(self, table: JobTable) -> None:
+    def write(self, table: JobTableSnapshot) -> None:
         """Keep a whole table, and begin a journal for it. Raises DiskError."""
         self.close()
         payload = msgspec.msgpack.encode(table)
@@ -126,7 +126,7 @@ class JobJournal:
             raise
         self.journal_bytes = length
 
-    def _go_through_journal(self, table: JobTable, checksum: bytes) -> JobTable:
+    def _go_through_journal(self, table: JobTableSnapshot, checksum: bytes) -> JobTableSnapshot:
         with open(self._journal_path, "rb") as file:
             data = file.read()
         if data[:_HEADER_BYTES] != _JOURNAL_MAGIC + checksum:
@@ -145,7 +145,7 @@ class JobJournal:
                 jobs.pop(name, None)
             jobs.update((job.name, job) for job in changes.jobs)
             states.update(changes.states)
-            table = JobTable(entry.incarnation, changes.change, (), changes.cycle, {}, changes.paused)
+            table = JobTableSnapshot(entry.incarnation, changes.change, (), changes.cycle, {}, changes.paused)
         with suppress(OSError):  # a disk that takes nothing now: a whole table is written next
             self._open(end)
         return msgspec.structs.replace(table, jobs=tuple(jobs.values()), states=states)
@@ -195,14 +195,14 @@ class GatheredChanges:
         return incarnation, changes
 
 
-def _read_snapshot(data: bytes) -> tuple[JobTable | None, bytes | None]:
+def _read_snapshot(data: bytes) -> tuple[JobTableSnapshot | None, bytes | None]:
     """(the table, the checksum by which its journal knows it). Raises MsgspecError."""
     if not data.startswith(_SNAPSHOT_MAGIC):
-        return msgspec.msgpack.decode(data, type=JobTable), None
+        return msgspec.msgpack.decode(data, type=JobTableSnapshot), None
     checksum, payload = data[len(_SNAPSHOT_MAGIC) : _HEADER_BYTES], memoryview(data)[_HEADER_BYTES:]
     if checksum != _NUMBER.pack(xxh3_64_intdigest(payload)):
         return None, None
-    return msgspec.msgpack.decode(payload, type=JobTable), checksum
+    return msgspec.msgpack.decode(payload, type=JobTableSnapshot), checksum
 
 
 def _read_entry(data: bytes, start: int) -> tuple[_Entry, int] | None:

@@ -9,7 +9,7 @@ from functools import partial
 
 from pymr.control.job_queue import JobQueue
 from pymr.control.stored_state import JobChanges
-from pymr.peer.disk.job_journal import GatheredChanges, JobTable
+from pymr.peer.disk.job_journal import GatheredChanges, JobTableSnapshot
 from pymr.peer.disk.local_state import LocalState
 from pymr.peer.loop.threads import Thread
 from pymr.peer.store.store import StoreForgot
@@ -103,11 +103,11 @@ class JobTableCopy:
 
         self.refresh(lambda: None, again)
 
-    def as_kept(self) -> JobTable:
+    def as_kept(self) -> JobTableSnapshot:
         """The table as it goes to the disk."""
         table = self.table
         jobs, states = tuple(table.jobs.values()), dict(table.states)  # as another thread writes them down
-        return JobTable(self._of, table.change, jobs, table.cycle, states, table.is_paused)
+        return JobTableSnapshot(self._of, table.change, jobs, table.cycle, states, table.is_paused)
 
     def _keep_soon(self, seconds: float = KEEP_SECONDS) -> None:
         if not self._is_keeping:

@@ -23,7 +23,7 @@ LIST_BYTES_MAX = 64 << 20
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
 
-class Pack:
+class OpenPack:
     """The files of a list, one behind the other in its order. size: of them all in bytes."""
 
     def __init__(self, files: FileList) -> None:
@@ -88,9 +88,9 @@ class Packs:
     """The packs that were read last, by the path of their list. To be used in one thread."""
 
     def __init__(self) -> None:
-        self._packs: OrderedDict[str, Pack] = OrderedDict()
+        self._packs: OrderedDict[str, OpenPack] = OrderedDict()
 
-    def get(self, list_path: str, descriptor: int) -> Pack:
+    def get(self, list_path: str, descriptor: int) -> OpenPack:
         """descriptor: of the list, open for reading. A finished attempt, and so its lists, never changes."""
         if list_path in self._packs:
             self._packs.move_to_end(list_path)
@@ -99,7 +99,7 @@ class Packs:
         if size > LIST_BYTES_MAX:
             raise DamagedFileError(f"the list {list_path} has {size:,} bytes")
         with open(os.dup(descriptor), "rb") as file:
-            pack = Pack(parse_list(file.read(), list_path))
+            pack = OpenPack(parse_list(file.read(), list_path))
         self._packs[list_path] = pack
         if len(self._packs) > PACKS_OPEN_MAX:
             self._packs.popitem(last=False)[1].close()

@@ -38,7 +38,7 @@ class HasFileno(Protocol):
 Descriptor = int | HasFileno
 
 
-class Endpoint(Protocol):
+class PolledSocket(Protocol):
     """A ZeroMQ socket, as the loop sees it. Its descriptor tells of changes only, so it is asked as well."""
 
     def fileno(self) -> int: ...
@@ -72,7 +72,7 @@ class Loop:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._sockets: list[Endpoint] = []
+        self._sockets: list[PolledSocket] = []
         self._timers: list[tuple[float, int, Timer]] = []
         self._numbers = count()
         self._calls: deque[Function] = deque()
@@ -123,11 +123,11 @@ class Loop:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(descriptor)
 
-    def watch_socket(self, endpoint: Endpoint) -> None:
+    def watch_socket(self, endpoint: PolledSocket) -> None:
         self._sockets.append(endpoint)
         self.watch(endpoint.fileno(), _nothing)  # it wakes the loop, which then asks the endpoint itself
 
-    def unwatch_socket(self, endpoint: Endpoint) -> None:
+    def unwatch_socket(self, endpoint: PolledSocket) -> None:
         """Stop watching a socket; before it is closed."""
         self._sockets.remove(endpoint)
         self.unwatch(endpoint.fileno())

@@ -53,11 +53,11 @@ class PaneStore:
     def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
         self.directory = directory
         self._clock = clock
-        self._open: dict[Pane, Path] = {}
+        self._open: dict[OpenPane, Path] = {}
         self.bytes_appended = 0
         """To all panes, since this was made."""
 
-    def open(self, slot: int, run_id: str) -> Pane:
+    def open(self, slot: int, run_id: str) -> OpenPane:
         """The pane of a run in a slot, at its end; the newest of the slot from now on.
 
         Never raises for what the disk does: see Pane.append. Raises ValueError for no id of a run.
@@ -66,10 +66,10 @@ class PaneStore:
         pane.mark_newest()
         return pane
 
-    def prepare(self, slot: int, run_id: str) -> Pane:
+    def prepare(self, slot: int, run_id: str) -> OpenPane:
         """As `open`, without a look at the disk; Pane.mark_newest does the rest, from any thread."""
         folder = _folder(self.directory, slot, run_id)
-        pane = Pane(folder, self._clock, self._on_append, lambda: self._open.pop(pane, None))
+        pane = OpenPane(folder, self._clock, self._on_append, lambda: self._open.pop(pane, None))
         self._open[pane] = folder
         return pane
 
@@ -85,7 +85,7 @@ class PaneStore:
         self.bytes_appended += bytes_written
 
 
-class Pane:
+class OpenPane:
     """One pane, open for appending. Made by PaneStore.open."""
 
     def __init__(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pymr.peer.loop.threads import CallSoon, Thread
-from pymr.peer.panes.panes import Pane, PaneStore
+from pymr.peer.panes.panes import OpenPane, PaneStore
 
 PANE_BYTES_MAX = 1 << 20
 """A pane that has so much to write counts as full. Higher: more memory while a disk hangs."""
@@ -52,7 +52,7 @@ class PaneWriter:
     """A pane that is appended to. Made by PaneWriters.open."""
 
     def __init__(
-        self, writers: PaneWriters, pane: Pane, thread: Thread, on_open: Callable[[], object]
+        self, writers: PaneWriters, pane: OpenPane, thread: Thread, on_open: Callable[[], object]
     ) -> None:
         self._writers = writers
         self._pane = pane

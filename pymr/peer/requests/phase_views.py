@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pymr.control.leader.leader import Leader
-from pymr.control.liveness import Peer
+from pymr.control.liveness import PeerState
 from pymr.control.runs.engine_runs import EngineRun
 from pymr.control.runs.mapreduce_run import MapReduceRun
 from pymr.control.runs.run import Run
@@ -74,7 +74,7 @@ class _Running:
         self.breakpoints: list[str] = []
         self.engine: EnginePhase | None = None
 
-    def add(self, peer: Peer, one: RunningAttempt) -> None:
+    def add(self, peer: PeerState, one: RunningAttempt) -> None:
         if one.state == "breakpoint" and peer.is_alive and len(self.breakpoints) < BREAKPOINTS_SHOWN_MAX:
             self.breakpoints.append(f"{peer.name}/{one.slot}")
         kind = one.id.kind

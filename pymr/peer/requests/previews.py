@@ -21,7 +21,7 @@ from pymr.peer.input.host_plan import workers_memory_bytes
 from pymr.peer.loop.disk_threads import Disk
 from pymr.peer.loop.threads import Unavailable
 from pymr.peer.requests.commands import Respond, refused
-from pymr.peer.requests.submissions import Submission, check_submission
+from pymr.peer.requests.submissions import CheckedSubmission, check_submission
 from pymr.peer.store.thread import StoreThread
 from pymr.peer.workers.link import WorkerLink
 from pymr.peer.workers.pool import Workers
@@ -91,7 +91,7 @@ class Previews:
         self._under_way[request.id] = preview
         self._prepare(preview)
 
-    def _checked(self, request: PreviewJob) -> Submission:
+    def _checked(self, request: PreviewJob) -> CheckedSubmission:
         names = [peer.name for peer in self._config.peers]
         job = check_submission(request.fields, request.project_hash, peers=names, asked=self._me.name)
         if job.fields["job_type"] != "mapreduce":
@@ -208,7 +208,7 @@ class Previews:
 class _Preview:
     """A preview under way."""
 
-    def __init__(self, request: PreviewJob, job: Submission, scratch: str, respond: Respond) -> None:
+    def __init__(self, request: PreviewJob, job: CheckedSubmission, scratch: str, respond: Respond) -> None:
         self.request = request
         self.job = job
         self.scratch = scratch

@@ -29,7 +29,7 @@ _SHORTER = {
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
+class CheckedSubmission:
     """A job that may go into the queue. project: whose package it needs; "" for none."""
 
     fields: dict[str, Any]
@@ -45,7 +45,7 @@ def check_submission(
     asked: str,
     hosts: Collection[str] = (),
     shared: Collection[str] = (),
-) -> Submission:
+) -> CheckedSubmission:
     """A job as it goes into the queue. peers: all of the configuration. asked: the one that was asked, whose
     disk a transfer means by "local" where it does not say. hosts: those of the peers. shared: the folders of
     `storage.shared`.
@@ -65,7 +65,7 @@ def check_submission(
         problems = [_without_package(job, project)]
     if problems:
         raise JobError(job.job_name, tuple(problems))
-    return Submission(checked, project, project_hash if project else "")
+    return CheckedSubmission(checked, project, project_hash if project else "")
 
 
 def _place_problems(job: Job, peers: Collection[str]) -> list[Problem]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from heapq import nsmallest
 
 from pymr.control.leader.leader import Leader
-from pymr.control.liveness import Peer
+from pymr.control.liveness import PeerState
 from pymr.control.runs.mapreduce_run import MapReduceRun
 from pymr.control.runs.run import Run, Task
 from pymr.wire.requests import PARTITIONS_SHOWN_MAX, TASKS_SHOWN_MAX
@@ -20,7 +20,7 @@ def task_rows(leader: Leader, run: Run) -> tuple[TaskRow, ...]:
     return tuple(_task_row(leader, run, *one) for one in oldest)
 
 
-def _running(leader: Leader, run: Run) -> Iterator[tuple[Peer, Task, int]]:
+def _running(leader: Leader, run: Run) -> Iterator[tuple[PeerState, Task, int]]:
     """(peer, task, slot) of what has been given and has not ended."""
     for peer in leader.peers.values():
         for id, given in peer.attempts.items():
@@ -29,7 +29,7 @@ def _running(leader: Leader, run: Run) -> Iterator[tuple[Peer, Task, int]]:
                 yield peer, task, given.assignment.slot
 
 
-def _task_row(leader: Leader, run: Run, peer: Peer, task: Task, slot: int) -> TaskRow:
+def _task_row(leader: Leader, run: Run, peer: PeerState, task: Task, slot: int) -> TaskRow:
     id = task.running
     assert id is not None
     reported = peer.report.running if peer.report else ()

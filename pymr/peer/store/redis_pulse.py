@@ -17,7 +17,7 @@ PULSE_SECONDS = 5.0
 _STEADY_FACTOR = 2.0  # a time that has changed by less is told as before
 
 
-class Asking(Protocol):
+class Pinging(Protocol):
     """What is needed of a connection here."""
 
     shown_url: str
@@ -36,7 +36,7 @@ class RedisPulse:
         password: str | None,
         limit_s: float,
         *,
-        connect: Callable[[str, str | None, float], Asking] = RedisConnection,
+        connect: Callable[[str, str | None, float], Pinging] = RedisConnection,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis = connect(url, password, PULSE_TIMEOUT_SECONDS)

@@ -18,7 +18,7 @@ from pymr.peer.disk.file_lists import Entry
 from pymr.peer.disk.leftovers import clear_leftovers
 from pymr.peer.disk.packs import is_same_file
 from pymr.peer.disk.step_journal import Journal
-from pymr.peer.transfers.progress import Progress
+from pymr.peer.transfers.progress import TransferProgress
 from pymr.peer.transfers.sources import Sources
 from pymr.peer.transfers.walk import digest_of
 from pymr.peer.transfers.writer import BATCH_BYTES, TreeWriter
@@ -87,7 +87,7 @@ class Copy:
         sources: Sources,
         journal: Journal,
         rules: CopyRules,
-        progress: Progress,
+        progress: TransferProgress,
     ) -> None:
         self.done = Copied()
         self._folder = folder

@@ -22,7 +22,7 @@ from pymr.peer.disk.file_lists import Entry
 from pymr.peer.disk.leftovers import temporary_name
 from pymr.peer.disk.packs import is_same_file
 from pymr.peer.disk.paths import HIDDEN_PREFIX, PeerPaths
-from pymr.peer.transfers.progress import Progress
+from pymr.peer.transfers.progress import TransferProgress
 from pymr.peer.transfers.walk import check_level
 from pymr.wire.output_shares import taken_items
 
@@ -42,7 +42,7 @@ def holding_job(paths: PeerPaths, path: str) -> AbstractContextManager[None]:
 
 
 def delete_listed(
-    paths: PeerPaths, path: str, entries: Iterable[Entry], run_id: str, progress: Progress
+    paths: PeerPaths, path: str, entries: Iterable[Entry], run_id: str, progress: TransferProgress
 ) -> tuple[int, int]:
     """Delete files of the folder `path` that are as they were listed; (how many, their bytes).
 
@@ -65,7 +65,9 @@ def delete_listed(
     return len(deleted), sum(entry.size for entry in deleted)
 
 
-def delete_folder(paths: PeerPaths, path: str, run_id: str, peer: str, progress: Progress) -> tuple[int, int]:
+def delete_folder(
+    paths: PeerPaths, path: str, run_id: str, peer: str, progress: TransferProgress
+) -> tuple[int, int]:
     """Delete a folder, or a single file, of a data folder; (files, bytes) of it. Nothing there is no error.
 
     It is renamed first, so that nobody finds half of it. Raises PathRefusedError for a link, OSError.
@@ -84,7 +86,7 @@ def delete_folder(paths: PeerPaths, path: str, run_id: str, peer: str, progress:
 
 
 def _delete_name(
-    folder: int, name: str, root: RootedFiles, path: str, tag: str, progress: Progress
+    folder: int, name: str, root: RootedFiles, path: str, tag: str, progress: TransferProgress
 ) -> tuple[int, int]:
     files = size = 0
     abandoned = temporary_name(tag)
@@ -125,7 +127,7 @@ def _count(folder: int, name: str, shown: str) -> tuple[int, int]:
     return files, size
 
 
-def _delete(folder: RootedFiles, entry: Entry, progress: Progress) -> bool:
+def _delete(folder: RootedFiles, entry: Entry, progress: TransferProgress) -> bool:
     """Whether a file is gone now."""
     try:
         if folder.status(entry.path) is None:

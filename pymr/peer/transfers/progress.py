@@ -9,7 +9,7 @@ SAY_SECONDS = 5.0
 """How often the pane is told."""
 
 
-class Watch(Protocol):
+class TransferWatch(Protocol):
     """What of engine.tasks.TaskWatch is used. moved: files and bytes."""
 
     moved: tuple[int, int]
@@ -17,10 +17,10 @@ class Watch(Protocol):
     def tick(self) -> None: ...
 
 
-class Progress:
+class TransferProgress:
     """Counts what is done. what: the work as a participle, such as `copied`."""
 
-    def __init__(self, watch: Watch, what: str) -> None:
+    def __init__(self, watch: TransferWatch, what: str) -> None:
         self._watch = watch
         self._what = what
         self._files = self._bytes = self._skipped = 0

@@ -40,7 +40,7 @@ from pymr.peer.disk.file_lists import (
     sealed,
     sums_of,
 )
-from pymr.peer.disk.packs import Pack
+from pymr.peer.disk.packs import OpenPack
 from pymr.peer.disk.uploads import LIST_NAME
 from pymr.peer.transfers.copy import Buffer
 from pymr.peer.transfers.walk import digest_of, digest_of_range, examine_file, walk_files
@@ -84,7 +84,7 @@ def write_upload(
         _check_path(entry.path, last)
         last = entry.path
     size = sum(entry.size for entry in entries)
-    with closing(Pack(FileList(root, entries))) as pack:
+    with closing(OpenPack(FileList(root, entries))) as pack:
         _send(client, peer, upload_id, PACK_NAME, size, pack.read, on_bytes)
     listed = b"".join(_list_of(entries))
     _send(client, peer, upload_id, LIST_NAME, len(listed), lambda at, count: listed[at : at + count])

@@ -38,7 +38,7 @@ from pymr.peer.transfers.folders import (
     refuse_private,
 )
 from pymr.peer.transfers.placement import DownloadMerge, Listed, Spreading
-from pymr.peer.transfers.progress import Progress, Watch
+from pymr.peer.transfers.progress import TransferProgress, TransferWatch
 from pymr.peer.transfers.sources import Sources
 from pymr.peer.transfers.staged import list_staged, write_staged_lists
 from pymr.peer.transfers.walk import examine_file, walk_files, walk_names
@@ -58,7 +58,7 @@ class _Step:
     job: FileTransferJob
     order: StepOrder
     folder: str
-    watch: Watch
+    watch: TransferWatch
 
     @property
     def paths(self) -> PeerPaths:
@@ -76,7 +76,9 @@ class _Step:
         return [step for step in self.order.inputs if step.task.rpartition("-")[0] == kind]
 
 
-def do_transfer_step(context: StepContext, order: StepOrder, folder: str, watch: Watch) -> StepOutcome:
+def do_transfer_step(
+    context: StepContext, order: StepOrder, folder: str, watch: TransferWatch
+) -> StepOutcome:
     """Do a step of a transfer; `folder` gets what later steps need of it.
 
     May be ended at any instant and be done again by another attempt. Raises InputError, OutputError and
@@ -99,7 +101,7 @@ def do_transfer_step(context: StepContext, order: StepOrder, folder: str, watch:
 
 
 def _list(step: _Step) -> StepOutcome:
-    progress = Progress(step.watch, "listed")
+    progress = TransferProgress(step.watch, "listed")
     if step.job.transfer_type == "upload_auxiliary":
         writer = _list_auxiliary(step, progress)
     elif step.is_upload:
@@ -110,7 +112,7 @@ def _list(step: _Step) -> StepOutcome:
     return StepOutcome(files=writer.files, bytes=writer.bytes)
 
 
-def _list_auxiliary(step: _Step, progress: Progress) -> ListWriter:
+def _list_auxiliary(step: _Step, progress: TransferProgress) -> ListWriter:
     if STAGED.fullmatch(step.job.input_file_name or ""):
         return _list_staged_auxiliary(step, progress)
     folder, file = local_file(
@@ -127,7 +129,7 @@ def _list_auxiliary(step: _Step, progress: Progress) -> ListWriter:
     return writer
 
 
-def _list_staged_auxiliary(step: _Step, progress: Progress) -> ListWriter:
+def _list_staged_auxiliary(step: _Step, progress: TransferProgress) -> ListWriter:
     with _local_folder(step, step.job.input_file_name or "", "input_file_name") as folder:
         entries = list(_named(list_staged(folder.root, progress.add_bytes), "input_file_name"))
         if len(entries) != 1:
@@ -153,7 +155,7 @@ def _check_json(path: str, size: int) -> None:
         raise InputError(f"input_file_name: {path} is no JSON: {error}") from error
 
 
-def _list_upload(step: _Step, progress: Progress) -> ListWriter:
+def _list_upload(step: _Step, progress: TransferProgress) -> ListWriter:
     """What is at the destination on this peer; on local_peer also what is to be uploaded."""
     target = _cluster_folder(step, "output_dir")
     with target, _naming("output_dir"):
@@ -177,7 +179,7 @@ def _list_upload(step: _Step, progress: Progress) -> ListWriter:
     return writer
 
 
-def _list_download(step: _Step, progress: Progress) -> ListWriter:
+def _list_download(step: _Step, progress: TransferProgress) -> ListWriter:
     with _cluster_folder(step, "input_dir") as source:
         writer = ListWriter(step.folder, source.root)
         with _naming("input_dir"):
@@ -221,7 +223,7 @@ def _ignored_in(step: _Step, folder: str) -> Container[str]:
     return ()
 
 
-def _counted(entries: Iterable[Entry], progress: Progress) -> Iterator[Entry]:
+def _counted(entries: Iterable[Entry], progress: TransferProgress) -> Iterator[Entry]:
     for entry in entries:
         progress.add(1, 0)
         yield entry
@@ -309,7 +311,7 @@ def _copy_into(
         is_alive=lambda run_id: os.path.isdir(os.path.join(paths.runs, os.path.basename(run_id))),
     )
     with Journal(journal_path, f"{about} > {target.root}", step.watch.tick) as journal:
-        return Copy(target, sources, journal, rules, Progress(step.watch, "copied")).run(portions)
+        return Copy(target, sources, journal, rules, TransferProgress(step.watch, "copied")).run(portions)
 
 
 def _own_sources(step: _Step) -> list[str]:
@@ -367,7 +369,7 @@ def _listed(sources: Sources, listed: StepInput) -> Iterator[Listed]:
 
 
 def _delete(step: _Step) -> StepOutcome:
-    progress = Progress(step.watch, "deleted")
+    progress = TransferProgress(step.watch, "deleted")
     context = step.context
     if step.job.transfer_type == "delete":
         path = step.job.output_dir or ""

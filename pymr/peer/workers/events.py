@@ -8,13 +8,13 @@ from pymr.wire.outcomes import AttemptId, EnginePhase, Failure, Outcome
 from pymr.wire.protocol import WorkerState
 
 
-class WorkerReady(msgspec.Struct, frozen=True):
+class WorkerLoaded(msgspec.Struct, frozen=True):
     """The worker of a slot has loaded its job's functions."""
 
     slot: int
 
 
-class WorkerMoved(msgspec.Struct, frozen=True):
+class WorkerProgressed(msgspec.Struct, frozen=True):
     """done: (records, bytes) in map, (groups, values) in reduce. ticks: moves while segments are merged.
     phase: see protocol.RunningAttempt."""
 
@@ -65,7 +65,13 @@ class ForkServerDied(msgspec.Struct, frozen=True):
 
 
 WorkerEvent = (
-    WorkerReady | WorkerMoved | WorkerPaused | WorkerResumed | WorkerFinished | WorkerDied | ForkServerDied
+    WorkerLoaded
+    | WorkerProgressed
+    | WorkerPaused
+    | WorkerResumed
+    | WorkerFinished
+    | WorkerDied
+    | ForkServerDied
 )
 
 

@@ -21,10 +21,10 @@ from pymr.peer.workers.fork_server_protocol import (
     TERMINAL_COLUMNS,
     TERMINAL_ROWS,
     Exited,
+    ForkWorker,
     KillWorker,
     Started,
     StartFailed,
-    StartWorker,
     ToNursery,
     decode_from_nursery,
     encode,
@@ -107,7 +107,7 @@ class ForkServer:
         self, worker_id: int, columns: int = TERMINAL_COLUMNS, rows: int = TERMINAL_ROWS
     ) -> None:
         """Ask for a worker. worker_id: not used before. Answered by StartedWorker or StartFailed."""
-        self._send(StartWorker(worker_id, columns, rows))
+        self._send(ForkWorker(worker_id, columns, rows))
 
     def kill_worker(self, worker_id: int) -> None:
         """End a worker at once, with all it has started. Of no effect where it has ended."""

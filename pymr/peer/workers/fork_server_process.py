@@ -26,10 +26,10 @@ from pymr.peer.worker.worker import TaskFunctions, warm_up, worker_main
 from pymr.peer.workers.fork_server_protocol import (
     MESSAGE_BYTES_MAX,
     Exited,
+    ForkWorker,
     FromNursery,
     Started,
     StartFailed,
-    StartWorker,
     decode_to_nursery,
     encode,
 )
@@ -134,7 +134,7 @@ class _NurseryProcess:
         if not packet:
             return False
         order = decode_to_nursery(packet)
-        if isinstance(order, StartWorker):
+        if isinstance(order, ForkWorker):
             self._start(order)
         else:
             for pid, worker_id in self._workers.items():
@@ -142,7 +142,7 @@ class _NurseryProcess:
                     end_tree(pid)
         return True
 
-    def _start(self, order: StartWorker) -> None:
+    def _start(self, order: ForkWorker) -> None:
         self._note_orphans()  # what is there already cannot be of this worker
         descriptors: list[int] = []
         try:

@@ -18,7 +18,7 @@ TERMINAL_COLUMNS, TERMINAL_ROWS = 120, 40
 SOCKET_KIND = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 
 
-class StartWorker(msgspec.Struct, frozen=True, tag="start"):
+class ForkWorker(msgspec.Struct, frozen=True, tag="start"):
     """Fork a worker. id: a number that names it between daemon and fork server, never used again."""
 
     id: int
@@ -54,7 +54,7 @@ class Exited(msgspec.Struct, frozen=True, tag="exited"):
     status: int
 
 
-ToNursery = StartWorker | KillWorker
+ToNursery = ForkWorker | KillWorker
 FromNursery = Started | StartFailed | Exited
 
 _TO_NURSERY: msgpack.Decoder[ToNursery] = msgpack.Decoder(ToNursery)

@@ -32,7 +32,7 @@ this."""
 Watch = Callable[[int, Callable[[], None]], None]
 
 
-class Output(Protocol):
+class OutputSink(Protocol):
     """Where what a worker prints goes: a pane, or what a preview keeps of it."""
 
     @property
@@ -59,7 +59,7 @@ class WorkerLink:
         worker_id: int,
         slot: int,
         run_id: str,
-        pane: Output,
+        pane: OutputSink,
         on_message: Callable[[WorkerLink, FromWorker], None],
         on_closed: Callable[[WorkerLink, str | None], None],
     ) -> None:

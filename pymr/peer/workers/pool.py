@@ -34,15 +34,15 @@ from pymr.peer.workers.events import (
     WorkerDied,
     WorkerEvent,
     WorkerFinished,
-    WorkerMoved,
+    WorkerLoaded,
     WorkerPaused,
-    WorkerReady,
+    WorkerProgressed,
     WorkerResumed,
     WorkerView,
 )
 from pymr.peer.workers.fork_server import ForkServer, ForkServerLost, StartedWorker
 from pymr.peer.workers.fork_server_protocol import Exited, StartFailed
-from pymr.peer.workers.link import Output, Watch, WorkerLink
+from pymr.peer.workers.link import OutputSink, Watch, WorkerLink
 from pymr.wire.outcomes import Failure
 
 OWN_END_SECONDS_MAX = 0.5
@@ -138,7 +138,7 @@ class Workers:
     def start_guest(
         self,
         setup: PreviewSetup,
-        output: Output,
+        output: OutputSink,
         on_message: Callable[[FromWorker], None],
         on_end: Callable[[str], None],
     ) -> WorkerLink:
@@ -270,12 +270,12 @@ class Workers:
         link.moved_at = time.monotonic()
         if isinstance(message, Progress):
             link.done, link.phase = message.done, message.phase
-            self._on_event(WorkerMoved(slot, message.done, message.ticks, message.phase))
+            self._on_event(WorkerProgressed(slot, message.done, message.ticks, message.phase))
         elif isinstance(message, TaskDone):
             self._finish(link, message)
         elif isinstance(message, Ready):
             link.is_ready = True
-            self._on_event(WorkerReady(slot))
+            self._on_event(WorkerLoaded(slot))
         elif isinstance(message, Failed):
             self._die(link, message.failure, last_words=None)
         elif isinstance(message, Paused):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pymr.control.follower.shuffle_progress import ShuffleProgress
-from pymr.engine.disk.blocks import Run
+from pymr.engine.disk.blocks import SortedRun
 from pymr.engine.segments import RUNS_NAME, write_index
 from pymr.engine.tasks import MapOutput
 from pymr.peer.output.partition_sizes import measure_segments
@@ -124,7 +124,11 @@ def test_segments_are_measured_where_they_can_be_read(tmp_path: Path) -> None:
     whole, gone = tmp_path / "map-00000-1.1", tmp_path / "map-00001-1.1"
     whole.mkdir()
     path = str(whole / RUNS_NAME)
-    runs = [Run(path, 0, 0, 30, 1, 1), Run(path, 2, 30, 10, 1, 1), Run(path, 0, 40, 5, 1, 1)]
+    runs = [
+        SortedRun(path, 0, 0, 30, 1, 1),
+        SortedRun(path, 2, 30, 10, 1, 1),
+        SortedRun(path, 0, 40, 5, 1, 1),
+    ]
     Path(path).write_bytes(bytes(45))
     write_index(str(whole), MapOutput(tuple(runs), 1, 1, {}))
     measured = measure_segments({NEAR: str(whole), FAR: str(gone)}, (0, 1, 2))

@@ -10,19 +10,19 @@ import pytest
 from strategies import cpu_seconds_at_most, exactly, roomy_memory, write_run
 
 from pymr.base.errors import CorruptBlockError
-from pymr.engine.disk.blocks import Block, BlockWriter, Run
+from pymr.engine.disk.blocks import Block, BlockWriter, SortedRun
 from pymr.engine.disk.merge import merge_runs
 from pymr.engine.disk_sort import assemble_columns
 
 
-def written(folder: Path, *parts: list[tuple[Any, Any]], block_bytes: int = 1 << 18) -> list[Run]:
+def written(folder: Path, *parts: list[tuple[Any, Any]], block_bytes: int = 1 << 18) -> list[SortedRun]:
     writer = BlockWriter(str(folder / "runs"), block_bytes=block_bytes)
     runs = [write_run(writer, part) for part in parts]
     writer.close()
     return runs
 
 
-def merged(folder: Path, runs: list[Run], **options: Any) -> list[tuple[Any, list[Any]]]:
+def merged(folder: Path, runs: list[SortedRun], **options: Any) -> list[tuple[Any, list[Any]]]:
     blocks = merge_runs(runs, str(folder / "merged"), **options)
     return [
         (key, list(values))

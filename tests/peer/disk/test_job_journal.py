@@ -15,7 +15,7 @@ import pytest
 from pymr.base.errors import DiskError
 from pymr.control.stored_state import JobChanges, JobRecord, JobState
 from pymr.peer.disk import job_table
-from pymr.peer.disk.job_journal import GatheredChanges, JobJournal, JobTable
+from pymr.peer.disk.job_journal import GatheredChanges, JobJournal, JobTableSnapshot
 from pymr.peer.disk.job_table import KEEP_SECONDS, SNAPSHOT_SECONDS, JobTableCopy
 from pymr.peer.disk.local_state import LocalState
 from pymr.peer.disk.paths import PeerPaths
@@ -35,7 +35,7 @@ def changed(change: int, *jobs: JobRecord, deleted: tuple[str, ...] = (), **more
     return JobChanges(change, jobs, deleted, more.pop("is_whole", False), False, **more)
 
 
-TABLE = JobTable(LIFE, 7, (job("a", 3), job("b", 7)), 2, {"a": JobState("a-000001", "x")}, True)
+TABLE = JobTableSnapshot(LIFE, 7, (job("a", 3), job("b", 7)), 2, {"a": JobState("a-000001", "x")}, True)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_journal_of_an_earlier_table_says_nothing(
         if name == "jobs.between":
             raise OSError(errno.EIO, "the power fails here")
 
-    kept.write(JobTable(LIFE, 1, ()))
+    kept.write(JobTableSnapshot(LIFE, 1, ()))
     kept.add("life-0", changed(5, job("old", 5), is_whole=True))
     monkeypatch.setattr("pymr.peer.disk.job_journal.fault_point", fail)
     with pytest.raises(DiskError):

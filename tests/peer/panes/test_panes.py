@@ -17,7 +17,7 @@ from pymr.peer.panes.panes import (
     HEAD_BYTES_MAX,
     SEGMENT_BYTES,
     TAIL_BYTES_MAX,
-    Pane,
+    OpenPane,
     PaneChunk,
     PaneStore,
     has_pane,
@@ -48,7 +48,7 @@ class Timed:
         self.now = 1_000.0
         self.pane = self.open()
 
-    def open(self) -> Pane:
+    def open(self) -> OpenPane:
         return PaneStore(self.directory, lambda: self.now).open(0, "run-1")
 
     def say(self, data: bytes, after: float = 0.0) -> None:

@@ -12,7 +12,7 @@ import pytest
 from worker_bench import RUN, Bench
 
 from pymr.peer.panes import writers
-from pymr.peer.panes.panes import Pane, PaneStore, read_pane
+from pymr.peer.panes.panes import OpenPane, PaneStore, read_pane
 from pymr.peer.panes.writers import PANE_BYTES_MAX, PaneWriter, PaneWriters
 from pymr.peer.workers.events import WorkerFinished
 
@@ -26,13 +26,13 @@ class Desk:
         self.folder = folder
         self.goes_on = threading.Event()
         self.goes_on.set()
-        append = Pane.append
+        append = OpenPane.append
 
-        def hang(pane: Pane, data: bytes) -> None:
+        def hang(pane: OpenPane, data: bytes) -> None:
             assert self.goes_on.wait(LIMIT_S)
             append(pane, data)
 
-        monkeypatch.setattr(Pane, "append", hang)
+        monkeypatch.setattr(OpenPane, "append", hang)
         self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self.store = PaneStore(folder)
         self.writers = PaneWriters(self.store, self._calls.put)
@@ -135,13 +135,13 @@ def test_a_worker_waits_for_a_disk_that_hangs_and_the_daemon_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on = threading.Event()
-    append = Pane.append
+    append = OpenPane.append
 
-    def hang(pane: Pane, data: bytes) -> None:
+    def hang(pane: OpenPane, data: bytes) -> None:
         assert goes_on.wait(LIMIT_S)
         append(pane, data)
 
-    monkeypatch.setattr(Pane, "append", hang)
+    monkeypatch.setattr(OpenPane, "append", hang)
     bench = Bench(tmp_path)
     try:
         bench.do(f"for _ in range({4 * PANE_BYTES_MAX // 100}): print('x' * 98)")

@@ -17,7 +17,7 @@ from pymr.peer.disk.job_table import JobTableCopy
 from pymr.peer.disk.local_state import LocalState
 from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.requests.commands import ClusterSnapshot, Commands, refused
-from pymr.peer.requests.submissions import JOB_BYTES_MAX, Submission, check_submission
+from pymr.peer.requests.submissions import JOB_BYTES_MAX, CheckedSubmission, check_submission
 from pymr.peer.store.store import StoreUnavailable
 from pymr.projects.packages import pack_project, unpack_project
 from pymr.wire.requests import (
@@ -49,7 +49,7 @@ COUNT = {
 }  # fmt: skip
 
 
-def check(fields: dict[str, Any], project_hash: str = "", **changed: Any) -> Submission:
+def check(fields: dict[str, Any], project_hash: str = "", **changed: Any) -> CheckedSubmission:
     return check_submission({**fields, **changed}, project_hash, peers=PEERS, asked="beta")
 
 
@@ -85,7 +85,7 @@ def test_engine_gets_no_input_that_its_workers_cannot_read(
 ) -> None:
     fields = {**COUNT, "input_dirs": ["/shared/a", folder]}
 
-    def submit(engine: str) -> Submission:
+    def submit(engine: str) -> CheckedSubmission:
         return check_submission(
             fields | {"engine": engine}, "h", peers=PEERS, asked="beta", hosts=hosts, shared=("/shared",)
         )

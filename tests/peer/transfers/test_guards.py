@@ -33,7 +33,7 @@ from pymr.peer.output.publication import abandoned_folders, clear_abandoned, for
 from pymr.peer.transfers import walk, writer
 from pymr.peer.transfers.delete import delete_folder
 from pymr.peer.transfers.folders import cluster_folder, local_file, local_source, local_target
-from pymr.peer.transfers.progress import Progress
+from pymr.peer.transfers.progress import TransferProgress
 from pymr.peer.worker.worker import _failure_of
 
 
@@ -344,7 +344,9 @@ def test_an_upload_whose_folder_is_deleted_meanwhile_does_not_succeed_without_it
         def pass_point(at: str) -> None:
             fault_point(at)
             if at == point and next(passes) == nth:
-                delete_folder(paths, name + deleted, "other-7", "beta", Progress(TaskWatch(), "deleted"))
+                delete_folder(
+                    paths, name + deleted, "other-7", "beta", TransferProgress(TaskWatch(), "deleted")
+                )
 
         return pass_point
 

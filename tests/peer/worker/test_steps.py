@@ -25,7 +25,7 @@ from pymr.peer.disk.paths import PeerPaths
 from pymr.peer.recovery_scan import found_runs, held_attempts
 from pymr.peer.worker.steps import do_step
 from pymr.peer.worker.worker import TaskFunctions
-from pymr.peer.workers.events import WorkerDied, WorkerFinished, WorkerMoved, WorkerReady
+from pymr.peer.workers.events import WorkerDied, WorkerFinished, WorkerLoaded, WorkerProgressed
 from pymr.wire.outcomes import AttemptId, Failure, MapOutcome, ReduceOutcome, StepOutcome
 from pymr.wire.protocol import STEPS, StepInput
 
@@ -204,13 +204,13 @@ def test_worker_does_steps_and_no_others(tmp_path: Path) -> None:
     bench = Bench(tmp_path, tasks=TaskFunctions(do_map, do_reduce, do_a_step))
     try:
         bench.workers.start(0, setup(bench, UPLOAD, ClusterConfig()))
-        bench.event(WorkerReady)
+        bench.event(WorkerLoaded)
         for kind in STEPS:
             id = AttemptId(RUN, f"{kind}-00000", "9.12")
             inputs = (StepInput("list-00000", "9.1", "beta"),)
             assert bench.workers.assign(0, StepOrder(id, inputs))
             assert bench.workers.view(0).state == kind  # type: ignore[union-attr]
-            assert bench.event(WorkerMoved).done == (STEPS.index(kind) + 1, 1 << 33)
+            assert bench.event(WorkerProgressed).done == (STEPS.index(kind) + 1, 1 << 33)
             bench.workers.type_into(0, b"\n")
             outcome = bench.event(WorkerFinished).outcome
             shown = ["file_transfer", "alpha", str(tmp_path), "", "alpha/0", []]

@@ -26,9 +26,9 @@ from pymr.peer.workers.events import (
     ForkServerDied,
     WorkerDied,
     WorkerFinished,
-    WorkerMoved,
+    WorkerLoaded,
     WorkerPaused,
-    WorkerReady,
+    WorkerProgressed,
     WorkerResumed,
 )
 from pymr.peer.workers.link import WorkerLink
@@ -83,7 +83,7 @@ def test_worker_does_map_and_reduce_tasks_and_tells_what_it_does(bench: Bench) -
     begun = time.monotonic()
     bench.workers.start(0, bench.setup())
     assert bench.workers.view(0).state == "starting"  # type: ignore[union-attr]
-    bench.event(WorkerReady)
+    bench.event(WorkerLoaded)
     print(f"first worker ready after {1_000 * (time.monotonic() - begun):.1f} ms")
     mapped = bench.do("print('in map')", task=5)
     assert bench.workers.view(0).state == "map"  # type: ignore[union-attr]
@@ -109,7 +109,7 @@ def test_a_worker_imports_nothing_that_whoever_forks_it_has_not(bench: Bench) ->
     source = f"import sys; open({str(known)!r}, 'w').write(' '.join(sys.modules))"
     write_project(bench.folder / "projects", map_functions=f"{source}\n{PLAIN}", reduce_functions=REDUCE)
     bench.workers.start(0, bench.setup())
-    bench.event(WorkerReady)
+    bench.event(WorkerLoaded)
     before = known.read_text().split()
     bench.do(source)
     bench.event(WorkerFinished)
@@ -189,7 +189,7 @@ def test_progress_is_told_while_it_moves(bench: Bench) -> None:
     bench.do("import time\nfor _ in range(5):\n    watch.tick(); time.sleep(0.15)")
     bench.event(WorkerFinished)
 
-    assert len([event for event in bench.events if isinstance(event, WorkerMoved)]) >= 3
+    assert len([event for event in bench.events if isinstance(event, WorkerProgressed)]) >= 3
 
 
 SPAWNING = """
@@ -400,7 +400,7 @@ def test_crash_in_c_code_shows_the_python_line(bench: Bench) -> None:
 
 def test_of_much_output_beginning_and_end_are_kept_and_others_are_not_held_up(bench: Bench) -> None:
     bench.workers.start(1, bench.setup())
-    bench.event(WorkerReady, 1)
+    bench.event(WorkerLoaded, 1)
     bench.do("""
         line = "x" * 1_000
         print("the first line")
@@ -669,7 +669,7 @@ def test_breakpoint_while_the_functions_are_loaded(bench: Bench) -> None:
     bench.event(WorkerPaused)
     bench.workers.type_into(0, b"c\n")
 
-    bench.event(WorkerReady)
+    bench.event(WorkerLoaded)
 
 
 def test_input_reads_what_is_typed_and_the_terminal_has_the_size_given(bench: Bench) -> None:
