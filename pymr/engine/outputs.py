@@ -21,6 +21,7 @@ import orjson
 
 from pymr.base.errors import OutputError, disk_error
 from pymr.base.faults import fault_point
+from pymr.base.forks import end_fork
 from pymr.base.zstd import zstd
 from pymr.engine.disk.keys import show
 from pymr.engine.failures import check_pairs
@@ -83,6 +84,7 @@ class OutputWriter:
         self._nan = nan
         self._batch_items = _BATCH_ITEMS_FIRST
         self._file_items = 0  # in the present file
+        self._pid = os.getpid()
         self.parts: list[Part] = []
         self.items_written = 0
 
@@ -120,6 +122,7 @@ class OutputWriter:
         for portion in portions:
             source = iter(portion)
             while batch := list(islice(source, min(self._batch_items, self._max_items - self._file_items))):
+                end_fork(self._pid)
                 held = [batch]
                 del batch
                 yield held.pop()
@@ -263,6 +266,7 @@ class _open_part:  # noqa: N801 - a context manager, used as a function
 
     def __init__(self, path: str, compression: str) -> None:
         self._path = path
+        self._pid = os.getpid()
         try:
             self._raw = open(path, "wb", buffering=_WRITE_BUFFER_BYTES)  # noqa: SIM115
         except OSError as error:
@@ -278,6 +282,7 @@ class _open_part:  # noqa: N801 - a context manager, used as a function
         return self._file
 
     def __exit__(self, kind: object, *_: object) -> None:
+        end_fork(self._pid)  # before what is buffered is written a second time
         try:
             if kind is None:
                 if self._file is not self._raw:

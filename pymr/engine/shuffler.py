@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from struct import Struct
@@ -10,6 +11,7 @@ from typing import Any
 from xxhash import xxh3_64
 
 from pymr.base.errors import Interrupted, RecordError
+from pymr.base.forks import end_fork
 from pymr.base.memory import MemoryBudget
 from pymr.engine.disk.blocks import BLOCK_BYTES, BlockWriter, SortedRun, check_item
 from pymr.engine.disk.keys import Key, show
@@ -73,6 +75,7 @@ class Shuffler:
         if partitions < 1 or max_items < 1:
             raise ValueError(f"partitions = {partitions} and max_items = {max_items} have to be at least 1")
         self._path = path
+        self._pid = os.getpid()
         self._partitions = partitions
         self._memory = memory
         self._max_items = max_items
@@ -218,6 +221,7 @@ class Shuffler:
             raise CombineError(f"an item of combine function {name_of(self._combine)}: {error}") from error
 
     def _write_runs(self) -> None:
+        end_fork(self._pid)
         distinct = 0
         weighs_values = self._memory.is_half_full()
         for partition, blocks in self._held.sorted_parts(self._partitions):

@@ -19,6 +19,7 @@ from pymr.base.errors import (
     UserFunctionError,
     disk_error,
 )
+from pymr.base.forks import end_fork, ending_forks
 from pymr.base.memory import MemoryBudget
 from pymr.config.cluster import EngineConfig
 from pymr.engine.disk.blocks import SortedRun
@@ -154,6 +155,7 @@ class TaskWatch:
         return self.moved
 
 
+@ending_forks()
 def run_map_task(
     context: JobContext,
     task: MapTask,
@@ -210,6 +212,7 @@ def run_map_task(
     )
 
 
+@ending_forks()
 def run_reduce_task(context: JobContext, task: ReduceTask, directory: str, watch: TaskWatch) -> ReduceOutput:
     """Merge the runs of a partition and reduce its groups into part files in `directory`.
 
@@ -285,9 +288,11 @@ class BadRecords:
         self.count = 0
         self._reader = reader
         self._context = context
+        self._pid = os.getpid()
 
     def add(self, error: Exception) -> None:
         """Note the record the reader is at. Raises UserFunctionError when it is one too many."""
+        end_fork(self._pid)
         self.count += 1
         location = self._reader.location()
         text = shown_traceback("".join(traceback.format_exception(error)))

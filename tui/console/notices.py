@@ -43,7 +43,8 @@ class NoticingApp(KeysInOrder):
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: list[_Notice] = []  # the last is shown
+        self._waiting: list[_Notice] = []  # the last is shown, or about to be
+        self._shown: _Notice | None = None
         self._notice_timer: Timer | None = None
         self._is_notice_due = False
 
@@ -81,7 +82,8 @@ class NoticingApp(KeysInOrder):
         if self._notice_timer is not None:
             self._notice_timer.stop()
         self.clear_notifications()
-        if not self._waiting:
+        self._shown = self._waiting[-1] if self._waiting else None
+        if self._shown is None:
             return
         *others, notice = self._waiting
         text, seconds = notice.text, notice.seconds
@@ -105,5 +107,6 @@ class NoticingApp(KeysInOrder):
         return [piece for line in lines for piece in textwrap.wrap(line, max(width, 2) - 1)] or [""]
 
     def _end_notice(self) -> None:
-        self._waiting.pop()
+        """The one that is shown has been there for its time; a later one may wait to be shown."""
+        self._waiting = [one for one in self._waiting if one is not self._shown]
         self._show_notice()

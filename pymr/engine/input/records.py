@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 from xxhash import xxh3_64_intdigest
 
 from pymr.base.errors import InputError, disk_error
+from pymr.base.forks import end_fork
 from pymr.engine.input.changes import has_grown, refuse_changed, refuse_gone
 from pymr.engine.input.decompress import DECOMPRESSION_ERRORS, FirstBytes, Readable, open_compressed
 from pymr.engine.input.files import InputFile, Split, recognise, refuse_other_than_text
@@ -105,6 +106,7 @@ class RecordReader:
         on_content: OnContent | None = None,
         on_chunk: Callable[[], object] = lambda: None,
     ) -> None:
+        self._pid = os.getpid()
         self._splits = splits
         self._encoding_errors = encoding_errors
         self._line_bytes_max = line_bytes_max
@@ -340,6 +342,7 @@ class RecordReader:
         head = b""
         size = min(CHUNK_BYTES, self._line_bytes_max)
         self._content_bytes = offset
+        end_fork(self._pid)
         while data := content.read(size if remaining_bytes is None else min(size, remaining_bytes)):
             self._content_bytes += len(data)
             if remaining_bytes is not None:
@@ -374,6 +377,7 @@ class RecordReader:
                 del chunk
                 yield True
             pending += data[cut:]
+            end_fork(self._pid)  # it would read on where this one is to, of the same open file
         if pending:
             self._chunk = pending if len(pending) >= CHUNK_BYTES else bytes(pending)
             self._chunk_offset = offset

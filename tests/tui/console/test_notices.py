@@ -68,6 +68,17 @@ async def test_notices_of_a_small_terminal_are_all_to_be_read_the_latest_first()
     assert "(+" not in told
 
 
+async def test_a_notice_that_comes_as_another_ends_is_not_lost() -> None:
+    async with noticing() as (app, pilot):
+        app.notify("the first", timeout=60)
+        await until_shown(pilot, "the first")
+        app.notify("the second", timeout=60)
+        app._end_notice()
+        await until_shown(pilot, "the second")
+
+        assert [one.text for one in app._waiting] == ["the second"]
+
+
 async def test_of_many_notices_the_latest_wait_each_text_once() -> None:
     async with noticing() as (app, pilot):
         for number in (*range(2 * NOTICES_MAX), *[0] * NOTICES_MAX):
