@@ -16,8 +16,8 @@ from contextlib import contextmanager
 
 from pymr.base.durable import sync_folder
 from pymr.base.errors import PymrError, RetryableError
-from pymr.base.rooted_files import RootedFiles
 from pymr.peer.disk.file_lists import TEMPORARY_PREFIX
+from pymr.peer.disk.rooted_files import RootedFiles
 from pymr.peer.disk.step_journal import lock_file
 
 NOTE_PREFIX = "writes-"

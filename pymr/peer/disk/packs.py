@@ -12,9 +12,9 @@ from bisect import bisect_right
 from collections import OrderedDict
 
 from pymr.base.errors import DamagedFileError
-from pymr.base.rooted_files import PathRefusedError, RootedFiles
 from pymr.data.protocol import DataRefused
 from pymr.peer.disk.file_lists import PACK_NAME, Entry, FileList, parse_list, sums_of
+from pymr.peer.disk.rooted_files import PathRefusedError, RootedFiles
 
 PACKS_OPEN_MAX = 8
 """Lists that are kept in memory, with open folders."""

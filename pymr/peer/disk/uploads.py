@@ -15,10 +15,10 @@ from collections.abc import Container
 from contextlib import suppress
 
 from pymr.base.errors import FatalError
-from pymr.base.rooted_files import RootedFiles
 from pymr.config.cluster import ClusterConfig, format_bytes
 from pymr.data.protocol import READ_BYTES_MAX, DataRefused, Discard, Write, checksum_of
 from pymr.peer.disk.file_lists import PACK_NAME
+from pymr.peer.disk.rooted_files import RootedFiles
 
 UPLOADS = "uploads"
 LIST_NAME = "list"

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from pymr.base.errors import DiskError
 from pymr.base.faults import fault_point
-from pymr.base.rooted_files import RootedFiles
 from pymr.config.cluster import format_bytes
 from pymr.data.stream import Bytes, Range
 from pymr.peer.disk.file_lists import Entry
 from pymr.peer.disk.leftovers import clear_leftovers
 from pymr.peer.disk.packs import is_same_file
+from pymr.peer.disk.rooted_files import RootedFiles
 from pymr.peer.disk.step_journal import Journal
 from pymr.peer.transfers.progress import TransferProgress
 from pymr.peer.transfers.sources import Sources

@@ -15,13 +15,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pymr.base.durable import sync_folder, write_file
 from pymr.base.errors import InputError
 from pymr.base.faults import fault_point
-from pymr.base.rooted_files import PathRefusedError, RootedFiles, kind_of
 from pymr.engine.input.files import MANIFEST_NAME
 from pymr.engine.staged_output import locked
 from pymr.peer.disk.file_lists import Entry
 from pymr.peer.disk.leftovers import temporary_name
 from pymr.peer.disk.packs import is_same_file
 from pymr.peer.disk.paths import HIDDEN_PREFIX, PeerPaths
+from pymr.peer.disk.rooted_files import PathRefusedError, RootedFiles, kind_of
 from pymr.peer.transfers.progress import TransferProgress
 from pymr.peer.transfers.walk import check_level
 from pymr.wire.output_shares import taken_items

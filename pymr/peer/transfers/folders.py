@@ -6,10 +6,10 @@ import os
 
 from pymr.base.durable import make_folders
 from pymr.base.errors import InputError, disk_error
-from pymr.base.rooted_files import PathRefusedError, RootedFiles
 from pymr.config.cluster import ClusterConfig
 from pymr.jobs.transfer_rules import OWN_FOLDERS, STAGED
 from pymr.peer.disk.paths import is_below, resolve_input
+from pymr.peer.disk.rooted_files import PathRefusedError, RootedFiles
 
 STAGED_FILES = "files"
 """In a folder that stands for one of a console: what was downloaded into it."""

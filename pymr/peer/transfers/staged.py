@@ -18,7 +18,6 @@ from itertools import groupby
 import msgspec
 
 from pymr.base.errors import DamagedFileError, InputError
-from pymr.base.rooted_files import RootedFiles, kind_of
 from pymr.config.cluster import ClusterConfig
 from pymr.data.client import DataClient
 from pymr.data.protocol import READ_BYTES_MAX, Staged
@@ -41,6 +40,7 @@ from pymr.peer.disk.file_lists import (
     sums_of,
 )
 from pymr.peer.disk.packs import OpenPack
+from pymr.peer.disk.rooted_files import RootedFiles, kind_of
 from pymr.peer.disk.uploads import LIST_NAME
 from pymr.peer.transfers.copy import Buffer
 from pymr.peer.transfers.walk import digest_of, digest_of_range, examine_file, walk_files

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from pymr.base.errors import FatalError, InputChangedError, InputError, disk_error
-from pymr.base.rooted_files import PathRefusedError, RootedFiles
 from pymr.engine.input.files import IGNORED_NAMES
 from pymr.jobs.auxiliary_json import parse_auxiliary
 from pymr.jobs.job_types import FileTransferJob
@@ -24,6 +23,7 @@ from pymr.peer.attempts.worker_protocol import StepOrder
 from pymr.peer.disk.file_lists import FILES, PACK_NAME, THERE, Entry, ListWriter, destination_list
 from pymr.peer.disk.leftovers import noted
 from pymr.peer.disk.paths import PeerPaths, is_below
+from pymr.peer.disk.rooted_files import PathRefusedError, RootedFiles
 from pymr.peer.disk.step_journal import Journal
 from pymr.peer.output.reading import outputs_read
 from pymr.peer.transfers.copy import Copied, Copy, CopyRules, Portion

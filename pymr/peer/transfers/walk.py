@@ -9,7 +9,6 @@ from collections.abc import Callable, Container, Iterator
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from pymr.base.errors import InputChangedError, InputError
-from pymr.base.rooted_files import PathRefusedError, RootedFiles, kind_of
 from pymr.peer.disk.file_lists import (
     LEVELS_MAX,
     NAMES_SHOWN_MAX,
@@ -19,6 +18,7 @@ from pymr.peer.disk.file_lists import (
     is_text,
 )
 from pymr.peer.disk.paths import is_below
+from pymr.peer.disk.rooted_files import PathRefusedError, RootedFiles, kind_of
 
 READ_BYTES = 1 << 20
 _MODE_BITS = 0o777

@@ -16,9 +16,9 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 
 from pymr.base.errors import RetryableError
 from pymr.base.faults import fault_point
-from pymr.base.rooted_files import PathRefusedError, RootedFiles
 from pymr.peer.disk.file_lists import Entry
 from pymr.peer.disk.leftovers import temporary_name
+from pymr.peer.disk.rooted_files import PathRefusedError, RootedFiles
 from pymr.peer.transfers.walk import READ_BYTES
 
 BATCH_FILES = 5_000

@@ -24,11 +24,11 @@ from pymr.base.errors import (
     disk_error,
 )
 from pymr.base.faults import fault_point
-from pymr.base.rooted_files import PathRefusedError, RootedFiles
 from pymr.config.cluster import ClusterConfig, RedisConfig, SecurityConfig
 from pymr.engine.tasks import TaskWatch
 from pymr.peer.disk.leftovers import clear_noted, noted
 from pymr.peer.disk.paths import PeerPaths
+from pymr.peer.disk.rooted_files import PathRefusedError, RootedFiles
 from pymr.peer.output.publication import abandoned_folders, clear_abandoned, forget_run
 from pymr.peer.transfers import walk, writer
 from pymr.peer.transfers.delete import delete_folder

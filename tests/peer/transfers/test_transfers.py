@@ -15,11 +15,11 @@ import pytest
 from transfer_runs import PEERS, TransferRun, data_of, read_tree, serving, write_tree
 
 from pymr.base.errors import DiskError, InputError, JobError, MissingSegmentError, OutputError
-from pymr.base.rooted_files import PathRefusedError, RootedFiles
 from pymr.config.cluster import ClusterConfig, SecurityConfig
 from pymr.engine.outputs import Part
 from pymr.engine.staged_output import complete, refuse_foreign_files
 from pymr.peer.disk.paths import PeerPaths
+from pymr.peer.disk.rooted_files import PathRefusedError, RootedFiles
 from pymr.peer.output.publication import list_output
 from pymr.wire.outcomes import AttemptId
 
