@@ -16,6 +16,7 @@ from pymr.control.messages import (
     DoWrite,
     Ended,
     JobsChanged,
+    LeaderCommand,
     LeaderEvent,
     LeaderSettings,
     PeerInfo,
@@ -94,7 +95,8 @@ def run_record(**other: Any) -> RunRecord:
 
 
 class Desk:
-    """orders: the last ones to each peer. writes: what Redis was asked, and has not answered."""
+    """orders: the last ones to each peer. writes: what Redis was asked, and has not answered. commands: all
+    that the leader has given, in their order."""
 
     def __init__(self, *peers: tuple[str, str, int], epoch: int = 5, **settings: Any) -> None:
         info = [PeerInfo(*peer) for peer in peers]
@@ -114,6 +116,7 @@ class Desk:
         self.told: list[str] = []
         self.events: list[Event] = []
         self.steps = 0
+        self.commands: list[LeaderCommand] = []
         self._boots: dict[str, int] = {}
         self._sequences: dict[str, int] = {}
         self._versions: dict[tuple[str, tuple[AttemptId, ...]], int] = {}
@@ -123,6 +126,7 @@ class Desk:
         self.steps += 1
         is_to_go_on = False
         for command in self.leader.step(event, self.now):
+            self.commands.append(command)
             match command:
                 case SendOrders(orders):
                     self.orders[orders.peer] = orders
