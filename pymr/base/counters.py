@@ -14,7 +14,7 @@ def count(name: str, number: float = 1) -> None:
     """Add `number` to the counter `name` of the task that is running.
 
     Counts of an attempt that fails are dropped with it, so a retried task counts once.
-    Raises TypeError where `name` is no str or `number` no int or float.
+    Raises TypeError if `name` is not a str or `number` is not an int or float.
     """
     if not isinstance(name, str) or not isinstance(number, int | float):
         raise TypeError(f"pymr.count takes a str and a number, not {name!r:.80} and {number!r:.80}")
@@ -23,7 +23,7 @@ def count(name: str, number: float = 1) -> None:
 
 def take_counts() -> dict[str, float]:
     """The counts since the last call, see `finite`; starts again from nothing. The engine calls it at a
-    task's ends. What is not a number (NaN) counts as 0, which stderr is told."""
+    task's ends. NaN counts as 0, with a warning on stderr."""
     counts = {name: finite(number) for name, number in _current.items()}
     for name, number in _current.items():
         if number != number:

@@ -30,7 +30,7 @@ class RunFailedError(FatalError):
 
 
 class StaleEpochError(PymrError):
-    """A newer leader exists; whoever got this stops acting as one."""
+    """A newer leader exists; the peer that gets this stops acting as leader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class InputError(FatalError):
 
 
 class InputOutdatedError(InputError):
-    """An input file was replaced, rewritten or removed since it was listed: the run is planned anew."""
+    """An input file was replaced, rewritten or removed since it was listed: the run is planned again."""
 
 
 class InputGrownError(InputError):

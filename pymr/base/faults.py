@@ -2,9 +2,8 @@
 
 PYMR_FAULTS is a list such as `block.write:enospc@3,commit.after_rename:kill@1`: at the third pass through
 `block.write` raise ENOSPC, at the first through `commit.after_rename` kill this process. With
-`reduce.begin:hold=FILE` every pass waits there for as long as that file exists; `%p` in its name stands for
-the number of the process. Without the variable a fault
-point costs a truth test.
+`reduce.begin:hold=FILE` every pass waits there for as long as that file exists; `%p` in its name is
+replaced by the process id. Without the variable a fault point costs a truth test.
 """
 
 from __future__ import annotations

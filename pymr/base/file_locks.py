@@ -1,4 +1,4 @@
-"""File locks that are waited for, but not for ever."""
+"""File locks with a bounded wait."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _BUT_FOR_ESC = {number: shown for number, shown in _ESCAPED.items() if number !=
 
 
 def printable(text: str) -> str:
-    """A text for one line: what is no character to be seen, line breaks too, becomes `?`; tabs are blanks."""
+    """A text on one line: unprintable characters and line breaks become `?`, tabs become blanks."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else "?" for character in text.expandtabs())
@@ -28,7 +28,7 @@ def printable_lines(text: str) -> list[str]:
 def printable_text(text: str, *, keeps_escapes: bool = False) -> str:
     """A text as it is, tabs and line breaks too, in which characters of control are written out: `\\x1b`.
 
-    keeps_escapes: but for ESC, for whoever reads colours from the text.
+    keeps_escapes: keep ESC, for callers that read colours from the text.
     """
     if text.isprintable():
         return text

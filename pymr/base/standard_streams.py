@@ -17,8 +17,8 @@ _NAMES = ("stdout", "stderr")
 class CheckedFile(io.RawIOBase):
     """Writes to a file descriptor until that fails, and remembers why; what comes after that is discarded.
 
-    A reader that has gone (EPIPE) is no failure: nobody needs the rest. Writing never raises, so that no
-    library has to cope with it; whoever writes much asks `is_in_use` between.
+    A reader that has gone (EPIPE) is not a failure: nobody needs the rest. Writing never raises, so that no
+    library has to cope with it; a caller that writes much checks `is_in_use` in between.
 
     written: the bytes that the system has taken. error: why it took no more; None where it took all.
     """
@@ -90,7 +90,7 @@ def check_streams() -> None:
             continue
         try:
             descriptor = stream.fileno()
-        except (OSError, AttributeError):  # it is no file of the system
+        except (OSError, AttributeError):  # it is not a file of the system
             continue
         stream.flush()
         is_terminal = os.isatty(descriptor)

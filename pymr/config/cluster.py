@@ -122,7 +122,7 @@ def machine_memory_bytes(cgroup_limit: Path = _CGROUP_MEMORY_LIMIT) -> int:
     physical_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         return min(physical_bytes, int(cgroup_limit.read_text()))
-    except (OSError, ValueError):  # no such file outside of containers; "max" where there is no limit
+    except (OSError, ValueError):  # absent outside containers; "max" where there is no limit
         return physical_bytes
 
 
@@ -281,7 +281,7 @@ def _machine(host: str) -> str:
 
 
 def _managed_redis_problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[Problem]:
-    """What cannot stand beside a managed Redis, which listens on a socket in a folder of this machine."""
+    """Raise for settings that conflict with a managed Redis, which listens on a local socket."""
     if not values["redis"].get("managed"):
         return []
     problems = [

@@ -18,11 +18,11 @@ from pymr.config.kinds import Kind, SecretError
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a field's type and default do not say; stands in the `Annotated[...]` of its declaration.
+    """What a field's type and default do not say; part of the `Annotated[...]` of its declaration.
 
     kind: the values it takes, and how they are checked.
-    doc: one to two lines for whoever fills it in.
-    example: what a template shows where there is no default.
+    doc: one or two lines for the user who fills it in.
+    example: what a template shows if there is no default.
     section: the heading that begins at this field; the fields that follow belong under it too.
     """
 
@@ -46,7 +46,7 @@ class Field:
 
     @property
     def placeholder(self) -> str:
-        """What the template has for whoever fills it in to replace, such as "<JOB_NAME>"; "" for nothing."""
+        """The placeholder in a template that the user replaces, such as "<JOB_NAME>"; "" for none."""
         example = self.example[0] if isinstance(self.example, tuple) else self.example
         is_one = self.required and isinstance(example, str) and example.startswith("<")
         return str(example) if is_one else ""
@@ -56,7 +56,7 @@ class Field:
 def declared_fields(declaring: type[msgspec.Struct]) -> tuple[Field, ...]:
     """The declared fields of a class, in the order of their declaration, those of its base first.
 
-    Attributes that are annotated without a `Declared` are left out.
+    Attributes annotated without a `Declared` are omitted.
     """
     annotations = get_type_hints(declaring, include_extras=True)
     # As msgspec.structs.fields(), which evaluates all annotations once more, for 5 ms of each start.
@@ -93,8 +93,8 @@ def check_fields(
 ) -> tuple[dict[str, Any], list[Problem]]:
     """The values of `fields` by name, as `given` has them, and everything that is wrong with those.
 
-    A field that is absent or None gets its default. prefix: stands before the names in problems.
-    Names in `given` that are none of `fields` are left for the caller to judge.
+    A field that is absent or None gets its default. prefix: put before the names in problems.
+    Names in `given` that are not in `fields` are left to the caller.
     """
     values: dict[str, Any] = {}
     problems: list[Problem] = []

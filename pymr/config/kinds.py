@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from pymr.base.spelling import did_you_mean
 
-# Whole numbers up to here are exact wherever a value goes: TOML, msgpack, JSON, the scores of Redis.
+# Whole numbers up to here are exact in every encoding of a value: TOML, msgpack, JSON, the scores of Redis.
 INTEGER_MAX = 2**53
 
 
@@ -92,7 +92,7 @@ def text(*, may_be_empty: bool = False) -> Kind:
 
 
 def plain_name(*, reserved: tuple[str, ...] = ()) -> Kind:
-    """Names of jobs, projects, peers...: they stand in file names, keys and addresses, so ASCII only."""
+    """Names of jobs, projects, peers...: used in file names, keys and addresses, so ASCII only."""
 
     def check(value: object) -> str:
         kept = check_text(value)
@@ -144,7 +144,7 @@ def absolute_path() -> Kind:
 
 
 def command_line(*, must_hold: str = "") -> Kind:
-    """A command and its arguments, as a shell would split them. must_hold: what has to stand in one."""
+    """A command and its arguments, as a shell would split them. must_hold: text required in one of them."""
 
     def check(value: object) -> str:
         import shlex  # few files hold one
@@ -249,7 +249,7 @@ def check_name(value: str) -> None:
 
 
 def check_text(value: object, *, may_be_empty: bool = False) -> str:
-    """`value` when it is a text that can stand in a file, an argument or a path; else ValueError."""
+    """`value` if it is text that a file, an argument or a path can hold. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError(f"must be text, not {type_in_words(value)}")
     if not value and not may_be_empty:

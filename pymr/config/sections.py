@@ -1,4 +1,4 @@
-"""The sections of a cluster.toml: the type, kind, default and meaning of every setting stand here only."""
+"""The sections of a cluster.toml: declares the type, kind, default and meaning of every setting."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
         Declared(
             number(above=0),
             "How long a run waits for a machine that is gone and has what nobody else has; then it fails, "
-            "naming it. Higher: more time to mend the machine. Lower: the queue goes on sooner.",
+            "naming it. Higher: more time to repair the machine. Lower: the queue resumes sooner.",
         ),
     ] = 1800.0
 

@@ -123,7 +123,7 @@ def toml_value(value: object) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str):
-        # A JSON string is a TOML string but for one character: DEL stands bare in JSON.
+        # A JSON string is a TOML string except for one character: JSON does not escape DEL.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_value, value)) + "]"

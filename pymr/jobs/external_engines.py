@@ -21,7 +21,7 @@ def why_out_of_reach(
     fields: Mapping[str, Any], hosts: Collection[str], shared: Collection[str]
 ) -> tuple[str, str]:
     """(entry of input_dirs, why) of the first that cannot be read by the workers of the external engine of a
-    job, nor by whichever peer drives the run; ("", "") where there is none.
+    job, nor by the peer that drives the run; ("", "") if there is none.
 
     hosts: of all peers. shared: the folders of `storage.shared`. On one host all its peers' folders are read.
     """

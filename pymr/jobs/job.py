@@ -85,8 +85,8 @@ def parse_job(fields: Mapping[str, Any], source: str = "job") -> Job:
     """The typed job that `fields` describe. A field that is absent or None has its default.
 
     source: what to call the definition in errors, a path for instance.
-    Raises JobError with all problems at once: unknown and missing fields, types, bounds, and what
-    cannot stand together.
+    Raises JobError with all problems at once: unknown and missing fields, types, bounds, and
+    conflicts between fields.
     """
     job_type = fields.get("job_type")
     known_type = isinstance(job_type, str) and job_type in JOB_CLASSES
@@ -127,7 +127,7 @@ def job_to_dict(job: Job) -> dict[str, Any]:
 def dump_job(job: Job) -> str:
     """The job as TOML, every field with its comment. load_job gives an equal job back.
 
-    The fields of the system are left out: they describe a run, and no submission may set them.
+    System fields are omitted: they describe a run, and no submission may set them.
     """
     return job_toml(msgspec.structs.asdict(job))
 
@@ -137,7 +137,7 @@ def _as_plain(value: object) -> object:
 
 
 def _unknown_fields(fields: Mapping[str, Any], job_type: str | None) -> list[Problem]:
-    """A problem for every name that is no field of `job_type`; None: of no job type at all."""
+    """A problem for every name that is not a field of `job_type`; None: of any job type."""
     known = (
         _names(fields_of(job_type))
         if job_type
@@ -152,7 +152,7 @@ def _unknown_fields(fields: Mapping[str, Any], job_type: str | None) -> list[Pro
 
 def _why_unknown(name: object, value: object, known: list[str], job_type: str | None) -> str:
     if isinstance(value, Mapping):
-        return "is a table; the fields of a job stand at the top level of the file"
+        return "is a table; the fields of a job belong at the top level of the file"
     of_types = [other for other in JOB_TYPES if name in _names(fields_of(other))]
     if of_types:
         return f"is a field of {' and '.join(of_types)} jobs, not of {job_type} jobs"

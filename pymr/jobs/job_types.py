@@ -1,4 +1,4 @@
-"""The job types, field by field: each field's type, kind, default and meaning stand here and nowhere else.
+"""The job types, field by field: the only place that declares a field's type, kind, default and meaning.
 
 Checks, templates (dict and TOML), typed jobs and docs/jobs.md are all made from these classes.
 """

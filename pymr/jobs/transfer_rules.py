@@ -37,7 +37,7 @@ OWN_FOLDERS = ("state", "runs", "panes", "projects", "bad-records", "uploads", "
 """At the top of a data folder, what pymr keeps there itself."""
 
 STAGED = re.compile(r"uploads/[A-Za-z0-9][A-Za-z0-9_-]{7,63}")
-"""A folder in which the files of a console lie for a while, which may stand for a local one."""
+"""A folder that holds a console's files temporarily and may be named in place of a local one."""
 
 _OUTPUT = re.compile(r"jobs/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}/reduce")
 _JOB = re.compile(r"jobs/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(?:/reduce)?")

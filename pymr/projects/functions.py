@@ -40,7 +40,7 @@ def has_function(loaded: LoadedModule, function_name: str) -> bool:
 
 
 def function_names(loaded: LoadedModule) -> list[str]:
-    """The names that find_function knows, sorted, as far as they can be told from outside."""
+    """The names that find_function knows, sorted, as far as they can be determined from outside."""
     module = loaded.module
     plain = [
         name
@@ -51,7 +51,7 @@ def function_names(loaded: LoadedModule) -> list[str]:
         and getattr(value, "__module__", None) == module.__name__
         and _why_unusable(value, loaded) is None
     ]
-    # What stands in the class may be no name of a function; the class itself knows.
+    # An attribute of the class need not name a function; the class itself knows.
     strings = strings_of_class(ast.parse(loaded.source), loaded.kind)
     of_class = [name for name in strings if _ask_class(loaded, name)[0] is not None]
     return sorted({*plain, *of_class})

@@ -74,7 +74,7 @@ def project_folder(projects_dir: Path, project_name: str) -> Path:
 
 
 def import_from(folder: Path) -> None:
-    """Make what lies in a project's folder importable, read anew, and in no other project's any longer.
+    """Make the modules of a project's folder importable, freshly read, and those of other projects not.
 
     As `helpers` and as `PROJECT.helpers`, and by PYTHONPATH also in the processes that functions start.
     Changes sys.path, sys.modules, sys.dont_write_bytecode and the environment, for good: functions may import
@@ -103,7 +103,7 @@ def load_module(folder: Path, kind: FunctionKind) -> LoadedModule:
     unless the other one has imported it already.
 
     It stays in sys.modules, where dataclasses and pickle look for it, until `import_from` is called again.
-    Raises ProjectError when there is no such file, and for whatever goes wrong while it runs.
+    Raises ProjectError if there is no such file, and for any error while it runs.
     """
     path = folder / MODULE_FILES[kind]
     try:
@@ -126,7 +126,7 @@ def _entry_above(folder: Path) -> list[EntryAbove]:
 
 
 def _holds_only(folder: str, name: str) -> bool:
-    """Whether a folder can stand before all else on a path, as it does in PYTHONPATH, and hide nothing."""
+    """Whether a folder can come first on a path, as in PYTHONPATH, without hiding anything."""
     return all(entry == name or entry.startswith(".") for entry in os.listdir(folder))
 
 
@@ -177,7 +177,7 @@ def _run_module(path: Path, source: bytes, folder: Path) -> ModuleType:
         code = compile(source, str(path), "exec", dont_inherit=True)
         sys.modules[name] = module
         exec(code, module.__dict__)
-    except (Exception, SystemExit) as error:  # whatever a user's module may do; it is told to the user
+    except (Exception, SystemExit) as error:  # a user's module may do anything; reported to the user
         sys.modules.pop(name, None)
         if stop := operator_stop(error):
             raise stop from error

@@ -49,7 +49,7 @@ class _PackedFile:
 
 
 def pack_project(projects_dir: Path, name: str) -> ProjectPackage:
-    """Pack a project's folder; hidden files and byte code are left out.
+    """Pack a project's folder, without hidden files and byte code.
 
     The same files give the same package, on the same version of zlib to the byte.
     Raises ProjectError for a link that leads out of the project or to a folder, for what is neither file nor
@@ -103,7 +103,7 @@ def has_content(target_dir: Path, content_hash: str) -> bool:
 
 def forget_byte_code(folder: Path) -> None:
     """Remove what Python has compiled in a folder, which no hash vouches for: a power failure may have left
-    some of it that fails to load, for ever."""
+    a part of it that fails to load, forever."""
     for path in list(folder.rglob("__pycache__")):
         shutil.rmtree(path, ignore_errors=True)
     for path in list(folder.rglob("*.pyc")):
@@ -151,7 +151,7 @@ def _walk(folder: Path, project: Path) -> Iterator[Path]:
 
 
 def is_left_out(name: str) -> bool:
-    """Whether a file or folder of this name is no part of a package."""
+    """Whether a file or folder of this name is excluded from packages."""
     return name.startswith(".") or name == "__pycache__" or name.endswith(".pyc")
 
 
@@ -230,7 +230,9 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         and entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
     )
     if not is_plain:
-        raise ProjectError(f"a project package holds {entry.orig_filename!r}, which is no plain file in it")
+        raise ProjectError(
+            f"a project package holds {entry.orig_filename!r}, which is not a plain file in it"
+        )
 
 
 def _write_folder(files: Sequence[_PackedFile], target_dir: Path) -> None:

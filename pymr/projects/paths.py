@@ -1,4 +1,4 @@
-"""Where the project that a process works for lies, by sys.path, and how people are told of its files."""
+"""Where the current process's project is, by sys.path, and how its files are named in messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EntryAbove(ProjectEntry):
 
 
 def shown_path(path: str | Path) -> str:
-    """How people are told of a file: in the loaded project from its name on (`demo/helpers.py`), wherever on
+    """The name of a file in messages: in the loaded project from its name on (`demo/helpers.py`), wherever on
     this machine the project lies; any other by its path."""
     for folder in _open_folders():
         if is_in(folder, str(path)):

@@ -26,7 +26,7 @@ _OPENING = {
 
 @dataclass(frozen=True, slots=True)
 class ModuleNames:
-    """names: of functions, for whoever chooses one. bound: all that is bound at the top of the module.
+    """names: of functions to choose from. bound: all names bound at the top of the module.
     is_open: there may be functions that cannot be seen from outside. is_plain: there are none but those that
     are bound. lambdas: those of them that are lambdas, which errors could not name. problem: why it cannot
     be read."""
@@ -135,7 +135,7 @@ def strings_of_class(tree: ast.Module, kind: FunctionKind) -> set[str]:
     declaring = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name]
     inside = [node for one in declaring for node in ast.walk(one)]
     used_names = {node.id for node in inside if isinstance(node, ast.Name)}
-    # A dict of functions often stands beside the class, at the top of the module.
+    # A dict of functions is often next to the class, at the top of the module.
     for statement in tree.body:
         if isinstance(statement, ast.Assign) and any(
             isinstance(target, ast.Name) and target.id in used_names for target in statement.targets

@@ -203,12 +203,12 @@ def test_damaged_bytes_never_unpack_to_other_content(packed: Path, tmp_path: Pat
     "name", ["../x", "/x", "a/../../x", "a//b", "./a", "", "a\0b", ".hidden", "__pycache__/a", "folder/"]
 )
 def test_unsafe_names_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ProjectError, match="no plain file in it"):
+    with pytest.raises(ProjectError, match="not a plain file in it"):
         unpack_project(zip_of(name), tmp_path / "target", "0" * 64)
 
 
 def test_a_link_in_a_package_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ProjectError, match="no plain file in it"):
+    with pytest.raises(ProjectError, match="not a plain file in it"):
         unpack_project(zip_of("link", mode=0o120777), tmp_path / "target", "0" * 64)
 
 

@@ -36,7 +36,7 @@ _KINDS = (
 
 
 class PathRefusedError(FatalError):
-    """A path that leads, or may lead, out of its folder, or to what is no regular file."""
+    """A path that leads, or may lead, out of its folder, or to something other than a regular file."""
 
 
 class RootedFiles:
@@ -118,7 +118,7 @@ class RootedFiles:
     def check_place(self, path: str) -> tuple[int, int] | None:
         """(size, mtime in ns) of the file that has this name already, if there is one.
 
-        Raises PathRefusedError for what is there and is no file, as no file is to take its place.
+        Raises PathRefusedError if something other than a file exists there: a file must not replace it.
         """
         try:
             status = self.status(path)
@@ -139,7 +139,7 @@ class RootedFiles:
         os.rename(name, new_name, src_dir_fd=self.folder(folder), dst_dir_fd=target)
 
     def remove(self, path: str) -> None:
-        """Remove a file, or a folder with all that is in it. That there is none is no error."""
+        """Remove a file, or a folder with its contents. It is not an error if there is none."""
         folder, name = self.split(path)
         self.forget(path)
         try:
@@ -196,7 +196,7 @@ class RootedFiles:
         return status.f_bavail * status.f_frsize
 
     def forget(self, path: str) -> None:
-        """Close what is open of a folder that is to be removed."""
+        """Close the open descriptors of a folder that is about to be removed."""
         descriptor = self._open.pop(path, None)
         if descriptor is not None:
             os.close(descriptor)
