@@ -109,7 +109,7 @@ class Scheduler:
         self._client().delete(job_name)
 
     def undelete_job(self, job_name: str) -> Submission:
-        """Put a job back that was deleted in the last 10 minutes, with its project, as if submitted anew.
+        """Restore a job deleted in the last 10 minutes, with its project, as if it were submitted again.
 
         Raises RefusedError with code `unknown` where there is none, `conflict` where one of its name is in
         the queue.
@@ -142,7 +142,7 @@ class Scheduler:
         return self._client().problem
 
     def jobs(self) -> Rows:
-        """All jobs in the order of the queue: the fields of each, and how it stands."""
+        """All jobs in the order of the queue: the fields and the status of each."""
         view, now = self._client().jobs(), time.time()
         rows = [job_object(row) for row in view.rows]  # which hold nothing but builtins
         heading = "\n".join(filter(None, [queue_heading(view, now), view.problem]))
@@ -162,7 +162,7 @@ class Scheduler:
         if view.row is None and not runs and view.problem:
             raise ClientError(f"nothing is known of {job_name} now: {view.problem}")
         if view.row is None and not runs:
-            raise ClientError(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
+            raise ClientError(f"there is no job {job_name}: it is not in the queue and has never run")
         values = msgspec.to_builtins(job_view_object(job_name, view, runs))
         return Details(values, job_view_lines(job_name, view, runs, 0))
 
@@ -173,7 +173,7 @@ class Scheduler:
         """
         outcome = self._client().wait(job_name, timeout)
         if outcome is None:
-            raise TimeoutError(f"{job_name} has not ended after {timeout:g} s; it goes on")
+            raise TimeoutError(f"{job_name} has not ended after {timeout:g} s; it is still running")
         return outcome
 
     def output(self, job_name: str, *, partial: bool = False) -> OutputItems:

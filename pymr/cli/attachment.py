@@ -88,7 +88,7 @@ class Attachment:
     ) -> None:
         termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, self._terminal)
         signal.signal(signal.SIGWINCH, self._previous)
-        with suppress(Exception):  # it lets go by itself after ATTACH_SECONDS
+        with suppress(Exception):  # it is released anyway after ATTACH_SECONDS
             self._client.detach(self._worker, self._holder)
 
     def run(self) -> str:

@@ -63,13 +63,13 @@ def init(folder: str, peers: int, workers: int | None) -> None:
     type=click.Choice(["operator", "viewer", "peer"]),
     default="operator",
     show_default=True,
-    help="A viewer looks, an operator also changes things.",
+    help="A viewer may look; an operator may also make changes.",
 )
 @config_option
 def keys(name: str, role: Role, config_path: str | None) -> None:
     """Make a key for NAME and admit it, in the cluster's folder of keys.
 
-    Whoever it is for sets $PYMR_KEY to the path of their NAME.secret.
+    Its user sets $PYMR_KEY to the path of NAME.secret.
     """
     from pymr.ops.init import add_key
 
@@ -82,7 +82,7 @@ def keys(name: str, role: Role, config_path: str | None) -> None:
 
 @click.group(cls=CommandGroup)
 def cluster() -> None:
-    """Start, stop and look at the daemons of a cluster."""
+    """Start, stop and inspect the daemons of a cluster."""
 
 
 @cluster.command()
@@ -105,11 +105,11 @@ def start(as_json: bool, config_path: str | None) -> None:
     default=60.0,
     show_default=True,
     metavar="S",
-    help="Seconds that peers may take to end what they are doing; what is left is done after the next start.",
+    help="Seconds that peers may take to finish their work; the rest is done after the next start.",
 )
 @config_option
 def stop(as_json: bool, timeout_s: float, config_path: str | None) -> None:
-    """End all daemons, each when what it is doing has ended."""
+    """Stop all daemons, each after it has finished its current work."""
     manager = _manager(config_path, quiet=as_json)
     _say_ended(manager.stop_cluster(timeout_s), as_json)
 
@@ -118,7 +118,7 @@ def stop(as_json: bool, timeout_s: float, config_path: str | None) -> None:
 @json_option
 @config_option
 def kill(as_json: bool, config_path: str | None) -> None:
-    """End all daemons at once. Nothing is lost: `pymr cluster start` goes on from there."""
+    """Kill all daemons at once. Nothing is lost: `pymr cluster start` resumes the work."""
     manager = _manager(config_path, quiet=as_json)
     _say_ended(manager.kill_cluster(), as_json)
 
@@ -127,7 +127,7 @@ def kill(as_json: bool, config_path: str | None) -> None:
 @json_option
 @config_option
 def status(as_json: bool, config_path: str | None) -> None:
-    """Tell how each peer answers.
+    """Report how each peer answers.
 
     Exit status: 0 when all answer, one leads and nothing is in the way, else 1.
     """
@@ -143,19 +143,19 @@ def status(as_json: bool, config_path: str | None) -> None:
 
 
 @cluster.command()
-@click.option("--yes", is_flag=True, help="Do not ask first, as it does at a terminal.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation, as at a terminal.")
 @json_option
 @config_option
 def recover(yes: bool, as_json: bool, config_path: str | None) -> None:
-    """Give a Redis that has forgotten the cluster its jobs back, from what the peers remember.
+    """Restore the jobs of a Redis that has lost them, from what the peers remember.
 
-    They do not remember the history of the runs: it stays as far as Redis has it.
+    Peers do not remember the history of runs: only what Redis still has is kept.
     """
     config = open_config(config_path)
     if not yes and sys.stdin is not None and sys.stdin.isatty():
         click.confirm(
             f"Put the jobs that the peers of {config.name} remember into its Redis, under a new incarnation? "
-            "Runs that were going on begin anew, and the part of the history that Redis has lost stays lost",
+            "Runs in progress start over, and the part of the history that Redis has lost stays lost",
             abort=True,
             err=True,
         )
@@ -168,7 +168,7 @@ def recover(yes: bool, as_json: bool, config_path: str | None) -> None:
 
 
 def _manager(config_path: str | None, *, quiet: bool) -> ClusterManager:
-    """quiet: stdout is for JSON, so that what is done is told on stderr."""
+    """quiet: stdout is for JSON, so progress is reported on stderr."""
     from pymr.ops.manage_cluster import ClusterManager
 
     return ClusterManager(open_config(config_path), tell if quiet else say)

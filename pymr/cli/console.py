@@ -91,7 +91,7 @@ SECONDS_MAX = 1e9
 
 
 class Seconds(click.FloatRange):
-    """A time to wait for: a number of seconds, 0 or more, of which SECONDS_MAX stand for ever."""
+    """A time to wait for: a number of seconds, 0 or more; SECONDS_MAX means no limit."""
 
     name = "seconds"
 
@@ -132,24 +132,24 @@ def open_config(config_path: str | None) -> ClusterConfig:
 
 
 @contextmanager
-def open_client(config_path: str | None, told: Collection[str] = ()) -> Iterator[Client]:
-    """A client of the cluster that is meant. What is wrong with that by its last answer is told on stderr.
+def open_client(config_path: str | None, reported: Collection[str] = ()) -> Iterator[Client]:
+    """A client of the configured cluster. A problem that its last answer reports is printed on stderr.
 
-    told: what the command tells there by itself.
+    reported: problems that the command prints itself.
     """
     from pymr.client import Client
 
     with Client(open_config(config_path)) as client:
         yield client
-        if client.problem and client.problem not in told:
+        if client.problem and client.problem not in reported:
             tell(f"pymr: {client.problem}")
 
 
 @contextmanager
 def open_listing(config_path: str | None) -> Iterator[Client]:
-    """A client for a command that prints what it is told in this context. What is wrong with the cluster is
-    told on stderr behind that, and the command fails: what was printed may be old, or not all there is. What
-    only needs attention is told there, too."""
+    """A client for a command that prints a listing in this context. A problem of the cluster is then
+    printed on stderr and the command fails, since the listing may be stale or incomplete; a warning is
+    printed on stderr, too."""
     with open_client(config_path) as client:
         yield client
         if client.problem:

@@ -23,12 +23,12 @@ def engine_options(command: Command) -> Command:
             "engine_settings",
             multiple=True,
             metavar="KEY=VALUE",
-            help="An option of that engine itself; may be repeated.",
+            help="An option of the engine itself; may be repeated.",
         ),
         click.option(
             "--engine-address",
             metavar="URL",
-            help="Where that engine is. [default: [engine_NAME] in the configuration, else one of this "
+            help="Address of that engine. [default: [engine_NAME] in the configuration, else one of this "
             "machine for the run]",
         ),
         click.option(

@@ -71,9 +71,9 @@ class _Commands(CommandGroup):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit status: 0 success, 1 it failed, or is not there, 2 a wrong command, configuration, key, job "
-    "definition or function (`wait`: the time is over), 3 out of reach (`wait`), 130 interrupted. "
-    'Completion in the shell: eval "$(_PYMR_COMPLETE=bash_source pymr)", or zsh_source, fish_source.',
+    epilog="Exit status: 0 success, 1 failed or not found, 2 invalid command, configuration, key, job "
+    "definition or function (`wait`: timed out), 3 unreachable (`wait`), 130 interrupted. "
+    'Shell completion: eval "$(_PYMR_COMPLETE=bash_source pymr)", or zsh_source, fish_source.',
 )
 @click.version_option(__version__, prog_name="pymr")
 def commands() -> None:
@@ -140,7 +140,7 @@ def _in_words(error: Exception) -> str:
 )
 @click.option("--output", type=click.Path(), metavar="DIR", help="[default: output/JOB_NAME]")
 @click.option("--workers", type=click.IntRange(1, 1024), metavar="N", help="[default: the number of cores]")
-@click.option("--inline", is_flag=True, help="All in one process, so that breakpoint() works in a function.")
+@click.option("--inline", is_flag=True, help="Run in one process, so that breakpoint() works in a function.")
 @click.option("--partitions", type=click.IntRange(min=1), metavar="N", help="As --set partitions=N.")
 @engine_options
 @click.option(
@@ -239,8 +239,8 @@ def _run(request: RunRequest) -> None:
 
 
 def _not_shown_yet(error: PymrError) -> str:
-    """Why the run failed, without a traceback that stands among the lines of a worker, where these go to the
-    same place as what is wrong: a terminal, or a file that takes both."""
+    """Why the run failed; without a traceback that the worker's lines already show, if stdout and stderr
+    are the same place: a terminal, or a file that takes both."""
     from pymr.base.errors import RunFailedError
     from pymr.wire.wording import without_traceback
 
@@ -259,8 +259,8 @@ def _state_of_output(request: RunRequest) -> str:
 
 
 def _take_signals() -> None:
-    """Let the first SIGINT, SIGTERM or SIGHUP end the command in order. One that this process was told to
-    ignore, as a shell does with SIGINT for a job in the background, stays ignored."""
+    """Let the first SIGINT, SIGTERM or SIGHUP end the command in order. An ignored signal stays ignored, as
+    SIGINT is for a shell's background jobs."""
     for number in INTERRUPTING_SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, interrupt)

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Write the files into this folder, new or with an earlier output. [default: lines to stdout]",
 )
-@click.option("--partial", is_flag=True, help="Take what is there, where machines with some of it are not.")
+@click.option(
+    "--partial", is_flag=True, help="Accept an incomplete output if machines that hold some of it are absent."
+)
 @config_option
 def output(job_name: str, folder: str | None, partial: bool, config_path: str | None) -> None:
-    """Collect a job's output from all peers: all of it, or none."""
+    """Collect a job's output from all peers, in full or not at all."""
     with open_client(config_path) as client:
         if folder is None:
             _print(client, job_name, partial)

@@ -1,4 +1,4 @@
-"""Commands about what workers put out: `logs` prints it, `attach` also types into them."""
+"""Commands for the output of workers: `logs` prints it, `attach` also types into them."""
 
 from __future__ import annotations
 
@@ -36,22 +36,26 @@ _WORKER = click.argument("worker", shell_complete=complete_workers)
 
 @click.command()
 @_WORKER
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, and with the worker's next runs.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Keep printing new output, including that of the worker's next runs."
+)
 @click.option(
     "--from",
     "offset",
     type=click.IntRange(-INTEGER_MAX, INTEGER_MAX),
     default=0,
     metavar="OFFSET",
-    help="Byte to begin at; a negative one counts from the end. [default: 0]",
+    help="Byte to start at; negative counts from the end. [default: 0]",
 )
 @click.option("--run", "run_id", metavar="RUN", help="Of this run. [default: the worker's latest]")
-@click.option("-t", "--timestamps", is_flag=True, help="Put before each line when it came, in local time.")
+@click.option(
+    "-t", "--timestamps", is_flag=True, help="Prefix each line with its time of arrival, in local time."
+)
 @config_option
 def logs(
     worker: str, follow: bool, offset: int, run_id: str | None, timestamps: bool, config_path: str | None
 ) -> None:
-    """Print what a worker (PEER/SLOT) put out; in a pipe or file lines end as in any text, without a CR."""
+    """Print the output of a worker (PEER/SLOT); in a pipe or file lines end as in any text, without a CR."""
     from pymr.client.panes import check_pane
 
     try:
@@ -78,11 +82,11 @@ def logs(
         sys.exit(EXIT_INTERRUPTED)  # how following ends: nothing to tell of
 
 
-@click.command(short_help="See what a worker puts out and type into it.")
+@click.command(short_help="Show a worker's output and type into it.")
 @_WORKER
 @config_option
 def attach(worker: str, config_path: str | None) -> None:
-    """See what a worker puts out and type into it, as at a breakpoint(). Ctrl-a d lets go of it again."""
+    """Show a worker's output and type into it, as at a breakpoint(). Ctrl-a d detaches."""
     from pymr.cli.attachment import Attachment
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):

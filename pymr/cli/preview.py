@@ -1,4 +1,4 @@
-"""The command `preview`: what comes of a job on the first lines of its input, before it is submitted."""
+"""The command `preview`: what a job makes of the first lines of its input, before it is submitted."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ _LINES = 100
 def preview(
     job_toml: str, projects: str | None, lines: int, peer: str, as_json: bool, config_path: str | None
 ) -> None:
-    """Try a mapreduce job on the first lines of its input, and show what comes of it within 2 seconds.
+    """Try a mapreduce job on the first lines of its input, and show the result within 2 seconds.
 
-    Nothing is queued, and nothing kept. Exit status 1 where a function fails or takes too long.
+    Nothing is queued or kept. Exit status 1 if a function fails or takes too long.
     """
     from pymr.client import Client, RefusedError
     from pymr.jobs.job import load_job

@@ -52,7 +52,7 @@ _HISTORY_ROWS = 100
     "--over-version",
     type=click.IntRange(0, INTEGER_MAX),
     metavar="N",
-    help="Replace this version of the job and no other (0: none may be in the queue). `pymr show` tells it.",
+    help="Replace only this version of the job (0: none may be in the queue). `pymr show` shows it.",
 )
 @config_option
 def submit(
@@ -62,7 +62,7 @@ def submit(
     over_version: int | None,
     config_path: str | None,
 ) -> None:
-    """Put jobs into the queue, each in place of the one of its name. None is submitted if one is wrong."""
+    """Queue jobs, each replacing the job of its name. If one is invalid, none is submitted."""
     from pymr.client import Client, RefusedError
     from pymr.jobs.job import load_job
 
@@ -90,7 +90,7 @@ def submit(
 @_JOB_NAME
 @config_option
 def delete(job_name: str, config_path: str | None) -> None:
-    """Take a job off the queue; a run of it ends. `pymr undelete` brings it back."""
+    """Remove a job from the queue and stop its run. `pymr undelete` brings it back."""
     from pymr.wire.requests import UNDELETE_SECONDS
 
     with open_client(config_path) as client:
@@ -103,7 +103,7 @@ def delete(job_name: str, config_path: str | None) -> None:
 @click.argument("job_name", shell_complete=complete_deleted_jobs)
 @config_option
 def undelete(job_name: str, config_path: str | None) -> None:
-    """Put a job back that was deleted in the last 10 minutes, with its project, as if submitted anew."""
+    """Restore a job deleted in the last 10 minutes, with its project, as if it were submitted again."""
     with open_client(config_path) as client:
         client.undelete(job_name)
     say(f"{job_name}: back in the queue; `pymr wait {job_name}` waits for its first run")
@@ -113,9 +113,9 @@ def undelete(job_name: str, config_path: str | None) -> None:
 @click.argument("name", metavar="GROUP_OR_JOB", shell_complete=complete_jobs_and_groups)
 @config_option
 def retry(name: str, config_path: str | None) -> None:
-    """Queue a failed job once more, with all of its group.
+    """Queue a failed job again, with its whole group.
 
-    All jobs of the group run again, also those that had succeeded: a pipeline is a whole.
+    All jobs of the group run again, including those that had succeeded.
     """
     with open_client(config_path) as client:
         detail = client.retry(name)
@@ -135,7 +135,7 @@ def force(name: str, config_path: str | None) -> None:
 @click.command()
 @config_option
 def pause(config_path: str | None) -> None:
-    """Start no more runs; those that are running go on."""
+    """Start no more runs; those in progress continue."""
     with open_client(config_path) as client:
         client.pause()
     say("paused: no more runs are started until `pymr resume`")
@@ -171,7 +171,7 @@ def jobs(as_json: bool, config_path: str | None) -> None:
 @json_option
 @config_option
 def show(job_name: str, as_json: bool, config_path: str | None) -> None:
-    """Show a job: its definition, how it stands, and its latest runs."""
+    """Show a job: its definition, status and latest runs."""
     from pymr.cli.rows import job_view_lines, job_view_object
 
     with open_listing(config_path) as client:
@@ -184,7 +184,7 @@ def show(job_name: str, as_json: bool, config_path: str | None) -> None:
             fail(
                 f"nothing is known of {job_name} now: {view.problem}"
                 if view.problem
-                else f"there is no job {job_name}: it is not in the queue, nor has it ever run"
+                else f"there is no job {job_name}: it is not in the queue and has never run"
             )
         say_listing(
             as_json,
@@ -203,13 +203,13 @@ def show(job_name: str, as_json: bool, config_path: str | None) -> None:
 def wait(job_name: str, timeout_s: float | None, config_path: str | None) -> None:
     """Wait for the first run begun after the job's last submission.
 
-    Exit status: 0 it succeeded or was skipped, 1 it failed, 2 the time is over, 3 the cluster is out of reach
+    Exit status: 0 it succeeded or was skipped, 1 it failed, 2 timed out, 3 the cluster is out of reach
     at the end of it.
     """
     from pymr.client.errors import UnreachableError
 
     seen = _Seen()
-    with open_client(config_path, told=seen.problems) as client:
+    with open_client(config_path, reported=seen.problems) as client:
         try:
             outcome = client.wait(job_name, timeout_s, seen.look)
         except UnreachableError as error:
@@ -225,13 +225,13 @@ def wait(job_name: str, timeout_s: float | None, config_path: str | None) -> Non
 @json_option
 @config_option
 def history(job_name: str, limit: int, as_json: bool, config_path: str | None) -> None:
-    """List the runs, the latest first."""
+    """List the runs, latest first."""
     from pymr.cli.rows import history_lines
 
     with open_listing(config_path) as client:
         rows = client.history(job_name, limit)
         if job_name and not rows and client.job(job_name).row is None:
-            fail(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
+            fail(f"there is no job {job_name}: it is not in the queue and has never run")
         say_listing(as_json, lambda: rows, lambda: history_lines(rows, terminal_width()))
 
 
@@ -239,7 +239,7 @@ def history(job_name: str, limit: int, as_json: bool, config_path: str | None) -
 @json_option
 @config_option
 def peers(as_json: bool, config_path: str | None) -> None:
-    """List the peers of the cluster and how their machines stand."""
+    """List the peers of the cluster and the state of their machines."""
     from pymr.cli.rows import peers_lines
 
     with open_listing(config_path) as client:
@@ -288,7 +288,7 @@ def _tell_outcome(outcome: Outcome, job_type: str) -> None:
 
 class _Seen:
     """What a wait has seen of a job. job_type: "" while it has not seen any of it. problems: the one of the
-    cluster that was told last, while it goes on."""
+    cluster that was reported last, while it persists."""
 
     def __init__(self) -> None:
         self.job_type = ""

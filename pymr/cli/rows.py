@@ -39,7 +39,7 @@ _FAILURE_BYTES = 4 << 10  # of a worker's output before the end of a failure: it
 
 
 def job_object(row: JobRow) -> dict[str, Any]:
-    """The fields of a job's definition at the top level, and how it stands beside them."""
+    """The fields of a job's definition at the top level, and its status beside them."""
     standing = msgspec.structs.asdict(row)
     return {**standing.pop("fields"), **standing}
 
@@ -53,7 +53,7 @@ def job_view_object(
 ) -> dict[str, Any]:
     """A job with its phases and runs; of one that has left the queue only the runs. Its counters and bad
     records and warnings are those of the run that is under way, else of the last one. is_output_kept: whether
-    there still is the output in which the last run's failure stands; None where that is not known."""
+    the output with the last run's failure still exists; None if that is unknown."""
     ended = _ended_run(view, runs)
     row = {"job_name": job_name, "status": None} if view.row is None else job_object(view.row)
     return {
@@ -76,7 +76,7 @@ def jobs_lines(view: JobsView, width: int, now: float | None = None) -> list[str
     now = time.time() if now is None else now
     headings = [heading] if (heading := queue_heading(view, now)) else []
     if not view.rows and view.problem:
-        return [*headings, "no job is known while the cluster has the problem that is told below"]
+        return [*headings, "no job is known while the cluster has the problem reported below"]
     if not view.rows:
         return [*headings, "no jobs; submit one with `pymr submit JOB.toml`"]
     notes = [(str(row.fields.get("job_name")), _note(row)) for row in view.rows if row.waiting_for]
@@ -204,7 +204,7 @@ def failures_shown(attempts: Sequence[FailedAttempt]) -> list[tuple[str, str]]:
 
 
 def _standing(row: JobRow) -> list[str]:
-    """How a job stands, then its definition."""
+    """A job's status, then its definition."""
     now = time.time()
     pairs = [("job", str(row.fields.get("job_name"))), ("status", status_of(row))]
     if row.current_phase:
@@ -241,7 +241,7 @@ def _value(value: object) -> str:
 
 def _output_lines(runs: Sequence[RunRow], panes: Sequence[str], is_output_kept: bool | None) -> list[str]:
     """How the latest run of a script ended, what it said last, and where all of it is; of any run that a
-    worker has failed, where that stands."""
+    worker has failed, where the failure is."""
     pairs = []
     if runs and runs[0].exit_status is not None:
         pairs.append(("exit status", str(runs[0].exit_status)))

@@ -1,4 +1,4 @@
-"""Commands about what jobs with `hold_state` have consumed, and about records that runs passed over."""
+"""Commands for the input consumed by jobs with `hold_state`, and for records that runs skipped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "--forget",
     "pattern",
     metavar="PATTERN",
-    help="Forget the files whose path matches (* stands for anything, also slashes); they are read again.",
+    help="Forget the files whose path matches (* matches anything, including slashes); they are read again.",
 )
 @click.option("--peer", default="", metavar="PEER", help="With --forget: only on the machine of this peer.")
 @json_option
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 def state(job_name: str, pattern: str | None, peer: str, as_json: bool, config_path: str | None) -> None:
     """Show the input files that a job with hold_state has consumed, or forget some.
 
-    A file that was forgotten is read again by the next run, and its records count once more. That is refused
-    while the job runs. Exit status 1 where a machine did not answer; it may be repeated.
+    The next run reads a forgotten file again, and its records count again. That is refused
+    while the job runs. Exit status 1 if a machine did not answer; repeating the command is safe.
     """
     if peer and pattern is None:
         raise click.UsageError("--peer goes with --forget PATTERN")
@@ -58,11 +58,11 @@ def state(job_name: str, pattern: str | None, peer: str, as_json: bool, config_p
 
 @click.command(name="bad-records")
 @click.argument("run_id", metavar="RUN")
-@click.option("--traceback", "with_traceback", is_flag=True, help="With the traceback of each.")
+@click.option("--traceback", "with_traceback", is_flag=True, help="Include the traceback of each.")
 @json_option
 @config_option
 def bad_records(run_id: str, with_traceback: bool, as_json: bool, config_path: str | None) -> None:
-    """Print the records that a run passed over: where they are, and what the map function raised.
+    """Print the records that a run skipped: where they are, and what the map function raised.
 
     RUN is an id as `pymr history` shows it.
     """
@@ -81,9 +81,9 @@ def bad_records(run_id: str, with_traceback: bool, as_json: bool, config_path: s
 
 
 def _check_job(client: Client, job_name: str) -> None:
-    """End the command where there is no job of that name, nor ever was, as far as the history goes."""
+    """End the command if neither the queue nor the history has a job of that name."""
     if client.job(job_name).row is None and not client.history(job_name, 1):
-        fail(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
+        fail(f"there is no job {job_name}: it is not in the queue and has never run")
 
 
 def _show(consumed: Consumed, as_json: bool) -> Mapping[str, str]:

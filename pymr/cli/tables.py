@@ -14,7 +14,7 @@ _BAR_CHARACTERS = 12
 
 
 class TextTable(NamedTuple):
-    """Rows of cells under their headers. One that begins with `>` stands, as its column, to the right."""
+    """Rows of cells under their headers. A header that begins with `>` is right-aligned, with its column."""
 
     headers: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
@@ -52,7 +52,7 @@ class TextTable(NamedTuple):
 
 
 def table_lines(headers: Sequence[str], rows: Sequence[Sequence[str]], *, width: int = 0) -> list[str]:
-    """Rows of cells under their headers. A header that begins with `>` stands, as its column, to the right.
+    """Rows of cells under their headers. A header that begins with `>` is right-aligned, with its column.
 
     width: columns of the terminal, beyond which lines are cut; 0 for no bound.
     A character that would move the cursor is shown as `?`, so that no text from a job can disturb the table.
@@ -72,8 +72,8 @@ def table_lines(headers: Sequence[str], rows: Sequence[Sequence[str]], *, width:
 
 
 def field_lines(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """Names and values below each other; the further lines of a value stand under its first. A value stands
-    to the end of its line, so that characters of control are written out, as `say` does everywhere."""
+    """Names and values below each other; further lines of a value are aligned under its first. A value
+    extends to the end of its line, so control characters are written out, as `say` does everywhere."""
     size = max((len(name) for name, _ in pairs), default=0)
     lines = []
     for name, value in pairs:

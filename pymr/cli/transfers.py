@@ -45,13 +45,13 @@ def _names_of_peers(client: Client) -> list[str]:
 def _how(command: Command) -> Command:
     """The options that all transfers have."""
     for option in (
-        click.option("--no-wait", is_flag=True, help="Submit it and do not wait for it."),
+        click.option("--no-wait", is_flag=True, help="Submit without waiting for the end."),
         click.option(
             "--local-peer",
             default="",
             metavar="PEER",
             shell_complete=complete_from_cluster(_names_of_peers),
-            help="The path of this machine's side is one of this peer's machine instead.",
+            help="Take the local path on this peer's machine instead of this one.",
         ),
         click.option(
             "--priority", type=int, default=100, show_default=True, help="Its priority in the queue."
@@ -69,12 +69,12 @@ def _files(command: Command) -> Command:
         click.option(
             "--skip-existing",
             is_flag=True,
-            help="Skip files that are there already, with the same size and checksum.",
+            help="Skip files that already exist with the same size and checksum.",
         ),
         click.option(
             "--bulk/--no-bulk",
             default=None,
-            help="Pack small files into few streams, or do not. [default: as is best for their size]",
+            help="Whether to pack small files into few streams. [default: by their size]",
         ),
     ):
         command = option(command)
@@ -99,7 +99,7 @@ def upload(
 ) -> None:
     """Spread the files of the folder DIR over the peers, by size, into the folder DEST of their data folders.
 
-    Interrupted, it stops: what has arrived is whole, and --skip-existing goes on from there.
+    If interrupted, it stops; files that have arrived are complete, and --skip-existing resumes.
     """
     from pymr.client import transfers
 
@@ -114,7 +114,7 @@ def upload(
 @click.option(
     "--delete/--keep",
     default=False,
-    help="Delete the files on the cluster once all are here. [default: keep]",
+    help="Delete the files on the cluster once all have arrived. [default: keep]",
 )
 @_files
 @_how
@@ -132,8 +132,8 @@ def download(
 ) -> None:
     """Gather the files of the folder SRC in the peers' data folders into the folder DIR.
 
-    SRC may be jobs/NAME/reduce: the output of a job, in the files it consists of. Interrupted, it stops: what
-    has arrived is whole, and --skip-existing goes on from there.
+    SRC may be jobs/NAME/reduce: the output of a job, in the files it consists of. If interrupted, it
+    stops; files that have arrived are complete, and --skip-existing resumes.
     """
     from pymr.client import transfers
 
@@ -168,7 +168,7 @@ def _options(
 
 
 def _transfer(client: Client, transfer: Transfer, no_wait: bool) -> None:
-    """Submit a transfer, and unless told otherwise see it through."""
+    """Submit a transfer and, unless --no-wait is given, wait for it to end."""
     name, staging = transfer.job_name, transfer.staging
     if no_wait and transfer.fetched is not None:
         fail("no peer of the cluster runs on this machine, so files come here while this waits: no --no-wait")
@@ -185,13 +185,13 @@ def _transfer(client: Client, transfer: Transfer, no_wait: bool) -> None:
         say(_summary(client, outcome, _way(transfer), moved))
     else:
         again = "the same command" if staging is not None else f"`pymr retry {name}`"
-        told = f"{name}: {outcome.status}: {outcome.exception}"
-        fail(f"{told}\n{again} tries it again, `pymr delete {name}` forgets it", EXIT_FAILED)
+        text = f"{name}: {outcome.status}: {outcome.exception}"
+        fail(f"{text}\n{again} tries it again, `pymr delete {name}` forgets it", EXIT_FAILED)
 
 
 def _run(client: Client, transfer: Transfer, no_wait: bool) -> tuple[Outcome | None, Moved | None]:
-    """What comes of it, with all files here that are to come here, and what has come here from a peer; None
-    where that is not waited for."""
+    """Run a transfer; returns once all files for this machine are here. Returns its outcome and what was
+    moved from a peer; None if not waited for."""
     sent, fetched, moved = transfer.sent, transfer.fetched, None
     with _Progress(transfer.job_name, sys.stdout) as progress:
         if sent is not None:
@@ -210,7 +210,7 @@ def _run(client: Client, transfer: Transfer, no_wait: bool) -> tuple[Outcome | N
 
 
 def _discard(client: Client, staging: Staging) -> None:
-    """Remove what is left on the peer; where that cannot be, it does so itself in an hour."""
+    """Remove the remains on the peer; if that fails, the peer does so itself within an hour."""
     from pymr.client import ClientError
 
     with suppress(ClientError):
@@ -224,9 +224,11 @@ def _stop(client: Client, name: str) -> None:
         client.delete(name)
     except RefusedError as error:
         if error.code != "unknown":  # it was not even submitted
-            fail(f"{name}: goes on, as it could not be stopped ({error}); `pymr delete {name}` stops it")
+            fail(
+                f"{name}: still running, as it could not be stopped ({error}); `pymr delete {name}` stops it"
+            )
     except ClientError as error:
-        fail(f"{name}: goes on, as it could not be stopped ({error}); `pymr delete {name}` stops it")
+        fail(f"{name}: still running, as it could not be stopped ({error}); `pymr delete {name}` stops it")
     fail(
         f"{name}: stopped. Every file that has arrived is whole; the same command with --skip-existing goes "
         "on from there",
@@ -317,7 +319,7 @@ class _Progress:
         return printable(text)[: get_terminal_size().columns - 1]
 
     def _write(self, text: str) -> None:
-        put(text, self._stream)  # that nobody looks any more is no reason to end a transfer
+        put(text, self._stream)  # a closed output does not end a transfer
 
 
 def describe(row: JobRow, phases: tuple[PhaseRow, ...]) -> tuple[str, str]:

@@ -118,7 +118,7 @@ class Client(ClientLink):
     def job(self, job_name: str) -> JobView:
         """A job with its phases and its latest runs; its row is None when it is not in the queue.
 
-        Raises ClientError for "", which stands for all jobs where runs are asked for.
+        Raises ClientError for "", which means all jobs in a request for runs.
         """
         if not job_name:
             raise ClientError("there is no job without a name: see `pymr jobs`")
@@ -187,9 +187,9 @@ class Client(ClientLink):
         """Put a job into the queue, its project packed from `projects_dir`; it replaces one of its name.
 
         job: a typed one, or its fields. No code of the project runs here. over_version: of the job that it is
-        to replace, 0 for none; None for whichever stands there.
+        to replace, 0 for none; None for any version.
         Raises JobError and ProjectError for what can be seen to be wrong from here, and RefusedError with
-        code `conflict` where another version stands there.
+        code `conflict` if the queue has another version.
         """
         [answer] = self.submit_all([(job, projects_dir)], over_version)
         return answer
@@ -219,7 +219,7 @@ class Client(ClientLink):
         return preview_on(self, fields, project_hash, lines, peer)
 
     def preview_on(self, fields: dict[str, Any], project_hash: str, lines: int, peer: str) -> PreviewView:
-        """What comes of a preview on the host of one peer, to which the project was sent before."""
+        """The result of a preview on the host of one peer, to which the project was sent before."""
         request = PreviewJob(id=new_id(), fields=fields, project_hash=project_hash, lines=lines)
         return self._ask(request, PreviewView, peer=peer)
 
@@ -298,7 +298,7 @@ class Client(ClientLink):
         return read_pane(self._data_client(), worker, run_id, offset, bytes_max)
 
     def panes_of(self, run_id: str) -> list[str]:
-        """The workers that put out something in a run, and still have it, as far as can be told soon."""
+        """The workers whose output of a run is still kept, as far as is known soon."""
         return list(self.panes_in(run_id).sizes)
 
     def panes_in(self, run_id: str) -> RunPanes:
@@ -307,7 +307,7 @@ class Client(ClientLink):
             return panes_in(data, [row.name for row in self.workers()], run_id)
 
     def keeps_pane(self, worker: str, run_id: str) -> bool | None:
-        """Whether what a worker put out in a run is still kept; None where that cannot be told soon."""
+        """Whether what a worker put out in a run is still kept; None if that cannot be determined soon."""
         with self._hasty_data_client() as data:
             return keeps_pane(data, worker, run_id)
 
@@ -367,9 +367,9 @@ class Client(ClientLink):
     def send_files(
         self, peer: str, upload_id: str, path: str, on_bytes: Callable[[int], object] = lambda _: None
     ) -> None:
-        """Send the files below a folder, or a file, to a peer, where `uploads/UPLOAD_ID` then stands for it.
+        """Send the files below a folder, or a file, to a peer, where it is then named `uploads/UPLOAD_ID`.
 
-        on_bytes: is given how many more have arrived. Again with the same id it goes on.
+        on_bytes: called with the number of bytes that have arrived since. The same id resumes an upload.
         Raises InputError for what cannot be moved.
         """
         from pymr.peer.transfers.staged import write_upload

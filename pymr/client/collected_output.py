@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pymr.wire.rows import OutputPart
 
 _ATTEMPTS = 3
-"""So often an output is collected anew when a run has replaced it meanwhile."""
+"""How often an output is collected again when a run has replaced it meanwhile."""
 
 _SCRATCH_PREFIX = ".pymr-output-"
 
@@ -82,7 +82,7 @@ def _download(client: Client, job_name: str, staged: str, partial: bool) -> List
 
 
 def _fetch_parts(client: Client, listing: Listing, staged: str) -> list[Part]:
-    """The part files, numbered anew where those of two peers have the same name."""
+    """The part files, renumbered where those of two peers have the same name."""
     kept: list[Part] = []
     for file in listing.parts:
         has_name = any(part.name == file.name for part in kept)

@@ -1,4 +1,4 @@
-"""Panes: what a worker put out, by byte offsets, for whoever looks at it now or later."""
+"""Panes: what a worker put out, by byte offsets, for consoles, live or afterwards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PANES_LOOKED_AT_MAX = 64
 """So many workers at most are asked whether they have put out anything in a run."""
 
 PANES_SECONDS = 1.0
-"""A data service that has not answered that question for so long is not waited for."""
+"""How long to wait for a data service's answer to that question."""
 
 _SLOT_DIGITS_MAX = 6
 
@@ -55,7 +55,7 @@ def split_worker(worker: str) -> tuple[str, int]:
     """(peer, slot) of a worker's name. Raises ClientError for what is none."""
     peer, slash, slot = worker.rpartition("/")
     if not slash or not peer or not slot.isascii() or not slot.isdigit() or len(slot) > _SLOT_DIGITS_MAX:
-        raise ClientError(f"{worker!r} is no worker: a worker is named PEER/SLOT, such as alpha/0")
+        raise ClientError(f"{worker!r} is not a worker: a worker is named PEER/SLOT, such as alpha/0")
     return peer, int(slot)
 
 
@@ -101,7 +101,7 @@ def check_pane(client: Knowing, worker: str, run_id: str) -> None:
 @dataclass(frozen=True, slots=True)
 class RunPanes:
     """What is kept of what workers put out in a run. sizes: in bytes, by worker, of those that put out
-    something. is_kept: whether there is any pane, be it empty; None where that cannot be told soon."""
+    something. is_kept: whether there is any pane, be it empty; None if that cannot be determined soon."""
 
     sizes: Mapping[str, int]
     is_kept: bool | None
@@ -129,7 +129,7 @@ def panes_in(data: DataClient, workers: Iterable[str], run_id: str) -> RunPanes:
 
 
 def keeps_pane(data: DataClient, worker: str, run_id: str) -> bool | None:
-    """Whether what a worker put out in a run is still kept; None where that cannot be told soon."""
+    """Whether what a worker put out in a run is still kept; None if that cannot be determined soon."""
     try:
         read_pane(data, worker, run_id, 0, 1)
     except UnreachableError:
@@ -141,7 +141,7 @@ def keeps_pane(data: DataClient, worker: str, run_id: str) -> bool | None:
 
 @contextmanager
 def told_by_data_service(owner: str) -> Iterator[None]:
-    """Raise what a data service says as what a console is told. owner: what, or whose it is, for a person."""
+    """Raise a data service's error as an error for a console. owner: what, or whose it is, for a person."""
     from pymr.data.client import DataRefused, Unreachable
 
     try:

@@ -1,4 +1,4 @@
-"""Peers and workers while no peer leads: each peer is asked for itself, and no more is told than it says."""
+"""Peers and workers while no peer leads: each peer is asked about itself only."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def peers_alone(ask: AskOne, rows: Sequence[PeerRow]) -> tuple[PeerRow, ...]:
 
 
 def workers_alone(ask: AskOne, rows: Sequence[WorkerRow], peers: Sequence[str]) -> tuple[WorkerRow, ...]:
-    """The workers of the peers that answer, of which each has told its own. peers: all, in their order."""
+    """The workers of the peers that answer, each reporting its own. peers: all, in their order."""
     found = {name: [row for row in rows if row.peer == name] for name in peers}
     deadline = time.monotonic() + ALL_SECONDS
     for name in peers:

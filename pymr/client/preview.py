@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def preview_on(
     client: Client, fields: dict[str, Any], project_hash: str, lines: int, peer: str = ""
 ) -> PreviewView:
-    """What comes of a job on the first lines of its input. peer: on whose host; "" for the first that has
+    """What a job makes of the first lines of its input. peer: on whose host; "" for the first that has
     any. A peer that does not answer is passed over; those that are not known to be alive are asked last.
     Raises UnreachableError when none does."""
     hosts = {one.name: one.host for one in client.config.peers}
@@ -45,7 +45,7 @@ def preview_on(
 
 
 def _without_input(views: list[PreviewView]) -> PreviewView:
-    """What is told where no host has input, which is an error if one of its folders is nowhere."""
+    """What is reported when no host has input: an error if one of the input folders exists nowhere."""
     nowhere = [name for name in views[0].absent if all(name in view.absent for view in views)]
     if not nowhere:
         return views[0]

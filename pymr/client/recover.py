@@ -1,4 +1,4 @@
-"""Recovery of a cluster whose Redis has forgotten it: which peer's memory is to be put back."""
+"""Recovery of a cluster whose Redis has forgotten it: which peer's memory is restored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pymr.client.errors import ClientError
 from pymr.wire.requests import MemoryView
 
 FOLLOW_SECONDS = 3.0
-"""Peers see within moments that the cluster has a new life; no longer than this is waited for them."""
+"""How long to wait for peers to notice that the cluster has a new life; usually moments."""
 
 _POLL_SECONDS = 0.05
 

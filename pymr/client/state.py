@@ -40,7 +40,7 @@ class StateClient(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Consumed:
-    """What a job has consumed. run_id: of the run that consumed the last of it; "" where there is no state.
+    """What a job has consumed. run_id: of the run that consumed the last of it; "" if there is no state.
 
     files: host by host, each in the order of the paths. silent: hosts that did not tell, and why.
     """

@@ -107,7 +107,7 @@ def submit_all(
 
 
 def _after_some(error: ClientError, jobs: Sequence[PackedJob], number: int) -> ClientError:
-    """The error of a submission, with what has become of the jobs before it and behind it."""
+    """The error of a submission, with what became of the jobs before and after it."""
     if len(jobs) == 1:
         return error
     names = [job.name for job in jobs]

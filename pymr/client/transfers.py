@@ -55,7 +55,7 @@ class Staging:
 
     @property
     def folder(self) -> str:
-        """What stands for it in a job."""
+        """What represents it in a job."""
         return f"uploads/{self.upload_id}"
 
 
@@ -97,13 +97,13 @@ def download(
 ) -> Transfer:
     """Gather the files of `source` in the peers' data folders in `folder`.
 
-    delete: those of the cluster, once all are here. Raises ClientError where `folder` is no folder, and for
-    `delete` where no peer runs on this machine.
+    delete: remove the cluster's copies once all have arrived. Raises ClientError if `folder` is not a
+    folder, and for `delete` if no peer runs on this machine.
     """
     if not options.local_peer:
         folder = os.path.abspath(folder)
         if os.path.lexists(folder) and not os.path.isdir(folder):
-            raise ClientError(f"{folder} is no folder: name one to download into")
+            raise ClientError(f"{folder} is not a folder: name one to download into")
     peer, fetched = _local_side(client, options.local_peer, folder)
     if delete and fetched is not None:
         raise ClientError(
@@ -122,7 +122,7 @@ def auxiliary(client: Client, name: str, file: str, options: TransferOptions) ->
     if not options.local_peer:
         file = os.path.abspath(file)
         if not os.path.isfile(file):
-            raise ClientError(f"{file} is no file: name the JSON file that becomes auxiliary/{name}.data")
+            raise ClientError(f"{file} is not a file: name the JSON file that becomes auxiliary/{name}.data")
         _check_json(file)
     peer, sent = _local_side(client, options.local_peer, file)
     fields = _fields("upload_auxiliary", name, peer, options, None)
@@ -162,7 +162,7 @@ def peers_here(config: ClusterConfig) -> list[str]:
 
 def _local_side(client: Client, wanted: str, path: str) -> tuple[str, Staging | None]:
     """The peer whose disk is meant: the one that is named, else one of this machine; else any, and the folder
-    of it that stands for the path here. One that is alive, if any is."""
+    of it that represents the path here. One that is alive, if any is."""
     names = [peer.name for peer in client.config.peers]
     if wanted:
         if wanted not in names:
@@ -182,7 +182,7 @@ def _mean_size(folder: str) -> float:
 
     Raises ClientError where there are none."""
     if not os.path.isdir(folder):
-        raise ClientError(f"{folder} is no folder: name the one whose files are to be uploaded")
+        raise ClientError(f"{folder} is not a folder: name the one whose files are to be uploaded")
     count = total = 0
     for size in _sizes(folder):
         count, total = count + 1, total + size

@@ -136,7 +136,7 @@ def _why(status: RunStatus, exception: str | None) -> str:
 
 def _gone(job_name: str, *, was_seen: bool) -> Outcome:
     if not was_seen:
-        raise ClientError(f"there is no job {job_name}: it is not in the queue, nor has it ever run")
+        raise ClientError(f"there is no job {job_name}: it is not in the queue and has never run")
     return Outcome(job_name, "deleted", exception="the job was deleted before it had run")
 
 
@@ -151,7 +151,7 @@ def _pauses() -> Iterator[float]:
 class _Patience:
     """A context for each question of a wait: passes over failures that may pass.
 
-    is_bounded: where no peer answers, not for ever. problem: why it is not known how the job stands; "" when
+    is_bounded: with a limit if no peer answers. problem: why the job's status is unknown; "" when
     it is.
     """
 

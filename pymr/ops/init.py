@@ -91,7 +91,7 @@ def add_key(config: ClusterConfig, name: str, role: Role) -> Path:
 
 
 def next_steps(cluster: NewCluster) -> list[str]:
-    """What to type next: each line works as it stands."""
+    """What to type next: each line works as is."""
     peer = cluster.config.peers[0]
     first = os.path.relpath(os.path.join(peer.data_dir, "input"), cluster.folder)
     folder = str(cluster.folder)
@@ -141,7 +141,7 @@ def _cluster_name(folder: Path) -> str:
 
 
 def _write_keys(folder: Path, peers: list[str]) -> None:
-    """A key for whoever sits at the console, and one for each peer; all of them are admitted."""
+    """A key for the console's user and one for each peer; all are admitted."""
     admitted: dict[str, tuple[Role, bytes]] = {}
     roles: list[tuple[str, Role]] = [(OPERATOR, "operator"), *((name, "peer") for name in peers)]
     for name, role in roles:

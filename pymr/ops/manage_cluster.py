@@ -20,7 +20,7 @@ from pymr.wire.wording import version_warning
 
 START_SECONDS = 30.0
 DRAIN_SECONDS = 60.0
-"""A peer that is told to end may do what it has begun for this long; the rest is done again later."""
+"""How long a stopping peer may continue the work it has begun; the rest is done again later."""
 
 
 class ClusterManager:
@@ -53,7 +53,7 @@ class ClusterManager:
         A peer that is about to end is waited for, ops.start.ENDING_SECONDS at most, and started again.
 
         Raises FatalError when a peer does not start, with the end of its log, also of one on another machine;
-        what did start goes on running.
+        what did start keeps running.
         """
         if pid := self._redis_pid():
             self._report(f"redis: is running already (pid {pid})")
@@ -70,7 +70,7 @@ class ClusterManager:
         """
         Stop(self._peers).run(timeout_s)
         if self._peers.daemons():
-            self._report("redis: goes on, as a peer was started meanwhile")
+            self._report("redis: kept running, as a peer was started meanwhile")
         elif self._redis_pid():
             PrivateRedis(self.config.redis.directory, daemonised=True).stop()
             self._report("redis: stopped")

@@ -21,7 +21,7 @@ ANSWER_SECONDS = 2.5
 """More than a peer waits for a leader that has just died, before it answers from what it knows itself."""
 
 CONNECT_SECONDS = 2.0
-"""A machine that does not even refuse a connection for so long is out of reach."""
+"""A machine that does not even refuse a connection within this time is out of reach."""
 
 _AT_ONCE_MAX = 16
 
@@ -69,7 +69,7 @@ class ClusterPeers:
 
     @staticmethod
     def each(peers: Sequence[PeerConfig], work: Callable[[PeerConfig], Result]) -> dict[str, Result]:
-        """What comes of some work for each of these peers, by name; done for several at the same time."""
+        """The result of `work` for each of these peers, by name; several run at the same time."""
         with ThreadPoolExecutor(min(len(peers) or 1, _AT_ONCE_MAX)) as threads:
             return dict(zip((peer.name for peer in peers), threads.map(work, peers), strict=True))
 

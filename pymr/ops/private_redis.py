@@ -159,7 +159,7 @@ class PrivateRedis:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=(lock,),  # the server holds the lock until it ends
-                start_new_session=True,  # Ctrl-C is for whoever started it
+                start_new_session=True,  # Ctrl-C is for the process that started it
                 preexec_fn=_die_with(os.getpid()) if self._dies_with_parent else None,  # noqa: PLW1509  # two calls
             )
         except OSError as error:

@@ -129,7 +129,7 @@ def send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
 
 
 def wait_gone(processes: Sequence[psutil.Process], timeout_s: float) -> list[psutil.Process]:
-    """Wait for processes to end, whoever's children they are; those that have not."""
+    """Wait for processes, children or not, to end; return those that have not."""
     deadline = time.monotonic() + timeout_s
     left = list(processes)
     while True:

@@ -69,7 +69,7 @@ class Start:
     def run(self) -> str:
         """Start what does not run; returns when all peers answer and one leads: which.
 
-        Raises FatalError with all that went wrong, and the ends of the logs; what did start goes on running.
+        Raises FatalError with all that went wrong, and the ends of the logs; what did start keeps running.
         """
         self._members = [_Member(peer) for peer in self.peers.config.peers]
         self._deadline = time.monotonic() + self.timeout_s
@@ -150,7 +150,7 @@ class Start:
     def _wait_for_end(self, one: _Member) -> None:
         """What is about to end does not count as running."""
         if one.is_ours:
-            self._fail(one, f"{one.peer.name} was told to stop by somebody else as it started")
+            self._fail(one, f"{one.peer.name} was stopped by somebody else as it started")
             return
         self.peers.report(f"{one.peer.name}: is still stopping; it is started again when it has ended")
         one.state, one.looked_at = "ending", time.monotonic()
@@ -167,7 +167,7 @@ class Start:
             if one.peer.name not in daemons and not listening.get(one.peer.name):
                 gone.append(one)
             elif time.monotonic() - one.looked_at >= ENDING_SECONDS:
-                text = f"{one.peer.name} was told to stop, and has not ended after {ENDING_SECONDS:g} s"
+                text = f"{one.peer.name} was asked to stop and has not ended after {ENDING_SECONDS:g} s"
                 self._fail(one, f"{text}: `pymr cluster kill` ends it at once")
         self._launch(gone)
         if not gone:
@@ -251,7 +251,7 @@ class Start:
             why = problem or "no peer says why"
             return [f"all peers run, but none leads after {self.timeout_s:g} s: {why}"]
         names = ", ".join(one.peer.name for one in silent)
-        texts = [f"after {self.timeout_s:g} s there is no answer of {names}"]
+        texts = [f"after {self.timeout_s:g} s there is no answer from {names}"]
         texts += [f"the others say: {problem}"] * bool(problem)
         return [*texts, *map(self._end_of_log, silent)]
 

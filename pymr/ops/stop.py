@@ -16,7 +16,7 @@ from pymr.wire.keys import load_security
 from pymr.wire.requests import ClusterView, only_looks
 
 END_SECONDS = 10.0
-"""A daemon that is told to end at once may take this long."""
+"""How long a daemon may take to end when killed."""
 
 KILL_SECONDS = 5.0
 
@@ -24,7 +24,7 @@ _POLL_SECONDS = 0.1
 
 
 class Stop:
-    """One `pymr cluster stop`. A peer that refuses is left alone, and told of: only one that cannot answer is
+    """One `pymr cluster stop`. A peer that refuses is left alone and reported: only one that cannot answer is
     ended by a signal, and only by somebody whom it would obey."""
 
     def __init__(self, peers: ClusterPeers) -> None:
@@ -61,7 +61,7 @@ class Stop:
             raise FatalError(self._why_not(left))
 
     def _running(self) -> list[PeerConfig]:
-        """The peers that run; of machines out of reach that cannot be told."""
+        """The running peers; unknown for machines out of reach."""
         listening = self._peers.listening(self._peers.elsewhere)
         for peer in self._peers.elsewhere:
             if listening[peer.name] is None:
@@ -118,7 +118,7 @@ class Stop:
                 self._failures.append(str(error))
 
     def _why_not(self, left: Sequence[PeerConfig]) -> str:
-        texts = [f"{name} goes on running, as it refuses: {error}" for name, error in self._refused.items()]
+        texts = [f"{name} keeps running, as it refuses: {error}" for name, error in self._refused.items()]
         if left:
             still = ", ".join(f"{peer.name} ({self._place(peer)})" for peer in left)
             texts.append(f"did not end: {still}; `pymr cluster kill` ends them at once")

@@ -314,9 +314,9 @@ def test_a_transfer_from_elsewhere_that_fails_leaves_nothing_on_the_peer(
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda path: None, "is no folder"),
+        (lambda path: None, "is not a folder"),
         (lambda path: path.mkdir(), "has no files"),
-        (lambda path: path.write_text(""), "is no folder"),
+        (lambda path: path.write_text(""), "is not a folder"),
     ],
 )
 def test_what_cannot_be_uploaded_is_told_before_anything_is_submitted(

@@ -190,7 +190,7 @@ def test_a_peer_that_ends_as_it_starts_is_an_error_with_the_end_of_its_log(place
 
 def test_a_peer_that_never_answers_is_named(place: Place) -> None:
     place.prepare("if me.name == 'b': print('still thinking', flush=True); stopping.wait()")
-    with pytest.raises(FatalError, match=r"no answer of b\n(.|\n)*still thinking"):
+    with pytest.raises(FatalError, match=r"no answer from b\n(.|\n)*still thinking"):
         place.manager.start_cluster(timeout_s=6.0)
     place.manager.kill_cluster()
 
@@ -268,7 +268,7 @@ def test_a_stop_that_is_refused_stops_nothing(place: Place) -> None:
 def test_a_peer_that_refuses_goes_on_and_is_named_while_the_others_end(place: Place) -> None:
     place.prepare(f"if me.name == 'b':\n    {REFUSE.replace(chr(10), chr(10) + '    ').rstrip()}")
     place.manager.start_cluster()
-    with pytest.raises(FatalError, match=r"b goes on running, as it refuses: guest may look"):
+    with pytest.raises(FatalError, match=r"b keeps running, as it refuses: guest may look"):
         place.manager.stop_cluster(timeout_s=20.0)
     left, redis = set(place.daemons), place.redis
     place.manager.kill_cluster()
@@ -364,7 +364,7 @@ def test_a_far_peer_that_never_answers_is_told_of_with_the_end_of_its_log(
     place.prepare(
         KEEP_LOCK + "if me.name == 'b': print('thinks, far away', flush=True); threading.Event().wait()"
     )
-    with pytest.raises(FatalError, match=r"no answer of b\n(.|\n)*thinks, far away"):
+    with pytest.raises(FatalError, match=r"no answer from b\n(.|\n)*thinks, far away"):
         place.manager.start_cluster(timeout_s=6.0)
     place.manager.kill_cluster()
 
