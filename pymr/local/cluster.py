@@ -80,7 +80,7 @@ class EmbeddedCluster:
 
     @property
     def config_path(self) -> str:
-        """What `pymr attach --config` is to be given."""
+        """The argument for `pymr attach --config`."""
         assert self.config.source is not None
         return self.config.source
 

@@ -29,7 +29,7 @@ def run_in_cluster(request: RunRequest, cluster: EmbeddedCluster, observer: Obse
 
     Raises PymrError with what failed and where.
     """
-    list_input_files(request.input_dirs)  # while the peer starts: what is wrong is told as inline
+    list_input_files(request.input_dirs)  # while the peer starts: problems are reported as inline
     cluster.wait_until_listening()
     with Client(cluster.config) as client:
         _wait_for_leader(client, cluster)

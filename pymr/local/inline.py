@@ -35,7 +35,7 @@ from pymr.wire.run_warnings import WarningCollector
 
 def run_inline(request: RunRequest, scratch: str, observer: Observer) -> RunResult:
     """Do all tasks one after another, once each; the first error ends it. Only when input that was read has
-    been replaced meanwhile is all planned anew, `max_attempts` times at most."""
+    been replaced meanwhile is planned again as a whole, `max_attempts` times at most."""
     context = load_context(request)
     return planned_anew(
         request.job, scratch, observer, lambda folder: _run_once(request, context, folder, observer)

@@ -1,4 +1,4 @@
-"""What workers of an embedded cluster print: read from their panes, as lines for whoever shows the run."""
+"""What workers of an embedded cluster print: read from their panes, as lines for the display of the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINE_CHARACTERS_MAX = 64 << 10
 """A line longer than this is shown in pieces."""
 
 QUIET_SECONDS = 1.0
-"""The beginning of a line is shown when nothing more has come for so long: a question, perhaps."""
+"""How long to wait for the rest of a line before showing its beginning: a question, perhaps."""
 
 
 class PaneLines:
@@ -50,7 +50,7 @@ class PaneLines:
         return False
 
     def has_shown(self, size_bytes: int, end: int) -> bool:
-        """Whether so much was shown of what stands before an offset, without a gap."""
+        """Whether the output before an offset was shown that far, without a gap."""
         return self._gap_end <= max(end - size_bytes, 0) and end <= self._offset
 
     def end(self) -> None:

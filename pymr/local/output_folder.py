@@ -111,7 +111,7 @@ class OutputFolder:
         elif os.path.commonpath([self.path, os.path.realpath(os.getcwd())]) == self.path:
             reason = "is the current folder, or one above it"
         elif os.path.exists(self.path) and not os.path.isdir(self.path):
-            reason = "is no folder"
+            reason = "is not a folder"
         if reason:
             raise OutputError(f"the output folder {self.path} {reason}; name another with --output")
 

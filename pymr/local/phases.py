@@ -1,4 +1,4 @@
-"""The phases of a run in an embedded cluster, as a peer tells of them, for whoever shows the run."""
+"""The phases of a run in an embedded cluster, as a peer reports them, for the display of the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pymr.wire.rows import PhaseRow, RunRow
 from pymr.wire.time_left import seconds_left
 
 SHOW_SECONDS = 0.1
-"""Between two reports of a phase that goes on."""
+"""Between two reports of a phase in progress."""
 
 _REDUCING = ("shuffle", "sort", "reduce")
 
@@ -26,7 +26,7 @@ class PhaseReports:
         self._shown_at = 0.0
 
     def take(self, view: JobView) -> None:
-        """How it stands, while the run goes on."""
+        """Its progress during the run."""
         if view.row is None or view.row.current_phase in (None, "plan") or not view.phases:
             return
         rows = {row.name: row for row in view.phases}

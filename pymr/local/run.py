@@ -47,7 +47,7 @@ def run_job(request: RunRequest, observer: Observer, engine: Engine | None = Non
 def _run(
     request: RunRequest, scratch: str, observer: Observer, engine: Engine | None
 ) -> tuple[RunRequest, RunResult]:
-    """What has come of a run, and the request with as many workers as there were."""
+    """The outcome of a run, and the request with the actual number of workers."""
     if engine is not None:
         return _run_on(engine, request, scratch, observer)
     if request.inline:

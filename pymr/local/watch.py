@@ -29,7 +29,7 @@ LAST_OUTPUT_SECONDS_MAX = 2.0
 """How long the end of the workers is waited for: then the last of their output is in their panes."""
 
 _POLL_FIRST_SECONDS, _POLL_SECONDS = 0.01, 0.1
-_QUICK_SECONDS = 0.5  # so long short pauses, for jobs that take a moment
+_QUICK_SECONDS = 0.5  # how long pauses are short, for quick jobs
 _LOOK_FOR_BREAKPOINTS_SECONDS = 0.3
 _LOOKS_AT_A_PANE_MAX = 4
 _TOLD_EVENTS = ("task.failed", "task.lost", "run.waiting", "run.outdated")
@@ -179,7 +179,7 @@ class RunWatcher:
             raise FatalError(self._in_own_words(waiting_for))
 
     def _pass_over(self, error: ClientError) -> None:
-        """A peer that is busy may be late with an answer, but not for ever."""
+        """How late a busy peer's answer may be."""
         if time.monotonic() - self._answered_at > SILENCE_SECONDS_MAX:
             raise FatalError(f"the peer of this run does not answer: {error}") from error
 

@@ -53,7 +53,7 @@ class PlainDisplay:
         self._line(printable_text(f"{self._job_name}: {text}"))
 
     def _line(self, text: str) -> None:
-        put(text + "\n", self._stream)  # that nobody reads any more is no reason to fail a run
+        put(text + "\n", self._stream)  # a closed output does not fail a run
 
 
 class LiveDisplay:

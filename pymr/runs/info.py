@@ -1,4 +1,4 @@
-"""What `pymr run` is asked for, and what comes of it. Whoever shows it, see `phases`."""
+"""The request and the result of `pymr run`. For its display see `phases`."""
 
 from __future__ import annotations
 

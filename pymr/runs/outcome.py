@@ -26,7 +26,7 @@ _TASK_BYTES_MIN = 1 << 20
 def planned_anew(
     job: MapReduceJob, scratch: str, observer: Observer, run_once: Callable[[str], RunResult]
 ) -> RunResult:
-    """Run a job, planned anew when input that was read has been replaced meanwhile: `max_attempts` times at
+    """Run a job, planned again when input that was read has been replaced meanwhile: `max_attempts` times at
     most. run_once: does all of it in a new folder below `scratch`."""
     for attempt in range(1, job.max_attempts + 1):
         folder = os.path.join(scratch, f"attempt-{attempt}")
@@ -37,7 +37,7 @@ def planned_anew(
             if attempt == job.max_attempts:
                 raise
             shutil.rmtree(folder)
-            observer.on_notice(f"planned anew: {error}")
+            observer.on_notice(f"planned again: {error}")
     raise AssertionError("max_attempts is at least 1")
 
 

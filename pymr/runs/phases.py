@@ -1,4 +1,4 @@
-"""Phases: how far a run is, in numbers, for whoever shows it to its user."""
+"""Phases: the progress of a run in numbers, for its display."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(slots=True)
 class Phase:
-    """How a phase stands. done and total: tasks (segments in shuffle). units: (records, bytes) in map,
+    """Progress of a phase. done and total: tasks (segments in shuffle). units: (records, bytes) in map,
     (segments, bytes) in shuffle, (groups, values) in reduce; the second of them is to reach `total_units`,
     which is 0 where that is not known. seconds_left: see `time_left`; None where nothing moves. Times in
     monotonic seconds."""

@@ -63,7 +63,7 @@ def request_for(
 
 
 def configured_backend(backend: Backend, config: ClusterConfig) -> Backend:
-    """The engine with what the configuration says of it, where whoever runs the job does not."""
+    """The engine, with the configuration's values where the caller gives none."""
     section: BackendConfig = getattr(config, f"engine_{backend.name}")
     options = tuple(map(split_at_equals, section.options)) + backend.options
     return replace(backend, address=backend.address or section.address, options=options)

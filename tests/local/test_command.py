@@ -248,7 +248,7 @@ def test_output_that_is_a_file_is_refused_untouched(place: Place) -> None:
     finished = place.run()
 
     assert finished.status == 1
-    finished.says(str(place.output), "is no folder")
+    finished.says(str(place.output), "is not a folder")
     assert place.output.read_text() == "mine"
 
 
