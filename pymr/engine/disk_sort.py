@@ -114,11 +114,11 @@ def assemble_groups(blocks: Iterator[Block], memory: MemoryBudget, directory: st
 def assemble_columns(
     blocks: Iterator[Block], memory: MemoryBudget, directory: str
 ) -> Iterator[tuple[Sequence[Key], Sequence[Sequence[Any]]]]:
-    """Columns of whole groups: keys, and the values of each. A key that goes on over blocks is put together.
+    """Columns of whole groups: keys, and the values of each, also of a key that spans blocks.
 
     Its values move to a DiskList in `directory` when they fill the memory.
     """
-    open_values: list[Any] | DiskList | None = None  # of the key that goes on
+    open_values: list[Any] | DiskList | None = None  # of the key that spans blocks
     for keys, lists, continues in blocks:
         start, end = 0, len(keys)
         if open_values is not None:

@@ -1,4 +1,4 @@
-"""Failures of user functions, told so that their author can mend them. Used by the stages that call them."""
+"""Failures of user functions, reported so that the author can fix them. Used by the stages."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def user_failure(
     """The error for what came out of calling a function of the project: UserFunctionError or RecordError;
     StoppedByOperatorError where a person ended it.
 
-    kind: "map", "combine" or "reduce". where: the record or key. expected: what it has to return, told where
-    the function did not raise by itself but returned something else.
+    kind: "map", "combine" or "reduce". where: the record or key. expected: what it has to return, for a
+    function that did not raise but returned something else.
     """
     if stop := operator_stop(error):
         return stop
@@ -44,7 +44,7 @@ def user_failure(
 
 
 def item_failure(kind: str, function: Callable[..., Any], where: str, reason: object) -> str:
-    """What is wrong with a result, in a line for whoever sees but one; then the record or key of it."""
+    """The problem with a result, in one line; then its record or key."""
     return f"{kind} function {name_of(function)}: {reason}\n  at {where}"
 
 
@@ -155,7 +155,7 @@ def show_text(text: str, characters_max: int = 1_000) -> str:
 
 
 def _user_frames(error: BaseException) -> list[traceback.FrameSummary]:
-    """The frames from the user's function on: behind those of this package, and of whoever called into it."""
+    """The frames from the user's function on, without those of this package and its callers."""
     frames = list(traceback.extract_tb(error.__traceback__))
     if frames and frames[0].name.endswith("_failures"):  # our own `with`, around a call from anywhere
         del frames[0]

@@ -55,7 +55,7 @@ def map_lines_tolerantly(
     on_bad_record: Callable[[Exception], None],
 ) -> Iterator[Item]:
     """As `map_lines`, but a line whose call raises gives no item at all, and goes to `on_bad_record`.
-    A full disk is no fault of a line, and is raised.
+    A full disk is not the line's fault, and is raised.
 
     Slower by some 200 ns per line; used only where `max_bad_records` allows any.
     """
@@ -124,7 +124,7 @@ def _bad_item(
 
 
 def check_items(result: Any) -> None:
-    """Raise RecordError saying what in the result of a map function is no item that can be carried."""
+    """Raise RecordError naming the part of a map function's result that is not a valid item."""
     if result is None or isinstance(result, str | bytes) or not isinstance(result, Iterable):
         raise RecordError(f"it returned {show(result)}; {_EXPECTED}")
     for item in result:

@@ -61,11 +61,11 @@ class Part:
 class OutputWriter:
     """Writes items as JSON lines `[key, value]` into `part-PPPPP-NNNN.jsonl[.gz|.zst]`.
 
-    directory: where the files go; whoever made it publishes or drops it as a whole.
+    directory: where the files go; the caller publishes or drops it as a whole.
     max_items: a new file begins after this many. compression: "none", "gzip" or "zstd".
     nan: see `encode_lines`.
-    Each file is flushed to the disk when it is full. Without items there is no file.
-    Raises OutputError for an item that is no pair or has no JSON form, DiskError.
+    Each file is flushed to the disk when it is full. Without items no file is written.
+    Raises OutputError for an item that is not a pair or has no JSON form, DiskError.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ def _encode(items: list[Any], nan: NanForm) -> bytes | None:
         return data
     if len(data) > _PIECE_BYTES_MAX:
         return None
-    # As one array, in half the time of one by one, if what parts its items stands nowhere in them.
+    # As one array, in half the time of one by one, if no item contains the separator.
     if data.count(b"],[") == len(items) - 1:
         return data[1:-1].replace(b"],[", b"]\n[") + b"\n"
     return b"".join(map(orjson.dumps, items, repeat(None), repeat(_JSON_OPTIONS)))
@@ -209,7 +209,7 @@ def _encode_line(item: Any, nan: NanForm) -> bytes:
 
 def _may_hold_nan(items: list[Any]) -> bool:
     """Whether there may be a NaN or an infinity in items whose JSON has a null: orjson writes one for these
-    as for None. In msgpack they have forms of their own, whose bytes stand in no text.
+    as for None. msgpack has distinct forms for them, whose bytes occur in no text.
 
     Cost: about what orjson takes for the same items, and that only where there are nulls.
     """

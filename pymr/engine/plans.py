@@ -144,7 +144,7 @@ def _unpack(record: bytes, index: int, path: str, offset: int) -> tuple[Split, .
         files = [InputFile(os.fsdecode(at), os.fsdecode(name), *info) for at, name, *info in listed]
         return tuple(Split(files[place], start, end) for place, start, end in splits)
     except (ValueError, TypeError, IndexError) as error:
-        raise _damaged(path, offset, f"it is no task ({error!r})") from error
+        raise _damaged(path, offset, f"it is not a task ({error!r})") from error
 
 
 def _record_checksum(index: int, payload: bytes) -> int:

@@ -60,8 +60,8 @@ class GroupReader:
         return chain.from_iterable(filter(None, self._batches()))
 
     def portions(self) -> Iterator[Iterator[AnyGroup]]:
-        """The same groups in portions: one ends when the process has grown by much, so that whoever gathers
-        what is made of them lets go of that. Whoever stops within a portion gets no other."""
+        """The same groups in portions: one ends when the process has grown, so that the caller can free what
+        it has gathered. A caller that stops within a portion gets no further one."""
         batches = self._batches()
         self._is_portion_over = True
         while self._is_portion_over and not self.is_finished:

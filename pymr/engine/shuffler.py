@@ -112,7 +112,7 @@ class Shuffler:
 
     def make_room(self, expected_bytes: int) -> None:
         """Spill if the memory is full, or would be with `expected_bytes` more. Between two calls of `extend`;
-        it counts anew what is held, so that nothing hangs on how items were divided among them."""
+        it recounts what is held, so the result does not depend on how items were divided among calls."""
         self._held_items = self._held.count()
         if self._held_items and self._memory.is_full(expected_bytes):
             self._spill_for_memory()
@@ -130,7 +130,7 @@ class Shuffler:
         """A hash, in hex, of all that `close` has left: its blocks, and to which partitions they belong.
 
         The same items give the same digest in any process, unless the memory budget asked for a spill: where
-        that cuts runs hangs on the process. Such a digest begins with CUT_BY_MEMORY; that it differs from
+        that cuts runs depends on the process. Such a digest begins with CUT_BY_MEMORY; that it differs from
         another says nothing.
         """
         content = self._writer.content.copy() if self._writer is not None else xxh3_64()
@@ -152,7 +152,7 @@ class Shuffler:
             if self._room() <= 0:
                 self._relieve()
         elif self._held_items >= self._distinct_look_at and not self._exhausted:
-            # After a number of items that hangs on nothing else: equal items are to give equal blocks.
+            # After a fixed number of items, so that equal items give equal blocks.
             self._distinct_look_at = self._held_items + _LISTED_ITEMS_MAX
             if self._is_mostly_distinct():
                 self._spill()

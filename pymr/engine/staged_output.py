@@ -27,7 +27,7 @@ _PART_NAME = re.compile(r"part-(\d{5})-(\d{4,})(\.jsonl(?:\.gz|\.zst)?)")
 
 
 def read_manifest(folder: str) -> dict[str, Any] | None:
-    """What an output says of itself, its `parts` as Part; None where there is no output.
+    """The manifest of an output, its `parts` as Part; None if there is no output.
 
     Raises OutputError where it is not whole, DiskError is left to the caller as OSError.
     """
@@ -156,7 +156,7 @@ def _is_ours(name: str) -> bool:
 def _split_name(name: str) -> tuple[str, str, str]:
     match = _PART_NAME.fullmatch(name)
     if match is None:
-        raise OutputError(f"{name!r} is no name of a part file")
+        raise OutputError(f"{name!r} is not the name of a part file")
     return match[1], match[2], match[3]
 
 

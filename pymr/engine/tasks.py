@@ -126,7 +126,7 @@ class ReduceOutput:
 
 @dataclass(slots=True)
 class TaskWatch:
-    """A window on the running task for whoever reports its progress, also from another thread."""
+    """A view of the running task for progress reports, also from another thread."""
 
     records: RecordReader | None = field(default=None)
     groups: GroupReader | None = field(default=None)
@@ -136,7 +136,7 @@ class TaskWatch:
     is_over: bool = False  # nobody waits for the task any more
 
     def tick(self) -> None:
-        """Note that something was done that is no record or group. Raises as `check`."""
+        """Note progress other than a record or group. Raises as `check`."""
         self.ticks += 1
         self.check()
 

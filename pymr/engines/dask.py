@@ -97,7 +97,7 @@ class DaskEngine(OpenedEngine):
 
     def submit_reduce(self, plan: EnginePlan, partition: int, parts: Sequence[Any]) -> Any:
         """See FutureEngine. On any worker: a task that was given a preferred one, also where others would do,
-        waits for ever when no worker was there at the moment in which that one died."""
+        waits forever when no worker was there at the moment in which that one died."""
         future = self._client.submit(
             _reduce,
             plan.run_dir,

@@ -105,7 +105,7 @@ class TaskRun(Generic[F]):
         return reports
 
     def _results(self) -> Iterator[Any]:
-        """What comes of the pending futures, as they are done, until there are none."""
+        """The results of the pending futures, in the order of completion."""
         while self._pending:
             for future in list(self._engine.done(self._pending, LOOK_SECONDS)):
                 del self._pending[future]

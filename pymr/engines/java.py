@@ -55,7 +55,7 @@ def make_home(directory: str, java: str) -> str:
 
 
 def java_of_the_machine() -> str | None:
-    """The java that Spark would take by itself."""
+    """The java that Spark would choose."""
     home = os.environ.get("JAVA_HOME")
     return os.path.join(home, "bin", "java") if home else shutil.which("java")
 

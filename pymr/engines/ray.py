@@ -163,7 +163,7 @@ class RayEngine(OpenedEngine):
 
 
 def _map(run_dir: str, index: int) -> Iterator[Any]:
-    """The map task is done here: what a generator raises by itself, Ray does not try again."""
+    """The map task is done here: Ray does not retry what a generator raises."""
     parts = map_parts(run_dir, index)
     first = next(parts)
 
@@ -197,7 +197,7 @@ def _unset(values: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Said(io.TextIOBase):
-    """What Ray prints while a run goes on, such as that a worker has died."""
+    """What Ray prints during a run, such as that a worker has died."""
 
     def __init__(self, watch: RunWatch) -> None:
         self._watch = watch

@@ -1,4 +1,4 @@
-"""What Spark raises, in words for whoever ran a job: its own have pages of Java."""
+"""Spark's errors in words for the user who ran the job: Spark's own have pages of Java."""
 
 from __future__ import annotations
 

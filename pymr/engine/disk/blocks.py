@@ -81,7 +81,7 @@ class Singles(Sequence[Any]):
 class Block(NamedTuple):
     """Columns of a block: `lists[i]` holds the values of `keys[i]`; `Singles` where every key has one.
 
-    continues: the last key goes on as the first of the next block of the run.
+    continues: the last key continues as the first of the next block of the run.
     """
 
     keys: Sequence[Key]
@@ -178,7 +178,7 @@ def decode_block(data: bytes, path: str, offset: int) -> Block:
         if len(raw) != raw_bytes or len(keys) != keys_count or len(lists) != keys_count:
             raise _corrupt(path, offset, "its counts do not match its contents")
     except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise _corrupt(path, offset, f"its payload is no pair of columns ({error!r})") from error
+        raise _corrupt(path, offset, f"its payload is not a pair of columns ({error!r})") from error
     return Block(keys, Singles(lists) if flags & _SINGLES else lists, bool(flags & _CONTINUES))
 
 
@@ -234,7 +234,7 @@ def _read_sizes(descriptor: int, path: str, offset: int, end: int) -> tuple[int,
         head[: _HEADER.size]
     )
     if magic != MAGIC or codec >= len(CODECS):
-        raise _corrupt(path, offset, "there is no block header there")
+        raise _corrupt(path, offset, "there is no block header")
     if version != VERSION:
         raise _corrupt(path, offset, f"it is of version {version}, this pymr reads version {VERSION}")
     if offset + HEADER_BYTES + stored_bytes > end:
@@ -246,7 +246,7 @@ class BlockWriter:
     """Writes runs of blocks one behind another into a file.
 
     Blocks come out near `block_bytes`, with at most BLOCK_VALUES_MAX values; a key with more values than
-    that goes on over several blocks. `keys_per_block` is how many keys the next one will take at most.
+    that spans several blocks. `keys_per_block` is how many keys the next one will take at most.
     content: a running hash over the checksums of the blocks, and so over all that they hold.
     weighs_values: whether values are weighed before they are encoded, so that never several large ones are at
         once. Cost: some 50 ns a value; without it, as many as went into the last block are.
@@ -368,7 +368,7 @@ def check_item(key: Key, value: object) -> None:
 
 
 def encode_value(value: object, packer: msgpack.Packer) -> bytes | memoryview:
-    """The bytes of a single value as it stands in a block, and no deeper nested than it may be there."""
+    """The bytes of a single value as encoded in a block, nested no deeper than a block allows."""
     data: bytes = packer.pack([[[[value]]]])
     return data[4:] if len(data) <= _JOINED_BYTES_MAX else memoryview(data)[4:]
 

@@ -54,9 +54,9 @@ def _part_checked(
 
 
 def sort_items(items: list[tuple[Key, Any]], order: KeyOrder) -> list[Block]:
-    """Columns of items, in key order, the values of equal keys put together in the order they stand in.
+    """Columns of items, in key order, the values of equal keys joined in their order.
 
-    Where few keys are equal, those stand in blocks of their own, so that the others remain `Singles`.
+    Where few keys are equal, those get separate blocks, so that the others remain `Singles`.
     Sorts `items` in place; stable. Raises TypeError, for keys of mixed kinds, unless `order` is general.
     """
     rank = order.function
@@ -96,7 +96,7 @@ def sort_any_items(items: list[tuple[Key, Any]]) -> list[Block]:
 
 
 def sort_columns(keys: Sequence[Key], lists: Sequence[Sequence[Any]], order: KeyOrder) -> list[Block]:
-    """Columns in key order, the lists of equal keys put together in the order they stand in.
+    """Columns in key order, the lists of equal keys joined in their order.
 
     The built-in sort finds runs that are sorted already and merges them; it is stable. Raises TypeError, for
     keys of mixed kinds, unless `order` is general.

@@ -103,7 +103,7 @@ def check_key(key: Key) -> None:
         if reason is None:
             _canonical_bytes(key)
     except TypeError as error:
-        reason = f"{error} (a tuple can stand for a list)"
+        reason = f"{error} (use a tuple instead of a list)"
     except UnicodeEncodeError as error:
         reason = f"it has no UTF-8 form ({error.reason})"
     except RecursionError:

@@ -54,7 +54,7 @@ def merge_runs(
 ) -> Iterator[Block]:
     """One ascending stream of blocks out of sorted runs; equal keys brought together.
 
-    runs: in the order in which the values of equal keys are to stand.
+    runs: in the order that the values of equal keys shall have.
     scratch_path: beginning of the names of files for the passes that more than `fan_in_max` (>= 2) runs need.
     memory_bytes: the bound of the process; of runs with larger blocks than `block_bytes`, because of a single
         large value, so few are merged at once that their blocks take a quarter of it. None: no such bound.
@@ -209,7 +209,7 @@ def _has_keys(block: Block) -> bool:
 
 def _stream_key(cursors: list[_Cursor], key: Key) -> Iterator[Block]:
     """All values of one key, run by run, in pieces; an empty piece ends them. Of equal keys, such as 1 and
-    True, that of the first run stands for all."""
+    True, that of the first run represents all."""
     heads = (cursor.keys[cursor.position] for cursor in cursors)
     shown = next(head for head in heads if head == key)
     for cursor in cursors:

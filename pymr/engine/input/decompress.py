@@ -1,5 +1,5 @@
 """Decompression of input files: like the openers of the standard library, but nothing is passed over, and
-what stands before a place where a file is cut off or damaged is given out first."""
+the content before the point where a file is truncated or damaged comes out first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DECOMPRESSION_ERRORS = (EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError)
 """What reading a truncated or damaged file raises, besides an OSError without a number (bz2)."""
 
 _READ_BYTES = 64 << 10
-"""Little, as how far a file has been read is told by its bytes on disk; enough to fill a chunk of lines."""
+"""Small, as progress is measured in bytes read from disk; enough to fill a chunk of lines."""
 
 _GZIP_WINDOW = 31  # the largest window of deflate, with the header and the checksum of gzip
 

@@ -95,7 +95,7 @@ def plan_splits(files: Iterable[InputFile], split_bytes: int = SPLIT_BYTES) -> l
     """Cut plain files into ranges of at most `split_bytes`; a reader moves the cuts to line ends.
 
     An empty file has no split; a compressed one is a single split. Cost: one small read per file.
-    Raises InputError for a file that is no text, DiskError.
+    Raises InputError for a file that is not text, DiskError.
     """
     splits = []
     for file in files:
@@ -123,7 +123,7 @@ def group_splits(splits: Iterable[Split], task_bytes: int = SPLIT_BYTES) -> list
 
 
 def refuse_other_than_text(path: str, head: bytes, codec: str = NOT_COMPRESSED) -> None:
-    """Raise InputError where a file is no text, saying what it seems to be. head: of its content."""
+    """Raise InputError, naming the apparent type, if a file is not text. head: of its content."""
     told = what_is_no_text(head)
     if told is not None:
         seems, advice = told
@@ -138,7 +138,7 @@ def codec_by_head(path: str, head: bytes) -> str:
 
 
 def recognise(file: InputFile) -> InputFile:
-    """The file with its codec. Raises InputError where it is no text, DiskError."""
+    """The file with its codec. Raises InputError if it is not text, DiskError."""
     if file.codec:
         return file
     try:

@@ -30,7 +30,7 @@ OnContent = Callable[[InputFile, Fingerprint], object]
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_SHOWN_CHARACTERS = 160
 _LOOKED_BACK_BYTES_MAX = 1 << 30
-"""How far back the beginning of a line that is too long is looked for, so as to name it."""
+"""How far back to look for the beginning of a line that is too long, in order to report it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +79,15 @@ class _Progress(NamedTuple):
 class RecordReader:
     """The lines of `splits`, one after another.
 
-    A line is what stands before a `\\n` or `\\r\\n`, or at the end of a file; it comes without that ending.
-    Nothing else ends a line. A byte order mark at the start of a file is no part of its first line.
+    A line is what comes before a `\\n` or `\\r\\n`, or at the end of a file; it comes without that ending.
+    Nothing else ends a line. A byte order mark at the start of a file is not part of its first line.
     encoding_errors: "strict" (InputError naming the byte) or "replace".
-    downsample: keep a line with this probability; the choice hangs on `seed`, the file's name below its
-    input folder and the byte the line begins at, hence not on splits or workers.
+    downsample: keep a line with this probability; the choice depends on `seed`, the file's name below its
+    input folder and the byte the line begins at, but not on splits or workers.
     lines_max: end after so many lines; None for all.
     whole_files: raise InputGrownError for a file that is longer than it was listed, before or after its lines
     were handed out. Else such a file is read up to the last complete line within its listed length.
-    on_content: is told the fingerprint of each compressed file that was read. on_chunk: called before each
+    on_content: called with the fingerprint of each compressed file read. on_chunk: called before each
     chunk is handed out; what it raises ends the reading.
     Raises InputError, of it InputOutdatedError for a file that was replaced, rewritten or removed since.
     Memory: one chunk, or the longest line.
@@ -134,7 +134,7 @@ class RecordReader:
         return chain.from_iterable(filter(None, self._batches(None)))
 
     def portions(self, portion_bytes: int) -> Iterator[Iterator[str]]:
-        """The same lines in portions, between which whoever gathers what is made of them may make room.
+        """The same lines in portions, between which the caller may free memory.
 
         A portion ends when `portion_bytes` of content were read for it; and within a line that is longer than
         CHUNK_BYTES, before more of it is read than twice `line_bytes`. It may have no line at all.
@@ -221,7 +221,7 @@ class RecordReader:
     def _take(self, file: InputFile, end_bytes: int) -> None:
         """Make the lines of the present chunk, which holds whole ones, the current ones.
 
-        end_bytes: what `bytes_read` is to be when they are all done with.
+        end_bytes: the value of `bytes_read` once all of them are processed.
         """
         lines = self._long_line(file) if isinstance(self._chunk, bytearray) else self._lines_of_chunk(file)
         if self._downsample < 1.0:
@@ -244,7 +244,7 @@ class RecordReader:
         text = self._decode(chunk, self._chunk_offset, file)
         lines = (text.replace("\r\n", "\n") if b"\r\n" in chunk else text).split("\n")
         if chunk.endswith(b"\n"):
-            lines.pop()  # what follows the last line ending is no line
+            lines.pop()  # what follows the last line ending is not a line
         return lines
 
     def _long_line(self, file: InputFile) -> list[str]:
@@ -270,7 +270,7 @@ class RecordReader:
             if what_is_no_text(around) is None:
                 advice = 'set encoding_errors = "replace" to read it as U+FFFD'
             else:
-                advice = "what stands there is binary data and no text: repair the file, or move it away"
+                advice = "this is binary data, not text: repair the file, or move it away"
             raise InputError(
                 f"{_place(file, offset + error.start)}: {bytes(chunk[error.start : error.end])!r} "
                 f"is no UTF-8 ({error.reason}); {advice}"
@@ -403,7 +403,7 @@ class RecordReader:
         return at
 
     def _line_before(self, raw: BinaryIO, position: int) -> int:
-        """Where the line begins that goes on at `position`; as far back as is looked, if it is longer."""
+        """The offset at which the line that contains `position` begins, or of the farthest byte searched."""
         at = position
         while at > max(position - _LOOKED_BACK_BYTES_MAX, 0):
             size = min(CHUNK_BYTES, at)

@@ -1,4 +1,4 @@
-"""Signatures: what the first bytes of a file say it is. Planning and the reader refuse what is no text.
+"""Signatures: the type of a file by its first bytes. Planning and the reader refuse what is not text.
 
 The name of a file counts only where its bytes say nothing: a compressed file that is cut short or damaged in
 its header.
@@ -10,7 +10,7 @@ import codecs
 from collections.abc import Callable
 
 HEAD_BYTES = 4_096
-"""How many of a file's first bytes are looked at. More would hardly tell more: signatures stand there."""
+"""How many of a file's first bytes are inspected; signatures are at the beginning."""
 
 NOT_COMPRESSED = "none"
 CODEC_NAMES = {"gz": "gzip", "bz2": "bzip2", "xz": "xz", "zst": "zstd"}
@@ -113,7 +113,7 @@ def codec_of(head: bytes, codec_by_name: str = NOT_COMPRESSED) -> str:
 
 
 def what_is_no_text(head: bytes) -> tuple[str, str] | None:
-    """(what it seems to be, what to do) of content that begins with `head` and is no text; None for text.
+    """(what it seems to be, what to do) of content that begins with `head` and is not text; None for text.
 
     Text may be of an encoding other than UTF-8, and may hold control bytes and NULs. What is no UTF-8 and has
     control bytes of many kinds, or is NULs for a quarter, is taken for binary.

@@ -1,7 +1,7 @@
 """Attempts: the boundary of a task in a worker of an engine. One is done at a time in a process.
 
 How an attempt fails is written into the run's folder, from which the driver takes it: each engine has a form
-of its own for errors, and loses what stands in them.
+of its own for errors, and loses their fields.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class AttemptFailure(msgspec.Struct, frozen=True):
 
 
 class AttemptFailedError(Exception):
-    """What an engine is told of an attempt that failed, so that it tries again."""
+    """Reports a failed attempt to an engine, so that the engine retries it."""
 
 
 class TaskGivenUpError(AttemptFailedError):
@@ -124,7 +124,7 @@ def _timeout(
 
 
 def _is_there(run_dir: str) -> bool:
-    """Whether the run goes on: its folder goes with it. Unknown, where that cannot be reached, is yes."""
+    """Whether the run is in progress, that is, its folder exists. True if the folder cannot be reached."""
     try:
         os.stat(os.path.join(run_dir, FAILURES))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Which external engine a run is on: opened by its name, with what the user is told where that fails."""
+"""The external engine of a run, opened by name, with an error for the user if that fails."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def open_engine(backend: Backend, *, workers: int, directory: str) -> Any:
 
 
 def this_worker() -> Worker:
-    """What is to be known of the process that this is called in."""
+    """Facts about the calling process."""
     return Worker(os.uname().nodename, f"{sys.version_info.major}.{sys.version_info.minor}", __version__)
 
 
@@ -80,11 +80,11 @@ def check_workers(engine: str, workers: Iterable[Worker]) -> None:
 
 
 class EngineAwayError(StartError):
-    """There is no such engine at an address: where it was once, it may come again."""
+    """There is no such engine at an address; one that was there may come back."""
 
 
 def refused_address(engine: str, address: str, error: BaseException) -> EngineAwayError:
-    """The error for an address at which there is no such engine."""
+    """The error for an address without such an engine."""
     shown = shown_address(address)
     reason = str(error).replace(address, shown).partition("\n")[0] or type(error).__name__
     return EngineAwayError(

@@ -50,7 +50,7 @@ def write_contents(run_dir: str, task: str, found: Sequence[FoundContent]) -> No
 
 
 def read_contents(run_dir: str) -> Iterator[FoundContent]:
-    """What all tasks have told. Raises DiskError."""
+    """The reports of all tasks. Raises DiskError."""
     folder = os.path.join(run_dir, CONTENTS)
     try:
         for name in sorted(os.listdir(folder)):

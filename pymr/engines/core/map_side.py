@@ -46,7 +46,7 @@ class SegmentInfo(msgspec.Struct, frozen=True, array_like=True):
 
 
 def task_name(kind: str, index: int) -> str:
-    """How people are told of a task: `map-00012`."""
+    """The name of a task in messages: `map-00012`."""
     return f"{kind}-{index:05d}"
 
 
@@ -65,7 +65,7 @@ def map_pieces(run_dir: str, index: int) -> Iterator[tuple[int, Piece]]:
             try:
                 output = run_map_task(context, task, folder, watch, note)
             except UserFunctionError:
-                with suppress(DiskError):  # what has failed is told first
+                with suppress(DiskError):  # the first failure is reported
                     _keep_bad_records(os.path.join(folder, BAD_RECORDS_FILE), run_dir, index)
                 raise
             write_contents(run_dir, task_name("map", index), found)
@@ -86,7 +86,7 @@ def map_output_in(piece: Piece) -> MapOutput | None:
 
 
 def _facts_of(output: MapOutput, run_dir: str, index: int) -> MapOutput:
-    """What the driver is told of a map task, which reads the list of bad records in the run's folder."""
+    """A map task's report to the driver, which reads the list of bad records in the run's folder."""
     path = output.bad_records_path
     name = None if path is None else _keep_bad_records(path, run_dir, index)
     return replace(output, runs=(), bad_records_path=name, counters=carried_counters(output.counters))

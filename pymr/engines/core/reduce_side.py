@@ -50,7 +50,7 @@ def reduce_pieces(run_dir: str, partition: int, pieces: Iterable[Piece]) -> Part
     """
     name = task_name("reduce", partition)
     with attempt(run_dir, name) as (setup, _, _):
-        pass  # whoever gives the pieces may have to do a map task again, in this very process
+        pass  # the source of the pieces may have to redo a map task in this very process
     with local_folder(run_dir, setup) as folder:
         segments = _write(pieces, folder)
         with attempt(run_dir, name) as (_, context, watch):

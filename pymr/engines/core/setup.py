@@ -90,7 +90,7 @@ def write_setup(
 
 
 def worker_name() -> str:
-    """How people are told of this process."""
+    """The name of this process in messages."""
     return f"{os.uname().nodename}/{os.getpid()}"
 
 
@@ -143,6 +143,6 @@ def load_setup(run_dir: str) -> tuple[RunSetup, JobContext]:
 
 def _copy_auxiliary(request: RunRequest, run_dir: str, names: Iterable[str | None]) -> None:
     for name in filter(None, names):
-        load_auxiliary(request.data_dir, name)  # what is wrong with it is told of its own path
+        load_auxiliary(request.data_dir, name)  # its errors name its own path
         source = os.path.join(request.data_dir, "auxiliary", f"{name}.data")
         shutil.copyfile(source, os.path.join(run_dir, "auxiliary", f"{name}.data"))

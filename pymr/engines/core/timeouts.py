@@ -1,4 +1,4 @@
-"""Timeouts: an attempt that makes no progress is told of as failed, and its process ended with it.
+"""Timeouts: an attempt that makes no progress is reported as failed, and its process ends with it.
 
 A function that hangs cannot be ended otherwise; engines start another process, and do again what that one
 held.
@@ -41,7 +41,7 @@ def ended_without_progress(
     after `stuck_s`. stuck_s: see STUCK_SECONDS. Cost: a thread.
     """
     is_over = threading.Event()
-    lock = threading.Lock()  # what is done just then is not told of as failed
+    lock = threading.Lock()  # what completes just then is not reported as failed
 
     def look() -> None:
         before = (watch.progress(), watch.ticks)
@@ -86,5 +86,5 @@ def ended_without_progress(
 
 def _arm(seconds: float) -> None:
     """End this process after a time, unless it is put off: by a thread that needs no Python."""
-    with suppress(OSError, ValueError, AttributeError):  # of an output that is no file
+    with suppress(OSError, ValueError, AttributeError):  # of an output that is not a file
         faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stdout)
