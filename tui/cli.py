@@ -26,13 +26,13 @@ EXIT_USAGE = 2
 EXIT_FAILED = 1
 RESTARTS_MAX = 3
 RESTARTS_SECONDS = 30.0
-"""A console that fails by a fault of its own is started anew, but no more often than so within so long."""
+"""A console that fails by a fault of its own is restarted at most RESTARTS_MAX times within this time."""
 
 SERVER_LOOK_SECONDS = 1.0
-"""A console in a browser looks so often whether its server is there."""
+"""How often a console in a browser checks that its server exists."""
 
 COLLECT_AFTER = (50_000, 20, 100)
-"""Of Python's garbage collector. Lower: a queue of 10,000 jobs, read anew, keeps it going over all of them
+"""Of Python's garbage collector. Lower: a queue of 10,000 jobs, read again, keeps it scanning all of them
 while a key waits. Higher: more memory."""
 
 DEFAULT_PORT = 8_765
@@ -93,7 +93,7 @@ def main(
     if wrong := wrong_theme(theme):
         _fail(wrong)
     config, why_not = _config(config_path)
-    if port is not None:  # what is wrong with settings is told here, and not on a page
+    if port is not None:  # errors in settings are reported here, not on a page
         from tui.serving import serve
 
         sys.exit(serve(port, _arguments(config_path, key_name, read_only, projects_dir, theme)))
@@ -157,7 +157,7 @@ def _run(options: Options, config: ClusterConfig | None, why_not: str, settings:
         now = time.monotonic()
         failed_at = [at for at in failed_at if now - at < RESTARTS_SECONDS] + [now]
         config, why_not = app.config, app.why_no_config
-        if is_in_browser():  # where a page begins a console anew
+        if is_in_browser():  # where a page starts a new console
             return EXIT_FAILED
         if len(failed_at) > RESTARTS_MAX:
             click.echo(f"pymr-tui: it fails again and again; what happened is in {path}", err=True)

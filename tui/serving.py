@@ -25,7 +25,7 @@ NAMES = frozenset({HOST, "localhost"})
 was made to lead here (DNS rebinding)."""
 
 END_SECONDS = 5.0
-"""A console that is told to end and does not is ended by a signal after this."""
+"""A console that does not end on request is ended by a signal after this time."""
 
 EXIT_FAILED = 1
 
@@ -103,7 +103,7 @@ class ConsoleProcess(AppService):
 class ConsoleServer(Server):
     """The web server. Only a page that it has given out itself may open a console, and only with the token.
 
-    The token stands in addresses, and in no cookie: browsers send cookies to all ports of a host, so that a
+    The token is in addresses, never in a cookie: browsers send cookies to all ports of a host, so that a
     server of another user of this machine could be given it.
     """
 

@@ -40,7 +40,7 @@ def start_demo(say: Say, begins: Callable[[ClusterConfig], object] = lambda conf
     """Start the demo cluster, which is made where there is none yet, and give it jobs. Takes some seconds.
 
     say: is given a line on each step. begins: is given the cluster before its first process is started.
-    Raises PymrError for what cannot be made or started; what did start then goes on running.
+    Raises PymrError for what cannot be made or started; what did start keeps running.
     """
     folder = demo_folder()
     path = folder / "cluster.toml"

@@ -1,4 +1,4 @@
-"""Which of the cluster's events are failures, and which events an operator is told of at once."""
+"""Which of the cluster's events are failures, and which events are reported to the operator at once."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def is_failure(event: EventRow) -> bool:
 
 
 class Notice(NamedTuple):
-    """What an operator is told in passing."""
+    """A notice for the operator."""
 
     text: str
     is_failure: bool
 
 
 class Failures:
-    """Remembers how far events were looked at. What had happened before the console began is not told of."""
+    """Remembers how far events were examined. Events from before the console's start are not reported."""
 
     def __init__(self) -> None:
         self._last_id: str | None = None

@@ -1,4 +1,4 @@
-"""The console's own log: what went wrong in it by a fault of its own, for whoever mends that; and notices
+"""The console's own log: its internal errors, for debugging; and notices
 that their line had no room for."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def log_fault(what: str, error: BaseException) -> Path:
 
 
 def log_notice(text: str) -> None:
-    """Append what was told in passing, if a file can be written."""
+    """Append a notice, if a file can be written."""
     with suppress(OSError):
         _append(_handler(_path()), logging.INFO, text)
 

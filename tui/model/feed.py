@@ -36,7 +36,7 @@ JOB_VIEWS_MAX = 20
 EVENTS_PER_QUESTION = 500
 
 Question = Callable[[Client], dict[str, object]]
-"""Asks the cluster; gives what the state has to say anew."""
+"""Queries the cluster; returns the changes of the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Wants:
 class Feed:
     """Keeps a ClusterState fresh, for as long as it runs. Never raises: what goes wrong is in the state.
 
-    make_client: called in the thread, at first and whenever the client has to be made anew; may raise
+    make_client: called in the thread, at first and whenever the client must be made again; may raise
     PymrError. notify: called in the thread whenever `state` is another one; has to be quick.
     """
 
@@ -62,7 +62,7 @@ class Feed:
         self._make_client = make_client
         self._notify = notify
         self._wants = Wants()
-        self._changing = threading.Lock()  # of `state`, which two threads make anew from what it was
+        self._changing = threading.Lock()  # of `state`, which two threads replace
         self._refreshes = self._refreshes_seen = 0
         self._faults: dict[str, str] = {}  # by question
         self._wake = threading.Event()
@@ -89,7 +89,7 @@ class Feed:
             self._wake.set()  # whatever is new has no time at which it is due
 
     def refresh(self) -> None:
-        """Ask for everything now, and for all of the queue, as something was changed."""
+        """Query everything now, including the whole queue, as something was changed."""
         self._refreshes += 1
         self._wake.set()
 
@@ -109,7 +109,7 @@ class Feed:
                     self._read_on(client)
             except PymrError as error:  # no such key, or a client that cannot be made
                 self._show_problem(str(error))
-            except Exception as error:  # the top of a thread: whatever it is, the feed goes on
+            except Exception as error:  # the top of a thread: whatever it is, the feed continues
                 self._show_problem(self._fault_of("cluster", error))
                 self._retry_s = RETRY_LAST_SECONDS
             self._pause(self._retry_s)
@@ -235,6 +235,6 @@ class Feed:
 
 
 def _joined(known: tuple[EventRow, ...], new: tuple[EventRow, ...]) -> tuple[EventRow, ...]:
-    """Old and new events; those of another incarnation, whose ids begin anew, follow as well."""
+    """Old and new events; those of another incarnation, whose ids restart, follow as well."""
     ids = {event.id for event in known[-EVENTS_PER_QUESTION:]}
     return (*known, *(event for event in new if event.id not in ids))[-EVENTS_MAX:]

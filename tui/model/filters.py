@@ -12,7 +12,7 @@ FIELDS = frozenset({"status", "type", "group", "peer", "job"})
 """The columns that a word may be held to, as in `status:failed`."""
 
 FIELD_BREAK = "\n"
-"""Between the columns in what is searched: the letters of a fuzzy word all stand in one of them."""
+"""Separates the columns in the searched text: the letters of a fuzzy word must all be in one column."""
 
 _TEXT_MAX = 200
 
@@ -84,8 +84,8 @@ class Filter:
 def parse_filter(text: str) -> Filter:
     """The words of a text, separated by blanks.
 
-    `abc`: a, b and c in this order, whatever stands between; small letters stand for capitals as well, while
-    a word with a capital is taken as it is. `'abc`: just so, nothing between. `!abc`: rows without `'abc`.
+    `abc`: a, b and c in this order, with anything between; small letters match capitals, too, while
+    a word with a capital matches exactly. `'abc`: just so, nothing between. `!abc`: rows without `'abc`.
     `status:abc`: the same in that column only; `status:!abc` and `!status:abc` are one thing.
     A word that is not complete yet, as `!` or `status:`, holds for all rows.
     """

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 ENTRIES_MAX = 50_000
-"""More than these of a folder are not looked at: whoever types a path there knows how its name begins."""
+"""At most this many entries of a folder are read: the user of a larger one types the beginning of a name."""
 
 
 @dataclass(frozen=True, slots=True)

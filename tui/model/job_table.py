@@ -1,4 +1,4 @@
-"""The job table: of the jobs as the cluster told them, which lines are shown, and in what order. Pure."""
+"""The job table: which jobs that the cluster reported are shown, and in what order. Pure."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def has_left(row: JobRow) -> bool:
 
 
 def waits_for_a_person(row: JobRow) -> bool:
-    """Whether a job of the queue has failed, or stands at a breakpoint."""
+    """Whether a job of the queue has failed or is at a breakpoint."""
     return status_of(row) in ("failed", "breakpoint") and not has_left(row)
 
 
@@ -81,8 +81,8 @@ class JobTable:
     """Lines of the jobs table: `lines` follows from what was set before, and is made only when it is read.
 
     In the order of the queue (no sort column): what runs, what waits, what failed, then what has ended, the
-    latest first. The jobs of a group of two or more stand together, below a line of their own, where the
-    first of them would stand.
+    latest first. The jobs of a group of two or more are listed together, below a group line, at the
+    place of the first of them.
     Cost: about 1 µs for a job in the order of the queue, 2 µs with a filter and a sort column.
     """
 
@@ -169,7 +169,7 @@ class JobTable:
         return next((row for row in self._rows if row.fields.get("job_name") == job_name), None)
 
     def waiting_after(self, key: str) -> JobRow | None:
-        """The next job below a line that waits for a person, as it has failed or stands at a breakpoint,
+        """The next job below a line that waits for a person, as it has failed or is at a breakpoint,
         going on from the top; folded ones too. None where none does."""
         waiting = [row for row in self._unfolded() if waits_for_a_person(row)]
         keys = [line_key(line) for line in self.lines]
@@ -189,7 +189,7 @@ class JobTable:
                 yield from self._members[line.name]
 
     def _place_of(self, row: JobRow, places: dict[str, int]) -> float:
-        """A folded job stands right below the line of its group."""
+        """A folded job is right below the line of its group."""
         place = places.get(name_of(row))
         return places[_GROUP_KEY + group_of(row)] + 0.5 if place is None else place
 

@@ -21,7 +21,7 @@ def read_regular(path: Path, bytes_max: int) -> bytes:
     descriptor = os.open(path, _FLAGS)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotRegularError(f"{path} is no regular file")
+            raise NotRegularError(f"{path} is not a regular file")
         with open(descriptor, "rb", closefd=False) as file:
             return file.read(bytes_max)
     finally:

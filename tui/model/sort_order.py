@@ -32,7 +32,7 @@ class SortOrder(NamedTuple):
 
 
 def sorted_rows(rows: Sequence[_Row], key: Callable[[_Row], Any], is_reverse: bool) -> list[_Row]:
-    """Stable in both directions; rows that have nothing in that column (None) stand last in both."""
+    """Stable in both directions; rows without a value in that column (None) come last in both."""
     having = [(value, row) for row in rows if (value := key(row)) is not None]
     having.sort(key=lambda pair: pair[0], reverse=is_reverse)
     if len(having) == len(rows):

@@ -20,10 +20,10 @@ class ClusterState:
     each job that was looked at. machines: by peer, a sample every feed.PEERS_SECONDS, MACHINE_SAMPLES_MAX at
     most. events: EVENTS_MAX at most, the newest last.
 
-    answered_at: when a peer last answered, by time.monotonic(). peers_at: when one last told of the peers;
-    None where that plays no part. problem: why there is no answer now; "" while there is. fault: what the
-    console itself failed at in an answer; "" for nothing. is_read_only: the console was told to change
-    nothing.
+    answered_at: when a peer last answered, by time.monotonic(). peers_at: when one last reported the peers;
+    None if irrelevant. problem: why there is no answer now; "" while there is. fault: what the
+    console itself failed at in an answer; "" for nothing. is_read_only: the console may not
+    change anything.
     """
 
     cluster: ClusterView | None = None

@@ -1,4 +1,4 @@
-"""How an event stands in the table of events."""
+"""The cells of an event in the table of events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of the rows of a table that are not in view: how many there are, and what kinds matter."""
+"""The summary of a table's hidden rows: how many there are, and which kinds matter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Row = TypeVar("Row")
 
 
 class RowKinds:
-    """Where the rows of each kind are. kind: what of a row is told where it is hidden; "" for nothing.
+    """Where the rows of each kind are. kind: the word for a row when it is hidden; "" for nothing.
     Cost: O(rows) once; of the words, O(kinds * log rows)."""
 
     def __init__(self, rows: Sequence[Row], kind: Callable[[Row], str]) -> None:

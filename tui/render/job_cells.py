@@ -1,4 +1,4 @@
-"""The columns of the jobs table, and what stands in them."""
+"""The columns of the jobs table and their cells."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def job_cell(line: Line, column: str, groups: frozenset[str], now: float) -> Cel
 
 
 def job_kind(line: Line) -> str:
-    """What is told of a line of the table while it is out of view: what is at work, or waits for a person."""
+    """The summary of a hidden line of the table: whether it is running, or waits for a person."""
     if isinstance(line, GroupLine):
         status = line.worst if line.is_folded else "queued"
     else:

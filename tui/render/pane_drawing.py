@@ -17,7 +17,7 @@ from tui.render.pane_matches import Marked
 from tui.render.pane_strips import Mark, characters_in, segments_of
 
 MARKING_SECONDS = 0.1
-"""For so long matches are looked for each time that the rows of a view are drawn."""
+"""Time limit for finding matches in each drawing of a view's rows."""
 
 SELECTED_LINES_MAX = 100_000
 GUTTER_COLUMNS = 9

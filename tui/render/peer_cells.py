@@ -1,4 +1,4 @@
-"""How a peer and its machine stand in the table of peers."""
+"""The cells of a peer and its machine in the table of peers."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def peer_lines(state: ClusterState, *, are_old: bool = False) -> list[PeerLine]:
 
 
 def sorted_lines(lines: list[PeerLine], column: str, is_reverse: bool) -> list[PeerLine]:
-    """By a column, "" for the order they are in; those that have nothing in it stand last either way."""
+    """By a column, "" for the order they are in; those without a value come last either way."""
     key = _SORT_KEYS.get(column)
     return lines if key is None else sorted_rows(lines, lambda line: key(line.row), is_reverse)
 

@@ -20,7 +20,7 @@ def small_table(
 
 
 def fixed_table(columns: Sequence[Column], rows: Sequence[Mapping[str, Cell]], width: int) -> list[Content]:
-    """Rows of cells by the key of their column, each column in its place whatever stands in it."""
+    """Rows of cells by the key of their column, each column in its place whatever its content."""
     placed = place_columns(columns, width)
     lines = []
     for row in rows:
@@ -37,6 +37,6 @@ def fixed_table(columns: Sequence[Column], rows: Sequence[Mapping[str, Cell]], w
 def fitting(
     key: str, title: str, rows: Sequence[Mapping[str, Cell]], width_max: int, *, right: bool = False
 ) -> Column:
-    """A column just as wide as what stands in it, up to `width_max`."""
+    """A column as wide as its content, up to `width_max`."""
     width = max([len(title), *(content_of(row.get(key, "")).cell_length for row in rows)])
     return Column(key, title, min(width, width_max), align="right" if right else "left")

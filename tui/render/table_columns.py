@@ -15,7 +15,7 @@ MARGIN = 1
 class Column:
     """width: in columns of the terminal, at least. flex: its share of what is left over, up to width_max; 0
     for none. priority: those with the highest are left out first in a narrow terminal; never one with 0.
-    wish: how wide it is to be before a column above PRIORITY_NEEDED has any room."""
+    wish: its preferred width, granted before a column above PRIORITY_NEEDED has any room."""
 
     key: str
     title: str

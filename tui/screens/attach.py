@@ -73,7 +73,7 @@ class AttachScreen(TypingScreen):
     def __init__(self) -> None:
         super().__init__()
         self._is_newest = True  # the worker's next run is shown when it begins
-        self._place: int | None = None  # behind a failure that is to be shown as soon as it is loaded
+        self._place: int | None = None  # behind a failure, shown as soon as it is loaded
         self._ranges: list[tuple[int, int]] = []
         self._problem = ""
         self._row: WorkerRow | None = None
@@ -357,7 +357,7 @@ class AttachScreen(TypingScreen):
         self.show_notice()
 
     def _look_for_end(self) -> None:
-        """Learn what has come of the run that is shown, where its worker is not at it any more."""
+        """Query the outcome of the run that is shown, if its worker has left it."""
         row, run_id = self._row, self.run_id
         is_at_it = row is not None and row.run_id == run_id and row.state != "idle"
         is_seen = self.console.shown_screen is self and self.console.config is not None

@@ -30,7 +30,7 @@ class TypingScreen(SearchingScreen):
 
     @property
     def is_answerable(self) -> bool:
-        """Whether the worker stands at a breakpoint and waits for somebody to type."""
+        """Whether the worker is at a breakpoint and waits for input."""
         raise NotImplementedError
 
     @property

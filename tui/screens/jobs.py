@@ -37,7 +37,7 @@ MOVE_SECONDS = 0.1
 """A job that the cursor stays on for this long is asked about. Lower: more questions while it moves."""
 
 WIDE_COLUMNS = 220
-"""From here on the detail stands beside the table, which then still has room for all of its columns."""
+"""From this width on the detail is beside the table, which still has room for all of its columns."""
 
 SEEK_SECONDS = 10.0
 """How long a job is waited for that was just submitted."""
@@ -305,7 +305,7 @@ class JobsScreen(ConsoleScreen):
         return job_cell(self._as_in_detail(line), column, self._jobs.groups, time.time())
 
     def _as_in_detail(self, line: Line) -> Line:
-        """What is told of the selected job, as its detail tells it: no figure stands there twice."""
+        """The summary of the selected job, consistent with its detail: no figure appears twice."""
         if isinstance(line, GroupLine) or name_of(line) != self._asked_for or self._row is not line:
             return line
         return self._fresh_row(line)

@@ -19,7 +19,7 @@ async def submit(console: Console, checked: CheckedText, draft: Draft) -> Submit
     """Ask and submit a job without errors. Runs in a worker of Textual, as it waits for dialogs.
 
     Returns the answer of the cluster; the row of the job in the queue, where that is to be edited instead; or
-    None where nothing was submitted, which whoever sits there knows then.
+    None if nothing was submitted, as the user has seen.
     """
     fields = checked.fields
     assert fields is not None, "a text with errors cannot be submitted"
@@ -89,7 +89,7 @@ async def _put(
 async def _settle(
     console: Console, fields: dict[str, Any], draft: Draft, theirs: JobRow
 ) -> Submitted | JobRow | None:
-    """Let whoever sits there decide between their job and the text."""
+    """Let the user decide between the other job and the text."""
     edited_version = draft.version or 0
     changes = field_changes(theirs.fields, fields)
     answer = await console.push_screen_wait(ConflictDialog(theirs, edited_version, changes))

@@ -67,7 +67,7 @@ def _by_id(keys: Mapping[str, Any]) -> dict[str, Any]:
 
 def _problems(values: Mapping[str, Any]) -> list[Problem]:
     problems = [
-        Problem(name, value, "is no setting of the console; there are theme and [keys]")
+        Problem(name, value, "is not a setting of the console; there are theme and [keys]")
         for name, value in values.items()
         if name not in ("theme", "keys")
     ]

@@ -53,7 +53,7 @@ def test_ids_may_stand_with_and_without_quotes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("colour = 1", "colour = 1: is no setting of the console"),
+        ("colour = 1", "colour = 1: is not a setting of the console"),
         ("theme = 1", "theme = 1: has to be a text"),
         ("keys = 3", "keys = 3: has to be a table"),
         ("[keys]\njobs.delete = 3", "keys.jobs.delete = 3: has to be a text"),

@@ -1,4 +1,4 @@
-"""What can stand where the cursor is: names of fields, of what there is to choose from, and defaults."""
+"""Completions at the cursor: names of fields, choices of values, and defaults."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Candidate:
 @dataclass(frozen=True, slots=True)
 class Completion:
     """What may take the place of the columns `start` to `end` of a line. typed: the beginning that narrowed
-    the candidates, "" for none. chosen: the index of the one that stands there already, else 0."""
+    the candidates, "" for none. chosen: the index of the one already there, else 0."""
 
     line: int
     start: int
@@ -71,7 +71,7 @@ class Completion:
 def complete(
     checked: CheckedText, line: int, column: int, projects: LocalProjects, known: KnownNames
 ) -> Completion | None:
-    """What may stand at a place of the text; None where there is nothing to choose from."""
+    """The candidates at a place of the text; None if there are none."""
     written = checked.scan.lines[line] if line < len(checked.scan.lines) else ""
     as_field = uncommented(checked, line)
     if as_field is not None:
@@ -99,7 +99,7 @@ def path_begun(checked: CheckedText, line: int, column: int) -> str | None:
 
 
 def _typed_path(checked: CheckedText, place: FieldPlace, line: int, column: int) -> str:
-    """What of the value around the cursor stands before it; nothing of a placeholder."""
+    """The part of the value before the cursor; "" in a placeholder."""
     written = checked.scan.lines[line]
     start, end, typed = _begun_value(written, place.value_column if line == place.line else 0, column)
     field = declared_field(checked.job_type, place.name)
@@ -150,7 +150,7 @@ def _of_value(
         candidates = (*_paths(field, begun, known.folder), *candidates)
     standing = next((index for index, one in enumerate(candidates) if one.text == there), None)
     if standing is not None or (field.placeholder and field.placeholder in there):
-        # Something whole stands here already: whoever asks wants to see what else there is.
+        # The value is already complete: the user wants to see the alternatives.
         first = max((standing or 0) - CANDIDATES_MAX + 1, 0)
         shown = candidates[first : first + CANDIDATES_MAX]
         return Completion(line, start, end, "", shown, (standing or 0) - first) if shown else None
@@ -248,6 +248,6 @@ def narrowed_by_typed(completion: Completion) -> Completion | None:
 
 
 def _has_letters(typed: str, name: str) -> bool:
-    """Whether the letters typed stand in a name in their order, with others between them."""
+    """Whether a name contains the letters typed, in their order, with others between them."""
     rest = iter(name)
     return all(letter in rest for letter in typed)

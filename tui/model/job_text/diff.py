@@ -1,4 +1,4 @@
-"""What a submission changes in a job that stands in the queue, field by field."""
+"""What a submission changes in a queued job, field by field."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class DraftText:
-    """text: what has become of the draft."""
+    """text: the current text of the draft."""
 
     draft: Draft
     text: str
@@ -64,18 +64,18 @@ def draft_of_type(job_type: str) -> Draft:
 
 
 def draft_of_file(path: Path) -> Draft:
-    """Raises JobError for a file that cannot be read, is no text, or is larger than TEXT_BYTES_MAX.
+    """Raises JobError for a file that cannot be read, is not text, or is larger than TEXT_BYTES_MAX.
 
-    May wait for a slow disk; for nothing else, as a pipe or a device is no text.
+    May wait for a slow disk; for nothing else, as a pipe or a device is not text.
     """
     try:
         data = read_regular(path, TEXT_BYTES_MAX + 1)
     except NotRegularError as error:
-        raise _unreadable(path, "is no regular file, so it is no job") from error
+        raise _unreadable(path, "is not a regular file, so it is not a job") from error
     except OSError as error:
         raise _unreadable(path, f"cannot be read: {error.strerror or error}") from error
     if len(data) > TEXT_BYTES_MAX:
-        raise _unreadable(path, f"is larger than {TEXT_BYTES_MAX} bytes, so it is no job")
+        raise _unreadable(path, f"is larger than {TEXT_BYTES_MAX} bytes, so it is not a job")
     return Draft(decode_text(data, str(path), JobError), printable(path.name), path=str(path))
 
 
@@ -86,11 +86,11 @@ def _unreadable(path: Path, reason: str) -> JobError:
 def write_text(path: Path, text: str) -> None:
     """Write a file whole, or leave what was there; through a link, the file that it leads to.
 
-    Raises DiskError, also for what is there and is no regular file, such as a folder or a device.
+    Raises DiskError, also if the path is not a regular file, such as a folder or a device.
     """
     path = Path(os.path.realpath(path))
     if os.path.lexists(path) and not os.path.isfile(path):
-        raise DiskError(f"writing {path} failed: it is there and is no regular file", str(path))
+        raise DiskError(f"writing {path} failed: it exists and is not a regular file", str(path))
     try:
         prefix = f".{path.name[:_NAME_CHARACTERS_MAX]}."  # so that it is a name when the path has one
         handle, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)

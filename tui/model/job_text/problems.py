@@ -29,14 +29,14 @@ _FUNCTION_FIELDS: tuple[tuple[str, FunctionKind], ...] = (
 _IDENTITY = "identity"
 TEXT_CHARACTERS_MAX = 300_000
 UNKNOWN_NAMES_MAX = 50
-"""So many names that no job has are told of one by one. More are some other text, pasted by mistake."""
+"""How many unknown names are reported one by one. More means some other text, pasted by mistake."""
 
 
 _SYNTAX_IN_WORDS = {
     "Illegal character '\\n'": "a text ends in the middle of the line: its closing quote is missing",
-    "Invalid value": "there is no value here that TOML knows: texts stand in quotes, true and false do not",
+    "Invalid value": "not a TOML value: texts need quotes, true and false do not",
     "Expected '=' after a key in a key/value pair": "a name has to be followed by `=` and a value",
-    "Expected newline or end of document after a statement": "something stands behind the value",
+    "Expected newline or end of document after a statement": "something follows the value",
     "Unclosed array": "the list has no closing bracket",
 }
 _SYNTAX_PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)")
@@ -77,7 +77,7 @@ class CheckedText:
 
 @dataclass(frozen=True, slots=True)
 class FieldFacts:
-    """What is known of a field, for whoever fills it in. default: "" where it is required."""
+    """Help on a field for the user who fills it in. default: "" where it is required."""
 
     name: str
     section: str
@@ -109,7 +109,7 @@ def check_text(text: str, projects: LocalProjects) -> CheckedText:
         problems = [_placed(scanned, problem) for problem in error.problems]
     if left_out:
         first = unknown[UNKNOWN_NAMES_MAX]
-        reason = f"is no field of any job, like {len(unknown) - 1:,} other names of this text"
+        reason = f"is not a field of any job, like {len(unknown) - 1:,} other names of this text"
         problems.append(_placed(scanned, Problem(shown_name(first), values[first], reason)))
     refused = {problem.field for problem in problems}
     accepted = {name: value for name, value in values.items() if name not in refused}
@@ -124,7 +124,7 @@ def check_text(text: str, projects: LocalProjects) -> CheckedText:
 
 def _too_long(text: str) -> CheckedText:
     """Not even looked at: a text that was pasted by mistake must not make the keys slow."""
-    reason = f"the text is longer than {TEXT_CHARACTERS_MAX:,} characters, so it is no job"
+    reason = f"the text is longer than {TEXT_CHARACTERS_MAX:,} characters, so it is not a job"
     problem = TextProblem(0, 0, 0, "", reason)
     return CheckedText(text, TextScan(tuple(text.split("\n")), (), ()), (problem,), None, "")
 
@@ -196,7 +196,7 @@ def _syntax_problem(scanned: TextScan, error: Exception) -> TextProblem:
     reason = _SYNTAX_IN_WORDS.get(reason, f"is not valid TOML: {reason[:1].lower()}{reason[1:]}")
     if "overwrite" in reason and (twice := _set_twice(scanned)):
         first, second = twice
-        reason = f"is set twice: it stands on line {first.line + 1} already"
+        reason = f"is set twice: already on line {first.line + 1}"
         return TextProblem(second.line, second.column, second.value_end, second.name, reason)
     # What is missing is missed behind the text that is there.
     column = min(column, len(scanned.lines[line]))
@@ -244,7 +244,7 @@ def _last_written_line(scanned: TextScan) -> int:
 
 def _local_problems(job_type: str, values: Mapping[str, Any], projects: LocalProjects) -> Iterator[Problem]:
     """What will hardly do, as far as it can be seen here: what the projects on this machine do not have, by
-    their source, and input that identity does not read. None of it is sure, so it is no error."""
+    their source, and input that identity does not read. None of it is certain, so it is a warning."""
     if job_type == "mapreduce":
         yield from _identity_problems(values, projects)
     if not projects.is_known:
@@ -259,7 +259,7 @@ def _local_problems(job_type: str, values: Mapping[str, Any], projects: LocalPro
     if name not in projects.projects:
         known = projects.with_functions()
         listed = f"; there are {', '.join(known[:8])}" if known else ""
-        reason = f"is no project in {projects.folder}{did_you_mean(name, known) or listed}"
+        reason = f"is not a project in {projects.folder}{did_you_mean(name, known) or listed}"
         yield Problem("project_name", name, reason)
         return
     for field, kind in _FUNCTION_FIELDS:
@@ -268,7 +268,7 @@ def _local_problems(job_type: str, values: Mapping[str, Any], projects: LocalPro
 
 
 def _identity_problems(values: Mapping[str, Any], projects: LocalProjects) -> Iterator[Problem]:
-    """The built-in map function over a folder that is no output of a job."""
+    """The built-in map function over a folder that is not a job's output."""
     name, folders = values.get("map_function_name", _IDENTITY), values.get("input_dirs")
     own = projects.functions(str(values.get("project_name")), "map")
     if name != _IDENTITY or not isinstance(folders, list) or (own is not None and own.may_have(_IDENTITY)):
@@ -312,7 +312,7 @@ def _script_problems(location: object, projects: LocalProjects) -> Iterator[Prob
         return
     if project not in projects.projects:
         nearest = did_you_mean(project, projects.projects)
-        yield Problem("script_location", location, f"{project} is no folder in {projects.folder}{nearest}")
+        yield Problem("script_location", location, f"{project} is not a folder in {projects.folder}{nearest}")
     elif path.endswith((".py", ".sh")) and "/" not in path and path not in projects.projects[project].files:
         if path in MODULE_FILES.values():
             return

@@ -1,4 +1,4 @@
-"""Where the fields of a job stand in its text, found without parsing it: the text may be half written."""
+"""Where the fields of a job are in its text, found without parsing: the text may be incomplete."""
 
 from __future__ import annotations
 

@@ -56,14 +56,14 @@ def styled_line(data: bytes, look: Look = PLAIN) -> StyledLine:
 
 
 def cursor_after(data: bytes) -> int:
-    """The character of a line at which its terminal's cursor stands; it may be behind the last one.
+    """The character of a line at its terminal's cursor; may be behind the last one.
 
     data: of the line, without a line end."""
     return _drawn(data.decode("utf-8", "replace"), PLAIN)[1]
 
 
 def look_before(data: bytes | bytearray, at: int) -> Look:
-    """The colours that stand at a byte, by what was put out in the LOOK_BACK_BYTES before it."""
+    """The colours in effect at a byte, by what was put out in the LOOK_BACK_BYTES before it."""
     floor = max(0, at - LOOK_BACK_BYTES)
     last = data.rfind(b"\x1b[", floor, at)
     if last < 0 or data.startswith(_RESETS, last):
@@ -105,7 +105,7 @@ def _add(parts: list[str], spans: list[tuple[int, int, Style]], length: int, tex
 
 
 def _written_over(text: str, look: Look) -> StyledLine:
-    """A line in which the cursor went back, as progress bars do: what stands there at the end."""
+    """A line in which the cursor went back, as progress bars do: its final content."""
     cells, _ = _drawn(text, look)
     spans: list[tuple[int, int, Style]] = []
     start = 0

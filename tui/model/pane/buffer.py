@@ -66,7 +66,7 @@ class PaneBuffer:
     """The lines of a pane from its first byte to its end: those that are loaded, and a line for each gap.
 
     Belongs to one thread. bytes_max: of what is held; what is farthest from the view is dropped, and is a gap
-    again. Lines are told by index, from 0, which changes with what is loaded, or by offset, which does not.
+    again. Lines are addressed by index, from 0, which changes with loading, or by offset, which does not.
     """
 
     def __init__(self, bytes_max: int = BUFFER_BYTES_MAX) -> None:

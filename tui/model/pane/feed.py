@@ -20,7 +20,7 @@ READ_SECONDS = 0.2
 """A pane is read so often at most. Lower: fresher, and more questions for its peer."""
 
 ROUND_SECONDS = 0.05
-"""Panes that are due so soon after one another are read together, and told of, and drawn."""
+"""Panes due within this time of one another are read, reported and drawn together."""
 
 QUIET_SECONDS = 0.5
 """One that has put out nothing for QUIET_READS reads is read so often."""
@@ -56,7 +56,7 @@ class PaneReader(Protocol):
 @dataclass(frozen=True, slots=True)
 class PaneWish:
     """A pane that is seen. run_id: "" for the worker's newest. tail_bytes: so much of its end is followed; 0:
-    only how long it is. ranges: (start, stop) of what is to be read once, RANGES_MAX at most,
+    only how long it is. ranges: (start, stop) of what to read once, RANGES_MAX at most,
     each of PIECES_PER_ROUND * PIECE_BYTES at most."""
 
     worker: str
@@ -78,7 +78,7 @@ class PaneNews:
 @dataclass(slots=True)
 class _Watch:
     """A pane that is read. wish, is_anew, due: written by both threads, under the lock; the rest by the
-    reading one alone. is_anew: its tail is to begin again. next: where its tail goes on; None before that."""
+    reading one alone. is_anew: its tail restarts. next: where its tail continues; None before that."""
 
     wish: PaneWish
     is_anew: bool = False
@@ -99,7 +99,7 @@ def _peer_of(watch: _Watch) -> str:
 
 
 class PaneFeed:
-    """Reads panes by turns. Never raises: what goes wrong with a pane is told as its problem.
+    """Reads panes by turns. Never raises: an error of a pane is reported as its problem.
 
     make_client: called in the thread, with the seconds that an answer may take. notify: called in the thread
     when there is something to take, after a round of reads; has to be quick. A pane whose news are not taken
@@ -128,8 +128,8 @@ class PaneFeed:
     def want(self, wishes: Sequence[PaneWish]) -> None:
         """Read these panes from now on, and no others; the thread starts when there is a first one.
 
-        What is known of a pane that is wished again is kept; what has come of others is dropped. To be called
-        from one thread.
+        State of panes that are requested again is kept, that of others dropped. Call from one thread
+        only.
         """
         with self._lock:
             before = self._watches
@@ -326,14 +326,14 @@ class PaneFeed:
     def _tell(self, watch: _Watch, piece: PaneBytes | None) -> None:
         key = watch.wish.worker, watch.wish.run_id
         with self._lock:
-            if self._watches.get(key) is not watch:  # it is wished no longer, or anew
+            if self._watches.get(key) is not watch:  # no longer requested, or requested again
                 return
             self._news.append(PaneNews(*key, piece, watch.problem))
             self._waiting.add(key)
         self._untold_since = self._untold_since or time.monotonic()
 
     def _notify_of(self, seconds: float) -> None:
-        """Tell that there are news, if they have been there for so long."""
+        """Announce news that have waited long enough."""
         if self._untold_since and time.monotonic() - self._untold_since >= seconds:
             self._untold_since = 0.0
             if not self._closed.is_set():

@@ -11,7 +11,7 @@ from tui.model.filters import FIELD_BREAK, Filter
 TILE_COLUMNS_MIN, TILE_ROWS_MIN = 38, 7
 TILES_MAX = 48
 BUSY_SECONDS = 10.0
-"""A worker without a task stays among the busy ones for so long, lest tiles change places at every task."""
+"""How long an idle worker stays among the busy ones, so that tiles do not move at every task."""
 
 
 def grid_shape(count: int, columns: int, rows: int) -> tuple[int, int]:

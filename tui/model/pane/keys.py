@@ -19,7 +19,7 @@ PREFIX_KEY, DETACH_KEY = "ctrl+a", "d"
 """As in `pymr attach` and screen: both one after the other let go of the keyboard."""
 
 LEAVE_KEY = "ctrl+right_square_bracket"
-"""This one lets go by itself."""
+"""Releases the input lock automatically."""
 
 
 def bytes_of_key(key: str, character: str | None) -> bytes:

@@ -53,13 +53,13 @@ class LineMatcher:
 
 @dataclass(frozen=True, slots=True)
 class Needle:
-    """text: as it was typed; matched as it stands where it has a capital letter, else in any case."""
+    """text: as it was typed; matched exactly if it has a capital letter, else in any case."""
 
     text: str
 
     @property
     def is_exact(self) -> bool:
-        letters = _ESCAPED.sub("", self.text)  # \S is no capital letter
+        letters = _ESCAPED.sub("", self.text)  # \S is not a capital letter
         return letters != letters.lower()
 
     @property

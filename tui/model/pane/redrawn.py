@@ -1,7 +1,7 @@
 """Rows that were drawn over from below, as several progress bars are: the cursor went up, over line ends.
 
 Part of `stretch`. A row is known by where it was first begun, and is what was last written into it: so
-it stays where it stands, however often it is drawn.
+it stays in place, however often it is drawn.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Piece = tuple[int, int, bytes]
 class RedrawnRows:
     """Draws bytes of a stretch. data, starts: of the stretch, whose first byte has the offset `base`.
 
-    cursor: the row in which the next byte stands, while that is one that was drawn over; None for a new line.
+    cursor: the row of the next byte, if that row was drawn over; None for a new line.
     drawn: up to there; the rest is an escape sequence without its end. is_clamped: the cursor would have gone
     above the first row: what is before the stretch belongs to these rows, too.
     """
@@ -85,7 +85,7 @@ class RedrawnRows:
         return pieces[-1][1] if pieces else start
 
     def holds(self, start: int, offset: int) -> bool:
-        """Whether a byte is of what stands in a row, or stood there not long ago."""
+        """Whether a byte is, or recently was, part of a row."""
         return any(first <= offset < stop for first, stop, _ in self.pieces.get(start, ()))
 
     def take_cursor(self, other: RedrawnRows, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""Which part of which line stands in which row of a pane's view, and where a view has to begin."""
+"""Which part of which line is in which row of a pane's view, and where a view must begin."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class PaneRows:
         return rows[:height]
 
     def cursor_of(self, row: Row) -> int | None:
-        """The character of a row's line at which the cursor stands; None where it is in another row."""
+        """The character of a row's line at the cursor; None if the cursor is in another row."""
         line = row.line
         if not self.has_cursor or isinstance(line, GapLine) or line.data.endswith(b"\n"):
             return None
@@ -129,7 +129,7 @@ class PaneRows:
         return found
 
     def forget(self) -> None:
-        """Read lines anew, as they are to look otherwise, or are others."""
+        """Read lines again, as their look or content has changed."""
         self._parsed.clear()
         self._parsed_bytes = 0
 
@@ -154,7 +154,7 @@ def _bytes_of(line: StyledLine) -> int:
 
 
 def gap_words(gap: GapLine) -> str:
-    """What stands in the place of bytes that are not shown."""
+    """The line in place of bytes that are not shown."""
     if gap.is_kept:
         return f"··· {amount(gap.size)} of output not shown — Enter reads it"
     return f"··· {amount(gap.size)} not kept: of a long output the middle is dropped"

@@ -17,7 +17,7 @@ from tui.model.pane.search import PIECE_BYTES, ReadPiece
 def may_replace(path: Path) -> bool:
     """Whether there is a file, which could be replaced; False for nothing.
 
-    Raises PymrError for what is no regular file, and where that cannot be found out.
+    Raises PymrError if it is not a regular file, or if that cannot be determined.
     """
     try:
         mode = path.stat().st_mode

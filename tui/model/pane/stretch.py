@@ -153,7 +153,7 @@ class Stretch:
         del self._time_values[place:]
 
     def _parse(self, offset: int) -> None:
-        """Find the lines from an offset on: that of a new line, or where drawing goes on."""
+        """Find the lines from an offset on: that of a new line, or where drawing continues."""
         rows = self._redrawn
         while offset < self.stop:
             if rows.cursor is not None:
@@ -200,7 +200,7 @@ class Stretch:
         rows.take_cursor(taken, len(self.starts) - len(other.starts))
 
     def _split_again(self, seam: int) -> None:
-        """Look anew for the lines around a seam in the middle of one."""
+        """Find the lines again around a seam in the middle of one."""
         place = bisect_right(self.starts, seam - 1) - 1
         first = self.starts[place]
         after = self.starts[place + 1] if place + 1 < len(self.starts) else self.stop

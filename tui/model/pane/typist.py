@@ -16,7 +16,7 @@ from pymr.wire.requests import ATTACH_SECONDS
 RENEW_SECONDS = ATTACH_SECONDS * 0.3
 
 SLOW_SECONDS = 1.0
-"""An answer that takes longer is told of: whoever types sees nothing of it."""
+"""An answer that takes longer is reported: the user sees no echo meanwhile."""
 
 WAITING_BYTES_MAX = 1 << 20
 """What has not been sent yet, and the longest paste."""
@@ -122,7 +122,7 @@ class Typist:
             return f"typing into {self.worker} has ended: {error}{lost}"
         finally:
             self._is_closed = True
-            # It is let go of by itself after ATTACH_SECONDS; a console that is closing can ask no more.
+            # It is released automatically after ATTACH_SECONDS; a console that is closing can ask no more.
             with suppress(PymrError, RuntimeError):
                 await self._ask(lambda client: client.detach(self.worker, self._holder))
         return ""
@@ -147,7 +147,7 @@ class Typist:
             self._tell_stuck("")
 
     async def _is_woken(self, seconds: float) -> bool:
-        """Wait for the next `type` or `close`. False where there was none for so long."""
+        """Wait for the next `type` or `close`. False on a timeout."""
         self._wake.clear()
         try:
             await asyncio.wait_for(self._wake.wait(), seconds)

@@ -110,7 +110,7 @@ def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.toml"
     os.mkfifo(pipe)
     for path in (pipe, Path("/dev/zero"), tmp_path):
-        with pytest.raises(JobError, match="is no regular file"):
+        with pytest.raises(JobError, match="is not a regular file"):
             draft_of_file(path)
     with pytest.raises(JobError, match="cannot be read: No such file"):
         draft_of_file(tmp_path / "none.toml")
@@ -129,7 +129,7 @@ def test_nothing_but_a_regular_file_is_written_over(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     (tmp_path / "round.toml").symlink_to(tmp_path / "round.toml")
     for path in (pipe, Path("/dev/null"), tmp_path, tmp_path / "round.toml"):
-        with pytest.raises(DiskError, match="is no regular file"):
+        with pytest.raises(DiskError, match="is not a regular file"):
             write_text(path, "text")
 
     assert pipe.is_fifo()

@@ -216,7 +216,7 @@ def test_many_names_that_no_job_has_are_told_of_at_little_cost() -> None:
     result = checked(text)
 
     assert len(result.problems) == UNKNOWN_NAMES_MAX + 1
-    assert result.problems[-1].reason == "is no field of any job, like 9,999 other names of this text"
+    assert result.problems[-1].reason == "is not a field of any job, like 9,999 other names of this text"
     assert marked(text, result.problems[-1]) == "f50"
     assert result.fields is None
     assert growth(lambda names: checked(text_of(names)), 1_000, 10_000) < 40  # a square: 100

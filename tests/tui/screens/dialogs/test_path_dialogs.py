@@ -63,13 +63,13 @@ def dialog_words(pilot: Pilot[None]) -> str:
     [
         ("ctrl+w", "~no-such-user/x", "there is no such user"),
         ("ctrl+w", "{folder}/" + "x" * 300, "File name too long"),
-        ("ctrl+w", "{folder}", "is no regular file"),
-        ("ctrl+w", "{folder}/pipe", "is no regular file"),
+        ("ctrl+w", "{folder}", "is not a regular file"),
+        ("ctrl+w", "{folder}/pipe", "is not a regular file"),
         ("ctrl+w", "no/such/folder/x.toml", "No such file or directory"),
         ("ctrl+o", "~no-such-user/x", "there is no such user"),
         ("ctrl+o", "a\0b", "characters that no path can have"),
         ("ctrl+o", "{folder}/" + "x" * 300, "File name too long"),
-        ("ctrl+o", "{folder}/pipe", "is no regular file"),
+        ("ctrl+o", "{folder}/pipe", "is not a regular file"),
         ("ctrl+o", "jobs/cuont.toml", "No such file or directory"),
     ],
 )
