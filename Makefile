@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS ?= dev
-QUICK_TESTS := $(addprefix tests/,base config control engine house jobs projects property runs wire)
+QUICK_TESTS := $(addprefix tests/,base config control engine house jobs projects property runs stories wire)
 # Three times the cores: the tests of the cluster mostly wait for daemons.
 TEST_PROCESSES ?= $(shell expr 3 \* `getconf _NPROCESSORS_ONLN`)
 
