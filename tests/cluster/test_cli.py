@@ -212,7 +212,7 @@ def test_what_a_worker_prints_can_be_read(cluster: Cluster) -> None:
     assert cluster.succeed("logs", "beta/0", "--from", "5").startswith("b c")
     assert cluster.pymr("logs", "beta/9").status == 1
     assert cluster.pymr("logs", "nonsense").err == (
-        "pymr: 'nonsense' is no worker: a worker is named PEER/SLOT, such as alpha/0\n"
+        "pymr: 'nonsense' is not a worker: a worker is named PEER/SLOT, such as alpha/0\n"
     )
 
 
